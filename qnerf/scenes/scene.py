@@ -1,0 +1,61 @@
+"""What every stage downstream of the disk sees of a scene: posed images, a 3-D proxy and, where it is known, the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from qnerf.scenes.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The 3-D stand-in that is drawn as a spatial control, before and after the edit.
+
+    kind: "skeleton" (named joints joined by bones) or "box" (8 corners joined by 12 edges).
+    joints: J names. bones: pairs of joint indices. source, target: (J, 3) world positions before and after the edit.
+    """
+
+    kind: str
+    joints: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]
+    source: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth of a procedural scene, for N views of H x W pixels. Only metrics and the oracle may look at it.
+
+    edited_images: (N, 3, H, W) in [0, 1]. depth_source, depth_edited: (N, H, W) distance along the ray.
+    silhouette_source, silhouette_edited: (N, H, W) bool, the whole object.
+    moved_edited: (N, H, W) bool, pixels of the *edited* truth that show a part which the edit moved.
+    """
+
+    edited_images: Tensor
+    depth_source: Tensor
+    depth_edited: Tensor
+    silhouette_source: Tensor
+    silhouette_edited: Tensor
+    moved_edited: Tensor
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A capture read from disk. images: (N, 3, H, W) in [0, 1], float32, H and W as the cameras say.
+
+    focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, world units.
+    Fields map the ball of that radius to the uncontracted unit ball.
+    """
+
+    name: str
+    view_names: tuple[str, ...]
+    images: Tensor
+    cameras: Cameras
+    source_prompt: str
+    target_prompt: str
+    focus: Tensor
+    radius: float
+    proxy: Proxy | None
+    truth: Truth | None
