@@ -1,7 +1,8 @@
 """Pinhole cameras and the rays through their pixels.
 
-Conventions, fixed here for the whole project: camera axes are OpenGL's (x right, y up, the camera looks along -z), as in
-nerfstudio's `transforms.json`; the world's z axis points up; pixel (column i, row j) has its centre at (i + 0.5, j + 0.5).
+Conventions, fixed here for the whole project: camera axes are OpenGL's (x right, y up, the camera looks along -z), as
+in nerfstudio's `transforms.json`; the world's z axis points up; pixel (column i, row j) has its centre at
+(i + 0.5, j + 0.5).
 "Depth" is always the distance along the unit-length ray, in world units, unless a name says `z_depth`.
 """
 
@@ -70,7 +71,7 @@ class Cameras:
         return Rays(pose[..., :3, 3].expand_as(directions), directions)
 
     def token_rays(self, rows: int, columns: int) -> Rays:
-        """One ray per token of a rows x columns map, through the centre of the token's patch of pixels: (N, rows, columns)."""
+        """One ray per token of a rows x columns map, through the centre of its patch of pixels: (N, rows, columns)."""
         device = self.focal.device
         x = (torch.arange(columns, device=device) + 0.5) * (self.width / columns)
         y = (torch.arange(rows, device=device) + 0.5) * (self.height / rows)
@@ -80,7 +81,7 @@ class Cameras:
         return self.rays(view, pixels.to(self.focal.dtype))
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """World points (N, P, 3) or (P, 3) into every camera: pixels (N, P, 2) and z_depth (N, P), negative behind the camera."""
+        """World points (N, P, 3) or (P, 3) into every camera: pixels (N, P, 2), z_depth (N, P), negative behind it."""
         if points.dim() == 2:
             points = points.expand(len(self), *points.shape)
         rotation, position = self.camera_to_world[:, :3, :3], self.positions

@@ -1,4 +1,4 @@
-"""What every stage downstream of the disk sees of a scene: posed images, a 3-D proxy and, where it is known, the truth."""
+"""What every stage downstream of the disk sees of a scene: posed images, a 3-D proxy and, where known, the truth."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Truth:
     edited_images: (N, 3, H, W) in [0, 1]. depth_source, depth_edited: (N, H, W) distance along the ray.
     silhouette_source, silhouette_edited: (N, H, W) bool, the whole object.
     moved_edited: (N, H, W) bool, pixels of the *edited* truth that show a part which the edit moved.
+    plates: (N, 3, H, W) in [0, 1], the scene without the object (clean plates), where they are known.
     """
 
     edited_images: Tensor
@@ -39,14 +40,15 @@ class Truth:
     silhouette_source: Tensor
     silhouette_edited: Tensor
     moved_edited: Tensor
+    plates: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Scene:
     """A capture read from disk. images: (N, 3, H, W) in [0, 1], float32, H and W as the cameras say.
 
-    focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, world units.
-    Fields map the ball of that radius to the uncontracted unit ball.
+    focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, world
+    units. Fields map the ball of that radius to the uncontracted unit ball.
     """
 
     name: str
