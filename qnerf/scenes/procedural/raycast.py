@@ -69,15 +69,6 @@ class Paint:
     stripes: float
 
 
-@dataclass(frozen=True)
-class Render:
-    """image: (3, S, S) float32 in [0, 1]. depth: (S, S) along the unit ray. solid: (S, S) index of the solid seen, -1 for none."""
-
-    image: np.ndarray
-    depth: np.ndarray
-    solid: np.ndarray
-
-
 def intersect(origin: np.ndarray, directions: np.ndarray, solid: Primitive) -> np.ndarray:
     """Distances (P,) at which unit rays from one origin meet a capsule, FAR where they miss."""
     axis, to_start = (solid.end - solid.start).astype(np.float32), (origin - solid.start).astype(np.float32)
@@ -163,7 +154,7 @@ class ContactShadow:
     Each solid's two ends are projected along the light; its shadow fades over a border that grows with its height.
     """
 
-    HALF, CELLS = 2.5, 128
+    HALF, CELLS = 2.5, 80
 
     def __init__(self, solids: list[Primitive], light: np.ndarray) -> None:
         axis = np.linspace(-self.HALF, self.HALF, self.CELLS, dtype=np.float32)
@@ -179,20 +170,22 @@ class ContactShadow:
         self.table = shade.reshape(self.CELLS, self.CELLS)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Darkness (P,) in [0, 1] at floor points (P, 2), bilinear, zero outside the table."""
+        """Darkness (P,) in [0, 1] at floor points (P, 2), bilinear."""
         cell = (points + self.HALF) * ((self.CELLS - 1) / (2 * self.HALF))
-        inside = ((cell >= 0) & (cell < self.CELLS - 1)).all(axis=1)
-        low = np.clip(cell, 0, self.CELLS - 2).astype(np.int32)
-        (u, v), (i, j) = (np.clip(cell, 0, self.CELLS - 1) - low).T, low.T
+        cell = np.clip(cell, 0, self.CELLS - 1.001)  # the table's border is out of every shadow's reach
+        low = cell.astype(np.int32)
+        (u, v), (i, j) = (cell - low.astype(np.float32)).T, low.T
         t = self.table
-        value = (t[i, j] * (1 - u) + t[i + 1, j] * u) * (1 - v) + (t[i, j + 1] * (1 - u) + t[i + 1, j + 1] * u) * v
-        return value * inside
+        return (t[i, j] * (1 - u) + t[i + 1, j] * u) * (1 - v) + (t[i, j + 1] * (1 - u) + t[i + 1, j + 1] * u) * v
 
 
 def _distance_to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    # Coordinate by coordinate: numpy reduces an axis of length two slowly, and this runs for every solid of every scene.
+    x, y = points[:, 0] - start[0], points[:, 1] - start[1]
     axis = end - start
-    along = np.clip((points - start) @ axis / max(float(axis @ axis), 1e-9), 0, 1)
-    return np.linalg.norm(points - start - along[:, None] * axis, axis=1)
+    along = np.clip((x * axis[0] + y * axis[1]) / max(float(axis @ axis), 1e-9), 0, 1)
+    x, y = x - along * axis[0], y - along * axis[1]
+    return np.sqrt(x * x + y * y)
 
 
 def render(
@@ -201,8 +194,8 @@ def render(
     paints: dict[str, Paint],
     around: Surroundings,
     shadow: ContactShadow,
-) -> Render:
-    """Image and ground truth of one view. paints: by `Primitive.part`."""
+) -> np.ndarray:
+    """The image (3, S, S), float32 in [0, 1], of one view. paints: by `Primitive.part`."""
     size = view.size * SUPERSAMPLING
     directions = view.directions(size)
     depth, nearest = cast(view, solids, size, directions)
@@ -212,12 +205,19 @@ def render(
         if len(seen):
             points = view.camera_to_world[:3, 3].astype(np.float32) + depth[seen, None] * directions[seen]
             colour[seen] = shade_solid(points, directions[seen], solid, paints[solid.part], around)
-    image = colour.reshape(view.size, SUPERSAMPLING, view.size, SUPERSAMPLING, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
-    return Render(np.clip(image, 0, 1), *geometry(view, solids))
+    return np.clip(box_filter(colour, view.size), 0, 1)
+
+
+def box_filter(colour: np.ndarray, size: int) -> np.ndarray:
+    """Supersampled colours (rows * columns, 3) to an image (3, size, size)."""
+    grid = colour.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3)
+    samples = [grid[:, i, :, j] for i in range(SUPERSAMPLING) for j in range(SUPERSAMPLING)]
+    return np.ascontiguousarray((sum(samples[1:], samples[0]) / len(samples)).transpose(2, 0, 1), dtype=np.float32)
 
 
 def geometry(view: PinholeView, solids: list[Primitive]) -> tuple[np.ndarray, np.ndarray]:
-    """Depth (S, S) along the unit rays of the pixel centres (floor included, FAR for the background) and solid index (S, S)."""
+    """The truth at pixel centres: depth (S, S) along the unit rays (floor included, FAR for the background), and the index
+    (S, S) of the solid seen, -1 for none."""
     directions = view.directions(view.size)
     depth, nearest = cast(view, solids, view.size, directions)
     downwards = np.minimum(directions[:, 2], -1e-6)
@@ -238,7 +238,7 @@ def shade_surroundings(
         return sky
     rays = directions[below]
     points = origin[:2].astype(np.float32) - (np.float32(origin[2]) / rays[:, 2:3]) * rays[:, :2]
-    fade = np.clip((np.linalg.norm(points, axis=1) - 2.5) / 2.5, 0, 1)
+    fade = np.clip((np.sqrt(points[:, 0] ** 2 + points[:, 1] ** 2) - 2.5) / 2.5, 0, 1)
     near = fade < 1
     below, points, fade = below[near], points[near], fade[near, None]
     second = floor_pattern(points, around)[:, None]

@@ -142,11 +142,11 @@ def render_sample(seed: int, size: int = 128) -> TrainingSample:
         rng.uniform(-np.pi, np.pi), np.deg2rad(rng.uniform(4, 35)), rng.uniform(3.1, 3.8), size, rng.uniform(1.52, 1.68)
     )
     solids = scene.solids()
-    picture = render(view, solids, scene.paints, scene.around, ContactShadow(solids, scene.around.light))
+    image = render(view, solids, scene.paints, scene.around, ContactShadow(solids, scene.around.light))
     pixels, z_depth = view.project(scene.joints())
     colours, ends = skeleton_colours(len(JOINTS), len(BONES)), end_joints(JOINTS)
     controls = {
         detail: draw_control_image(pixels, z_depth, BONES, colours, detail, (size, size), ends)
         for detail in CONTROL_DETAILS
     }
-    return TrainingSample(picture.image.astype(np.float32), scene.caption, controls)
+    return TrainingSample(image, scene.caption, controls)
