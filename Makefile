@@ -1,0 +1,39 @@
+# Type `make` to list the targets. `.venv` is made on first use, from the pinned versions in constraints.txt.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+RUN    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo compare test test-all lint bench
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 13); sys.exit(0 if ok else \
+	"$(PYTHON) is Python %d.%d, but qnerf needs 3.11 or 3.12: run make PYTHON=/path/to/python3.12" % sys.version_info[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Raise a figure's arm in every view, consistently (RUN="key=value …" overrides settings)
+	$(BIN)/python -m qnerf.run +exp=articulation $(RUN)
+
+compare: $(STAMP)  ## The same edit by every method, side by side
+	$(BIN)/python -m qnerf.run +exp=compare $(RUN)
+
+test: $(STAMP)  ## The default tests: unit tests and short integration runs
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)  ## Every test, slow and GPU ones included
+	$(BIN)/python -m pytest -m ''
+
+lint: $(STAMP)  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(STAMP)  ## Speed and memory, each beside a peer
+	@set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done

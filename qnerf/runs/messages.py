@@ -1,0 +1,96 @@
+"""Validation errors as sentences a user can act on: the key, the problem, the nearest valid name, what was expected."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name most like `name`, or none if nothing is at all like it."""
+    close = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.4)
+    return close[0] if close else None
+
+
+def sentence(key: str, problem: str, found: str, valid: Iterable[str]) -> str:
+    """`key: problem; nearest valid: …; expected one of …`"""
+    valid = sorted(valid)
+    close = nearest(found, valid)
+    hint = f"; nearest valid: {close}" if close else ""
+    return f"{key}: {problem}{hint}; expected one of {', '.join(valid)}"
+
+
+def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -> str:
+    """One line for one error of pydantic's `ValidationError.errors()`, made while validating `data` as `root`."""
+    path, kind, context = _key_path(error["loc"], data), error["type"], error.get("ctx", {})
+    key = ".".join(path) or "config"
+    if kind == "extra_forbidden":
+        model = model_at(root, data, path[:-1])
+        return sentence(key, "unknown key", path[-1], model.model_fields if model else ())
+    if kind == "missing":
+        return f"{key}: missing; expected a value ({key}=…)"
+    if kind == "literal_error":
+        return sentence(key, f"{error['input']!r} is not valid", str(error["input"]), _quoted(context["expected"]))
+    if kind == "union_tag_invalid":
+        return sentence(f"{key}.name", f"{context['tag']!r} is not valid", context["tag"], _quoted(context["expected_tags"]))
+    if kind == "union_tag_not_found":
+        return f"{key}.name: missing; expected the name of a variant (conf/{key.split('.')[-1]}/ lists them)"
+    if kind == "string_pattern_mismatch":
+        return f"{key}: {error['input']!r} is not valid; expected text like {context['pattern']}"
+    if kind == "value_error":
+        return f"{key}: {error['msg'].removeprefix('Value error, ')}" if path else error["msg"].removeprefix("Value error, ")
+    return f"{key}: got {error['input']!r}; expected {_expectation(error['msg'])}"
+
+
+def model_at(root: type[BaseModel], data: Any, path: tuple[str, ...]) -> type[BaseModel] | None:
+    """The settings class that validates the part of `data` under `path`, or none where no class does."""
+    annotation: Any = root
+    for part in path:
+        model = _select(annotation, data)
+        data = data.get(part) if isinstance(data, dict) else None
+        if model is not None and part in model.model_fields:
+            field = model.model_fields[part]
+            annotation = field.annotation
+        elif get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            return None
+    return _select(annotation, data)
+
+
+def _select(annotation: Any, data: Any) -> type[BaseModel] | None:
+    """The class that an annotation means for this data: a model itself, or the union's member whose `name` fits."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _select(arguments[0], data)
+    if origin not in (Union, UnionType):
+        return None
+    members = [member for member in (_select(a, data) for a in arguments) if member is not None]
+    tag = data.get("name") if isinstance(data, dict) else None
+    tagged = [m for m in members if "name" in m.model_fields and tag in get_args(m.model_fields["name"].annotation)]
+    return (tagged or members)[0] if members else None
+
+
+def _key_path(location: Iterable[str | int], data: Any) -> tuple[str, ...]:
+    """The keys a user wrote: pydantic's location without the tags that it inserts for unions."""
+    path: list[str] = []
+    for part in location:
+        is_tag = isinstance(data, dict) and part not in data and part == data.get("name")
+        if is_tag:
+            continue
+        path.append(str(part))
+        data = data.get(part) if isinstance(data, dict) else None
+    return tuple(path)
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"'([^']*)'", text)
+
+
+def _expectation(message: str) -> str:
+    return re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) should (be|have)", r"\2", message).removeprefix("be ")

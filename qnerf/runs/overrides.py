@@ -1,0 +1,107 @@
+"""Hydra's own complaints (unknown keys, groups and choices, bad syntax) as sentences, all of them together.
+
+Hydra stops at the first bad override, before our code sees a config. So when it has stopped, the overrides are tried
+again by the compose API: each one that Hydra refuses is explained and left out, until the rest composes; the rest is
+then validated as usual.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from qnerf.runs.messages import nearest, sentence
+
+REFUSALS = (HydraException, OmegaConfBaseException)
+
+
+def explain_refusal(
+    refusal: Exception, overrides: Sequence[str], folder: Path, check: Callable[[DictConfig], list[str]]
+) -> list[str]:
+    """Every error in `overrides`, for the configs in `folder`; `check` gives the errors of a config that composes."""
+    GlobalHydra.instance().clear()
+    errors: list[str] = []
+    remaining = [first_value(o) for o in overrides if not o.startswith(("-", "hydra"))]
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        base = compose("config")
+        while True:
+            try:
+                return errors + check(compose("config", remaining)) or [_plain(refusal)]
+            except REFUSALS as error:
+                culprit = _culprit(error, remaining)
+                if culprit is None:
+                    return [*errors, _plain(error)]
+                errors.append(_explain(error, culprit, folder, base))
+                remaining.remove(culprit)
+
+
+def first_value(override: str) -> str:
+    """One override of a sweep (`a=1,2` or `a=range(3)`) as that of its first job; any other override as it is."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        if not parsed.is_sweep_override():
+            return override
+        return f"{override.split('=', 1)[0]}={next(iter(parsed.sweep_string_iterator()))}"
+    except (*REFUSALS, StopIteration):
+        return override
+
+
+def _culprit(error: Exception, overrides: Sequence[str]) -> str | None:
+    """The override that this refusal is about: Hydra names its key in the message, or its value as a missing config."""
+    if isinstance(error, OverrideParseException):
+        return next((o for o in overrides if o == error.override), None)
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        choice = error.missing_cfg_file.removesuffix(".yaml")
+        return next((o for o in overrides if _key(o).split("@")[0] == choice.rsplit("/", 1)[0]), None)
+    named = [o for o in overrides if re.search(rf"(?<![\w.]){re.escape(_key(o))}(?![\w.])", text)]
+    return max(named, key=lambda o: len(_key(o)), default=None)
+
+
+def _explain(error: Exception, override: str, folder: Path, base: DictConfig) -> str:
+    key = _key(override)
+    groups = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
+    if isinstance(error, OverrideParseException):
+        return f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
+    if isinstance(error, MissingConfigException):
+        value = override.split("=", 1)[1]
+        return sentence(override, f"there is no {key}/{value}.yaml in conf/", value, error.options or ())
+    if key in groups and not override.startswith("+"):
+        choices = sorted(p.stem for p in (folder / key).glob("*.yaml"))
+        return f"{override}: {key} has no default to replace; write +{override} (expected one of {', '.join(choices)})"
+    if override.startswith("+"):
+        return f"{override}: {_plain(error)}; write {override.lstrip('+')} to change a key that exists"
+    close = nearest(key, {*keys_of(base), *groups})
+    parent = key.rsplit(".", 1)[0] if "." in key else ""
+    siblings = sorted(k for k in keys_of(base) if (k.rsplit(".", 1)[0] if "." in k else "") == parent)
+    hint = f"; nearest valid: {close}" if close else ""
+    return f"{key}: unknown key{hint}; expected one of {', '.join(siblings or sorted(str(k) for k in base))}"
+
+
+def keys_of(config: DictConfig, prefix: str = "") -> list[str]:
+    """Every dotted key of a config, inner nodes included."""
+    keys: list[str] = []
+    container: Any = OmegaConf.to_container(config, resolve=False)
+    stack = [(prefix, container)]
+    while stack:
+        name, node = stack.pop()
+        keys += [name] if name else []
+        if isinstance(node, dict):
+            stack += [(f"{name}.{k}" if name else str(k), v) for k, v in node.items()]
+    return keys
+
+
+def _key(override: str) -> str:
+    return override.split("=", 1)[0].lstrip("+~")
+
+
+def _plain(error: Exception) -> str:
+    """The first line of an error's message, without a final full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
