@@ -1,0 +1,35 @@
+"""Settings of the editors (METHOD §2.2, §4)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qnerf.settings import Settings
+
+
+class PlainEditorSettings(Settings):
+    """ControlNet with the target control alone. guidance_scale: γ of the edit; 1 leaves out the unconditional pass."""
+
+    name: Literal["plain"]
+    guidance_scale: float = Field(1.0, ge=1)
+
+
+class MasaCtrlSettings(Settings):
+    """MasaCtrl (Cao et al. 2023): the source branch's keys and values in the target's self-attention.
+
+    start: share of the denoising steps before it begins (4 of 50 = 0.08). start_layer: first self-attention layer.
+    keys: "replace" the target's keys and values, or attend to the "union" of both.
+    source_cache_gib: keep the source branch's keys and values in so much memory rather than compute them at each visit.
+    """
+
+    name: Literal["masactrl"]
+    guidance_scale: float = Field(1.0, ge=1)
+    start: float = Field(0.08, ge=0, le=1)
+    start_layer: int = Field(10, ge=0)
+    keys: Literal["replace", "union"] = "replace"
+    source_cache_gib: float = Field(1.0, ge=0)
+
+
+EditorSettings = Annotated[PlainEditorSettings | MasaCtrlSettings, Field(discriminator="name")]

@@ -1,0 +1,52 @@
+"""Settings of the guidance: how rendered queries act on a denoising step (METHOD §2.5)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qnerf.settings import Settings
+
+
+class OffSettings(Settings):
+    """Rendered queries are ignored."""
+
+    name: Literal["off"]
+
+
+class SoftSettings(Settings):
+    """One gradient step on the latents towards the rendered queries.
+
+    strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the latent's RMS, "raw" is the
+    paper's z - α∇. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
+    layer_weights: "equal", or "explained": each layer counts by the share of its queries' variance that the field explains.
+    until: share of the denoising steps after which guidance ends.
+    """
+
+    name: Literal["soft"]
+    strength: float = Field(0.03, gt=0)
+    step: Literal["relative", "raw"] = "relative"
+    decay: Literal["sigma", "constant"] = "sigma"
+    layer_weights: Literal["equal", "explained"] = "explained"
+    until: float = Field(1.0, gt=0, le=1)
+
+
+class HardSettings(Settings):
+    """The rendered queries replace the model's own. until: as for soft."""
+
+    name: Literal["hard"]
+    until: float = Field(1.0, gt=0, le=1)
+
+
+class MixedSettings(Settings):
+    """The model's own queries and the rendered ones are interpolated. weight: share of the rendered ones."""
+
+    name: Literal["mixed"]
+    weight: float = Field(0.5, gt=0, lt=1)
+    until: float = Field(1.0, gt=0, le=1)
+
+
+GuidanceSettings = Annotated[
+    OffSettings | SoftSettings | HardSettings | MixedSettings, Field(discriminator="name")
+]

@@ -1,0 +1,41 @@
+"""Settings of the schedules: where the consolidated queries come from, and when (METHOD §2.6)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qnerf.settings import Settings
+
+
+class IndependentSettings(Settings):
+    """Every view is edited by itself."""
+
+    name: Literal["independent"]
+
+
+class ProgressiveSettings(Settings):
+    """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: begin from the field before."""
+
+    name: Literal["progressive"]
+    interval: int = Field(5, ge=1)
+    warm_start: bool = False
+
+
+class OneShotSettings(Settings):
+    """A single field trained on the queries cached every `interval` steps along an independent edit, a head for each."""
+
+    name: Literal["one_shot"]
+    interval: int = Field(5, ge=1)
+
+
+class OracleSettings(Settings):
+    """The ceiling: queries of the true edited views, from their own inversion, at every step. Needs a scene with truth."""
+
+    name: Literal["oracle"]
+
+
+ScheduleSettings = Annotated[
+    IndependentSettings | ProgressiveSettings | OneShotSettings | OracleSettings, Field(discriminator="name")
+]
