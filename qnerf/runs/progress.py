@@ -1,0 +1,100 @@
+"""One bar over the whole run, with a remaining time that is learnt from the run itself.
+
+The run's work is planned as counts of units of different kinds (a view through the UNet, a field iteration …). The
+seconds that a unit of each kind takes are measured as the run goes; until the first is done, a kind is assumed to take
+its prior weight times the pace seen so far. So: remaining = Σ over kinds of (units left) × (seconds per unit).
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+log = logging.getLogger(__name__)
+
+PLAIN_LINE_EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+class RunProgress:
+    """Progress of a planned run. plan: units by kind. weights: rough relative cost of a unit of each kind."""
+
+    def __init__(
+        self, plan: Mapping[str, float], weights: Mapping[str, float], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.left = dict(plan)
+        self.weights = dict(weights)
+        self.spent: dict[str, float] = dict.fromkeys(plan, 0.0)
+        self.done: dict[str, float] = dict.fromkeys(plan, 0.0)
+        self.stage = ""
+        self._clock = clock
+        self._last = self._last_line = clock()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "RunProgress":
+        self._last = self._clock()
+        if sys.stderr.isatty():
+            columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} % · {task.fields[eta]}")
+            self._bar = Progress(*columns, console=Console(stderr=True))
+            self._bar.add_task("", total=1.0, eta="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def enter(self, stage: str) -> None:
+        """Names what is going on now. Time since the last advance belongs to no kind."""
+        self.stage = stage
+        self._last = self._clock()
+        log.info("%s", stage)
+        self._show()
+
+    def advance(self, kind: str, units: float = 1.0) -> None:
+        """`units` of a kind are done; the time since the last call is what they took."""
+        now = self._clock()
+        self.spent[kind] = self.spent.get(kind, 0.0) + now - self._last
+        self.done[kind] = self.done.get(kind, 0.0) + units
+        self.left[kind] = max(self.left.get(kind, 0.0) - units, 0.0)
+        self._last = now
+        self._show()
+
+    def skip(self, kind: str, units: float) -> None:
+        """Planned units that need not be done, because their result is on disk."""
+        self.left[kind] = max(self.left.get(kind, 0.0) - units, 0.0)
+        self._last = self._clock()
+
+    def seconds_per_unit(self, kind: str) -> float:
+        """Measured, or (before the first unit) guessed from the kind's weight and the pace of the other kinds."""
+        if self.done.get(kind):
+            return self.spent[kind] / self.done[kind]
+        weighed = sum(units * self.weights.get(name, 1.0) for name, units in self.done.items())
+        return self.weights.get(kind, 1.0) * (sum(self.spent.values()) / weighed if weighed else 0.0)
+
+    def remaining(self) -> float:
+        """Seconds until the end of the run."""
+        return sum(units * self.seconds_per_unit(kind) for kind, units in self.left.items())
+
+    def fraction(self) -> float:
+        """The part of the expected time that has passed, 0 … 1."""
+        spent, remaining = sum(self.spent.values()), self.remaining()
+        return spent / (spent + remaining) if spent + remaining > 0 else 0.0
+
+    def _show(self) -> None:
+        eta = f"{format_seconds(self.remaining())} left" if any(self.done.values()) else "…"
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            self._bar.update(task, completed=self.fraction(), description=self.stage, eta=eta)
+        elif self._clock() - self._last_line >= PLAIN_LINE_EVERY:
+            self._last_line = self._clock()
+            log.info("%s: %.0f %% of the run, %s", self.stage, 100 * self.fraction(), eta)
+
+
+def format_seconds(seconds: float) -> str:
+    """85 -> '1 min 25 s'."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

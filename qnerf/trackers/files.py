@@ -1,0 +1,28 @@
+"""The plain tracker: one JSON object a line in metrics.jsonl."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qnerf.runs.files import without_nan
+
+
+class FilesTracker:
+    """Appends to metrics.jsonl in the run folder. A resumed run adds to the lines of the interrupted one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self._append({"step": step, **values})
+
+    def image(self, name: str, path: Path) -> None:
+        self._append({"image": name, "file": path.name})
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        self._append({"summary": dict(summary)})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(without_nan(entry), ensure_ascii=False) + "\n")

@@ -1,0 +1,33 @@
+"""Where a run's figures and pictures are recorded while it goes. No tracker can change or stop a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from qnerf.trackers.files import FilesTracker
+from qnerf.trackers.settings import TrackerSettings, WandbTrackerSettings
+from qnerf.trackers.wandb import WandbTracker
+
+
+class Tracker(Protocol):
+    """Recorder of one run."""
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Figures by name, at a step of the run; steps never decrease."""
+        ...
+
+    def image(self, name: str, path: Path) -> None:
+        """A finished picture."""
+        ...
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """The run's final figures. Always called, also after a failure (then with what there is)."""
+        ...
+
+
+def make_tracker(settings: TrackerSettings, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
+    """The tracker of a run. folder: the run's. identity: becomes the id at W&B. config: plain data, recorded with it."""
+    files = FilesTracker(folder)
+    if isinstance(settings, WandbTrackerSettings):
+        return WandbTracker(settings, folder, identity, config, beside=files)
+    return files

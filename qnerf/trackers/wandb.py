@@ -1,0 +1,80 @@
+"""Weights & Biases as a tracker. Whatever fails inside wandb becomes one warning, and the run goes on without it."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qnerf.trackers.files import FilesTracker
+from qnerf.trackers.settings import WandbTrackerSettings
+
+log = logging.getLogger(__name__)
+
+
+class WandbTracker:
+    """Records at W&B and, beside it, in plain files: an offline run at W&B leaves no readable summary of its own."""
+
+    def __init__(
+        self,
+        settings: WandbTrackerSettings,
+        folder: Path,
+        identity: str,
+        config: Mapping[str, Any],
+        beside: FilesTracker,
+    ) -> None:
+        self.beside = beside
+        self._run: Any = None
+        self._guard("start", lambda: self._start(settings, folder, identity, config))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.beside.log(values, step)
+        self._guard("log", lambda: self._run.log(dict(values), step=step))
+
+    def image(self, name: str, path: Path) -> None:
+        self.beside.image(name, path)
+        self._guard("image", lambda: self._send_image(name, path))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        self.beside.finish(summary)
+        self._guard("summary", lambda: self._run.summary.update(dict(summary)))
+        run, self._run = self._run, None
+        if run is not None:  # also after a failed summary: an open run would keep the process alive
+            self._call("finish", run.finish)
+
+    def _start(self, settings: WandbTrackerSettings, folder: Path, identity: str, config: Mapping[str, Any]) -> None:
+        import wandb  # half a second, and only those who track with it pay
+
+        self._run = wandb.init(
+            project=settings.project,
+            entity=settings.entity,
+            mode=settings.mode,
+            tags=list(settings.tags),
+            id=identity,
+            resume="allow" if settings.mode == "online" else None,
+            dir=str(folder),
+            config=dict(config),
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def _send_image(self, name: str, path: Path) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Image(str(path))})
+
+    def _guard(self, what: str, action: Callable[[], object]) -> None:
+        """Runs an action on the open run. After a failure the run is closed and nothing more is sent."""
+        if (self._run is None and what != "start") or self._call(what, action):
+            return
+        run, self._run = self._run, None
+        if run is not None:
+            self._call("finish", run.finish)
+
+    @staticmethod
+    def _call(what: str, action: Callable[[], object]) -> bool:
+        """Whether the action went well."""
+        try:
+            action()
+        except Exception as error:  # any: a tracker never stops a run
+            log.warning("wandb %s failed (%s: %s): the run goes on without it.", what, type(error).__name__, error)
+            return False
+        return True

@@ -1,0 +1,49 @@
+import pytest
+
+from qnerf.runs.progress import RunProgress, format_seconds
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_remaining_time_is_learnt_per_kind_and_guessed_by_weight_before() -> None:
+    clock = Clock()
+    progress = RunProgress({"unet": 10, "field": 100}, {"unet": 1.0, "field": 0.5}, clock)
+    progress.enter("invert")
+    clock.now = 4.0
+    progress.advance("unet", 2)  # 2 s a unit; a field iteration is guessed to take half of that
+    assert progress.remaining() == pytest.approx(8 * 2.0 + 100 * 1.0)
+    clock.now = 5.0
+    progress.advance("field", 10)  # measured: 0.1 s
+    assert progress.remaining() == pytest.approx(8 * 2.0 + 90 * 0.1)
+    assert progress.fraction() == pytest.approx(5.0 / (5.0 + 25.0))
+
+
+def test_skipped_work_and_work_beyond_the_plan_leave_a_sane_estimate() -> None:
+    clock = Clock()
+    progress = RunProgress({"unet": 4}, {}, clock)
+    progress.skip("unet", 3)
+    clock.now = 1.0
+    progress.advance("unet", 5)
+    assert progress.remaining() == 0.0
+    assert progress.fraction() == 1.0
+
+
+def test_time_between_stages_belongs_to_no_kind() -> None:
+    clock = Clock()
+    progress = RunProgress({"unet": 2}, {}, clock)
+    clock.now = 100.0
+    progress.enter("edit")
+    clock.now = 101.0
+    progress.advance("unet")
+    assert progress.seconds_per_unit("unet") == pytest.approx(1.0)
+
+
+def test_seconds_as_people_say_them() -> None:
+    assert format_seconds(59.4) == "59 s"
+    assert format_seconds(85) == "1 min 25 s"

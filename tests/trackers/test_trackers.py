@@ -1,0 +1,108 @@
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from qnerf.trackers.settings import FilesTrackerSettings, WandbTrackerSettings
+from qnerf.trackers.tracker import make_tracker
+
+
+def wandb_settings() -> WandbTrackerSettings:
+    return WandbTrackerSettings(name="wandb", project="qnerf", entity=None, mode="offline", tags=())
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+class FakeRun:
+    """Stands in for wandb's run; fails at the named method."""
+
+    def __init__(self, failing: str | None) -> None:
+        self.failing = failing
+        self.calls: list[str] = []
+        self.summary = SimpleNamespace(update=lambda values: self._do("summary"))
+
+    def _do(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.failing:
+            raise RuntimeError("boom")
+
+    def log(self, values: dict[str, Any], step: int | None = None) -> None:
+        self._do("log")
+
+    def finish(self) -> None:
+        self._do("finish")
+
+
+def install_fake(monkeypatch: pytest.MonkeyPatch, failing: str | None) -> tuple[FakeRun, dict[str, Any]]:
+    run, seen = FakeRun(failing), {}
+
+    def init(**arguments: Any) -> FakeRun:
+        seen.update(arguments)
+        if failing == "init":
+            raise RuntimeError("no network")
+        return run
+
+    fake = SimpleNamespace(init=init, Settings=dict, Image=str)
+    monkeypatch.setitem(sys.modules, "wandb", fake)  # pyright: ignore[reportArgumentType]
+    return run, seen
+
+
+def test_files_tracker_writes_one_object_a_line_and_appends_when_resumed(tmp_path: Path) -> None:
+    make_tracker(FilesTrackerSettings(name="files"), tmp_path, "abc", {}).log({"loss": 1.5}, step=3)
+    tracker = make_tracker(FilesTrackerSettings(name="files"), tmp_path, "abc", {})
+    tracker.image("sheet", tmp_path / "contact_sheet.png")
+    tracker.finish({"psnr": float("nan")})
+    assert lines(tmp_path) == [
+        {"step": 3, "loss": 1.5},
+        {"image": "sheet", "file": "contact_sheet.png"},
+        {"summary": {"psnr": None}},
+    ]
+
+
+def test_wandb_run_has_the_identity_as_id_and_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, seen = install_fake(monkeypatch, failing=None)
+    tracker = make_tracker(wandb_settings(), tmp_path, "abc123", {"seed": 0})
+    tracker.log({"loss": 1.0}, step=0)
+    tracker.finish({"psnr": 30.0})
+    assert (seen["id"], seen["mode"], seen["config"]) == ("abc123", "offline", {"seed": 0})
+    assert run.calls == ["log", "summary", "finish"]
+    assert len(lines(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("failing", "expected"),
+    [
+        ("init", []),
+        ("log", ["log", "finish"]),
+        ("summary", ["log", "summary", "finish"]),
+        ("finish", ["log", "summary", "finish"]),
+    ],
+)
+def test_a_failure_inside_wandb_is_a_warning_and_plain_files_go_on(
+    failing: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, _ = install_fake(monkeypatch, failing)
+    tracker = make_tracker(wandb_settings(), tmp_path, "abc", {})
+    tracker.log({"loss": 1.0}, step=0)
+    tracker.finish({"psnr": 30.0})
+    assert run.calls == expected
+    assert len(lines(tmp_path)) == 2
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+
+
+@pytest.mark.integration
+def test_real_wandb_works_offline(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "sheet.png")
+    tracker = make_tracker(wandb_settings(), tmp_path, "abc123", {"seed": 0})
+    tracker.log({"loss": 1.0}, step=0)
+    tracker.image("sheet", tmp_path / "sheet.png")
+    tracker.finish({"psnr": 30.0})
+    assert list((tmp_path / "wandb").glob("offline-run-*-abc123/run-abc123.wandb"))
+    assert not caplog.records
