@@ -75,7 +75,9 @@ class RunSettings(Settings):
     def methods(self) -> dict[str, MethodSettings]:
         """Every method of this run by its name in the results, the baselines first and the main one last."""
         main = MethodSettings(schedule=self.schedule, guidance=self.guidance, capture=self.capture)
-        filled = {name: m.model_copy(update={"capture": m.capture or self.capture}) for name, m in self.baselines.items()}
+        filled = {
+            name: m.model_copy(update={"capture": m.capture or self.capture}) for name, m in self.baselines.items()
+        }
         return {**filled, MAIN_METHOD: main}
 
 

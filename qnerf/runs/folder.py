@@ -52,7 +52,7 @@ class ArtefactStore:
 
 
 class RunFolder(ArtefactStore):
-    """outputs/<experiment>/<identity>/, written by one process at a time. Use as a context manager: it holds the lock."""
+    """outputs/<experiment>/<identity>/, written by one process at a time: a context manager that holds the lock."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""What a run is, as a short hash: two runs with one identity have the same result, so the second need not be computed."""
+"""What a run is, as a short hash: runs with one identity have one result, so the second need not be computed."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def digest(value: Any) -> str:
 
 
 def fingerprint_scene(scene: Scene) -> str:
-    """A hash of everything that a run sees of a scene: images, cameras, prompts, proxy and truth, whatever the files were."""
+    """A hash of all that a run sees of a scene: images, cameras, prompts, proxy and truth, whatever the files were."""
     hasher = hashlib.sha256()
     _feed(hasher, scene)
     return hasher.hexdigest()[:LENGTH]
@@ -62,7 +62,7 @@ def _feed(hasher: Any, value: Any) -> None:
 
 
 def hash_code() -> str:
-    """A hash of the sources that take part in a result, so that a changed method never reuses an old one's artefacts."""
+    """A hash of the sources that take part in a result: a changed method never reuses an old one's artefacts."""
     root = Path(qnerf.__file__).parent
     hasher = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

@@ -69,7 +69,9 @@ def _explain(error: Exception, override: str, folder: Path, base: DictConfig) ->
     key = _key(override)
     groups = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
     if isinstance(error, OverrideParseException):
-        return f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
+        return (
+            f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
+        )
     if isinstance(error, MissingConfigException):
         value = override.split("=", 1)[1]
         return sentence(override, f"there is no {key}/{value}.yaml in conf/", value, error.options or ())

@@ -37,13 +37,19 @@ class RunProgress:
     def __enter__(self) -> "RunProgress":
         self._last = self._clock()
         if sys.stderr.isatty():
-            columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} % · {task.fields[eta]}")
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} % · {task.fields[eta]}"),
+            )
             self._bar = Progress(*columns, console=Console(stderr=True))
             self._bar.add_task("", total=1.0, eta="")
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 

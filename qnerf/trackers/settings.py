@@ -14,7 +14,7 @@ class FilesTrackerSettings(Settings):
 
 
 class WandbTrackerSettings(Settings):
-    """Weights & Biases, beside the plain files. The run's id is its identity, so that a resumed run continues its curve."""
+    """Weights & Biases, beside the plain files. Its run id is the run's identity: a resumed run continues its curve."""
 
     name: Literal["wandb"]
     project: str = Field(min_length=1)

@@ -26,7 +26,7 @@ class Tracker(Protocol):
 
 
 def make_tracker(settings: TrackerSettings, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
-    """The tracker of a run. folder: the run's. identity: becomes the id at W&B. config: plain data, recorded with it."""
+    """The tracker of a run. folder: the run's. identity: the id at W&B. config: plain data, recorded with it."""
     files = FilesTracker(folder)
     if isinstance(settings, WandbTrackerSettings):
         return WandbTracker(settings, folder, identity, config, beside=files)

@@ -1,0 +1,47 @@
+"""The orbit: all views in order, the methods side by side, as an mp4 that browsers play."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+from PIL import Image, ImageDraw
+
+from qnerf.reports.images import enlarge
+from qnerf.reports.sheet import INK, PAPER, TEXT_SIZE, Column, load_font
+from qnerf.runs.files import Pixels, write_whole
+
+SIDE = 256
+FRAMES_PER_VIEW, FRAMES_PER_SECOND = 4, 16
+
+
+def orbit_video(path: Path, columns: Sequence[Column]) -> None:
+    """Writes an H.264 mp4, each view a quarter of a second, twice round. Even sizes, so that it plays everywhere."""
+    frames = [_frame(columns, view) for view in range(len(columns[0].views))]
+
+    def write(temporary: Path) -> None:
+        writer = imageio.get_writer(
+            temporary, format="FFMPEG", fps=FRAMES_PER_SECOND, codec="libx264", quality=8, macro_block_size=2
+        )  # pyright: ignore[reportArgumentType]  # imageio's stubs do not know its own plugin's format name
+        with writer:
+            for frame in [*frames, *frames]:
+                for _ in range(FRAMES_PER_VIEW):
+                    writer.append_data(frame)
+
+    write_whole(path, write)
+
+
+def _frame(columns: Sequence[Column], view: int) -> Pixels:
+    tiles = [enlarge(column.views[view], SIDE) for column in columns]
+    width, height = tiles[0].size
+    bar = 24
+    page = Image.new("RGB", (_even(width * len(tiles)), _even(height + bar)), PAPER)
+    draw = ImageDraw.Draw(page)
+    for i, (column, tile) in enumerate(zip(columns, tiles, strict=True)):
+        page.paste(tile, (i * width, bar))
+        draw.text((i * width + 6, 4), column.title, font=load_font(TEXT_SIZE + 2), fill=INK)
+    return np.asarray(page)
+
+
+def _even(length: int) -> int:
+    return length + length % 2

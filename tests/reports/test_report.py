@@ -1,0 +1,115 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from qnerf.reports.charts import line_chart
+from qnerf.reports.report import MethodReport, RunReport, render_report
+
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Checker(HTMLParser):
+    """Checks that tags are balanced, and collects text, tags and sources."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.sources: list[str] = []
+        self.bold: list[str] = []
+        self.text = ""
+        self._best = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        values = dict(attrs)
+        self.sources += [v for k in ("src", "href") if (v := values.get(k))]
+        self._best = tag == "td" and values.get("class") == "best"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._best:
+            self.bold.append(data)
+
+
+def make_report(evil: str = "") -> RunReport:
+    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    methods = [
+        MethodReport("independent", {"psnr_object": 20.0, "consistency_moved": 0.08}, 60.0),
+        MethodReport("oracle", {"psnr_object": 25.0, "consistency_moved": 0.03}, 70.0),
+        MethodReport(
+            "full",
+            {"psnr_object": 21.0, "consistency_moved": 0.05},
+            300.0,
+            explained=[(25.0, {"up_1": 0.9, "up_2": 0.3}), (20.0, {"up_1": 0.95, "up_2": 0.5})],
+            pictures=[("queries, first field", pixels)],
+        ),
+    ]
+    return RunReport(
+        title=f"articulation {evil}",
+        command=f"python -m qnerf.run {evil}",
+        prompts=(f"a figure {evil}", "arm raised"),
+        verdict="full is the more consistent",
+        warnings=[f"low inversion PSNR {evil}"],
+        sheet=pixels,
+        orbit=b"mp4",
+        methods=methods,
+        common={"reconstruction_psnr": 28.0},
+        config=f"seed: 0 {evil}",
+        versions={"torch": "2.13"},
+    )
+
+
+def parse(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    checker.close()
+    assert not checker.open
+    return checker
+
+
+def test_report_is_one_balanced_page_that_needs_nothing_else() -> None:
+    checker = parse(render_report(make_report()))
+    assert "script" not in checker.tags
+    assert {"img", "video", "svg", "table"} <= checker.tags
+    assert all(source.startswith("data:") for source in checker.sources)
+
+
+def test_best_figures_are_bold_and_the_oracle_does_not_compete() -> None:
+    checker = parse(render_report(make_report()))
+    assert checker.bold == ["0.0500", "21.00 dB"]
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&amp; ' \""])
+def test_every_text_is_escaped(evil: str) -> None:
+    checker = parse(render_report(make_report(evil)))
+    assert "script" not in checker.tags
+    assert all(source.startswith("data:") for source in checker.sources)
+    assert checker.text.count(evil) >= 5  # title, heading, prompt, warning, command, config: shown as it was written
+
+
+def test_explanations_are_there_for_what_is_shown_only() -> None:
+    text = parse(render_report(make_report())).text
+    assert "over the visible pixels of the parts that the edit moved" in text
+    assert "A radiance field is trained on some of the edited views" not in text
+
+
+def test_chart_places_points_linearly_and_leaves_gaps() -> None:
+    svg = line_chart({"a": [0.0, None, 1.0], "<b>": [0.5, 0.5, 0.5]}, [0.0, 5.0, 10.0], "step", "R²")
+    lines = [[tuple(map(float, p.split(","))) for p in m.split()] for m in re.findall(r'points="([^"]*)"', svg)]
+    (x0, y0), (x2, y2) = lines[0]
+    assert [x for x, _ in lines[1]] == pytest.approx([x0, (x0 + x2) / 2, x2], abs=0.11)
+    assert lines[1][0][1] == pytest.approx((y0 + y2) / 2, abs=0.11)
+    assert y2 < y0
+    assert "&lt;b&gt;" in svg
+
+
+def test_chart_of_nothing_says_so() -> None:
+    assert line_chart({"a": [None]}, [0.0], "x", "y") == "<p>Nothing to draw.</p>"
