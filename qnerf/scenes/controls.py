@@ -10,7 +10,7 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -20,8 +20,8 @@ from torch import Tensor
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Proxy
+from qnerf.scenes.settings import Detail
 
-Detail = Literal["bones", "joints", "ends", "box"]
 DETAILS: tuple[str, ...] = get_args(Detail)
 END_NAMES = ("head", "hand", "foot")
 

@@ -28,7 +28,8 @@ class Proxy:
 class Truth:
     """Ground truth of a procedural scene, for N views of H x W pixels. Only metrics and the oracle may look at it.
 
-    edited_images: (N, 3, H, W) in [0, 1]. depth_source, depth_edited: (N, H, W) distance along the ray.
+    edited_images: (N, 3, H, W) in [0, 1]. depth_source, depth_edited: (N, H, W) distance along the ray, infinite where
+    there is no surface within range.
     silhouette_source, silhouette_edited: (N, H, W) bool, the whole object.
     moved_edited: (N, H, W) bool, pixels of the *edited* truth that show a part which the edit moved.
     plates: (N, 3, H, W) in [0, 1], the scene without the object (clean plates), where they are known.

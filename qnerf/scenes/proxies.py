@@ -1,0 +1,120 @@
+"""The proxy's file: a skeleton's joints or a box, before and after the edit.
+
+A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...], "target": …}.
+A box: {"kind": "box", "source": {"centre": [x, y, z], "size": [x, y, z], "yaw": degrees about z}, "target": {...}},
+or its eight corners in the order of `controls.box_corners`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qnerf.errors import UserError
+from qnerf.scenes.controls import BOX_EDGES, bounding_box
+from qnerf.scenes.images import read_json
+from qnerf.scenes.problems import raise_problems
+from qnerf.scenes.scene import Proxy
+
+BOX_CORNERS = tuple(f"corner_{index}" for index in range(8))
+BOX_KEYS = {"centre", "size", "yaw"}
+
+
+def write_proxy(path: Path, proxy: Proxy) -> None:
+    """Write a proxy so that `read_proxy` gives it back bit by bit."""
+    document = {
+        "kind": proxy.kind,
+        "joints": list(proxy.joints),
+        "bones": [list(bone) for bone in proxy.bones],
+        "source": proxy.source.tolist(),
+        "target": proxy.target.tolist(),
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def read_proxy(path: Path) -> Proxy:
+    """A skeleton or a box from its file; one UserError names everything that is wrong with it."""
+    document = read_json(path)
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind not in ("skeleton", "box"):
+        raise UserError(f"{path} has kind = {kind!r}, expected 'skeleton' or 'box': name one of them.")
+    problems = [
+        f"{path} has no '{key}', expected the proxy's positions {when} the edit: add it."
+        for key, when in (("source", "before"), ("target", "after"))
+        if document.get(key) is None
+    ]
+    raise_problems(str(path), problems)
+    proxy = _parse_skeleton(path, document, problems) if kind == "skeleton" else _parse_box(path, document, problems)
+    raise_problems(str(path), problems)
+    return proxy
+
+
+def box_corners(centre: Tensor, size: Tensor, yaw: float) -> Tensor:
+    """The corners (8, 3) of a box about its centre (3,), of edge lengths size (3,), turned by yaw degrees about z."""
+    corners = bounding_box(torch.stack([-size / 2, size / 2]))
+    cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
+    turn = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return corners @ turn.T + centre
+
+
+def _parse_skeleton(path: Path, document: dict[str, Any], problems: list[str]) -> Proxy:
+    joints, bones = document.get("joints"), document.get("bones")
+    if not isinstance(joints, list) or not joints or not all(isinstance(joint, str) for joint in joints):
+        problems.append(f"{path} has joints = {joints!r}, expected a list of names: give each joint one.")
+        joints = []
+    if not isinstance(bones, list) or not all(_is_bone(bone, len(joints)) for bone in bones):
+        problems.append(f"{path} has bones that are not pairs of joint indices below {len(joints)}: mend them.")
+        bones = []
+    points = {key: _parse_points(path, key, document[key], len(joints), problems) for key in ("source", "target")}
+    return Proxy("skeleton", tuple(joints), tuple((a, b) for a, b in bones), points["source"], points["target"])
+
+
+def _is_bone(bone: Any, joints: int) -> bool:
+    pair = isinstance(bone, list) and len(bone) == 2
+    return pair and all(type(end) is int and 0 <= end < joints for end in bone)
+
+
+def _parse_box(path: Path, document: dict[str, Any], problems: list[str]) -> Proxy:
+    corners = {}
+    for key in ("source", "target"):
+        value = document[key]
+        if isinstance(value, list):
+            corners[key] = _parse_points(path, key, value, 8, problems)
+            continue
+        if not isinstance(value, dict) or not BOX_KEYS >= value.keys() >= {"centre", "size"}:
+            found = sorted(value) if isinstance(value, dict) else value
+            problems.append(f"{path} has {key} = {found!r}, expected the keys centre, size and yaw: give these.")
+            continue
+        corners[key] = _parse_sides(path, key, value, problems)
+    empty = torch.zeros(8, 3)
+    return Proxy("box", BOX_CORNERS, BOX_EDGES, corners.get("source", empty), corners.get("target", empty))
+
+
+def _parse_sides(path: Path, key: str, box: dict[str, Any], problems: list[str]) -> Tensor:
+    rows = _parse_points(path, f"{key} centre and size", [box["centre"], box["size"]], 2, problems)
+    yaw = box.get("yaw", 0.0)
+    if isinstance(yaw, bool) or not isinstance(yaw, int | float) or not math.isfinite(yaw):
+        problems.append(f"{path} has {key} yaw = {yaw!r}, expected degrees: give a finite number.")
+        yaw = 0.0
+    if not (rows[1] > 0).all():
+        problems.append(f"{path} has {key} size = {box['size']!r}, expected three lengths above 0: mend it.")
+    return box_corners(rows[0], rows[1], yaw)
+
+
+def _parse_points(path: Path, key: str, value: Any, count: int, problems: list[str]) -> Tensor:
+    try:
+        points = torch.tensor(value, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        points = torch.empty(0)
+    if points.shape != (count, 3):
+        found = " x ".join(str(side) for side in points.shape)
+        problems.append(f"{path} has {key} of shape {found}, expected {count} x 3 numbers: give one point a joint.")
+        return torch.ones(count, 3)
+    if not torch.isfinite(points).all():
+        problems.append(f"{path} has NaN or infinity in its {key}, expected world positions: mend them.")
+    return points

@@ -1,0 +1,172 @@
+"""Read a scene from its folder. Everything downstream of the disk sees only the `Scene` that comes out of here."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from qnerf.errors import UserError
+from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.capture import (
+    View,
+    crop_square,
+    make_view,
+    nearest_point_to_axes,
+    radius_from_cameras,
+    resize,
+    spread_evenly,
+    undistort,
+)
+from qnerf.scenes.images import read_image
+from qnerf.scenes.problems import raise_problems
+from qnerf.scenes.proxies import read_proxy
+from qnerf.scenes.scene import Proxy, Scene
+from qnerf.scenes.settings import SceneSettings
+from qnerf.scenes.transforms import Frame, read_frames
+from qnerf.scenes.truth import read_truth
+
+ASSETS = Path(__file__).parents[1] / "assets" / "scenes"
+logger = logging.getLogger(__name__)
+
+
+def read_scene(settings: SceneSettings) -> Scene:
+    """The scene at settings.path as square views of settings.size pixels.
+
+    Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else with the
+    images, the proxy, the prompts and the truth. Images that are named but missing are left out with one warning.
+    """
+    folder = scene_folder(settings.path)
+    document, frames = read_frames(folder)
+    frames = _present(folder, frames, settings.views)
+    problems: list[str] = []
+    views = [view for frame in frames if (view := _read_view(frame, settings, problems)) is not None]
+    names = _view_names(frames)
+    proxy = _read_proxy(folder, settings, problems)
+    truth = read_truth(folder / "truth", names, settings.size, problems)
+    prompts = _prompts(folder, document, settings, problems)
+    poses = np.stack([frame.pose for frame in frames])
+    focus, radius = _region(folder, document, settings, poses, problems)
+    raise_problems(str(folder), problems)
+    images = np.stack([view.image for view in views]).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    cameras = Cameras(
+        torch.from_numpy(poses).float(),
+        torch.from_numpy(np.stack([view.focal for view in views])).float(),
+        torch.from_numpy(np.stack([view.centre for view in views])).float(),
+        settings.size,
+        settings.size,
+    )
+    point = torch.tensor(focus, dtype=torch.float32)
+    return Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth)
+
+
+def scene_folder(path: str) -> Path:
+    """The folder that a scene's path names; `asset:<name>` is a scene that ships with the package."""
+    if not path.startswith("asset:"):
+        return Path(path).expanduser().resolve()
+    folder = ASSETS / path.removeprefix("asset:")
+    if not folder.is_dir():
+        there = ", ".join(sorted(entry.name for entry in ASSETS.glob("*") if entry.is_dir())) or "none"
+        raise UserError(f"scene.path is {path!r}, expected one of the shipped scenes ({there}): name one of them.")
+    return folder
+
+
+def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None) -> str:
+    """A SHA-256 over the names and bytes of all that `read_scene` reads: a folder, and a proxy file beside it."""
+    folder = Path(folder)
+    _, frames = read_frames(folder)
+    paths = [folder / "transforms.json", *(frame.image for frame in frames if frame.image is not None)]
+    proxy_path = folder / "proxy.json" if proxy is None else Path(proxy)
+    paths += [proxy_path] if proxy_path.is_file() else []
+    paths += sorted(path for path in (folder / "truth").rglob("*") if path.is_file())
+    digest = hashlib.sha256()
+    for path in paths:
+        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _present(folder: Path, frames: list[Frame], wanted: int | None) -> list[Frame]:
+    """The frames whose images exist, `wanted` of them evenly spread."""
+    present = [frame for frame in frames if frame.exists]
+    missing = [frame.file_path for frame in frames if not frame.exists]
+    if len(present) < 2:
+        raise UserError(
+            f"{folder}/transforms.json names {len(frames)} images, of which {len(present)} exist "
+            f"(missing: {', '.join(missing[:3])}, …), expected at least 2: put the images beside it or mend file_path."
+        )
+    if missing:
+        logger.warning(
+            "%s/transforms.json names %d images, of which %d exist; the %d missing ones (%s, …) are left out.",
+            folder, len(frames), len(present), len(missing), ", ".join(missing[:3]),
+        )  # fmt: skip
+    if wanted is not None and wanted > len(present):
+        raise UserError(f"scene.views is {wanted}, but {folder} has {len(present)} images: ask for no more than that.")
+    return [present[index] for index in spread_evenly(len(present), wanted)]
+
+
+def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> View | None:
+    try:
+        view = undistort(make_view(frame, read_image(frame.image)))
+    except UserError as error:
+        problems.append(str(error))
+        return None
+    return resize(crop_square(view) if settings.crop else view, settings.size)
+
+
+def _view_names(frames: list[Frame]) -> tuple[str, ...]:
+    """File names without extension; with their folders where two would be the same."""
+    stems = [Path(frame.file_path).stem for frame in frames]
+    if len(set(stems)) == len(stems):
+        return tuple(stems)
+    return tuple("_".join(Path(frame.file_path).with_suffix("").parts) for frame in frames)
+
+
+def _read_proxy(folder: Path, settings: SceneSettings, problems: list[str]) -> Proxy | None:
+    path = folder / "proxy.json" if settings.proxy is None else Path(settings.proxy).expanduser()
+    if settings.proxy is None and not path.exists():
+        return None
+    try:
+        return read_proxy(path)
+    except UserError as error:
+        problems.append(str(error))
+        return None
+
+
+def _prompts(folder: Path, document: dict[str, Any], settings: SceneSettings, problems: list[str]) -> tuple[str, str]:
+    """The source and the target prompt; an edit of the geometry alone has one prompt for both."""
+    source = settings.source_prompt if settings.source_prompt is not None else document.get("prompt")
+    target = settings.target_prompt if settings.target_prompt is not None else document.get("target_prompt", source)
+    if not isinstance(source, str) or not isinstance(target, str):
+        problems.append(f"{folder}/transforms.json has no 'prompt' (what the views show): set scene.source_prompt.")
+    return str(source), str(target)
+
+
+def _region(
+    folder: Path, document: dict[str, Any], settings: SceneSettings, poses: np.ndarray, problems: list[str]
+) -> tuple[list[float], float]:
+    """Focus and radius: from the settings, else from the folder, else from the cameras."""
+    focus = settings.focus if settings.focus is not None else document.get("focus")
+    radius = settings.radius if settings.radius is not None else document.get("radius")
+    try:
+        point = nearest_point_to_axes(poses) if focus is None else np.array(focus, dtype=np.float64)
+        length = radius_from_cameras(poses, point) if radius is None else float(radius)
+        if point.shape != (3,) or not np.isfinite(point).all() or not 0 < length < math.inf:
+            raise ValueError
+    except UserError as error:
+        problems.append(str(error))
+    except (TypeError, ValueError):
+        problems.append(
+            f"{folder}/transforms.json has focus = {focus!r} and radius = {radius!r}, expected a point of three finite "
+            "numbers and a length above 0: mend them or set scene.focus and scene.radius."
+        )
+    else:
+        return point.tolist(), length
+    return [0.0, 0.0, 0.0], 1.0
