@@ -1,0 +1,89 @@
+"""The edited views' noise predictor: ControlNet with the target control, and MasaCtrl against the source trajectory.
+
+MasaCtrl: M. Cao et al., ICCV 2023: from denoising step S and self-attention layer L on, the target attends to the keys and
+values of the *source branch*, which is the same view re-read from its inversion trajectory (METHOD §2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.edits import CaptureKeysValues, Edits, InjectKeysValues, attention_edits, merge_edits
+from qnerf.attention.layers import self_attention_layers
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.editors.settings import EditorSettings, MasaCtrlSettings
+from qnerf.editors.source_cache import KeysValues, SourceCache
+from qnerf.inversions.ddim import DdimSteps, Trajectory
+from qnerf.inversions.null_text import guided_noise
+from qnerf.inversions.source_branch import SourceBranch
+
+
+@dataclass(frozen=True)
+class EditBranch:
+    """The edit of some of the views. text, null_text: (V, L, C). control: (V, 3, H, W), of the target."""
+
+    backbone: DiffusionBackbone
+    steps: DdimSteps
+    editor: EditorSettings
+    source: SourceBranch
+    trajectory: Trajectory
+    text: Tensor
+    null_text: Tensor
+    control: Tensor
+    control_scale: float
+    cache: SourceCache
+    cache_key: Hashable
+
+    @property
+    def guidance_scale(self) -> float:
+        """γ of the edit. Optimised null prompts only fit the scale that they were optimised for, so they bring it along."""
+        scale = getattr(self.source.settings, "guidance_scale", 1.0)
+        return self.editor.guidance_scale if self.trajectory.null_text is None else scale
+
+    def noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
+        """ε̂ (V, 4, h, w) of step k under classifier-free guidance; `edits` come behind MasaCtrl's, on every part of the batch."""
+        scale = self.guidance_scale
+        if scale == 1.0:
+            return self.conditional_noise(z, k, edits)
+        null = self.null_text if self.trajectory.null_text is None else self.trajectory.null_text[k]
+        both = self._predict(torch.cat([z, z]), k, torch.cat([null, self.text]), edits)
+        unconditional, conditional = both.chunk(2)
+        return guided_noise(unconditional, conditional, scale)
+
+    def conditional_noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
+        """ε of the conditional half alone."""
+        return self._predict(z, k, self.text, edits)
+
+    @property
+    def conditional_part(self) -> slice:
+        """Where the conditional half lies in the batch that `noise` runs."""
+        return slice(None) if self.guidance_scale == 1.0 else slice(len(self.text), None)
+
+    def _predict(self, z: Tensor, k: int, text: Tensor, edits: Edits | None) -> Tensor:
+        control = self.control.repeat(len(z) // len(self.control), 1, 1, 1)
+        with attention_edits(self.backbone.unet, merge_edits(self.masactrl_edits(k), edits or {})):
+            return self.backbone.predict(z, self.steps.timesteps[k], text, control, self.control_scale)
+
+    def masactrl_edits(self, k: int) -> Edits:
+        """MasaCtrl's injection at step k, or nothing before it starts."""
+        editor = self.editor
+        if not isinstance(editor, MasaCtrlSettings) or k < round(editor.start * len(self.steps)):
+            return {}
+        kept = self._source_keys_values(k, editor)
+        injection = InjectKeysValues(kept, union=editor.keys == "union")
+        return {layer: [injection] for layer in kept}
+
+    def _source_keys_values(self, k: int, editor: MasaCtrlSettings) -> KeysValues:
+        found = self.cache.get((self.cache_key, k))
+        if found is not None:
+            return found
+        capture = CaptureKeysValues()
+        layers = self_attention_layers(self.backbone.unet)[editor.start_layer :]
+        with torch.no_grad():
+            self.source.noise(self.trajectory.states[k], k, edits={layer: [capture] for layer in layers})
+        self.cache.put((self.cache_key, k), capture.kept)
+        return capture.kept

@@ -1,0 +1,85 @@
+"""How consolidated queries act on one denoising step of one chunk of views (METHOD §2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.edits import BlendQueries, CaptureQueries
+from qnerf.attention.layers import AttentionLayer
+from qnerf.editors.branch import EditBranch
+from qnerf.guidance.settings import GuidanceSettings, HardSettings, MixedSettings, SoftSettings
+
+
+@dataclass(frozen=True)
+class TargetQueries:
+    """The queries to be guided by: maps (V, tokens, channels) of each layer, its scale (standard deviation) and how far it is
+    to be trusted (0 to 1, the share of variance explained)."""
+
+    maps: dict[AttentionLayer, Tensor]
+    scale: dict[AttentionLayer, float]
+    trust: dict[AttentionLayer, float]
+
+    def views(self, views: slice) -> TargetQueries:
+        return TargetQueries({layer: x[views] for layer, x in self.maps.items()}, self.scale, self.trust)
+
+
+def guided_noise_at(
+    settings: GuidanceSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries | None
+) -> tuple[Tensor, Tensor]:
+    """The latents (V, 4, h, w) from which the DDIM step k is to be taken, and the noise predicted there."""
+    if target is None or settings.name == "off" or k >= settings.until * len(branch.steps):
+        return z, _no_grad_noise(branch, z, k)
+    if isinstance(settings, SoftSettings):
+        z = soft_step(settings, branch, z, k, target)
+        return z, _no_grad_noise(branch, z, k)
+    weight = settings.weight if isinstance(settings, MixedSettings) else 1.0
+    assert isinstance(settings, HardSettings | MixedSettings)
+    blend = BlendQueries(target.maps, weight)
+    with torch.no_grad():
+        return z, branch.noise(z, k, {layer: [blend] for layer in target.maps})
+
+
+def _no_grad_noise(branch: EditBranch, z: Tensor, k: int) -> Tensor:
+    with torch.no_grad():
+        return branch.noise(z, k)
+
+
+def soft_step(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+    """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: one gradient step on the latents (V, 4, h, w)."""
+    gradient = query_gradient(settings, branch, z, k, target)
+    alpha = settings.strength * (branch.steps.sigma(k) if settings.decay == "sigma" else 1.0)
+    if settings.step == "relative":
+        alpha = alpha * _rms(z) / _rms(gradient).clamp_min(1e-12)
+    return z - alpha * gradient
+
+
+def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+    """∇_z of `query_loss`. The conditional half alone is run: that is whose queries the field was trained on."""
+    capture = CaptureQueries(slice(None))
+    with torch.enable_grad():
+        z = z.detach().requires_grad_(True)
+        branch.conditional_noise(z, k, {layer: [capture] for layer in target.maps})
+        loss = query_loss(capture.queries, target, settings.layer_weights == "explained")
+        (gradient,) = torch.autograd.grad(loss, z)
+    return gradient
+
+
+def query_loss(queries: dict[AttentionLayer, Tensor], target: TargetQueries, by_trust: bool) -> Tensor:
+    """Σ over views and layers of ‖q(l) - Q̂(l)‖₂ over tokens and channels, in units of the layer's standard deviation.
+
+    The norm is taken view by view, so that views do not couple and chunks change nothing.
+    """
+    total = torch.zeros((), device=next(iter(queries.values())).device)
+    for layer, q in queries.items():
+        weight = max(target.trust[layer], 0.0) if by_trust else 1.0
+        distance = (q - target.maps[layer]).flatten(1).square().sum(dim=1)
+        total = total + weight / target.scale[layer] * (distance + 1e-12).sqrt().sum()
+    return total
+
+
+def _rms(x: Tensor) -> Tensor:
+    """Root mean square of each view: (V, 1, 1, 1)."""
+    return x.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()

@@ -1,0 +1,35 @@
+"""The inversion stage: all views, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from qnerf.inversions.ddim import Trajectory
+from qnerf.inversions.settings import NullTextInversionSettings
+from qnerf.inversions.source_branch import SourceBranch
+
+
+def chunks(views: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` views that cover `views` views in order."""
+    for start in range(0, views, size):
+        yield slice(start, min(start + size, views))
+
+
+def invert_views(
+    branch: Callable[[slice], SourceBranch], clean: torch.Tensor, chunk_size: int, on_chunk: Callable[[int], None]
+) -> Trajectory:
+    """Invert clean latents (N, 4, h, w) of all views. branch: the source predictor of a slice of the views.
+
+    on_chunk: called with the number of views that are done. A joint null prompt is one for all views, so it takes them in
+    one chunk: the chunk size changes no result.
+    """
+    settings = branch(slice(0, 1)).settings
+    joint = isinstance(settings, NullTextInversionSettings) and settings.joint
+    parts = []
+    for views in chunks(len(clean), len(clean) if joint else chunk_size):
+        parts.append(branch(views).invert(clean[views]))
+        on_chunk(views.stop)
+    nulls = [part.null_text for part in parts if part.null_text is not None]
+    return Trajectory(torch.cat([part.states for part in parts], dim=1), torch.cat(nulls, dim=1) if nulls else None)

@@ -1,0 +1,106 @@
+"""From captured queries to rendered ones: train a field, render it from every view, and say how far it can be trusted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.layers import AttentionLayer
+from qnerf.fields.query_field import QueryField, RenderedQueries
+from qnerf.fields.train_query_field import train_query_field
+from qnerf.guidance.guides import TargetQueries
+from qnerf.schedules.job import EditJob, layer_grid
+
+Queries = dict[AttentionLayer, Tensor]  # (views, tokens, channels)
+
+
+@dataclass(frozen=True)
+class IntervalRecord:
+    """What is worth showing of one field.
+
+    step: whose queries it was trained on. explained: R² by layer path. captured, rendered: the finest layer's queries
+    before and after, (V, rows, columns, C). depth: expected depth there, (V, rows, columns), world units.
+    """
+
+    step: int
+    explained: dict[str, float]
+    captured: Tensor
+    rendered: Tensor
+    depth: Tensor
+
+
+def train_field(
+    job: EditJob, queries: dict[str, Queries], key: str, warm_start: QueryField | None = None
+) -> QueryField:
+    """One field for one set of queries, or for several sets, each under a label of its own and with its own heads.
+
+    key: names the field's seed. A warm start needs equal labels.
+    """
+    maps = {name(label, layer): _grid(job, layer, q) for label, part in queries.items() for layer, q in part.items()}
+    return train_query_field(
+        maps,
+        job.cameras,
+        job.space,
+        job.field,
+        seed=derive_seed(job.seed, key),
+        warm_start=warm_start,
+        on_step=lambda step, total, loss: job.on_work("field", 1 / total),
+    )
+
+
+def consolidate(
+    job: EditJob, field: QueryField, queries: dict[str, Queries], steps: dict[str, int]
+) -> tuple[dict[str, TargetQueries], list[IntervalRecord]]:
+    """What the field says of each labelled set of queries, from every view, and the record of it.
+
+    steps: the denoising step at which each set was captured.
+    """
+    with torch.no_grad():
+        rendered = field.render(job.cameras)
+    targets = {label: _target(field, rendered, label, part) for label, part in queries.items()}
+    depth = {label: rendered.depth[name(label, finest_layer(tuple(part)))] for label, part in queries.items()}
+    records = [
+        record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()
+    ]
+    return targets, records
+
+
+def name(label: str, layer: AttentionLayer) -> str:
+    """What the field calls a layer's queries of one labelled set."""
+    return f"{label}:{layer.path}"
+
+
+def derive_seed(seed: int, key: str) -> int:
+    """A seed from the run's and a name, the same on every machine and in any order."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:4], "little")
+
+
+def _grid(job: EditJob, layer: AttentionLayer, queries: Tensor) -> Tensor:
+    return queries.unflatten(1, layer_grid(job.backbone, layer))
+
+
+def _target(field: QueryField, rendered: RenderedQueries, label: str, queries: Queries) -> TargetQueries:
+    return TargetQueries(
+        maps={layer: rendered.maps[name(label, layer)].flatten(1, 2) for layer in queries},
+        scale={layer: float(q.std()) for layer, q in queries.items()},
+        trust={layer: field.explained[name(label, layer)] for layer in queries},
+    )
+
+
+def record_interval(job: EditJob, step: int, queries: Queries, target: TargetQueries, depth: Tensor) -> IntervalRecord:
+    """depth: expected depth of the finest layer's token rays, (V, rows, columns)."""
+    finest = finest_layer(tuple(queries))
+    return IntervalRecord(
+        step=step,
+        explained={layer.path: trust for layer, trust in target.trust.items()},
+        captured=_grid(job, finest, queries[finest]),
+        rendered=_grid(job, finest, target.maps[finest]),
+        depth=depth,
+    )
+
+
+def finest_layer(layers: tuple[AttentionLayer, ...]) -> AttentionLayer:
+    return min(layers, key=lambda layer: (layer.downsampling, layer.index))

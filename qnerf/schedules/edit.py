@@ -1,0 +1,113 @@
+"""The schedules: how an edit walks through the denoising steps (METHOD §2.6; Patashnik et al. 2024, §4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from qnerf.attention.layers import AttentionLayer
+from qnerf.errors import UserError
+from qnerf.fields.query_field import QueryField
+from qnerf.guidance.settings import GuidanceSettings
+from qnerf.schedules.checkpoint import Checkpoints, FinishedInterval, pack, unpack
+from qnerf.schedules.consolidate import IntervalRecord, consolidate, train_field
+from qnerf.schedules.job import EditJob
+from qnerf.schedules.oracle import oracle_queries
+from qnerf.schedules.phases import guided_steps, plain_steps
+from qnerf.schedules.settings import (
+    IndependentSettings,
+    OneShotSettings,
+    OracleSettings,
+    ProgressiveSettings,
+    ScheduleSettings,
+)
+
+Layers = tuple[AttentionLayer, ...]
+FieldState = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """latents: (N, 4, h, w), clean. intervals: a record of each field that was trained."""
+
+    latents: Tensor
+    intervals: list[IntervalRecord] = field(default_factory=list)
+
+
+def run_schedule(
+    schedule: ScheduleSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob, checkpoints: Checkpoints
+) -> EditResult:
+    """Edit all views of the job. layers: whose queries are captured. checkpoints: where finished intervals are kept."""
+    if isinstance(schedule, IndependentSettings):
+        return EditResult(plain_steps(job, job.trajectory.states[0], 0, len(job.steps))[0])
+    if isinstance(schedule, OracleSettings):
+        return edit_by_oracle(guidance, layers, job)
+    if isinstance(schedule, OneShotSettings):
+        return edit_in_one_shot(schedule, guidance, layers, job)
+    return edit_progressively(schedule, guidance, layers, job, checkpoints)
+
+
+def edit_progressively(
+    schedule: ProgressiveSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob, checkpoints: Checkpoints
+) -> EditResult:
+    """Intervals of `schedule.interval` steps, guided by the field of the interval before (none in the first).
+
+    At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries of the last of
+    them train the next field. So every step is visited unguided first, then guided.
+    """
+    z, start, target, previous = job.trajectory.states[0], 0, None, {}
+    records: list[IntervalRecord] = []
+    while True:
+        stop = min(start + schedule.interval, len(job.steps))
+        saved = checkpoints.load(f"interval_{stop:03d}")
+        if saved is not None:
+            interval = unpack(saved, layers)
+        else:
+            z = guided_steps(job, guidance, z, start, stop, target)
+            if stop == len(job.steps):
+                return EditResult(z, records)
+            interval = look_ahead(schedule, layers, job, z, stop, previous)
+            checkpoints.save(f"interval_{stop:03d}", pack(interval))
+        z, start, target, previous = interval.latents, stop, interval.target, interval.field
+        records.append(interval.record)
+
+
+def look_ahead(
+    schedule: ProgressiveSettings, layers: Layers, job: EditJob, z: Tensor, start: int, previous: FieldState
+) -> FinishedInterval:
+    """Unguided steps from state `start` on, and the field that the queries of the last of them train."""
+    last = min(start + schedule.interval, len(job.steps)) - 1
+    _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
+    warm = QueryField.from_state(previous, job.field, z.device) if previous else None
+    queries = {"": captured[last]}
+    field = train_field(job, queries, f"interval {last}", warm)
+    targets, records = consolidate(job, field, queries, {"": last})
+    return FinishedInterval(z, targets[""], records[0], field.state() if schedule.warm_start else {})
+
+
+def edit_in_one_shot(
+    schedule: OneShotSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob
+) -> EditResult:
+    """A single field for the queries that an independent edit has at the ends of the intervals, each with its own heads."""
+    count, interval, z = len(job.steps), schedule.interval, job.trajectory.states[0]
+    ends = {str(k): min(k + interval, count) - 1 for k in range(interval, count, interval)}
+    _, captured = plain_steps(job, z, 0, count, capture_at=tuple(ends.values()), layers=layers)
+    queries = {label: captured[end] for label, end in ends.items()}
+    targets, records = consolidate(job, train_field(job, queries, "one shot"), queries, ends)
+    for start in range(0, count, interval):
+        z = guided_steps(job, guidance, z, start, min(start + interval, count), targets.get(str(start)))
+    return EditResult(z, records)
+
+
+def edit_by_oracle(guidance: GuidanceSettings, layers: Layers, job: EditJob) -> EditResult:
+    """Guided at every step by the true edited views' queries of that step."""
+    if job.oracle is None:
+        raise UserError(
+            "schedule is 'oracle' but the scene folder has no truth/ with the true edited views: "
+            "use a procedural scene or another schedule."
+        )
+    z = job.trajectory.states[0]
+    for k in range(len(job.steps)):
+        z = guided_steps(job, guidance, z, k, k + 1, oracle_queries(job, job.oracle, layers, k))
+    return EditResult(z)

@@ -1,0 +1,76 @@
+"""What every schedule works on: one scene, inverted, with its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.editors.branch import EditBranch
+from qnerf.editors.settings import EditorSettings
+from qnerf.editors.source_cache import SourceCache
+from qnerf.fields.settings import FieldSettings
+from qnerf.fields.space import Space
+from qnerf.inversions.ddim import DdimSteps, Trajectory
+from qnerf.inversions.invert import chunks
+from qnerf.inversions.source_branch import SourceBranch
+from qnerf.scenes.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """Everything that the methods of a run share. on_work(kind, amount) reports finished work: kind "unet" counts UNet
+    forward passes of one view (a backward pass counts two), kind "field" counts fields trained.
+
+    text_*: (N, L, C). control_target: (N, 3, H, W). oracle: the true edited views' trajectory, where the truth is known.
+    """
+
+    backbone: DiffusionBackbone
+    steps: DdimSteps
+    trajectory: Trajectory
+    source: Callable[[slice], SourceBranch]
+    text_target: Tensor
+    null_text: Tensor
+    control_target: Tensor
+    control_scale: float
+    editor: EditorSettings
+    cameras: Cameras
+    space: Space
+    field: FieldSettings
+    seed: int
+    chunk_size: int
+    oracle: Trajectory | None = None
+    on_work: Callable[[str, float], None] = lambda kind, amount: None
+    source_cache: SourceCache = field(default_factory=SourceCache)
+
+    @property
+    def views(self) -> int:
+        return len(self.cameras)
+
+    def chunks(self) -> Iterator[slice]:
+        """Slices of views that are denoised together."""
+        return chunks(self.views, self.chunk_size)
+
+    def branch(self, views: slice) -> EditBranch:
+        """The edit's noise predictor for some of the views."""
+        return EditBranch(
+            backbone=self.backbone,
+            steps=self.steps,
+            editor=self.editor,
+            source=self.source(views),
+            trajectory=self.trajectory.views(views),
+            text=self.text_target[views],
+            null_text=self.null_text[views],
+            control=self.control_target[views],
+            control_scale=self.control_scale,
+            cache=self.source_cache,
+            cache_key=(views.start, views.stop),
+        )
+
+
+def layer_grid(backbone: DiffusionBackbone, layer: AttentionLayer) -> tuple[int, int]:
+    """Rows and columns of a layer's tokens."""
+    return layer.token_grid(backbone.latent_size)

@@ -1,0 +1,61 @@
+"""The stretches of denoising that all schedules are made of, over all views, chunk by chunk."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.edits import CaptureQueries
+from qnerf.attention.layers import AttentionLayer
+from qnerf.guidance.guides import TargetQueries, guided_noise_at
+from qnerf.guidance.settings import GuidanceSettings
+from qnerf.inversions.ddim import ddim_step
+from qnerf.schedules.consolidate import Queries
+from qnerf.schedules.job import EditJob
+from qnerf.schedules.work import step_cost
+
+
+def plain_steps(
+    job: EditJob, z: Tensor, start: int, stop: int, capture_at: tuple[int, ...] = (), layers: tuple[AttentionLayer, ...] = ()
+) -> tuple[Tensor, dict[int, Queries]]:
+    """Unguided steps from state `start` to `stop` for all views: latents (N, 4, h, w), and the queries of the steps in
+    `capture_at`, (N, tokens, channels) per layer. A step's queries are those of the forward pass that takes the step."""
+    latents, captured = [], []
+    for views in job.chunks():
+        branch, part, found = job.branch(views), z[views], {}
+        for k in range(start, stop):
+            capture = CaptureQueries(branch.conditional_part)
+            with torch.no_grad():
+                noise = branch.noise(part, k, {layer: [capture] for layer in layers} if k in capture_at else None)
+            part = ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1])
+            if k in capture_at:
+                found[k] = capture.queries
+            job.on_work("unet", len(part))
+        latents.append(part)
+        captured.append(found)
+    return torch.cat(latents), {k: _join([found[k] for found in captured]) for k in capture_at}
+
+
+def guided_steps(
+    job: EditJob,
+    guidance: GuidanceSettings,
+    z: Tensor,
+    start: int,
+    stop: int,
+    targets: dict[int, TargetQueries] | TargetQueries | None,
+) -> Tensor:
+    """Guided steps from state `start` to `stop` for all views. targets: one for all steps, or one for each step."""
+    latents = []
+    for views in job.chunks():
+        branch, part = job.branch(views), z[views]
+        for k in range(start, stop):
+            target = targets.get(k) if isinstance(targets, dict) else targets
+            part, noise = guided_noise_at(guidance, branch, part, k, target and target.views(views))
+            part = ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1])
+            job.on_work("unet", len(part) * (1 if target is None else step_cost(guidance, k, len(job.steps))))
+        latents.append(part)
+    return torch.cat(latents)
+
+
+def _join(parts: list[Queries]) -> Queries:
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}

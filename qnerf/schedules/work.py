@@ -1,0 +1,31 @@
+"""How much work a method is, before it starts: for a progress bar with a true ETA over the whole run.
+
+Two kinds: "unet" counts UNet passes of one view (a guided soft step is one to predict, one forward and one backward, which
+costs two: four), "field" counts fields trained. The runner measures what each kind costs as it goes.
+"""
+
+from __future__ import annotations
+
+from qnerf.guidance.settings import GuidanceSettings
+from qnerf.schedules.settings import ProgressiveSettings, ScheduleSettings
+
+SOFT_STEP_COST = 4
+
+
+def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
+    """UNet passes per view of step k where there are queries to be guided by."""
+    soft = guidance.name == "soft" and k < guidance.until * steps
+    return SOFT_STEP_COST if soft else 1
+
+
+def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: int, views: int) -> dict[str, float]:
+    """The work of one edit of `views` views in `steps` denoising steps, by kind."""
+    if schedule.name == "independent":
+        return {"unet": steps * views, "field": 0}
+    if schedule.name == "oracle":
+        return {"unet": views * sum(1 + step_cost(guidance, k, steps) for k in range(steps)), "field": 0}
+    guided = schedule.interval + sum(step_cost(guidance, k, steps) for k in range(schedule.interval, steps))
+    if isinstance(schedule, ProgressiveSettings):
+        intervals = -(-steps // schedule.interval) - 1
+        return {"unet": views * (guided + steps - schedule.interval), "field": intervals}
+    return {"unet": views * (guided + steps), "field": 1}
