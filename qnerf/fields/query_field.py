@@ -1,0 +1,142 @@
+"""QNeRF: a field of self-attention queries (METHOD §2.4; Patashnik et al. 2024, §4.2).
+
+Position only, no view direction. One density is shared by all layers. Compositing is linear, so the layers' linear heads are applied
+once per ray to the composited hidden feature instead of once per sample ("deferred heads"):
+Σ_i w_i (W h_i + b) + (1 - Σ_i w_i) (W h_bg + b) = W (Σ_i w_i h_i + (1 - Σ_i w_i) h_bg) + b, since the weights then sum to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from qnerf.fields.rendering import composite, expected_depth
+from qnerf.fields.settings import FieldSettings
+from qnerf.fields.space import Space
+from qnerf.fields.token_rays import TokenGrid, patch_points
+from qnerf.fields.trunk import Trunk, derive_seed, linear
+from qnerf.scenes.cameras import Cameras, Rays
+
+RAY_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One layer's query map: its name, rows x columns tokens, and channels."""
+
+    name: str
+    rows: int
+    columns: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class RenderedQueries:
+    """Per layer: maps (V, rows, columns, C), opacity Σ w and expected depth (V, rows, columns), world units along the ray."""
+
+    maps: dict[str, Tensor]
+    opacity: dict[str, Tensor]
+    depth: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """The layers that share a resolution, hence their rays and one matrix of heads."""
+
+    rows: int
+    columns: int
+    layers: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+def group_layers(layers: tuple[LayerShape, ...]) -> tuple[LayerGroup, ...]:
+    """Groups by (rows, columns), in order of first appearance."""
+    sizes = dict.fromkeys((layer.rows, layer.columns) for layer in layers)
+    members = {size: tuple(i for i, layer in enumerate(layers) if (layer.rows, layer.columns) == size) for size in sizes}
+    return tuple(
+        LayerGroup(*size, index, tuple(layers[i].channels for i in index)) for size, index in members.items()
+    )
+
+
+class QueryField(nn.Module):
+    """explained: R² per layer on the training views (`qnerf.fields.explained`), filled by `train_query_field`."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, settings: FieldSettings, space: Space, layers: tuple[LayerShape, ...], device: torch.device, seed: int
+    ) -> None:
+        super().__init__()
+        self.settings, self.space, self.shapes = settings, space, layers
+        self.groups = group_layers(layers)
+        self.trunk = Trunk(settings, space, device, seed)
+        generator = torch.Generator().manual_seed(derive_seed(seed, 5))
+        self.heads = nn.ModuleList(
+            linear(settings.geometry_width, sum(group.channels), generator, device) for group in self.groups
+        )
+        background = torch.zeros(settings.geometry_width, device=device)
+        self.background = nn.Parameter(background, requires_grad=settings.background)
+        self.register_buffer("mean", torch.zeros(len(layers), device=device))
+        self.register_buffer("scale", torch.ones(len(layers), device=device))
+        self.explained: dict[str, float] = {}
+
+    def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Composited hidden feature (R, W), opacity (R,) and expected depth (R,) of rays (R, 3)."""
+        samples, weights, hidden = self.trunk.march(rays, count, generator)
+        opacity = weights.sum(-1)
+        feature = composite(weights, hidden) + (1 - opacity)[:, None] * self.background
+        return feature, opacity, expected_depth(weights, samples)
+
+    @torch.no_grad()
+    def render(self, cameras: Cameras) -> RenderedQueries:
+        """The maps of every layer seen by `cameras` (V of them), in the units of the queries that the field was trained on."""
+        maps: dict[str, Tensor] = {}
+        opacities: dict[str, Tensor] = {}
+        depths: dict[str, Tensor] = {}
+        for group, head in zip(self.groups, self.heads, strict=True):
+            size = (len(cameras), group.rows, group.columns)
+            feature, opacity, depth = self._render_tokens(cameras, TokenGrid(*size))
+            for index, part in zip(group.layers, head(feature).split(group.channels, dim=-1), strict=True):
+                name = self.shapes[index].name
+                maps[name] = (part * self.scale[index] + self.mean[index]).view(*size, -1)
+                opacities[name], depths[name] = opacity.view(size), depth.view(size)
+        names = [shape.name for shape in self.shapes]
+        return RenderedQueries(*({name: part[name] for name in names} for part in (maps, opacities, depths)))
+
+    def _render_tokens(self, cameras: Cameras, grid: TokenGrid) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden feature, opacity and depth per token, each the mean over the sub-rays of the token's patch."""
+        points = patch_points(self.settings.render_rays_per_side).to(self.mean.device)
+        parts = []
+        for tokens in torch.arange(len(grid), device=self.mean.device).split(max(RAY_CHUNK // len(points), 1)):
+            inside = points.repeat(len(tokens), 1)
+            rays = grid.rays(cameras, tokens.repeat_interleave(len(points)), inside)
+            marched = self.march(rays, self.settings.sampling.render_samples, None)
+            parts.append([value.view(len(tokens), len(points), -1).mean(dim=1) for value in marched])
+        feature, opacity, depth = (torch.cat(column) for column in zip(*parts, strict=True))
+        return feature, opacity[:, 0], depth[:, 0]
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that `from_state` needs beside the settings: named tensors, ready for safetensors."""
+        state = {f"module.{name}": value.detach().cpu().clone() for name, value in self.state_dict().items()}
+        focus = self.space.focus.detach().cpu().to(torch.float64)
+        state["space"] = torch.cat([focus, focus.new_tensor([self.space.radius])])
+        for index, shape in enumerate(self.shapes):
+            state[f"layer.{index}.{shape.name}"] = torch.tensor([shape.rows, shape.columns, shape.channels])
+        state["explained"] = torch.tensor([self.explained.get(shape.name, float("nan")) for shape in self.shapes])
+        return state
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor], settings: FieldSettings, device: torch.device | str = "cpu") -> QueryField:
+        """The field that `state()` was taken from; `settings` must be those it was trained with."""
+        named = sorted((int(key.split(".", 2)[1]), key) for key in state if key.startswith("layer."))
+        shapes = tuple(LayerShape(key.split(".", 2)[2], *(int(n) for n in state[key])) for _, key in named)
+        space = Space(state["space"][:3].float(), float(state["space"][3]))
+        field = cls(settings, space, shapes, torch.device(device), seed=0)
+        prefix = "module."
+        field.load_state_dict({key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)})
+        explained = zip(shapes, state["explained"].tolist(), strict=True)
+        field.explained = {shape.name: value for shape, value in explained if value == value}
+        return field

@@ -1,0 +1,67 @@
+"""Volume rendering of samples along rays (Kajiya & Von Herzen; Max 1995), by nerfacc's batched functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from nerfacc import accumulate_along_rays, render_weight_from_density
+from torch import Tensor
+
+from qnerf.fields.proposal import DensityGrid
+from qnerf.fields.sampling import importance_edges, ray_line
+from qnerf.fields.settings import SamplingSettings
+from qnerf.fields.space import Space
+from qnerf.scenes.cameras import Rays
+
+
+@dataclass(frozen=True)
+class Samples:
+    """S intervals on each of R rays. starts, ends: (R, S) distances in world units. positions: (R, S, 3) in [0, 1]^3."""
+
+    starts: Tensor
+    ends: Tensor
+    positions: Tensor
+    radius: float
+
+
+@torch.no_grad()
+def sample_rays(
+    rays: Rays, space: Space, grid: DensityGrid, settings: SamplingSettings, count: int, generator: torch.Generator | None
+) -> Samples:
+    """Stratified and importance samples for rays (R, 3); `generator` None gives the same samples every time (rendering)."""
+    line = ray_line(rays, space, settings)
+    even = torch.linspace(0, 1, settings.coarse_samples + 1, device=rays.origins.device)
+    edges = line.distance(even.expand(len(rays.origins), -1))
+    coarse = _samples(edges, rays, space)
+    weights, _, _ = render_weight_from_density(
+        coarse.starts / space.radius, coarse.ends / space.radius, grid.lookup(coarse.positions)
+    )
+    chosen = importance_edges(weights, count, settings.uniform_share, generator)
+    return _samples(line.distance(chosen), rays, space)
+
+
+def _samples(edges: Tensor, rays: Rays, space: Space) -> Samples:
+    starts, ends = edges[:, :-1], edges[:, 1:]
+    middle = ((starts + ends) / 2)[..., None]
+    points = rays.origins[:, None] + middle * rays.directions[:, None]
+    return Samples(starts, ends, space.to_cube(points), space.radius)
+
+
+def composite_weights(density: Tensor, samples: Samples) -> Tensor:
+    """w_i = T_i (1 - exp(-σ_i δ_i)), (R, S); density (R, S) is per radius of length, so that scenes of any scale train alike."""
+    weights, _, _ = render_weight_from_density(samples.starts / samples.radius, samples.ends / samples.radius, density)
+    return weights
+
+
+def composite(weights: Tensor, values: Tensor) -> Tensor:
+    """Σ_i w_i v_i: weights (R, S), values (R, S, C) to (R, C)."""
+    return accumulate_along_rays(weights, values)
+
+
+def expected_depth(weights: Tensor, samples: Samples) -> Tensor:
+    """Mean distance along the ray where it ends, (R,), world units: Σ w t / Σ w; the last sample's where it meets nothing."""
+    middle = (samples.starts + samples.ends) / 2
+    opacity = weights.sum(-1)
+    met = (weights * middle).sum(-1) / opacity.clamp_min(1e-6)
+    return torch.where(opacity > 1e-6, met, middle[:, -1])

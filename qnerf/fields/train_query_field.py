@@ -1,0 +1,152 @@
+"""Training of a query field on captured query maps (METHOD §2.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qnerf.errors import UserError
+from qnerf.fields.explained import explained_variance
+from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
+from qnerf.fields.settings import FieldSettings
+from qnerf.fields.space import Space
+from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.training import OnStep, train
+from qnerf.fields.trunk import derive_seed
+from qnerf.scenes.cameras import Cameras, Rays
+
+
+@dataclass(frozen=True)
+class TokenBatches:
+    """One resolution's training rays. order: a fixed shuffle of the tokens. targets: (tokens, Σ channels) standardised.
+
+    layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch.
+    """
+
+    grid: TokenGrid
+    order: Tensor
+    targets: Tensor
+    layers: tuple[int, ...]
+    per_step: int
+
+    def draw(self, step: int) -> Tensor:
+        """The tokens of a step (per_step,): successive stretches of the shuffle, so that all are seen equally often."""
+        place = torch.arange(step * self.per_step, (step + 1) * self.per_step, device=self.order.device)
+        return self.order[place % len(self.order)]
+
+
+def train_query_field(
+    queries: dict[str, Tensor],
+    cameras: Cameras,
+    space: Space,
+    settings: FieldSettings,
+    seed: int,
+    warm_start: QueryField | None = None,
+    target_depth: Tensor | None = None,
+    on_step: OnStep | None = None,
+) -> QueryField:
+    """Fit one field to the queries of V views.
+
+    queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and settings
+    whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not finite where unknown; used where
+    `settings.depth_weight` > 0. on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
+    """
+    shapes = _check(queries, cameras)
+    device = next(iter(queries.values())).device
+    field = QueryField(settings, space, shapes, device, seed)
+    if warm_start is not None:
+        _copy_parameters(warm_start, field)
+    _standardise(field, queries)
+    batches = [_batches(field, group, queries, seed) for group in field.groups]
+    depth = target_depth if settings.depth_weight > 0 else None
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        return _loss(field, batches, cameras, depth, step, generator)
+
+    train(field, field.trunk, loss, settings.optimiser, seed, on_step)
+    field.explained = explained_variance(field, queries, cameras)
+    return field
+
+
+def _check(queries: dict[str, Tensor], cameras: Cameras) -> tuple[LayerShape, ...]:
+    for name, value in queries.items():
+        if value.dim() != 4 or value.shape[0] != len(cameras):
+            raise UserError(
+                f"the queries of layer {name} have shape {tuple(value.shape)}, where (views, rows, columns, channels) with "
+                f"{len(cameras)} views was expected; pass one map per camera"
+            )
+        if not torch.isfinite(value).all():
+            raise UserError(f"the queries of layer {name} hold NaN or infinite values; look at the edit that produced them")
+    if not queries:
+        raise UserError("no layer's queries were given to train a field on; choose a capture set that names some layers")
+    return tuple(LayerShape(name, *value.shape[1:]) for name, value in queries.items())
+
+
+def _copy_parameters(source: QueryField, field: QueryField) -> None:
+    if source.shapes != field.shapes:
+        raise UserError("the warm-start field has other layers than the queries; train this field without a warm start")
+    field.load_state_dict(source.state_dict())
+
+
+def _standardise(field: QueryField, queries: dict[str, Tensor]) -> None:
+    """Per layer: mean and standard deviation over views, tokens and channels (METHOD §2.3)."""
+    for index, value in enumerate(queries.values()):
+        field.mean[index] = value.float().mean()
+        field.scale[index] = value.float().std().clamp_min(1e-6)
+
+
+def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], seed: int) -> TokenBatches:
+    settings, values = field.settings, list(queries.values())
+    parts = [(values[i].float() - field.mean[i]) / field.scale[i] for i in group.layers]
+    targets = torch.cat([part.flatten(0, 2) for part in parts], dim=-1)
+    grid = TokenGrid(values[group.layers[0]].shape[0], group.rows, group.columns)
+    sizes = {other: (other.rows * other.columns) ** settings.small_map_share for other in field.groups}
+    per_step = max(1, round(settings.optimiser.rays_per_batch * sizes[group] / sum(sizes.values())))
+    generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
+    order = torch.randperm(len(grid), generator=generator).to(targets.device)
+    return TokenBatches(grid, order, targets, group.channels, per_step)
+
+
+def _loss(
+    field: QueryField,
+    batches: list[TokenBatches],
+    cameras: Cameras,
+    depth: Tensor | None,
+    step: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean over the rays of Σ_l ‖Q̂_l(r) - q_l(r)‖₂ (not squared), over each ray's own layers; plus λ_d |d̂ - d| / radius."""
+    settings, views, pixels, drawn = field.settings, [], [], []
+    for batch in batches:
+        tokens = batch.draw(step)
+        noise = torch.rand(len(tokens), 2, generator=generator, device=tokens.device)
+        view, pixel = batch.grid.pixels(cameras, tokens, 0.5 + settings.jitter * (noise - 0.5))
+        views, pixels, drawn = [*views, view], [*pixels, pixel], [*drawn, tokens]
+    view, pixel = torch.cat(views), torch.cat(pixels)
+    feature, _, found = field.march(_float_rays(cameras.rays(view, pixel)), settings.sampling.fine_samples, generator)
+    total = feature.new_zeros(())
+    parts = feature.split([len(tokens) for tokens in drawn])
+    for part, head, batch, tokens in zip(parts, field.heads, batches, drawn, strict=True):
+        error = (head(part) - batch.targets[tokens]).split(batch.layers, dim=-1)
+        total = total + sum(layer.norm(dim=-1).sum() for layer in error)
+    total = total / len(view)
+    if depth is not None:
+        total = total + settings.depth_weight * _depth_error(found, depth, view, pixel, cameras, field.space)
+    return total
+
+
+def _float_rays(rays: Rays) -> Rays:
+    return Rays(rays.origins.float(), rays.directions.float())
+
+
+def _depth_error(found: Tensor, depth: Tensor, view: Tensor, pixel: Tensor, cameras: Cameras, space: Space) -> Tensor:
+    """Mean |d̂ - d| in radii over the rays whose depth is known; the target is read at the nearest pixel of its own resolution."""
+    height, width = depth.shape[1:]
+    column = (pixel[:, 0] * (width / cameras.width)).long().clamp(0, width - 1)
+    row = (pixel[:, 1] * (height / cameras.height)).long().clamp(0, height - 1)
+    wanted = depth[view, row, column].to(found)
+    known = torch.isfinite(wanted)
+    error = torch.where(known, (found - torch.where(known, wanted, found)).abs(), 0.0)
+    return error.sum() / known.sum().clamp_min(1) / space.radius

@@ -1,0 +1,79 @@
+"""What every field shares: hash grid -> base network -> density and a hidden feature, and its sampling along rays."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from qnerf.fields.encodings.hash_grid import build_encoding
+from qnerf.fields.proposal import DensityGrid
+from qnerf.fields.rendering import Samples, composite_weights, sample_rays
+from qnerf.fields.settings import FieldSettings, RgbFieldSettings
+from qnerf.fields.space import Space
+from qnerf.scenes.cameras import Rays
+
+MAX_LOG_DENSITY = 11.0
+"""exp(11) per radius is opaque over a ten-thousandth of the radius; beyond it float32 gradients only overflow."""
+PROPOSAL_KEEP = 0.8
+
+
+class Trunk(nn.Module):
+    """density: per radius of length. hidden: `geometry_width` features."""
+
+    def __init__(self, settings: FieldSettings | RgbFieldSettings, space: Space, device: torch.device, seed: int) -> None:
+        super().__init__()
+        self.settings, self.space = settings, space
+        self.encoding = build_encoding(settings.grid, device, derive_seed(seed, 1))
+        generator = torch.Generator().manual_seed(derive_seed(seed, 2))
+        widths = [self.encoding.width] + [settings.hidden_width] * settings.hidden_layers
+        self.layers = nn.ModuleList(linear(a, b, generator, device) for a, b in zip(widths, widths[1:], strict=False))
+        self.out = linear(widths[-1], 1 + settings.geometry_width, generator, device)
+        self.proposal = DensityGrid(settings.sampling.proposal_resolution).to(device)
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """positions (..., 3) in [0, 1] to density (...) and hidden (..., geometry_width)."""
+        x = self._base(positions.reshape(-1, 3))
+        out = self.out(x).view(*positions.shape[:-1], -1)
+        return out[..., 0].clamp_max(MAX_LOG_DENSITY).exp(), out[..., 1:]
+
+    def density(self, positions: Tensor) -> Tensor:
+        """positions (P, 3) to density (P,) alone."""
+        log_density = nn.functional.linear(self._base(positions), self.out.weight[:1], self.out.bias[:1])[:, 0]
+        return log_density.clamp_max(MAX_LOG_DENSITY).exp()
+
+    def _base(self, x: Tensor) -> Tensor:
+        x = self.encoding(x)
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+
+    def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Samples, Tensor, Tensor]:
+        """Sample rays (R, 3) and evaluate: the samples, weights (R, S) and hidden (R, S, W)."""
+        samples = sample_rays(rays, self.space, self.proposal, self.settings.sampling, count, generator)
+        density, hidden = self(samples.positions)
+        return samples, composite_weights(density, samples), hidden
+
+    def refresh_proposal(self, generator: torch.Generator) -> None:
+        self.proposal.refresh(self.density, generator, PROPOSAL_KEEP)
+
+
+def linear(inputs: int, outputs: int, generator: torch.Generator, device: torch.device) -> nn.Linear:
+    """A linear layer, weights and biases uniform in ± 1/√inputs, drawn from `generator` alone."""
+    layer = nn.Linear(inputs, outputs, device="cpu")
+    bound = 1 / math.sqrt(inputs)
+    with torch.no_grad():
+        for parameter in (layer.weight, layer.bias):
+            parameter.copy_((torch.rand(parameter.shape, generator=generator) * 2 - 1) * bound)
+    return layer.to(device)
+
+
+def derive_seed(seed: int, *path: int) -> int:
+    """A seed for one purpose: the same path always gives the same seed, whatever was drawn before (splitmix64)."""
+    value = seed
+    for step in path:
+        value = (value * 6364136223846793005 + step + 1442695040888963407) % 2**64
+        value ^= value >> 31
+        value = value * 0x9E3779B97F4A7C15 % 2**64
+    return value % 2**63
