@@ -21,34 +21,58 @@ DONE = "done"
 class ArtefactStore:
     """Results of stages, kept as files: each is computed once, and again only if its file is damaged."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, prefix: str = "") -> None:
         self.path = path
+        self.prefix = prefix
+
+    def inside(self, name: str) -> "ArtefactStore":
+        """A store in a folder of this one."""
+        return ArtefactStore(self.path / name)
+
+    def named(self, prefix: str) -> "ArtefactStore":
+        """This store, for names that all begin with `prefix`."""
+        return ArtefactStore(self.path, prefix)
+
+    def remove(self, prefix: str) -> None:
+        """Drops the tensors whose names begin with `prefix`."""
+        for path in self.path.glob(f"{prefix}*.safetensors"):
+            path.unlink(missing_ok=True)
+
+    def load(self, name: str) -> dict[str, Tensor] | None:
+        """The tensors saved as `name`, or none where there are none or their file is damaged (with a warning)."""
+        return self._read(self.path / f"{self.prefix}{name}.safetensors", files.read_tensors)
+
+    def save(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Keeps tensors as `name`.safetensors."""
+        files.write_tensors(self.path / f"{self.prefix}{name}.safetensors", tensors)
+
+    def load_json(self, name: str) -> Any | None:
+        """The plain data saved as `name`, or none where there is none or its file is damaged (with a warning)."""
+        return self._read(self.path / f"{self.prefix}{name}.json", files.read_json)
+
+    def save_json(self, name: str, value: Any) -> None:
+        """Keeps plain data as `name`.json."""
+        files.write_json(self.path / f"{self.prefix}{name}.json", value)
 
     def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """The tensors of `name`.safetensors, from the file if it is whole, else computed and stored."""
-        return self._artefact(self.path / f"{name}.safetensors", compute, files.read_tensors, files.write_tensors)
+        found = self.load(name)
+        if found is None:
+            found = compute()
+            self.save(name, found)
+        return found
 
-    def json(self, name: str, compute: Callable[[], Any]) -> Any:
-        """The plain data of `name`.json, from the file if it is whole, else computed and stored."""
-        return self._artefact(self.path / f"{name}.json", compute, files.read_json, files.write_json)
-
-    def has(self, name: str) -> bool:
-        """Whether a file of this name (with its suffix) is there, whole or not."""
-        return (self.path / name).exists()
-
-    def _artefact(
-        self, path: Path, compute: Callable[[], T], read: Callable[[Path], T], write: Callable[[Path, T], None]
-    ) -> T:
-        if path.exists():
-            try:
-                value = read(path)
-                log.info("reusing %s", path)
-                return value
-            except files.DamagedFile as error:
-                log.warning("%s is damaged (%s): it is computed again.", path, str(error).splitlines()[0])
-        write(path, compute())
-        # Read back even when fresh, so that a resumed run goes on from exactly the same values.
-        return read(path)
+    @staticmethod
+    def _read(path: Path, read: Callable[[Path], T]) -> T | None:
+        if not path.exists():
+            return None
+        try:
+            value = read(path)
+        except files.DamagedFile as error:
+            log.warning("%s is damaged (%s): it is computed again.", path, str(error).splitlines()[0])
+            return None
+        log.info("reusing %s", path)
+        return value
 
 
 class RunFolder(ArtefactStore):

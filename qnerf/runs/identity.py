@@ -5,12 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 import qnerf
 from qnerf.config import RunSettings
-from qnerf.scenes.scene import Scene
 
 # Settings that cannot change a result. The scene's and the backbone's contents are hashed in place of their paths.
 WITHOUT_EFFECT = ("experiment", "device", "chunk_size", "output_dir", "tracker")
@@ -35,30 +31,6 @@ def digest(value: Any) -> str:
     """A hash of plain data (JSON types) that does not depend on the order of keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
-
-
-def fingerprint_scene(scene: Scene) -> str:
-    """A hash of all that a run sees of a scene: images, cameras, prompts, proxy and truth, whatever the files were."""
-    hasher = hashlib.sha256()
-    _feed(hasher, scene)
-    return hasher.hexdigest()[:LENGTH]
-
-
-def _feed(hasher: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
-        array = value.detach().cpu().contiguous()
-        hasher.update(f"{array.dtype}{tuple(array.shape)}".encode())
-        hasher.update(array.view(torch.uint8).numpy().tobytes() if array.dim() else repr(array.item()).encode())
-    elif hasattr(value, "__dataclass_fields__"):
-        for name in value.__dataclass_fields__:
-            hasher.update(name.encode())
-            _feed(hasher, getattr(value, name))
-    elif isinstance(value, dict | list | tuple):
-        hasher.update(f"{type(value).__name__}{len(value)}".encode())
-        for item in value.items() if isinstance(value, dict) else value:
-            _feed(hasher, item)
-    else:
-        hasher.update(repr(value).encode())
 
 
 def hash_code() -> str:

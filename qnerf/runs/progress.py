@@ -6,13 +6,13 @@ its prior weight times the pace seen so far. So: remaining = Σ over kinds of (u
 """
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from qnerf.runs.logs import CONSOLE
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ class RunProgress:
 
     def __enter__(self) -> "RunProgress":
         self._last = self._clock()
-        if sys.stderr.isatty():
+        if CONSOLE.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f} % · {task.fields[eta]}"),
             )
-            self._bar = Progress(*columns, console=Console(stderr=True))
+            self._bar = Progress(*columns, console=CONSOLE)
             self._bar.add_task("", total=1.0, eta="")
             self._bar.start()
         return self

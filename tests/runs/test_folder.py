@@ -67,10 +67,15 @@ def test_a_truncated_artefact_is_reported_and_computed_again(
     assert torch.equal(files.read_tensors(path)["z"], torch.ones(8))
 
 
-def test_damaged_json_is_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_json_counts_as_absent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = ArtefactStore(tmp_path)
+    assert store.load_json("metrics") is None
+    assert not caplog.records
     (tmp_path / "metrics.json").write_text('{"psnr": 3')
-    assert ArtefactStore(tmp_path).json("metrics", lambda: {"psnr": 30.0}) == {"psnr": 30.0}
+    assert store.load_json("metrics") is None
     assert "metrics.json is damaged" in caplog.text
+    store.save_json("metrics", {"psnr": 3.0})
+    assert store.load_json("metrics") == {"psnr": 3.0}
 
 
 def test_done_is_a_mark_that_outlives_the_lock(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""How much work a run will be, before it starts: what the progress bar and its remaining time are made of."""
+
+from collections.abc import Mapping
+
+from qnerf.config import MethodSettings, RunSettings
+
+Work = dict[str, float]  # units by kind
+
+# Rough cost of a unit, in forward passes of the UNet for one view. Only used until a kind's first unit is measured.
+WEIGHTS: Mapping[str, float] = {"unet": 1.0, "encode": 2.0, "decode": 3.0, "invert": 1.0, "field": 300.0, "measure": 300.0}
+
+SOFT_COST = 4  # a guided step: the forward pass, a forward and a backward pass (counts two) before it
+
+
+def plan_work(settings: RunSettings, views: int) -> Work:
+    """Units of every kind for the whole run. "invert" counts passes of one view; "field" fields; "measure" methods."""
+    methods = settings.methods()
+    total: Work = {"encode": views, "invert": invert_passes(settings) * views, "decode": views * (len(methods) + 1)}
+    total["measure"] = len(methods)
+    if uses_oracle(settings):
+        total["encode"] += views
+        total["invert"] += settings.inversion.steps * views
+    for method in methods.values():
+        for kind, units in plan_method(method, settings.inversion.steps, views).items():
+            total[kind] = total.get(kind, 0.0) + units
+    return total
+
+
+def uses_oracle(settings: RunSettings) -> bool:
+    """Whether any method asks for the true edited views."""
+    return any(method.schedule.name == "oracle" for method in settings.methods().values())
+
+
+def invert_passes(settings: RunSettings) -> int:
+    """UNet passes of one view to invert and reconstruct it."""
+    inversion = settings.inversion
+    if inversion.name == "null_text":  # a pivot, inner steps (a backward pass counts two), the reconstruction's two passes
+        return inversion.steps * (1 + 2 + 3 * inversion.inner_steps + 2)
+    return inversion.steps * 2
+
+
+def plan_method(method: MethodSettings, steps: int, views: int) -> Work:
+    """Work of one method's edit: "unet" passes of one view, and fields."""
+    guided = SOFT_COST if method.guidance.name == "soft" else 1
+    schedule = method.schedule
+    if schedule.name == "independent":
+        return {"unet": steps * views}
+    if schedule.name == "oracle":
+        return {"unet": steps * (1 + guided) * views}
+    first = min(schedule.interval, steps)
+    if schedule.name == "one_shot":
+        return {"unet": (steps + first + (steps - first) * guided) * views, "field": 1 if first < steps else 0}
+    intervals = -(-steps // schedule.interval)
+    look_ahead = steps - first  # every later step is visited once before it is visited guided
+    return {"unet": (first + look_ahead + (steps - first) * guided) * views, "field": intervals - 1}
