@@ -62,9 +62,9 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
 
 
 def write_depth(path: Path, depth: np.ndarray, scale: float) -> None:
-    """Write (H, W) distances as a 16-bit PNG of depth / scale; what does not fit becomes `NOTHING`."""
+    """Write (H, W) distances as a 16-bit PNG of depth / scale; `NOTHING` where it is not positive or does not fit."""
     with np.errstate(invalid="ignore"):
-        values = np.rint(depth / scale)
+        values = np.rint(np.where(depth > 0, depth, np.inf) / scale)
     _write(path, np.where(np.isfinite(values) & (values < NOTHING), values, NOTHING).astype(np.uint16))
 
 

@@ -102,8 +102,7 @@ def test_a_point_almost_in_the_image_plane_does_not_break_the_drawing(figure: Te
 def test_widths_scale_with_the_image(figure: Tensor, cameras: Cameras) -> None:
     for detail in ("bones", "joints", "ends", "box"):
         small, large = (
-            draw_control(figure, BONES, cameras, detail, (size, size), ENDS).amax(dim=1).mean().item()
-            for size in (128, 512)
+            draw_control(figure, BONES, cameras, detail, (size, size), ENDS).amax(dim=1).mean().item() for size in (128, 512)
         )
         assert small == pytest.approx(large, rel=0.4)  # a drawn edge is a pixel wide
 

@@ -77,13 +77,11 @@ def test_the_truth_is_read_back(scene: Scene, folder: Path) -> None:
 def test_depth_out_of_range_means_no_surface(scene: Scene, tmp_path: Path) -> None:
     assert scene.truth is not None
     depth = scene.truth.depth_edited.clone()
-    depth[0, 0, 0], depth[0, 0, 1] = 1e4, torch.inf
-    write_scene(
-        tmp_path / "far", dataclasses.replace(scene, truth=dataclasses.replace(scene.truth, depth_edited=depth))
-    )
+    depth[0, 0, :3] = torch.tensor([1e4, torch.inf, 0.0])
+    write_scene(tmp_path / "far", dataclasses.replace(scene, truth=dataclasses.replace(scene.truth, depth_edited=depth)))
     truth = read_scene(settings(tmp_path / "far")).truth
     assert truth is not None
-    assert torch.isinf(truth.depth_edited[0, 0]).tolist() == [True, True] + [False] * 62
+    assert torch.isinf(truth.depth_edited[0, 0]).tolist() == [True] * 3 + [False] * 61
 
 
 def test_a_scene_without_truth_proxy_and_shared_intrinsics(scene: Scene, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""Can one radiance field explain all edited views? PSNR of held-out *edited* views under a field trained on the others.
+
+Inconsistent views contradict each other, so that the field blurs them and misses the views it has not seen. No truth is
+needed, so this figure exists for real captures too. A blurred edit scores well: quote it beside a fidelity figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from qnerf.metrics.fidelity import psnr
+from qnerf.scenes.cameras import Cameras
+
+Render = Callable[[Cameras], Tensor]
+Train = Callable[[Tensor, Cameras], Render]
+
+
+def split_views(count: int, every: int) -> tuple[list[int], list[int]]:
+    """Indices of the training views and of the held-out ones, every `every`-th."""
+    held_out = list(range(every - 1, count, every))
+    return [view for view in range(count) if view not in held_out], held_out
+
+
+def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train) -> float:
+    """PSNR, dB, of the held-out views (N, 3, H, W); NaN where a split leaves no view to test or fewer than two to train.
+
+    train: fits a radiance field to images and cameras, and returns what renders it as (M, 3, H, W) in [0, 1].
+    """
+    kept, held_out = split_views(len(cameras), every)
+    if len(kept) < 2 or not held_out:
+        return float("nan")
+    render = train(images[kept], cameras[kept])
+    return psnr(render(cameras[held_out]), images[held_out])
