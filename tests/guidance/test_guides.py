@@ -1,0 +1,108 @@
+"""Guidance: the gradient against finite differences, the size of the step, and what hard and mixed put in the place of queries."""
+
+import pytest
+import torch
+
+from qnerf.attention.edits import CaptureQueries
+from qnerf.attention.layers import AttentionLayer
+from qnerf.guidance.guides import TargetQueries, guided_noise_at, query_gradient, query_loss, soft_step
+from qnerf.guidance.settings import HardSettings, MixedSettings, OffSettings, SoftSettings
+from qnerf.schedules.job import EditJob
+from tests.schedules.helpers import layers, make_job
+
+K = 3
+
+
+@pytest.fixture(scope="module")
+def job() -> EditJob:
+    return make_job()[0]
+
+
+def random_target(job: EditJob, chosen: tuple[AttentionLayer, ...], views: int) -> TargetQueries:
+    capture = CaptureQueries(slice(None))
+    branch = job.branch(slice(0, views))
+    z = torch.randn(views, 4, *job.backbone.latent_size, generator=torch.Generator().manual_seed(7))
+    branch.conditional_noise(z, K, {layer: [capture] for layer in chosen})
+    return TargetQueries(capture.queries, {layer: float(q.std()) for layer, q in capture.queries.items()}, dict.fromkeys(chosen, 0.5))
+
+
+def test_gradient_against_finite_differences(job: EditJob) -> None:
+    chosen = layers(7, 11, 15)
+    target, branch = random_target(job, chosen, 2), job.branch(slice(0, 2))
+    settings = SoftSettings(name="soft", layer_weights="explained")
+    z = job.trajectory.states[K, :2]
+    gradient = query_gradient(settings, branch, z, K, target)
+
+    def loss(at: torch.Tensor) -> float:
+        capture = CaptureQueries(slice(None))
+        branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
+        return query_loss(capture.queries, target, by_trust=True).item()
+
+    direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(8))
+    step = 2e-3
+    slope = (loss(z + step * direction) - loss(z - step * direction)) / (2 * step)
+    assert slope == pytest.approx((gradient * direction).sum().item(), rel=2e-2)
+
+
+def test_loss_by_hand() -> None:
+    layer = AttentionLayer(0, "x", 1)
+    q = torch.tensor([[[3.0, 0.0]], [[0.0, 0.0]]])
+    target = TargetQueries({layer: torch.tensor([[[0.0, 4.0]], [[0.0, 2.0]]])}, {layer: 2.0}, {layer: 0.5})
+    # view 0: |(3, -4)| = 5, view 1: 2; over the deviation 2, and by trust a half of it
+    assert query_loss({layer: q}, target, by_trust=False).item() == pytest.approx(3.5)
+    assert query_loss({layer: q}, target, by_trust=True).item() == pytest.approx(1.75)
+
+
+def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> None:
+    chosen = layers(10, 13)
+    target, branch, z = random_target(job, chosen, 4), job.branch(slice(0, 4)), job.trajectory.states[K]
+    settings = SoftSettings(name="soft", strength=0.02, decay="sigma")
+    moved = soft_step(settings, branch, z, K, target)
+    share = (moved - z).square().mean(dim=(1, 2, 3)).sqrt() / z.square().mean(dim=(1, 2, 3)).sqrt()
+    torch.testing.assert_close(share, torch.full((4,), 0.02 * job.steps.sigma(K)), rtol=1e-4, atol=0)
+
+    def loss(at: torch.Tensor) -> float:
+        capture = CaptureQueries(slice(None))
+        branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
+        return query_loss(capture.queries, target, by_trust=True).item()
+
+    assert loss(moved) < loss(z)
+
+
+def test_raw_step_is_alpha_times_the_gradient(job: EditJob) -> None:
+    target, branch, z = random_target(job, layers(12), 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
+    settings = SoftSettings(name="soft", strength=0.5, step="raw", decay="constant")
+    expected = z - 0.5 * query_gradient(settings, branch, z, K, target)
+    torch.testing.assert_close(soft_step(settings, branch, z, K, target), expected)
+
+
+def test_a_layer_that_the_field_does_not_explain_does_not_pull(job: EditJob) -> None:
+    chosen = layers(12)
+    found = random_target(job, chosen, 2)
+    target = TargetQueries(found.maps, found.scale, dict.fromkeys(chosen, -0.3))
+    gradient = query_gradient(
+        SoftSettings(name="soft"), job.branch(slice(0, 2)), job.trajectory.states[K, :2], K, target
+    )
+    assert gradient.abs().max() == 0
+
+
+def test_hard_puts_the_rendered_queries_in_and_mixed_half_of_them(job: EditJob) -> None:
+    chosen = layers(10)
+    target, branch, z = random_target(job, chosen, 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
+    plain = guided_noise_at(OffSettings(name="off"), branch, z, K, target)[1]
+    hard = guided_noise_at(HardSettings(name="hard"), branch, z, K, target)[1]
+    mixed = guided_noise_at(MixedSettings(name="mixed", weight=0.5), branch, z, K, target)[1]
+    assert 0 < (mixed - plain).abs().max() < (hard - plain).abs().max()
+    # the model's own queries, injected, change nothing
+    capture = CaptureQueries(slice(None))
+    branch.conditional_noise(z, K, {chosen[0]: [capture]})
+    own = TargetQueries(capture.queries, target.scale, target.trust)
+    torch.testing.assert_close(guided_noise_at(HardSettings(name="hard"), branch, z, K, own)[1], plain, rtol=0, atol=1e-5)
+
+
+def test_until_ends_the_guidance(job: EditJob) -> None:
+    target, branch, z = random_target(job, layers(10), 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
+    moved, _ = guided_noise_at(SoftSettings(name="soft", until=0.5), branch, z, 3, target)
+    assert moved is z
+    moved, _ = guided_noise_at(SoftSettings(name="soft", until=0.6), branch, z, 3, target)
+    assert not torch.equal(moved, z)

@@ -1,0 +1,68 @@
+"""Null-text inversion on a toy predictor whose optimum is known."""
+
+import torch
+from torch import Tensor
+
+from qnerf.inversions.ddim import ddim_step, denoise, invert
+from qnerf.inversions.null_text import guided_noise, optimise_null_text
+from qnerf.inversions.settings import NullTextInversionSettings
+from tests.inversions.test_ddim import steps_of
+
+STEPS = steps_of(8)
+
+
+def noise_of(z: Tensor, k: int, text: Tensor) -> Tensor:
+    """Noise that depends on the latents, and linearly on the text's mean over tokens: one channel for each of four pixels."""
+    return 0.3 * torch.tanh(z) + text.mean(dim=1).view(-1, 1, 2, 2)
+
+
+def setting(**changes: object) -> NullTextInversionSettings:
+    values = {"name": "null_text", "steps": 8, "inner_steps": 400, "learning_rate": 0.02, "early_stop": 1e-10}
+    return NullTextInversionSettings.model_validate(values | {"early_stop_growth": 0.0} | changes)
+
+
+def example(views: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    clean = torch.randn(views, 1, 2, 2, generator=generator)
+    text = torch.randn(views, 3, 4, generator=generator)
+    return invert(lambda z, k: noise_of(z, k, text), clean, STEPS), text, torch.zeros(views, 3, 4)
+
+
+def reconstruct(start: Tensor, text: Tensor, null: Tensor) -> Tensor:
+    predict = lambda z, k: guided_noise(noise_of(z, k, null[k]), noise_of(z, k, text), 7.5)  # noqa: E731
+    return denoise(predict, start, STEPS)
+
+
+def test_it_reconstructs_where_plain_guidance_does_not() -> None:
+    pivot, text, empty = example()
+    null = optimise_null_text(noise_of, pivot, text, empty, STEPS, setting())
+    assert null.shape == (8, 2, 3, 4)
+    plain = (reconstruct(pivot[0], text, empty.expand(8, -1, -1, -1)) - pivot[-1]).abs().max()
+    optimised = (reconstruct(pivot[0], text, null) - pivot[-1]).abs().max()
+    assert optimised < 0.02
+    assert plain > 20 * optimised
+
+
+def test_each_view_is_optimised_as_if_alone() -> None:
+    pivot, text, empty = example(views=3)
+    together = optimise_null_text(noise_of, pivot, text, empty, STEPS, setting(inner_steps=7))
+    alone = optimise_null_text(noise_of, pivot[:, 1:2], text[1:2], empty[1:2], STEPS, setting(inner_steps=7))
+    torch.testing.assert_close(together[:, 1:2], alone, rtol=0, atol=1e-6)
+
+
+def test_joint_mode_shares_one_prompt() -> None:
+    pivot, text, empty = example()
+    null = optimise_null_text(noise_of, pivot, text, empty, STEPS, setting(joint=True, inner_steps=5))
+    assert torch.equal(null[:, 0], null[:, 1])
+
+
+def test_a_fulfilled_target_stops_at_once() -> None:
+    pivot, text, empty = example(views=1)
+    null = optimise_null_text(noise_of, pivot, text, empty, STEPS, setting(early_stop=1e9))
+    assert torch.equal(null, empty.expand(8, -1, -1, -1))
+
+
+def test_guided_noise_by_hand() -> None:
+    assert guided_noise(torch.tensor(1.0), torch.tensor(3.0), 7.5).item() == 16.0
+    z = ddim_step(torch.tensor(1.0), torch.tensor(0.0), 0.25, 0.25)
+    assert z.item() == 1.0

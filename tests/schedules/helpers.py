@@ -1,0 +1,62 @@
+"""A small job on a random backbone: four views of a ring, 8 x 8 latents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+
+from qnerf.attention.layers import AttentionLayer, self_attention_layers
+from qnerf.backbones.puppet import tiny_backbone
+from qnerf.editors.settings import MasaCtrlSettings
+from qnerf.fields.settings import FieldSettings
+from qnerf.fields.space import Space
+from qnerf.inversions.invert import invert_views
+from qnerf.inversions.settings import DdimInversionSettings
+from qnerf.inversions.source_branch import SourceBranch, ddim_steps
+from qnerf.scenes.procedural.build import build_scene
+from qnerf.schedules.job import EditJob
+
+BACKBONE = tiny_backbone()
+
+
+def tiny_field() -> FieldSettings:
+    return FieldSettings.model_validate(
+        {
+            "grid": {"levels": 2, "log2_table_size": 10, "finest_resolution": 16},
+            "sampling": {"coarse_samples": 8, "fine_samples": 4, "render_samples": 4},
+            "optimiser": {"iterations": 4, "rays_per_batch": 64},
+            "hidden_width": 8,
+            "geometry_width": 8,
+            "render_rays_per_side": 1,
+        }
+    )
+
+
+def make_job(steps: int = 6, chunk_size: int = 4, **changes: Any) -> tuple[EditJob, Counter[str]]:
+    """The job, and a counter of the work that it reports."""
+    scene = build_scene(0, views=4, size=32)
+    generator = torch.Generator().manual_seed(2)
+    controls = torch.rand(2, 4, 3, 32, 32, generator=generator)
+    text, null = BACKBONE.embed(["a figure"] * 4), BACKBONE.embed([""] * 4)
+    inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), ddim_steps(BACKBONE, steps)
+
+    def source(views: slice) -> SourceBranch:
+        return SourceBranch(BACKBONE, schedule, inversion, text[views], null[views], controls[0, views], 1.0)
+
+    clean = BACKBONE.encode(scene.images)
+    work: Counter[str] = Counter()
+    job = EditJob(
+        backbone=BACKBONE, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
+        source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0,
+        editor=changes.pop("editor", MasaCtrlSettings(name="masactrl")), cameras=scene.cameras,
+        space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()), seed=0, chunk_size=chunk_size,
+        on_work=lambda kind, amount: work.update({kind: amount}), **changes,
+    )  # fmt: skip
+    return job, work
+
+
+def layers(*indices: int) -> tuple[AttentionLayer, ...]:
+    found = self_attention_layers(BACKBONE.unet)
+    return tuple(found[index] for index in indices)

@@ -1,0 +1,103 @@
+"""The schedules on a random backbone: which steps they visit, chunks, resume, and what they do without guidance."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from qnerf.errors import UserError
+from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
+from qnerf.inversions.ddim import Trajectory
+from qnerf.schedules.checkpoint import NoCheckpoints
+from qnerf.schedules.edit import EditResult, run_schedule
+from qnerf.schedules.job import EditJob
+from qnerf.schedules.settings import IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
+from qnerf.schedules.work import planned_work
+from tests.schedules.helpers import layers, make_job
+
+SOFT = SoftSettings(name="soft", strength=0.05, layer_weights="equal")
+INDEPENDENT = IndependentSettings(name="independent")
+PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
+ONE_SHOT = OneShotSettings(name="one_shot", interval=2)
+
+
+class Memory:
+    """Checkpoints in memory, with copies as a disk would make."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Tensor]] = {}
+
+    def load(self, name: str) -> dict[str, Tensor] | None:
+        return self.kept.get(name)
+
+    def save(self, name: str, tensors: dict[str, Tensor]) -> None:
+        self.kept[name] = {key: value.clone() for key, value in tensors.items()}
+
+
+def edit(schedule: Any, guidance: Any, job: EditJob, checkpoints: Any = None) -> EditResult:
+    return run_schedule(schedule, guidance, layers(10, 13), job, checkpoints or NoCheckpoints())
+
+
+@pytest.fixture(scope="module")
+def independent() -> Tensor:
+    return edit(INDEPENDENT, SOFT, make_job()[0]).latents
+
+
+@pytest.mark.parametrize("schedule", [PROGRESSIVE, ONE_SHOT])
+def test_without_guidance_every_schedule_is_the_independent_edit(schedule: Any, independent: Tensor) -> None:
+    result = edit(schedule, OffSettings(name="off"), make_job()[0])
+    assert torch.equal(result.latents, independent)
+    assert len(result.intervals) == 2
+
+
+@pytest.mark.parametrize("schedule", [PROGRESSIVE, ONE_SHOT])
+def test_guidance_changes_the_edit_and_is_repeatable(schedule: Any, independent: Tensor) -> None:
+    first, second = (edit(schedule, SOFT, make_job()[0]).latents for _ in range(2))
+    assert torch.equal(first, second)
+    assert (first - independent).abs().max() > 1e-3
+
+
+def test_each_interval_captures_at_its_end_and_returns() -> None:
+    result = edit(PROGRESSIVE, HardSettings(name="hard"), make_job(steps=7)[0])
+    assert [record.step for record in result.intervals] == [3, 5, 6]  # 2-step look-aheads from 2, 4; the last is cut off
+    record = result.intervals[0]
+    assert record.captured.shape == record.rendered.shape
+    assert record.depth.shape == (4, 8, 8)
+    assert set(record.explained) == {layer.path for layer in layers(10, 13)}
+
+
+@pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, ONE_SHOT])
+def test_chunk_size_changes_nothing(schedule: Any) -> None:
+    whole, single = (edit(schedule, SOFT, make_job(chunk_size=size)[0]).latents for size in (4, 1))
+    torch.testing.assert_close(whole, single, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_broken_run_goes_on_where_it_was(warm_start: bool) -> None:
+    schedule = ProgressiveSettings(name="progressive", interval=2, warm_start=warm_start)
+    kept = Memory()
+    whole = edit(schedule, SOFT, make_job()[0], kept)
+    assert sorted(kept.kept) == ["interval_002", "interval_004"]
+    del kept.kept["interval_004"]
+    job, work = make_job()
+    resumed = edit(schedule, SOFT, job, kept)
+    assert torch.equal(resumed.latents, whole.latents)
+    assert [r.step for r in resumed.intervals] == [r.step for r in whole.intervals]
+    assert work["field"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])
+@pytest.mark.parametrize("guidance", [SOFT, HardSettings(name="hard")])
+def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
+    base, _ = make_job(steps=5)
+    job, work = make_job(steps=5, oracle=Trajectory(base.trajectory.states))
+    edit(schedule, guidance, job)
+    planned = planned_work(schedule, guidance, steps=5, views=4)
+    assert work["unet"] == planned["unet"]
+    assert work["field"] == pytest.approx(planned["field"])
+
+
+def test_the_oracle_needs_truth() -> None:
+    with pytest.raises(UserError, match="truth"):
+        edit(OracleSettings(name="oracle"), SOFT, make_job()[0])
