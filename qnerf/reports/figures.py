@@ -40,6 +40,16 @@ MEANINGS: dict[str, Meaning] = {
     "silhouette_iou": Meaning(
         "silhouette overlap", "", "higher", 3, "Intersection over union of the edited and the true silhouette."
     ),
+    "psnr_moved": Meaning(
+        "PSNR, moved parts", "dB", "higher", 2, "Closeness to the true edited views on the parts that the edit moved."
+    ),
+    "silhouette_iou_floor": Meaning(
+        "… of the true views (ceiling)", "", "", 3, "The overlap that the same segmentation finds in the true edited views."
+    ),
+    "field_depth_error": Meaning(
+        "depth error of the last query field", "", "lower", 3,
+        "Mean difference of the field's expected depth from the true depth of the edited object, in world units.",
+    ),
     "psnr_background": Meaning(
         "PSNR, background", "dB", "higher", 2, "Closeness to the source outside both silhouettes: what should stay."
     ),
@@ -96,8 +106,4 @@ def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
         f"(true views: {floor:.4f}), which is {share:.0f} % less above that floor"
     )
     p, q = ours.get("psnr_object"), theirs.get("psnr_object")
-    return (
-        f"{text}; PSNR of the object: {main} {p:.2f} dB, {other} {q:.2f} dB."
-        if p is not None and q is not None
-        else f"{text}."
-    )
+    return f"{text}; PSNR of the object: {main} {p:.2f} dB, {other} {q:.2f} dB." if p is not None and q is not None else f"{text}."

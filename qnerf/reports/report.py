@@ -50,9 +50,7 @@ def render_report(report: RunReport) -> str:
         f"<p><strong>{escape(report.verdict)}</strong></p>",
         *(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings),
         "<h2>The views</h2>",
-        picture(
-            report.sheet, "Rows: views, evenly spread over the capture. Columns: the source and each method's edit."
-        ),
+        picture(report.sheet, "Rows: views, evenly spread over the capture. Columns: the source and each method's edit."),
         video(report.orbit, "All views in order."),
         "<h2>The figures</h2>",
         figures_table(report.methods),
@@ -69,9 +67,7 @@ def render_report(report: RunReport) -> str:
 
 def figures_table(methods: Sequence[MethodReport]) -> str:
     """One row per metric, one column per method; the best in bold (the oracle, a ceiling, does not compete)."""
-    keys = list(
-        dict.fromkeys(key for key in (*MEANINGS, *(k for m in methods for k in m.figures)) if _known(key, methods))
-    )
+    keys = list(dict.fromkeys(key for key in (*MEANINGS, *(k for m in methods for k in m.figures)) if _known(key, methods)))
     rows = []
     for key in keys:
         meaning = meaning_of(key)

@@ -25,9 +25,7 @@ class Column:
     lines: Sequence[str] = field(default_factory=tuple)
 
 
-def contact_sheet(
-    columns: Sequence[Column], view_names: Sequence[str], title: str, footer: str, most_rows: int = 8
-) -> Pixels:
+def contact_sheet(columns: Sequence[Column], view_names: Sequence[str], title: str, footer: str, most_rows: int = 8) -> Pixels:
     """The sheet as (H, W, 3) bytes. Tiles are at least 160 px; at most `most_rows` views, evenly spread."""
     rows = spread(len(view_names), most_rows)
     tiles = [[enlarge(column.views[row], TILE) for column in columns] for row in rows]
@@ -82,9 +80,7 @@ def _line(font: Font) -> int:
     return round(getattr(font, "size", 10) * 1.4)
 
 
-def _write(
-    draw: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], font: Font, colour: tuple[int, ...]
-) -> None:
+def _write(draw: ImageDraw.ImageDraw, x: int, y: int, lines: Sequence[str], font: Font, colour: tuple[int, ...]) -> None:
     for i, line in enumerate(lines):
         draw.text((x, y + i * _line(font)), line, font=font, fill=colour)
 

@@ -46,9 +46,7 @@ class RunLog:
             logger.addHandler(handler)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         logger = logging.getLogger("qnerf")
         if error is not None and self._file is not None:
             text = f"{kind.__name__ if kind else 'error'}: {error}"

@@ -35,19 +35,13 @@ def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -
     if kind == "literal_error":
         return sentence(key, f"{error['input']!r} is not valid", str(error["input"]), _quoted(context["expected"]))
     if kind == "union_tag_invalid":
-        return sentence(
-            f"{key}.name", f"{context['tag']!r} is not valid", context["tag"], _quoted(context["expected_tags"])
-        )
+        return sentence(f"{key}.name", f"{context['tag']!r} is not valid", context["tag"], _quoted(context["expected_tags"]))
     if kind == "union_tag_not_found":
         return f"{key}.name: missing; expected the name of a variant (conf/{key.split('.')[-1]}/ lists them)"
     if kind == "string_pattern_mismatch":
         return f"{key}: {error['input']!r} is not valid; expected text like {context['pattern']}"
     if kind == "value_error":
-        return (
-            f"{key}: {error['msg'].removeprefix('Value error, ')}"
-            if path
-            else error["msg"].removeprefix("Value error, ")
-        )
+        return f"{key}: {error['msg'].removeprefix('Value error, ')}" if path else error["msg"].removeprefix("Value error, ")
     return f"{key}: got {error['input']!r}; expected {_expectation(error['msg'])}"
 
 

@@ -27,10 +27,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Edit:
-    """One method's edit. latents: (N, 4, h, w). explained: step and R² by layer, of each field. pictures: title and file."""
+    """One method's edit. latents: (N, 4, h, w). field_depth: (N, rows, columns) expected depth of the last field, if any.
+
+    explained: step and R² by layer, of each field. pictures: title and file.
+    """
 
     name: str
     latents: Tensor
+    field_depth: Tensor | None
     seconds: float
     explained: Sequence[tuple[int, Mapping[str, float]]]
     pictures: Sequence[tuple[str, Path]]
@@ -50,10 +54,11 @@ def captured_layers(backbone: DiffusionBackbone, capture: CaptureSettings) -> tu
 def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> Edit:
     """The edit by one method, from the run folder where it is finished already."""
     store = work.folder.inside("methods")
-    latents, record = store.load(name), store.load_json(name)
-    if latents is None or record is None:
-        latents, record = _compute(work, job, name, method)
-        store.save(name, latents)
+    work.progress.enter(f"editing: {name}")
+    tensors, record = store.load(name), store.load_json(name)
+    if tensors is None or record is None:
+        tensors, record = _compute(work, job, name, method)
+        store.save(name, tensors)
         store.save_json(name, record)
         store.remove(f"{name}-")
     else:
@@ -61,7 +66,15 @@ def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> 
             work.progress.skip(kind, units)
     explained = [(int(item["step"]), item["explained"]) for item in record["intervals"]]
     pictures = [(item["title"], store.path / item["picture"]) for item in record["intervals"]]
-    return Edit(name, latents["latents"].to(work.device), record["seconds"], explained, pictures)
+    depth = tensors.get("field_depth")
+    return Edit(
+        name=name,
+        latents=tensors["latents"].to(work.device),
+        field_depth=None if depth is None else depth.to(work.device),
+        seconds=record["seconds"],
+        explained=explained,
+        pictures=pictures,
+    )
 
 
 def _compute(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> tuple[dict[str, Tensor], dict]:
@@ -76,7 +89,8 @@ def _compute(work: Workshop, job: EditJob, name: str, method: MethodSettings) ->
         title = f"{name}, field of step {record.step}: queries, rendered queries (first three components), expected depth"
         intervals.append({"step": record.step, "explained": record.explained, "picture": picture, "title": title})
         log.info("%s, field of step %d explains %s", name, record.step, _brief(record.explained))
-    return {"latents": result.latents}, {"seconds": time.monotonic() - started, "intervals": intervals}
+    last = {"field_depth": result.intervals[-1].depth} if result.intervals else {}
+    return {"latents": result.latents, **last}, {"seconds": time.monotonic() - started, "intervals": intervals}
 
 
 def _brief(explained: Mapping[str, float]) -> str:

@@ -28,7 +28,9 @@ def explain_refusal(
     """Every error in `overrides`, for the configs in `folder`; `check` gives the errors of a config that composes."""
     GlobalHydra.instance().clear()
     errors: list[str] = []
-    remaining = [first_value(o) for o in overrides if not o.startswith(("-", "hydra"))]
+    remaining = [o for o in overrides if not o.startswith(("-", "hydra"))]
+    if {"-m", "--multirun"} & set(overrides):
+        remaining = [first_value(o) for o in remaining]
     with initialize_config_dir(str(folder), version_base="1.3"):
         base = compose("config")
         while True:
@@ -69,12 +71,13 @@ def _explain(error: Exception, override: str, folder: Path, base: DictConfig) ->
     key = _key(override)
     groups = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
     if isinstance(error, OverrideParseException):
-        return (
-            f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
-        )
+        return f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
     if isinstance(error, MissingConfigException):
-        value = override.split("=", 1)[1]
-        return sentence(override, f"there is no {key}/{value}.yaml in conf/", value, error.options or ())
+        group, _, choice = (error.missing_cfg_file or key).removesuffix(".yaml").rpartition("/")
+        problem = f"there is no {group}/{choice}.yaml in conf/"
+        return sentence(override, problem, choice, (path.stem for path in (folder / group).glob("*.yaml")))
+    if first_value(override) != override:
+        return f"{override}: several values are a sweep; add -m to run them all, or give one value"
     if key in groups and not override.startswith("+"):
         choices = sorted(p.stem for p in (folder / key).glob("*.yaml"))
         return f"{override}: {key} has no default to replace; write +{override} (expected one of {', '.join(choices)})"

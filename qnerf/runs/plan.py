@@ -15,7 +15,7 @@ SOFT_COST = 4  # a guided step: the forward pass, a forward and a backward pass 
 def plan_work(settings: RunSettings, views: int) -> Work:
     """Units of every kind for the whole run. "invert" counts passes of one view; "field" fields; "measure" methods."""
     methods = settings.methods()
-    total: Work = {"encode": views, "invert": invert_passes(settings) * views, "decode": views * (len(methods) + 1)}
+    total: Work = {"encode": views, "invert": invert_passes(settings) * views, "decode": views * (len(methods) + 2)}
     total["measure"] = len(methods)
     if uses_oracle(settings):
         total["encode"] += views

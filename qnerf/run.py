@@ -1,0 +1,58 @@
+"""The entry: `python -m qnerf.run +exp=articulation`. The run itself is qnerf/runs/pipeline.py.
+
+Settings are checked before anything heavy is imported, so a typo is answered in about a second, with every other error
+of the command line and the config beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from qnerf.config import check, parse
+from qnerf.errors import UserError
+from qnerf.runs.overrides import REFUSALS, explain_refusal
+
+CONFIGS = Path(__file__).resolve().parents[1] / "conf"
+COMMAND = "python -m qnerf.run"
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
+def _job(config: DictConfig) -> None:
+    """One job: the whole run, or one of a sweep's (`-m`)."""
+    try:
+        settings = parse(config)
+        from qnerf.runs.pipeline import run  # torch and the models: only once the settings are good
+
+        run(settings, shlex.join([*COMMAND.split(), *HydraConfig.get().overrides.task]))
+    except UserError as error:
+        _leave(error)
+
+
+def main() -> None:
+    """Exit code 0: done (now or earlier); 2: something the user can mend, told in a sentence; 130: interrupted."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
+    try:
+        _job()
+    except REFUSALS as refusal:
+        errors = explain_refusal(refusal, sys.argv[1:], CONFIGS, lambda config: check(config)[0])
+        _leave(UserError("\n".join(errors)))
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from what is finished.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _leave(error: UserError) -> None:
+    print(f"qnerf: {error}", file=sys.stderr)
+    raise SystemExit(USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The run, from settings to report, as ten numbered paragraphs. Each leaves an artefact that a resumed run reuses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.load import load_backbone
+from qnerf.config import RunSettings
+from qnerf.errors import UserError
+from qnerf.metrics.evaluate import evaluate_edit
+from qnerf.metrics.fidelity import psnr
+from qnerf.runs.files import write_text
+from qnerf.runs.folder import ArtefactStore, RunFolder
+from qnerf.runs.identity import hash_code, identity
+from qnerf.runs.logs import RunLog
+from qnerf.runs.methods import Edit, captured_layers, edit_by
+from qnerf.runs.outcome import Outcome, Results, write_outcome
+from qnerf.runs.plan import WEIGHTS, plan_work, uses_oracle
+from qnerf.runs.progress import RunProgress
+from qnerf.runs.work import (
+    Workshop,
+    decode,
+    draw_controls,
+    inversion_key,
+    invert,
+    make_job,
+    reconstruct,
+    source_branch,
+)
+from qnerf.scenes.reader import read_scene, scene_fingerprint, scene_folder
+from qnerf.scenes.scene import Scene, Truth
+from qnerf.trackers.tracker import make_tracker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Hashes of what a result depends on beside the settings."""
+
+    scene: str
+    revision: str
+    code: str
+
+
+def run(settings: RunSettings, command: str) -> Path:
+    """Runs to the end, or finds that an earlier run has; returns the run folder. UserError: what the user can mend."""
+    with RunLog() as run_log, ExitStack() as stack:
+        # 1. Settings are typed and checked; is this machine what they ask for?
+        device = pick_device(settings.device)
+        # 2. The scene.
+        scene = on_device(read_scene(settings.scene), device)
+        check_scene(settings, scene)
+        # 3. The diffusion model.
+        backbone = load_backbone(settings.backbone, device)
+        check_backbone(settings, backbone)
+        # 4. The run's identity and its folder, which may hold a finished or an interrupted run.
+        files = scene_fingerprint(scene_folder(settings.scene.path), settings.scene.proxy)
+        prints = Fingerprints(files, backbone.revision, hash_code())
+        name = identity(settings, prints.scene, prints.revision, prints.code)
+        folder = stack.enter_context(RunFolder(Path(settings.output_dir) / settings.experiment / name))
+        if folder.is_done:
+            log.info("Finished already, nothing to do: %s", folder.path)
+            return folder.path
+        run_log.attach(folder.path)
+        plain = settings.model_dump(mode="json")
+        write_text(folder.path / "config.yaml", f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
+        progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), WEIGHTS))
+        tracker = make_tracker(settings.tracker, folder.path, name, plain)
+        cache = ArtefactStore(Path(settings.output_dir) / "cache")
+        work = Workshop(settings, scene, backbone, device, folder, cache, progress, tracker)
+        results = complete(work, prints, command, run_log.warnings)
+        log.info("%s", results.verdict())
+        log.info("Pictures and figures: %s (open report.html)", folder.path)
+        return folder.path
+
+
+def complete(work: Workshop, prints: Fingerprints, command: str, warnings: Sequence[str]) -> Results:
+    """All that is left of a run once its tools are ready. The tracker is closed whatever happens."""
+    summary = {}
+    try:
+        results = produce(work, prints)
+        summary = {outcome.edit.name: dict(outcome.figures) for outcome in results.outcomes}
+        write_outcome(work, results, command, warnings)
+        work.folder.mark_done()
+        return results
+    finally:
+        work.tracker.finish(summary)
+
+
+def produce(work: Workshop, prints: Fingerprints) -> Results:
+    """From a scene to measured edits by every method."""
+    settings, scene, progress = work.settings, work.scene, work.progress
+    # 5. Controls: the proxy before and after the edit, drawn into every view.
+    controls = draw_controls(work)
+    # 6. Encode and invert every view, and see how well the inversion reconstructs it.
+    progress.enter("inverting the views")
+    branch = source_branch(work, scene.source_prompt, controls.source)
+    key = inversion_key(settings, prints.scene, prints.revision, prints.code, "source")
+    trajectory = invert(work, key, branch, scene.images)
+    progress.enter("checking the inversion")
+    round_trip = decode(work, trajectory.states[-1])  # the clean latents: the autoencoder's own loss alone
+    rebuilt = decode(work, reconstruct(work, branch, trajectory))
+    by_view = [psnr(rebuilt[v : v + 1], round_trip[v : v + 1]) for v in range(len(rebuilt))]
+    warn_of_poor_inversion(work, by_view)
+    oracle = None
+    if uses_oracle(settings) and scene.truth is not None:
+        progress.enter("inverting the true edited views, for the oracle")
+        truth_branch = source_branch(work, scene.target_prompt, controls.target)
+        key = inversion_key(settings, prints.scene, prints.revision, prints.code, "truth")
+        oracle = invert(work, key, truth_branch, scene.truth.edited_images)
+    # 7. Edit all views by each method.
+    job = make_job(work, controls, branch, trajectory, oracle)
+    edits = [edit_by(work, job, name, method) for name, method in settings.methods().items()]
+    # 8. Decode the edits. 9. Measure them.
+    outcomes = [measure(work, step, edit, decode(work, edit.latents)) for step, edit in enumerate(edits)]
+    common = {"reconstruction_psnr": sum(by_view) / len(by_view)}
+    # 10. The caller writes it all down.
+    progress.enter("writing the report")
+    return Results(outcomes, common, by_view)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device that `device` names; `auto` is a CUDA GPU where there is one, else the CPU."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    count = torch.cuda.device_count() if device.type == "cuda" else int(torch.backends.mps.is_available())
+    if device.type != "cpu" and (device.index or 0) >= count:
+        raise UserError(f"device: {wanted} is not there (PyTorch sees {count} of this kind); set device=auto or device=cpu")
+    return device
+
+
+def on_device(scene: Scene, device: torch.device) -> Scene:
+    """The scene with its images, cameras and truth on the device; the proxy is drawn on the CPU and stays."""
+    truth = scene.truth and Truth(**{f.name: getattr(scene.truth, f.name).to(device) for f in fields(Truth)})
+    moved = {"images": scene.images.to(device), "cameras": scene.cameras.to(device), "focus": scene.focus.to(device)}
+    return replace(scene, truth=truth, **moved)
+
+
+def check_scene(settings: RunSettings, scene: Scene) -> None:
+    """Raises UserError where a method asks for what the scene does not have."""
+    if scene.truth is None and uses_oracle(settings):
+        raise UserError(
+            f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; leave it out: "
+            "baselines=[independent]"
+        )
+
+
+def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
+    """Raises UserError where the model does not fit the images or lacks a layer to capture."""
+    height, width = backbone.image_size
+    if (settings.scene.size, settings.scene.size) != (height, width):
+        raise UserError(
+            f"scene.size is {settings.scene.size}, but backbone={settings.backbone.name} works at {width} x {height} "
+            f"pixels; set scene.size={width}"
+        )
+    for method in settings.methods().values():
+        captured_layers(backbone, method.capture or settings.capture)
+
+
+def warn_of_poor_inversion(work: Workshop, by_view: Sequence[float]) -> None:
+    """A warning where a view is reconstructed worse than the inversion's settings allow."""
+    least = work.settings.inversion.warn_below_psnr
+    poor = [name for name, value in zip(work.scene.view_names, by_view, strict=True) if value < least]
+    log.info("The inversion reconstructs the views at %.1f dB (worst %.1f dB).", sum(by_view) / len(by_view), min(by_view))
+    if poor:
+        log.warning(
+            "The inversion reconstructs %d of %d views below %.1f dB (worst %.1f dB; %s): their edits cannot be better.",
+            len(poor), len(by_view), least, min(by_view), ", ".join(poor[:4]) + (" …" if len(poor) > 4 else ""),
+        )  # fmt: skip
+
+
+def measure(work: Workshop, step: int, edit: Edit, images: Tensor) -> Outcome:
+    """The figures of one method's edited views (N, 3, H, W), computed once and recorded with the tracker."""
+    work.progress.enter(f"measuring: {edit.name}")
+    settings, store = work.settings, work.folder.inside("methods")
+    figures = store.load_json(f"{edit.name}_figures")
+    if figures is None:
+        figures = evaluate_edit(
+            images, work.scene, settings.metrics, settings.rgb_field, settings.seed, field_depth=edit.field_depth
+        )
+        store.save_json(f"{edit.name}_figures", figures)
+    work.progress.advance("measure")
+    work.tracker.log({f"{edit.name}/{key}": value for key, value in figures.items()}, step=step)
+    return Outcome(edit, images, figures)
