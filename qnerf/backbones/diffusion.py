@@ -1,0 +1,141 @@
+"""Latent diffusion models behind one small interface: the embedded puppet model and Stable Diffusion 1.5 alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from qnerf.errors import UserError
+
+
+@dataclass(frozen=True)
+class BackboneParts:
+    """The six parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them."""
+
+    unet: UNet2DConditionModel
+    controlnet: ControlNetModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDIMScheduler
+
+
+class DiffusionBackbone:
+    """A frozen text- and control-conditioned noise predictor on the latents of an autoencoder.
+
+    image_size: (height, width) of its images in pixels. revision: hash of its weights, for caches. All tensors that go
+    in and out are float32 on `device`; the model computes in the dtype of its weights.
+    """
+
+    def __init__(
+        self,
+        parts: BackboneParts,
+        image_size: tuple[int, int],
+        revision: str,
+        device: torch.device | str = "cpu",
+        channels_last: bool = True,
+    ) -> None:
+        self.unet, self.controlnet, self.vae = parts.unet, parts.controlnet, parts.vae
+        self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
+        self.image_size = image_size
+        self.revision = revision
+        self.device = torch.device(device)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        for model in (self.unet, self.controlnet, self.vae, self.text_encoder):
+            model.to(device=self.device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
+        for model in (self.unet, self.controlnet, self.vae):
+            model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
+        self.alphas_cumprod: Tensor = _alphas_cumprod(self.scheduler)
+        factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+        self.latent_size: tuple[int, int] = (image_size[0] // factor, image_size[1] // factor)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the model computes in."""
+        return self.unet.dtype
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to latents (B, 4, h, w): the posterior mean times the scaling factor."""
+        if tuple(images.shape[-2:]) != self.image_size:
+            raise UserError(
+                f"An image is {images.shape[-1]}x{images.shape[-2]} pixels but the backbone works at "
+                f"{self.image_size[1]}x{self.image_size[0]}: resize the scene to that size."
+            )
+        with torch.no_grad():
+            mean = self.vae.encode(self._pixels(2 * images - 1)).latent_dist.mean  # pyright: ignore[reportAttributeAccessIssue]
+        return mean.float() * self.vae.config["scaling_factor"]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, 4, h, w) to images (B, 3, H, W), clamped to [0, 1]."""
+        scaled = latents / self.vae.config["scaling_factor"]
+        with torch.no_grad():
+            images = self.vae.decode(self._pixels(scaled)).sample  # pyright: ignore[reportAttributeAccessIssue]
+        return (images.float() / 2 + 0.5).clamp(0, 1)
+
+    def embed(self, prompts: list[str]) -> Tensor:
+        """Text states (B, L, C) of prompts, padded or cut to the model's L tokens. The null prompt is ""."""
+        tokens = self.tokenizer(
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.text_encoder.config.max_position_embeddings,
+            return_tensors="pt",
+        )
+        with torch.no_grad():
+            return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state.float()
+
+    def predict(
+        self,
+        latents: Tensor,
+        t: int | Tensor,
+        text: Tensor,
+        control: Tensor | None = None,
+        control_scale: float = 1.0,
+    ) -> Tensor:
+        """The predicted noise ε(z_t, t, c), (B, 4, h, w), differentiable with respect to `latents` and `text`.
+
+        t: one training time for all, or (B,). text: (B, L, C). control: drawings (B, 3, H, W) in [0, 1], or None to
+        leave the ControlNet out; control_scale multiplies its residuals.
+        """
+        z, states = self._pixels(latents), text.to(self.dtype)
+        time = torch.as_tensor(t, device=self.device).expand(len(latents))
+        down, mid = None, None
+        if control is not None:
+            down, mid = self.controlnet(
+                z, time, states, self._pixels(control), conditioning_scale=control_scale, return_dict=False
+            )
+        return self.unet(
+            z,
+            time,
+            states,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=mid,
+            return_dict=False,
+        )[0].float()
+
+    def alpha_bar(self, t: int) -> float:
+        """ā_t; t = -1, the clean end, has the final alpha: ā_0, since `set_alpha_to_one` is False (METHOD §1)."""
+        return float(self.alphas_cumprod[max(t, 0)])
+
+    def timesteps(self, steps: int) -> list[int]:
+        """DDIM's descending times: "leading" spacing with the scheduler's `steps_offset`, as in diffusers."""
+        total = len(self.alphas_cumprod)
+        if not 1 <= steps <= total:
+            raise UserError(f"steps is {steps}, expected a whole number from 1 to {total}.")
+        offset = int(self.scheduler.config["steps_offset"])
+        return [index * (total // steps) + offset for index in reversed(range(steps))]
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        return images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self.memory_format)
+
+
+def _alphas_cumprod(scheduler: DDIMScheduler) -> Tensor:
+    """(T,) float64 ā of the scaled_linear schedule: betas are squares of evenly spaced roots."""
+    config = scheduler.config
+    start, end = config["beta_start"] ** 0.5, config["beta_end"] ** 0.5
+    betas = torch.linspace(start, end, config["num_train_timesteps"], dtype=torch.float64) ** 2
+    return torch.cumprod(1 - betas, dim=0)

@@ -1,0 +1,167 @@
+"""The embedded backbone's architecture: Stable Diffusion 1.5's topology made narrow, in diffusers' classes.
+
+Four levels, two residual blocks a level, cross-attention on the upper three: the 16 self-attention layers of SD 1.5,
+at the same places. Only widths, head counts, the number of text layers and the autoencoder's depth differ.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
+from qnerf.scenes.procedural.captions import VOCABULARY
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class PuppetWidths:
+    """Sizes of the embedded model. heads: attention heads per level (diffusers calls them `attention_head_dim`)."""
+
+    image: int = 128
+    unet: tuple[int, int, int, int] = (32, 64, 112, 112)
+    heads: tuple[int, int, int, int] = (2, 4, 4, 4)
+    groups: int = 8
+    control: tuple[int, ...] = (16, 32, 64)
+    vae: tuple[int, ...] = (24, 48, 96)
+    text: int = 64
+    text_layers: int = 2
+    tokens: int = 32
+
+    @property
+    def latent(self) -> int:
+        return self.image // 2 ** (len(self.vae) - 1)
+
+
+TINY = PuppetWidths(
+    image=32, unet=(8, 8, 16, 16), heads=(1, 1, 2, 2), groups=4, control=(4, 8, 8), vae=(8, 8, 8), text=16, text_layers=1
+)
+
+
+def build_puppet(seed: int, widths: PuppetWidths | None = None) -> BackboneParts:
+    """The model with random weights that follow from the seed; the ControlNet starts as in training, with zero output."""
+    widths = widths or PuppetWidths()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet = build_unet(widths)
+        return BackboneParts(
+            unet=unet,
+            controlnet=ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths.control),
+            vae=build_vae(widths),
+            text_encoder=build_text_encoder(widths),
+            tokenizer=build_tokenizer(VOCABULARY, widths.tokens),
+            scheduler=build_scheduler(),
+        )
+
+
+def tiny_backbone(seed: int = 0) -> DiffusionBackbone:
+    """A random backbone of the same topology for tests: 32 px images, 8 x 8 latents; its ControlNet does respond."""
+    parts = build_puppet(seed, TINY)
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for layer in (*parts.controlnet.controlnet_down_blocks, parts.controlnet.controlnet_mid_block):
+            weight = layer.weight
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
+        out = parts.controlnet.controlnet_cond_embedding.conv_out.weight
+        out.copy_(torch.randn(out.shape, generator=generator) * 0.3)
+    return DiffusionBackbone(parts, (TINY.image, TINY.image), revision=f"tiny-{seed}")
+
+
+def build_unet(widths: PuppetWidths) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=widths.latent,
+        block_out_channels=widths.unet,
+        layers_per_block=2,
+        attention_head_dim=widths.heads,
+        cross_attention_dim=widths.text,
+        norm_num_groups=widths.groups,
+        down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def build_vae(widths: PuppetWidths) -> AutoencoderKL:
+    """The autoencoder, without attention in its middle block: that one layer would cost as much as the rest on CPU."""
+    levels = len(widths.vae)
+    return AutoencoderKL(
+        sample_size=widths.image,
+        latent_channels=4,
+        block_out_channels=widths.vae,
+        layers_per_block=1,
+        norm_num_groups=widths.groups,
+        mid_block_add_attention=False,
+        down_block_types=("DownEncoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+        up_block_types=("UpDecoderBlock2D",) * levels,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def build_text_encoder(widths: PuppetWidths) -> CLIPTextModel:
+    vocabulary = clip_vocabulary(VOCABULARY)
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=widths.text,
+            intermediate_size=4 * widths.text,
+            num_hidden_layers=widths.text_layers,
+            num_attention_heads=max(1, widths.text // 16),
+            max_position_embeddings=widths.tokens,
+            projection_dim=widths.text,
+            bos_token_id=vocabulary[START],
+            eos_token_id=vocabulary[END],
+            pad_token_id=vocabulary[END],
+        )
+    )
+
+
+def clip_vocabulary(words: tuple[str, ...]) -> dict[str, int]:
+    """Token ids: single letters, then every prefix that CLIP's byte-pair merges pass through, then the special tokens."""
+    letters = sorted({letter for word in words for letter in word} | set("abcdefghijklmnopqrstuvwxyz"))
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    for merge in clip_merges(words):
+        token = merge.replace(" ", "")
+        if token not in tokens:
+            tokens.append(token)
+    return {token: index for index, token in enumerate([*tokens, START, END])}
+
+
+def clip_merges(words: tuple[str, ...]) -> list[str]:
+    """Byte-pair merges that build each word letter by letter, left to right, so that each word is one token."""
+    merges: list[str] = []
+    for word in words:
+        pieces = [*word[:-1], word[-1] + "</w>"]
+        while len(pieces) > 1:
+            merge = f"{pieces[0]} {pieces[1]}"
+            if merge not in merges:
+                merges.append(merge)
+            pieces = [pieces[0] + pieces[1], *pieces[2:]]
+    return merges
+
+
+def build_tokenizer(words: tuple[str, ...], tokens: int) -> CLIPTokenizer:
+    """A CLIPTokenizer of a small vocabulary, cutting and padding to `tokens`."""
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
+        vocabulary.write_text(json.dumps(clip_vocabulary(words)), encoding="utf-8")
+        merges.write_text("\n".join(["#version: 0.2", *clip_merges(words)]) + "\n", encoding="utf-8")
+        return CLIPTokenizer.from_pretrained(folder, model_max_length=tokens, pad_token=END)
+
+
+def build_scheduler() -> DDIMScheduler:
+    """SD 1.5's noise schedule (METHOD §1)."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
+    )
