@@ -1,0 +1,73 @@
+"""All figures of one edit that can be had, under the names of `metrics.json` and in the order of `comparison.csv`."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from qnerf.fields.rgb_field import train_rgb_field
+from qnerf.fields.settings import RgbFieldSettings
+from qnerf.fields.space import Space
+from qnerf.metrics.against_truth import truth_figures
+from qnerf.metrics.depth import field_depth_error
+from qnerf.metrics.fidelity import psnr
+from qnerf.metrics.heldout import Render, heldout_psnr
+from qnerf.metrics.settings import MetricsSettings
+from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.scene import Scene
+
+COMPARISON_COLUMNS = (
+    "psnr_truth",
+    "ssim_truth",
+    "psnr_object",
+    "psnr_moved",
+    "psnr_background",
+    "consistency_object",
+    "consistency_object_floor",
+    "consistency_moved",
+    "consistency_moved_floor",
+    "silhouette_iou",
+    "silhouette_iou_floor",
+    "heldout_psnr",
+    "reconstruction_psnr",
+    "field_depth_error",
+)
+
+
+def evaluate_edit(
+    edited: Tensor,
+    scene: Scene,
+    settings: MetricsSettings,
+    rgb_settings: RgbFieldSettings,
+    seed: int,
+    reconstruction: Tensor | None = None,
+    round_trip: Tensor | None = None,
+    field_depth: Tensor | None = None,
+) -> dict[str, float]:
+    """The figures of edited views (N, 3, H, W) in [0, 1], keyed as `COMPARISON_COLUMNS`, without those that do not apply.
+
+    reconstruction, round_trip: (N, 3, H, W), the source views inverted and denoised, and merely encoded and decoded.
+    field_depth: (N, rows, columns) expected depth of the last query field, world units.
+    """
+    figures: dict[str, float] = {}
+    if scene.truth is not None:
+        figures |= truth_figures(edited, scene.truth, scene.cameras, settings)
+        if field_depth is not None:
+            depth, silhouette = scene.truth.depth_edited, scene.truth.silhouette_edited
+            figures["field_depth_error"] = field_depth_error(field_depth, depth, silhouette)
+    if "heldout" in settings.groups:
+        figures["heldout_psnr"] = _heldout_psnr(edited, scene, settings.heldout_every, rgb_settings, seed)
+    if reconstruction is not None and round_trip is not None:
+        figures["reconstruction_psnr"] = psnr(reconstruction, round_trip)
+    return {name: figures[name] for name in COMPARISON_COLUMNS if math.isfinite(figures.get(name, math.nan))}
+
+
+def _heldout_psnr(edited: Tensor, scene: Scene, every: int, settings: RgbFieldSettings, seed: int) -> float:
+    space = Space(scene.focus, scene.radius)
+
+    def train(images: Tensor, cameras: Cameras) -> Render:
+        field = train_rgb_field(images, cameras, space, settings, seed)
+        return lambda held_out: field.render(held_out)[0]
+
+    return heldout_psnr(edited, scene.cameras, every, train)
