@@ -150,7 +150,7 @@ def build_tokenizer(words: tuple[str, ...], tokens: int) -> CLIPTokenizer:
         vocabulary, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
         vocabulary.write_text(json.dumps(clip_vocabulary(words)), encoding="utf-8")
         merges.write_text("\n".join(["#version: 0.2", *clip_merges(words)]) + "\n", encoding="utf-8")
-        return CLIPTokenizer.from_pretrained(folder, model_max_length=tokens, pad_token=END)
+        return CLIPTokenizer.from_pretrained(folder, model_max_length=tokens, pad_token=END, local_files_only=True)
 
 
 def build_scheduler() -> DDIMScheduler:

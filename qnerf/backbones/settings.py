@@ -1,10 +1,13 @@
 """Typed settings of the diffusion models: the embedded one and Stable Diffusion 1.5."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from qnerf.settings import Settings
+
+PUPPET_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "puppet"
 
 
 class PuppetSettings(Settings):

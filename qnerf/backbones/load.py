@@ -1,0 +1,81 @@
+"""Loading a diffusion model named by its settings, from local files unless a download is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
+from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
+from qnerf.errors import UserError
+
+
+def load_backbone(settings: PuppetSettings | Sd15Settings, device: torch.device | str = "cpu") -> DiffusionBackbone:
+    """The model on `device`, frozen. Raises UserError where its weights are missing or unreadable."""
+    dtype: torch.dtype = getattr(torch, settings.dtype)
+    if isinstance(settings, PuppetSettings):
+        folder = Path(settings.path) if settings.path else PUPPET_FOLDER
+        if not (folder / "unet" / "config.json").is_file():
+            raise UserError(
+                f"The embedded backbone's weights were looked for in {folder} and are not there: reinstall the package, "
+                "train them with `python -m qnerf.pretrain`, or name their folder in backbone.path."
+            )
+        parts = _load_parts(str(folder), str(folder), "controlnet", dtype, download=False)
+        size = parts.vae.config["sample_size"]
+    else:
+        parts = _load_parts(settings.model, settings.controlnet, None, dtype, settings.download)
+        size = settings.image_size
+    revision = hash_weights(parts)
+    return DiffusionBackbone(parts, (size, size), revision, device, settings.channels_last)
+
+
+def hash_weights(parts: BackboneParts) -> str:
+    """The first 16 hex digits of the SHA-256 of all weights and their names: same weights, same revision."""
+    digest = hashlib.sha256()
+    for model in (parts.unet, parts.controlnet, parts.vae, parts.text_encoder):
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _load_parts(
+    model: str, controlnet: str, controlnet_folder: str | None, dtype: torch.dtype, download: bool
+) -> BackboneParts:
+    options: dict[str, Any] = {"local_files_only": not download, "torch_dtype": dtype, "use_safetensors": True}
+    try:
+        net = ControlNetModel.from_pretrained(controlnet, subfolder=controlnet_folder, **options)
+    except (OSError, ValueError) as error:
+        raise _missing("ControlNet", "backbone.controlnet", controlnet, download) from error
+    local = {"local_files_only": not download}
+    try:
+        return BackboneParts(
+            unet=UNet2DConditionModel.from_pretrained(model, subfolder="unet", **options),
+            controlnet=net,
+            vae=AutoencoderKL.from_pretrained(model, subfolder="vae", **options),
+            text_encoder=CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=dtype, **local),
+            tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer", **local),
+            scheduler=DDIMScheduler.from_pretrained(
+                model, subfolder="scheduler", clip_sample=False, set_alpha_to_one=False, steps_offset=1, **local
+            ),
+        )
+    except (OSError, ValueError) as error:
+        raise _missing("diffusion model", "backbone.model", model, download) from error
+
+
+def _missing(what: str, key: str, place: str, download: bool) -> UserError:
+    if Path(place).is_dir():
+        return UserError(
+            f"The {what} in {place} ({key}) could not be read: expected diffusers' folder layout with safetensors "
+            "weights; download it again or name another folder."
+        )
+    where = "on the hub" if download else "as a folder and in the Hugging Face cache"
+    advice = "check the name and the connection" if download else "set backbone.download=true"
+    return UserError(
+        f"The {what} {place!r} ({key}) was looked for {where} and not found: {advice}, or name a local folder."
+    )

@@ -1,0 +1,56 @@
+"""The entry: `python -m qnerf.pretrain stage=vae|diffusion|export [stage.key=value …]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
+
+from qnerf.errors import UserError
+from qnerf.pretrain.settings import DiffusionStage, ExportStage, PretrainSettings, VaeStage
+
+CONF = str(Path(__file__).resolve().parents[2] / "conf" / "pretrain")
+
+
+def parse(config: DictConfig) -> PretrainSettings:
+    """The composed configuration as typed settings, every error in one message."""
+    try:
+        return PretrainSettings.model_validate(OmegaConf.to_container(config, resolve=True))
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise UserError(f"The training's settings are not valid ({found}): see conf/pretrain/stage.") from error
+
+
+def run(stage: VaeStage | DiffusionStage | ExportStage) -> None:
+    import torch
+
+    if not isinstance(stage, ExportStage) and stage.threads:
+        torch.set_num_threads(stage.threads)
+    if isinstance(stage, VaeStage):
+        from qnerf.pretrain.vae import train_vae
+
+        train_vae(stage)
+    elif isinstance(stage, DiffusionStage):
+        from qnerf.pretrain.diffusion import train_diffusion
+
+        train_diffusion(stage)
+    else:
+        from qnerf.pretrain.export import export
+
+        export(stage)
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+def main(config: DictConfig) -> None:
+    try:
+        run(parse(config).stage)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

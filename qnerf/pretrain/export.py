@@ -1,0 +1,51 @@
+"""stage=export: a checkpoint's averaged weights as a float16 model folder in diffusers' layout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionControlNetPipeline
+
+from qnerf.backbones.diffusion import BackboneParts
+from qnerf.backbones.puppet import PuppetWidths, build_puppet
+from qnerf.backbones.settings import PUPPET_FOLDER
+from qnerf.pretrain.checkpoint import averaged_weights
+from qnerf.pretrain.diffusion import load_vae
+from qnerf.pretrain.settings import ExportStage
+
+
+def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
+    """Writes the model folder beside its place, then moves it there; returns its path."""
+    parts = build_puppet(0, widths or PuppetWidths())
+    weights = averaged_weights(Path(settings.diffusion))
+    for name in ("unet", "controlnet", "text_encoder"):
+        own = {key.removeprefix(name + "."): value for key, value in weights.items() if key.startswith(name + ".")}
+        getattr(parts, name).load_state_dict(own)
+    folder = Path(settings.output) if settings.output else PUPPET_FOLDER
+    fresh = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    save_parts(BackboneParts(**{**vars(parts), "vae": load_vae(settings.vae)}), fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{folder}: {size / 1e6:.2f} MB", flush=True)
+    return folder
+
+
+def save_parts(parts: BackboneParts, folder: Path) -> None:
+    """A `StableDiffusionControlNetPipeline` folder with float16 weights."""
+    pipeline = StableDiffusionControlNetPipeline(
+        vae=parts.vae,
+        text_encoder=parts.text_encoder,
+        tokenizer=parts.tokenizer,
+        unet=parts.unet,
+        controlnet=parts.controlnet,
+        scheduler=parts.scheduler,  # pyright: ignore[reportArgumentType]
+        safety_checker=None,  # pyright: ignore[reportArgumentType]
+        feature_extractor=None,  # pyright: ignore[reportArgumentType]
+        requires_safety_checker=False,
+    )
+    pipeline.to(dtype=torch.float16)
+    pipeline.save_pretrained(folder, safe_serialization=True)

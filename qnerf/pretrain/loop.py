@@ -1,0 +1,120 @@
+"""The training loop that the two stages share: schedule, clipping, averaging, checkpoints, sheets, metrics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from qnerf.errors import UserError
+from qnerf.pretrain.average import Average
+from qnerf.pretrain.checkpoint import Counters, load_checkpoint, save_checkpoint
+from qnerf.pretrain.data import Batch, PuppetSamples, stream
+from qnerf.pretrain.progress import Progress
+from qnerf.pretrain.settings import LoopSettings
+
+
+class Trainee(Protocol):
+    """A stage's model. `modules` are trained; `loss` may use only the batch and the generator for randomness."""
+
+    modules: nn.ModuleDict
+    samples: PuppetSamples
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]: ...
+
+    def sheet(self, path: Path) -> dict[str, float]: ...
+
+
+def choose_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"stage.device is {name!r} but PyTorch sees no CUDA device: use stage.device=cpu.")
+    return torch.device(name)
+
+
+def done_fraction(settings: LoopSettings, counters: Counters) -> float:
+    """How much of the run is behind us, in [0, 1]: the farther of its two limits."""
+    fractions = [0.0]
+    if settings.samples:
+        fractions.append(counters.step * settings.batch / settings.samples)
+    if settings.budget_minutes:
+        fractions.append(counters.seconds / (60 * settings.budget_minutes))
+    return min(1.0, max(fractions))
+
+
+def learning_rate(settings: LoopSettings, step: int, fraction: float) -> float:
+    """Linear warm-up times a cosine from 1 down to 1/50."""
+    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction))
+    return settings.learning_rate * min(1.0, (step + 1) / settings.warmup) * cosine
+
+
+def train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None = None) -> Average:
+    """Trains from the folder's checkpoint, or from scratch, to the end; returns the averaged weights."""
+    folder = Path(settings.output)
+    average = Average(trainee.modules, settings.ema)
+    optimiser = torch.optim.AdamW(
+        trainee.modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    counters = load_checkpoint(folder, trainee.modules, average, optimiser)
+    progress = Progress(folder, settings, counters)
+    batches = stream(trainee.samples, settings.batch, counters.step, settings.workers)
+
+    def save() -> None:
+        save_checkpoint(folder, trainee.modules, average, optimiser, counters)
+        if on_checkpoint:
+            on_checkpoint(average)
+
+    saved = drawn = time.monotonic()
+    for seconds in _laps(settings, counters, batches, trainee, optimiser, average, progress):
+        if seconds - saved > 60 * settings.checkpoint_minutes:
+            save()
+            saved = time.monotonic()
+        if seconds - drawn > 60 * settings.sheet_minutes:
+            with average.applied():
+                progress.note(trainee.sheet(folder / f"sheet_{counters.step:06d}.png"))
+            drawn = time.monotonic()
+    save()
+    with average.applied():
+        progress.note(trainee.sheet(folder / f"sheet_{counters.step:06d}.png"))
+    return average
+
+
+def _laps(
+    settings: LoopSettings,
+    counters: Counters,
+    batches: Iterator[Batch],
+    trainee: Trainee,
+    optimiser: torch.optim.Optimizer,
+    average: Average,
+    progress: Progress,
+) -> Iterator[float]:
+    """One training step a lap, until `done_fraction` is 1; yields the clock. Time spent by the caller counts too."""
+    generator = torch.Generator()
+    last = time.monotonic()
+    while (fraction := done_fraction(settings, counters)) < 1:
+        generator.manual_seed(settings.seed * 1_000_003 + counters.step)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(settings, counters.step, fraction)
+        loss, parts = trainee.loss(next(batches), generator)
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"The training loss became {float(loss)} at step {counters.step}: run again to resume from the last "
+                "checkpoint, with a lower stage.learning_rate."
+            )
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(trainee.modules.parameters(), settings.clip)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        average.update(counters.step)
+        counters.step += 1
+        now = time.monotonic()
+        counters.seconds += now - last
+        last = now
+        progress.step(float(loss.detach()), {**parts, "gradient": float(norm)}, optimiser.param_groups[0]["lr"])
+        yield now

@@ -1,0 +1,94 @@
+"""Typed settings of the training of the embedded backbone: `python -m qnerf.pretrain stage=vae|diffusion|export`."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from qnerf.settings import Settings
+
+Detail = Literal["bones", "joints", "ends"]
+
+
+class LoopSettings(Settings):
+    """What the two training stages share: length, optimiser, average of the weights, data and files."""
+
+    output: str = Field(min_length=1)
+    """Folder of the checkpoint, the metrics and the sample sheets; a rerun resumes from it."""
+    seed: int = Field(0, ge=0)
+    """With a sample's index it determines the sample, its noise and its dropouts."""
+    samples: int | None = Field(None, gt=0)
+    """Total number of training samples; null: no limit."""
+    budget_minutes: float | None = Field(None, gt=0)
+    """Total training time, resumed runs counted together; null: no limit. The sooner of the two limits ends the run."""
+    batch: int = Field(8, gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
+    """Peak, reached after the warm-up and left by a cosine down to a fiftieth at the end."""
+    warmup: int = Field(100, ge=1)
+    """Steps of linear warm-up."""
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay per step of the running average of the weights, which is what is exported."""
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    channels_last: bool = True
+    threads: int | None = Field(None, gt=0)
+    """CPU threads of the training process; null: PyTorch's choice."""
+    workers: int = Field(1, ge=0)
+    """Processes that render samples."""
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    sheet_minutes: float = Field(10.0, gt=0)
+    log_steps: int = Field(20, gt=0)
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.samples is None and self.budget_minutes is None:
+            raise ValueError("one of samples and budget_minutes must be given, or the training would never end")
+        return self
+
+
+class VaeStage(LoopSettings):
+    """The autoencoder: L1 and squared error, L1 of image gradients, and a faint KL term."""
+
+    name: Literal["vae"] = "vae"
+    squared: float = Field(4.0, ge=0)
+    """Weight of the squared error beside the absolute error's 1."""
+    gradient: float = Field(0.5, ge=0)
+    """Weight of the absolute error of image gradients, over three scales: keeps edges crisp."""
+    kl: float = Field(1e-6, ge=0)
+
+
+class DiffusionStage(LoopSettings):
+    """U-Net, ControlNet and text encoder together, from scratch, by noise prediction on the autoencoder's latents."""
+
+    name: Literal["diffusion"] = "diffusion"
+    vae: str = Field(min_length=1)
+    """Folder of the trained autoencoder (stage=vae leaves it in <output>/model)."""
+    details: dict[Detail, float] = {"bones": 1.0, "joints": 1.0, "ends": 1.0}
+    """Relative share of each grade of control."""
+    text_dropout: float = Field(0.1, ge=0, le=1)
+    control_dropout: float = Field(0.15, ge=0, le=1)
+    snr_cap: float = Field(5.0, gt=0)
+    """Min-SNR-γ (Hang et al. 2023): the weight of time t is min(SNR, γ) / SNR."""
+
+
+class ExportStage(Settings):
+    """Writes the running averages of a trained model as a float16 folder in diffusers' layout."""
+
+    name: Literal["export"] = "export"
+    diffusion: str = Field(min_length=1)
+    """Output folder of stage=diffusion."""
+    vae: str = Field(min_length=1)
+    """Folder of the trained autoencoder."""
+    output: str | None = None
+    """Folder to write; null: the weights inside the package."""
+
+
+Stage = Annotated[VaeStage | DiffusionStage | ExportStage, Field(discriminator="name")]
+
+
+class PretrainSettings(Settings):
+    """The whole of the composed configuration."""
+
+    stage: Stage

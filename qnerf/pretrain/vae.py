@@ -1,0 +1,97 @@
+"""stage=vae: the autoencoder, and the scale of its latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from qnerf.backbones.puppet import PuppetWidths, build_vae
+from qnerf.pretrain.average import Average
+from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
+from qnerf.pretrain.loop import choose_device, train
+from qnerf.pretrain.settings import VaeStage
+from qnerf.pretrain.sheets import write_sheet
+
+TEST_SEED = 900  # of the samples on the sheets and of the measurement of the latents' scale; never a training seed
+
+
+class VaeTrainee:
+    """The autoencoder with its loss."""
+
+    def __init__(self, settings: VaeStage, widths: PuppetWidths) -> None:
+        self.settings = settings
+        self.device = choose_device(settings.device)
+        torch.manual_seed(settings.seed)
+        self.vae = build_vae(widths).to(self.device)  # pyright: ignore[reportArgumentType]
+        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.vae.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.modules = nn.ModuleDict({"vae": self.vae}).train()
+        self.samples = PuppetSamples(settings.seed, widths.image, {"bones": 1.0})
+        self.tests = load_batch(PuppetSamples(TEST_SEED, widths.image, {"bones": 1.0}), range(16))
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        images = 2 * batch.images.to(self.device) - 1
+        with self._autocast():
+            moments = self.vae.quant_conv(self.vae.encoder(images)).float()
+        mean, log_variance = moments.chunk(2, dim=1)
+        log_variance = log_variance.clamp(-30, 20)
+        noise = torch.randn(mean.shape, generator=generator).to(self.device)
+        with self._autocast():
+            decoded = self.vae.decode(mean + (0.5 * log_variance).exp() * noise).sample  # pyright: ignore[reportAttributeAccessIssue]
+        error = decoded.float() - images
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(dim=(1, 2, 3)).mean()
+        s = self.settings
+        loss = error.abs().mean() + s.squared * error.square().mean() + s.gradient * gradient_error(error) + s.kl * kl
+        return loss, {"psnr": psnr(error.detach() / 2), "kl": float(kl.detach())}
+
+    def sheet(self, path: Path) -> dict[str, float]:
+        images = self.tests.images.to(self.device)
+        with torch.no_grad():
+            decoded = self.vae.decode(self.vae.encode(2 * images - 1).latent_dist.mean).sample / 2 + 0.5  # pyright: ignore[reportAttributeAccessIssue]
+        write_sheet(path, [list(images[:8]), list(decoded[:8])])
+        return {"round_trip_psnr": psnr(decoded.clamp(0, 1) - images)}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+
+
+def gradient_error(error: Tensor) -> Tensor:
+    """Mean absolute difference between neighbouring errors (B, C, H, W), over scales 1, 2 and 4."""
+    total = error.new_zeros(())
+    for scale in (1, 2, 4):
+        e = F.avg_pool2d(error, scale) if scale > 1 else error
+        total = total + (e[..., 1:, :] - e[..., :-1, :]).abs().mean() + (e[..., 1:] - e[..., :-1]).abs().mean()
+    return total / 3
+
+
+def psnr(error: Tensor) -> float:
+    """In dB, of errors on the [0, 1] scale; the mean over images (B, …) of each one's PSNR."""
+    return float((-10 * torch.log10(error.square().flatten(1).mean(dim=1).clamp_min(1e-12))).mean())
+
+
+@torch.no_grad()
+def latent_scale(vae: AutoencoderKL, samples: PuppetSamples, count: int, device: torch.device) -> float:
+    """1 / standard deviation of the posterior means over `count` samples: SD's `scaling_factor`."""
+    means = []
+    for first in range(0, count, 16):
+        images = load_batch(samples, range(first, min(first + 16, count))).images.to(device)
+        means.append(vae.encode(2 * images - 1).latent_dist.mean)  # pyright: ignore[reportAttributeAccessIssue]
+    return 1 / float(torch.cat(means).std())
+
+
+def train_vae(settings: VaeStage, widths: PuppetWidths | None = None, scale_samples: int = 256) -> Path:
+    """Trains, measures the latents' scale and leaves the averaged model in <output>/model."""
+    trainee = VaeTrainee(settings, widths or PuppetWidths())
+    average: Average = train(trainee, settings)
+    folder = Path(settings.output) / "model"
+    with average.applied():
+        tests = PuppetSamples(TEST_SEED, trainee.samples.size, {"bones": 1.0})
+        scale = latent_scale(trainee.vae, tests, scale_samples, trainee.device)
+        trainee.vae.register_to_config(scaling_factor=scale)
+        trainee.vae.save_pretrained(folder)
+    print(f"scaling_factor {scale:.5f}, saved to {folder}", flush=True)
+    return folder
