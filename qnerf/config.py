@@ -62,22 +62,28 @@ class RunSettings(Settings):
     rgb_field: RgbFieldSettings
     guidance: GuidanceSettings
     schedule: ScheduleSettings
-    baselines: dict[Name, MethodSettings]
+    baselines: dict[Name, MethodSettings] = {}  # none with baselines=[]
     metrics: MetricsSettings
     tracker: TrackerSettings
 
     @model_validator(mode="after")
-    def _names_are_distinct(self) -> "RunSettings":
+    def _methods_fit(self) -> "RunSettings":
         if MAIN_METHOD in self.baselines:
             raise ValueError(f"baselines.{MAIN_METHOD} is the name of the main method; give the baseline another name")
+        for name, method in self.methods().items():
+            interval = getattr(method.schedule, "interval", 0)
+            if interval >= self.inversion.steps:
+                key = "schedule" if name == MAIN_METHOD else f"baselines.{name}.schedule"
+                raise ValueError(
+                    f"{key}.interval: got {interval}; expected less than the {self.inversion.steps} steps of "
+                    "inversion.steps, or no field is ever trained"
+                )
         return self
 
     def methods(self) -> dict[str, MethodSettings]:
         """Every method of this run by its name in the results, the baselines first and the main one last."""
         main = MethodSettings(schedule=self.schedule, guidance=self.guidance, capture=self.capture)
-        filled = {
-            name: m.model_copy(update={"capture": m.capture or self.capture}) for name, m in self.baselines.items()
-        }
+        filled = {name: m.model_copy(update={"capture": m.capture or self.capture}) for name, m in self.baselines.items()}
         return {**filled, MAIN_METHOD: main}
 
 

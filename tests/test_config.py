@@ -28,6 +28,7 @@ def shipped() -> Iterator[str]:
     yield from (f"{group}={name}" for group in GROUPS for name in choices(group))
     yield from (f"baselines=[{name}]" for name in choices("baselines"))
     yield from (f"+exp={name}" for name in choices("exp"))
+    yield "baselines=[]"
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +108,7 @@ def errors_of(*overrides: str) -> list[str]:
         ("seed=[1", "seed=[1: not a valid override"),
         ("seed", "seed: not a valid override"),
         ("schedule.interval=1,2", "schedule.interval=1,2: several values are a sweep; add -m"),
+        ("inversion.steps=5", "schedule.interval: got 5; expected less than the 5 steps of inversion.steps"),
         ("output_dir=${nowhere}", "output_dir: Interpolation key 'nowhere' not found"),
         ("+baselines.full={schedule:{name:independent},guidance:{name:off}}", "baselines.full is the name of the main"),
     ],

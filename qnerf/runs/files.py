@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
@@ -64,7 +65,8 @@ def write_image(path: Path, pixels: Pixels) -> None:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """A flat dictionary of tensors as safetensors."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: safetensors refuses tensors that share memory, as views of one another do.
+    plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     write_whole(path, lambda temporary: void(save_file(plain, temporary)))
 
 

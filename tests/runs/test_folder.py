@@ -36,6 +36,7 @@ def test_images_and_tensors_come_back_as_they_were(tmp_path: Path) -> None:
 
     assert np.array_equal(np.asarray(Image.open(tmp_path / "view.png")), pixels)
     tensors = {"a": torch.randn(3, 2).T, "b": torch.arange(4)}
+    tensors["part of b"] = tensors["b"][1:]
     files.write_tensors(tmp_path / "t.safetensors", tensors)
     read = files.read_tensors(tmp_path / "t.safetensors")
     assert all(torch.equal(read[name], tensors[name]) for name in tensors)
@@ -54,9 +55,7 @@ def test_an_artefact_is_computed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 5, 60, -1])
-def test_a_truncated_artefact_is_reported_and_computed_again(
-    keep: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_truncated_artefact_is_reported_and_computed_again(keep: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = ArtefactStore(tmp_path)
     store.tensors("edit", lambda: {"z": torch.zeros(8)})
     path = tmp_path / "edit.safetensors"

@@ -1,0 +1,197 @@
+"""Whole runs on a random backbone of the real topology: 32 px views of a procedural scene, on disk."""
+
+import csv
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from PIL import Image
+from safetensors.torch import load_file
+
+from qnerf.backbones.puppet import tiny_backbone
+from qnerf.config import RunSettings, parse
+from qnerf.errors import UserError
+from qnerf.run import CONFIGS
+from qnerf.runs import pipeline
+from qnerf.runs.files import read_json
+from qnerf.scenes.procedural.build import build_scene
+from qnerf.scenes.writer import write_scene
+
+pytestmark = pytest.mark.integration
+
+SMALL = (
+    "scene.size=32",
+    "inversion.steps=4",
+    "schedule.interval=2",
+    "field.optimiser.iterations=3",
+    "rgb_field.optimiser.iterations=3",
+    "device=cpu",
+)
+COMPARE = ("+exp=compare", "baselines.one_shot.schedule.interval=2")
+FILES = {
+    "config.yaml", "metrics.json", "metrics.jsonl", "comparison.csv", "transforms.json", "contact_sheet.png", "orbit.mp4",
+    "report.html", "run.log", "done",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes") / "puppet_0"
+    write_scene(folder, build_scene(0, views=4, size=32))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(pipeline, "load_backbone", lambda settings, device: tiny_backbone())
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        yield
+
+
+def settings_of(scene: Path, output: Path, *overrides: str) -> RunSettings:
+    return parse(compose("config", [f"scene.path={scene}", f"output_dir={output}", *SMALL, *overrides]))
+
+
+def run(scene: Path, output: Path, *overrides: str) -> Path:
+    return pipeline.run(settings_of(scene, output, *overrides), "python -m qnerf.run test")
+
+
+def edited(folder: Path) -> list[Any]:
+    return [np.asarray(Image.open(path)) for path in sorted((folder / "edited").glob("*.png"))]
+
+
+def test_a_run_leaves_every_file_and_a_second_one_finds_it_done(
+    scene_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(scene_folder, tmp_path)
+    assert {p.name for p in folder.iterdir() if not p.name.startswith(".")} - {"methods", "edited"} == FILES
+    assert len(edited(folder)) == 4
+    metrics = read_json(folder / "metrics.json")
+    assert set(metrics["methods"]) == {"independent", "full"}
+    assert {"psnr_truth", "ssim_truth", "consistency_moved", "consistency_moved_floor", "heldout_psnr"} <= set(metrics)
+    assert len(metrics["reconstruction_psnr_by_view"]) == 4
+    rows = list(csv.DictReader((folder / "comparison.csv").open()))
+    assert [row["method"] for row in rows] == ["independent", "full"]
+    assert "Inside full" in (folder / "report.html").read_text()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
+    assert run(scene_folder, tmp_path) == folder
+    assert "Finished already" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
+
+
+def test_two_runs_are_bit_equal_and_chunks_differ_by_rounding_alone(scene_folder: Path, tmp_path: Path) -> None:
+    first, second = (run(scene_folder, tmp_path / name) for name in ("a", "b"))
+    for name in ("metrics.json", "transforms.json"):
+        assert _without_seconds(read_json(first / name)) == _without_seconds(read_json(second / name))
+    assert all(np.array_equal(a, b) for a, b in zip(edited(first), edited(second), strict=True))
+    third = run(scene_folder, tmp_path / "c", "chunk_size=3")
+    assert third.name == first.name, "the chunk size is no part of the identity"
+    plain, chunked = (load_file(f / "methods" / "independent.safetensors")["latents"] for f in (first, third))
+    torch.testing.assert_close(plain, chunked, atol=1e-4, rtol=1e-4)
+    for a, b in zip(edited(first), edited(third), strict=True):  # fields amplify the rounding of other batch sizes
+        assert np.abs(a.astype(int) - b).mean() < 1
+
+
+def _without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_seconds(item) for key, item in value.items() if key != "seconds"}
+    return value
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
+    scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = run(scene_folder, tmp_path / "whole")
+
+    def break_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_outcome", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            run(scene_folder, tmp_path / "broken")
+    broken = next((tmp_path / "broken" / "articulation").iterdir())
+    assert not (broken / "done").exists()
+    latents = broken / "methods" / "full.safetensors"
+    latents.write_bytes(latents.read_bytes()[:-7])  # as if the machine had gone down in the middle of it
+    capsys.readouterr()
+    assert run(scene_folder, tmp_path / "broken") == broken
+    assert "full.safetensors is damaged" in capsys.readouterr().err
+    assert _without_seconds(read_json(broken / "metrics.json")) == _without_seconds(read_json(whole / "metrics.json"))
+    assert all(np.array_equal(a, b) for a, b in zip(edited(whole), edited(broken), strict=True))
+
+
+def test_all_methods_of_the_comparison_run_and_land_in_its_sheet(scene_folder: Path, tmp_path: Path) -> None:
+    folder = run(scene_folder, tmp_path, *COMPARE)
+    rows = list(csv.DictReader((folder / "comparison.csv").open()))
+    assert [row["method"] for row in rows] == ["independent", "one_shot", "hard", "oracle", "full"]
+    wide, narrow = (Image.open(folder / f"{name}.png").width for name in ("comparison", "contact_sheet"))
+    assert wide > narrow
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["inversion=uniform_attention", "inversion=null_text", "editor=plain", "control.detail=bones", "baselines=[mixed]",
+     "schedule=independent", "capture=decoder_coarse", "baselines=[]"],
+)  # fmt: skip
+def test_each_choice_is_one_override(override: str, scene_folder: Path, tmp_path: Path) -> None:
+    extra = ["inversion.inner_steps=1"] if "null_text" in override else []
+    steps = [] if "independent" not in override else ["~schedule.interval"]
+    settings = parse(
+        compose("config", [f"scene.path={scene_folder}", f"output_dir={tmp_path}", override, "metrics=quick", *extra]
+                + [s for s in SMALL if not (steps and s.startswith("schedule."))])
+    )  # fmt: skip
+    assert (pipeline.run(settings, "") / "done").exists()
+
+
+def test_plan_and_work_agree(scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    real = pipeline.RunProgress
+
+    def remember(*arguments: Any) -> Any:
+        seen.append(real(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(pipeline, "RunProgress", remember)
+    run(scene_folder, tmp_path, *COMPARE)
+    progress = seen[0]
+    assert {kind: round(left, 6) for kind, left in progress.left.items()} == dict.fromkeys(progress.left, 0)
+    assert progress.fraction() == 1.0
+
+
+def test_the_tracker_changes_no_result_and_no_identity(scene_folder: Path, tmp_path: Path) -> None:
+    plain = run(scene_folder, tmp_path / "a")
+    tracked = run(scene_folder, tmp_path / "b", "tracker=wandb")
+    assert plain.name == tracked.name
+    assert all(np.array_equal(a, b) for a, b in zip(edited(plain), edited(tracked), strict=True))
+    assert list(tracked.glob(f"wandb/offline-run-*-{tracked.name}"))
+
+
+def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"scene\.size is 64"):
+        run(scene_folder, tmp_path, "scene.size=64")
+    with pytest.raises(UserError, match=r"capture.layers: \[99\]"):
+        run(scene_folder, tmp_path, "capture.layers=[99]")
+    bare = tmp_path / "bare"
+    scene = build_scene(0, views=4, size=32)
+    from dataclasses import replace
+
+    write_scene(bare, replace(scene, truth=None))
+    with pytest.raises(UserError, match="oracle"):
+        run(bare, tmp_path, *COMPARE)
+    assert (run(bare, tmp_path, "metrics=quick") / "done").exists()
+
+
+def test_the_log_holds_warnings_and_the_report_repeats_them(scene_folder: Path, tmp_path: Path) -> None:
+    folder = run(scene_folder, tmp_path, "inversion.warn_below_psnr=90", "metrics=quick")
+    assert "below 90.0 dB" in (folder / "run.log").read_text()
+    assert "below 90.0 dB" in (folder / "report.html").read_text()
+    assert not logging.getLogger("qnerf").handlers, "a run leaves no handler behind"
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert {"full/psnr_truth", "step"} <= set(lines[1])
