@@ -26,11 +26,11 @@ class MethodReport:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything that report.html shows. warnings: sentences. config: the resolved config as YAML text."""
+    """Everything that report.html shows. edit: what it asks for. warnings: sentences. config: the resolved config as YAML text."""
 
     title: str
     command: str
-    prompts: tuple[str, str]
+    edit: str
     verdict: str
     warnings: Sequence[str]
     sheet: Pixels
@@ -43,10 +43,9 @@ class RunReport:
 
 def render_report(report: RunReport) -> str:
     """The whole page as text."""
-    source, target = report.prompts
     body = [
         f"<h1>{escape(report.title)}</h1>",
-        f"<p>From “{escape(source)}” to “{escape(target)}”.</p>",
+        f"<p>The edit: {escape(report.edit)}.</p>",
         f"<p><strong>{escape(report.verdict)}</strong></p>",
         *(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings),
         "<h2>The views</h2>",

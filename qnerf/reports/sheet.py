@@ -11,7 +11,7 @@ from qnerf.runs.files import Pixels
 
 TILE, GAP, MARGIN = 160, 6, 14
 INK, FAINT, PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)
-TITLE_SIZE, TEXT_SIZE = 16, 12
+TITLE_SIZE, TEXT_SIZE = 16, 13
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -25,7 +25,7 @@ class Column:
     lines: Sequence[str] = field(default_factory=tuple)
 
 
-def contact_sheet(columns: Sequence[Column], view_names: Sequence[str], title: str, footer: str, most_rows: int = 8) -> Pixels:
+def contact_sheet(columns: Sequence[Column], view_names: Sequence[str], title: str, footer: str, most_rows: int = 6) -> Pixels:
     """The sheet as (H, W, 3) bytes. Tiles are at least 160 px; at most `most_rows` views, evenly spread."""
     rows = spread(len(view_names), most_rows)
     tiles = [[enlarge(column.views[row], TILE) for column in columns] for row in rows]

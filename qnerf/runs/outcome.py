@@ -25,6 +25,7 @@ from qnerf.reports.video import orbit_video
 from qnerf.runs.files import write_image, write_json, write_text
 from qnerf.runs.methods import Edit
 from qnerf.runs.work import Workshop
+from qnerf.scenes.scene import Scene
 
 VERSIONS = ("qnerf", "torch", "diffusers", "transformers", "nerfacc")
 
@@ -72,7 +73,7 @@ def write_outcome(work: Workshop, results: Results, command: str, warnings: Sequ
     export_views(path, [to_pixels(image) for image in results.main.images], scene)
     columns = _columns(work, results)
     chosen = [c for c in columns if c.title in _shown(results)]
-    title = f"{scene.name}: “{scene.source_prompt}” → “{scene.target_prompt}”"
+    title = f"{scene.name}: {edit_in_words(scene)}"
     sheet = contact_sheet(chosen, scene.view_names, title, results.verdict())
     write_image(path / "contact_sheet.png", sheet)
     if len(columns) > len(chosen):
@@ -84,6 +85,13 @@ def write_outcome(work: Workshop, results: Results, command: str, warnings: Sequ
     for name in ("contact_sheet", "comparison"):
         if (path / f"{name}.png").exists():
             work.tracker.image(name, path / f"{name}.png")
+
+
+def edit_in_words(scene: Scene) -> str:
+    """What the edit asks for: new words, or the same words in the target's pose."""
+    if scene.source_prompt == scene.target_prompt:
+        return f"“{scene.source_prompt}”, brought from the proxy's source pose to its target pose"
+    return f"from “{scene.source_prompt}” to “{scene.target_prompt}”, and from the proxy's source pose to its target pose"
 
 
 def metrics_document(results: Results, scene: str, detail: str) -> Mapping[str, object]:
@@ -132,7 +140,7 @@ def _report(work: Workshop, results: Results, command: str, warnings: Sequence[s
     return RunReport(
         title=f"{settings.experiment}: {scene.name}",
         command=command,
-        prompts=(scene.source_prompt, scene.target_prompt),
+        edit=edit_in_words(scene),
         verdict=results.verdict(),
         warnings=warnings,
         sheet=sheet,

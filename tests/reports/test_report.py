@@ -55,7 +55,7 @@ def make_report(evil: str = "") -> RunReport:
     return RunReport(
         title=f"articulation {evil}",
         command=f"python -m qnerf.run {evil}",
-        prompts=(f"a figure {evil}", "arm raised"),
+        edit=f"a figure {evil}",
         verdict="full is the more consistent",
         warnings=[f"low inversion PSNR {evil}"],
         sheet=pixels,
