@@ -41,9 +41,7 @@ def test_figures_are_shown_with_unit_and_rounding(key: str, value: float | None,
 
 
 def test_headline_sets_the_floor_beside_the_figure_and_falls_back_to_what_is_known() -> None:
-    assert headline({**FLOOR, "consistency_moved": 0.05}) == [
-        "disagreement of views, moved parts: 0.0500 (floor 0.0200)"
-    ]
+    assert headline({**FLOOR, "consistency_moved": 0.05}) == ["disagreement of views, moved parts: 0.0500 (floor 0.0200)"]
     assert headline({"heldout_psnr": 25.0}) == ["PSNR, held-out views: 25.00 dB"]
 
 
