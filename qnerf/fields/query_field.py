@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qnerf.fields.rendering import composite, expected_depth
+from qnerf.fields.heads import composite_feature
+from qnerf.fields.rendering import expected_depth
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.token_rays import TokenGrid, patch_points
@@ -55,9 +56,7 @@ def group_layers(layers: tuple[LayerShape, ...]) -> tuple[LayerGroup, ...]:
     """Groups by (rows, columns), in order of first appearance."""
     sizes = dict.fromkeys((layer.rows, layer.columns) for layer in layers)
     members = {size: tuple(i for i, layer in enumerate(layers) if (layer.rows, layer.columns) == size) for size in sizes}
-    return tuple(
-        LayerGroup(*size, index, tuple(layers[i].channels for i in index)) for size, index in members.items()
-    )
+    return tuple(LayerGroup(*size, index, tuple(layers[i].channels for i in index)) for size, index in members.items())
 
 
 class QueryField(nn.Module):
@@ -74,9 +73,8 @@ class QueryField(nn.Module):
         self.groups = group_layers(layers)
         self.trunk = Trunk(settings, space, device, seed)
         generator = torch.Generator().manual_seed(derive_seed(seed, 5))
-        self.heads = nn.ModuleList(
-            linear(settings.geometry_width, sum(group.channels), generator, device) for group in self.groups
-        )
+        self.head_layers = [linear(settings.geometry_width, sum(group.channels), generator, device) for group in self.groups]
+        self.heads = nn.ModuleList(self.head_layers)
         background = torch.zeros(settings.geometry_width, device=device)
         self.background = nn.Parameter(background, requires_grad=settings.background)
         self.register_buffer("mean", torch.zeros(len(layers), device=device))
@@ -86,9 +84,8 @@ class QueryField(nn.Module):
     def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Composited hidden feature (R, W), opacity (R,) and expected depth (R,) of rays (R, 3)."""
         samples, weights, hidden = self.trunk.march(rays, count, generator)
-        opacity = weights.sum(-1)
-        feature = composite(weights, hidden) + (1 - opacity)[:, None] * self.background
-        return feature, opacity, expected_depth(weights, samples)
+        feature = composite_feature(hidden, weights, self.background)
+        return feature, weights.sum(-1), expected_depth(weights, samples)
 
     @torch.no_grad()
     def render(self, cameras: Cameras) -> RenderedQueries:
@@ -96,7 +93,7 @@ class QueryField(nn.Module):
         maps: dict[str, Tensor] = {}
         opacities: dict[str, Tensor] = {}
         depths: dict[str, Tensor] = {}
-        for group, head in zip(self.groups, self.heads, strict=True):
+        for group, head in zip(self.groups, self.head_layers, strict=True):
             size = (len(cameras), group.rows, group.columns)
             feature, opacity, depth = self._render_tokens(cameras, TokenGrid(*size))
             for index, part in zip(group.layers, head(feature).split(group.channels, dim=-1), strict=True):

@@ -27,7 +27,12 @@ class Samples:
 
 @torch.no_grad()
 def sample_rays(
-    rays: Rays, space: Space, grid: DensityGrid, settings: SamplingSettings, count: int, generator: torch.Generator | None
+    rays: Rays,
+    space: Space,
+    grid: DensityGrid,
+    settings: SamplingSettings,
+    count: int,
+    generator: torch.Generator | None,
 ) -> Samples:
     """Stratified and importance samples for rays (R, 3); `generator` None gives the same samples every time (rendering)."""
     line = ray_line(rays, space, settings)

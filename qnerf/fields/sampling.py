@@ -64,9 +64,7 @@ def invert_cdf(weights: Tensor, quantiles: Tensor) -> Tensor:
     return (upper + ((quantiles - start) / mass).clamp(0, 1)) / count
 
 
-def importance_edges(
-    weights: Tensor, count: int, uniform_share: float, generator: torch.Generator | None
-) -> Tensor:
+def importance_edges(weights: Tensor, count: int, uniform_share: float, generator: torch.Generator | None) -> Tensor:
     """(R, count + 1) ascending interval edges in [0, 1]: dense where `weights` (R, K) are large, a share of them even."""
     rows, coarse = weights.shape
     total = weights.sum(-1, keepdim=True)

@@ -12,13 +12,13 @@ class EncodingSettings(Settings):
 
     encoding: Literal["auto", "torch", "warp", "tinycudann"] = "auto"
     """Implementation: `auto` takes tiny-cuda-nn on a GPU where it loads, else the warp kernels, else plain torch."""
-    levels: int = Field(8, gt=0, le=32)
+    levels: int = Field(default=8, gt=0, le=32)
     features_per_level: Literal[1, 2, 4, 8] = 4
-    log2_table_size: int = Field(15, ge=4, le=24)
+    log2_table_size: int = Field(default=15, ge=4, le=24)
     """Each level stores at most 2 ** this many entries; finer levels share them by hashing."""
-    base_resolution: int = Field(8, gt=0)
+    base_resolution: int = Field(default=8, gt=0)
     """Cells per axis of the coarsest level, over the contracted cube (the ball of interest is its middle half)."""
-    finest_resolution: int = Field(128, gt=0)
+    finest_resolution: int = Field(default=128, gt=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -30,34 +30,36 @@ class EncodingSettings(Settings):
 class SamplingSettings(Settings):
     """Samples along a ray: stratified, then by importance (inverse CDF) from a coarse grid of the field's own density."""
 
-    coarse_samples: int = Field(64, gt=1)
+    coarse_samples: int = Field(default=64, gt=1)
     """Intervals in which the proposal grid is looked up; they are cheap, no network is run."""
-    fine_samples: int = Field(24, gt=1)
+    fine_samples: int = Field(default=16, gt=1)
     """Intervals in which the field is evaluated, in training."""
-    render_samples: int = Field(48, gt=1)
+    render_samples: int = Field(default=32, gt=1)
     """The same when a finished field is rendered."""
-    uniform_share: float = Field(0.2, ge=0, le=1)
+    uniform_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the samples spread evenly along the ray whatever the proposal says: keeps empty space under watch."""
-    near_fraction: float = Field(0.05, gt=0, lt=1)
+    scale_near_gradients: bool = True
+    """Weaken gradients of samples between the camera and the focus, so that no view fills that space with fog of its own."""
+    near_fraction: float = Field(default=0.3, gt=0, lt=1)
     """Nearest sample, as a fraction of the camera's distance to the focus."""
-    far_radii: float = Field(20.0, gt=0)
+    far_radii: float = Field(default=20.0, gt=0)
     """Farthest sample, in radii beyond the point of the ray that is nearest to the focus."""
-    proposal_resolution: int = Field(48, gt=1)
+    proposal_resolution: int = Field(default=48, gt=1)
     """Cells per axis of the proposal grid, over the contracted cube."""
-    proposal_every: int = Field(16, gt=0)
+    proposal_every: int = Field(default=16, gt=0)
     """Training steps between two refreshes of the proposal grid."""
 
 
 class OptimiserSettings(Settings):
     """Adam with a warm-up over the first twentieth and an exponential decay of the learning rate."""
 
-    iterations: int = Field(300, gt=0)
-    learning_rate: float = Field(1e-2, gt=0)
-    final_learning_rate: float = Field(1e-3, gt=0)
-    eps: float = Field(1e-15, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
+    iterations: int = Field(default=600, gt=0)
+    learning_rate: float = Field(default=3e-2, gt=0)
+    final_learning_rate: float = Field(default=3e-3, gt=0)
+    eps: float = Field(default=1e-15, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled (AdamW) decay of every parameter."""
-    rays_per_batch: int = Field(2048, gt=0)
+    rays_per_batch: int = Field(default=512, gt=0)
 
 
 class FieldSettings(Settings):
@@ -67,18 +69,18 @@ class FieldSettings(Settings):
     grid: EncodingSettings = EncodingSettings()
     sampling: SamplingSettings = SamplingSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
-    hidden_width: int = Field(64, gt=0)
+    hidden_width: int = Field(default=64, gt=0)
     """Width of the hidden layers of the base network."""
-    hidden_layers: int = Field(1, ge=1, le=8)
-    geometry_width: int = Field(64, gt=0)
+    hidden_layers: int = Field(default=1, ge=1, le=8)
+    geometry_width: int = Field(default=64, gt=0)
     """Width W of the hidden feature that is composited; every layer's linear head reads it (deferred heads)."""
-    jitter: float = Field(1.0, ge=0, le=1)
+    jitter: float = Field(default=1.0, ge=0, le=1)
     """How far training rays stray inside their token's patch: 0 is its centre, 1 the whole patch (area sampling)."""
-    render_rays_per_side: int = Field(2, gt=0, le=8)
+    render_rays_per_side: int = Field(default=2, gt=0, le=8)
     """A rendered token is the mean of this many rays squared, spread evenly over its patch."""
-    small_map_share: float = Field(0.5, ge=0, le=1)
+    small_map_share: float = Field(default=0.5, ge=0, le=1)
     """Rays per resolution grow as (number of tokens) ** this: 1 is in proportion, 0 the same number for each."""
-    depth_weight: float = Field(0.0, ge=0)
+    depth_weight: float = Field(default=0.0, ge=0)
     """Weight λ_d of the depth term, where a target depth is given."""
     background: bool = True
     """A learnt hidden feature, times 1 - Σ w, for rays that see nothing."""
@@ -90,8 +92,8 @@ class RgbFieldSettings(Settings):
     name: Literal["hash_grid"] = "hash_grid"
     grid: EncodingSettings = EncodingSettings(finest_resolution=512, log2_table_size=16)
     sampling: SamplingSettings = SamplingSettings()
-    optimiser: OptimiserSettings = OptimiserSettings(iterations=400)
-    hidden_width: int = Field(64, gt=0)
-    hidden_layers: int = Field(1, ge=1, le=8)
-    geometry_width: int = Field(16, gt=0)
+    optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, learning_rate=1e-2, final_learning_rate=1e-3)
+    hidden_width: int = Field(default=64, gt=0)
+    hidden_layers: int = Field(default=1, ge=1, le=8)
+    geometry_width: int = Field(default=16, gt=0)
     """Width of the hidden feature that the colour head reads at every sample."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qnerf.errors import UserError
 from qnerf.fields.explained import explained_variance
+from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
@@ -60,6 +61,8 @@ def train_query_field(
         _copy_parameters(warm_start, field)
     _standardise(field, queries)
     batches = [_batches(field, group, queries, seed) for group in field.groups]
+    if warm_start is None:
+        _start_heads(field, batches, seed)
     depth = target_depth if settings.depth_weight > 0 else None
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -109,6 +112,16 @@ def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], s
     return TokenBatches(grid, order, targets, group.channels, per_step)
 
 
+@torch.no_grad()
+def _start_heads(field: QueryField, batches: list[TokenBatches], seed: int) -> None:
+    maps = [b.targets.view(b.grid.views, b.grid.rows, b.grid.columns, -1) for b in batches]
+    generator = torch.Generator().manual_seed(derive_seed(seed, 7))
+    weights, biases = principal_heads(maps, field.settings.geometry_width, generator)
+    for head, weight, bias in zip(field.head_layers, weights, biases, strict=True):
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+
+
 def _loss(
     field: QueryField,
     batches: list[TokenBatches],
@@ -128,7 +141,7 @@ def _loss(
     feature, _, found = field.march(_float_rays(cameras.rays(view, pixel)), settings.sampling.fine_samples, generator)
     total = feature.new_zeros(())
     parts = feature.split([len(tokens) for tokens in drawn])
-    for part, head, batch, tokens in zip(parts, field.heads, batches, drawn, strict=True):
+    for part, head, batch, tokens in zip(parts, field.head_layers, batches, drawn, strict=True):
         error = (head(part) - batch.targets[tokens]).split(batch.layers, dim=-1)
         total = total + sum(layer.norm(dim=-1).sum() for layer in error)
     total = total / len(view)

@@ -1,3 +1,4 @@
+# pyright: reportIndexIssue=false, reportAttributeAccessIssue=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false, reportInvalidTypeForm=false, reportGeneralTypeIssues=false, reportAssignmentType=false
 """The hash grid's kernels in warp: compiled once per number of features, cached on disk by warp, for CPU and CUDA.
 
 Launched over (levels, points) with points fastest: one level's table stays in the processor's cache while all points read it.

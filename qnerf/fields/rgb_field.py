@@ -1,0 +1,80 @@
+"""A radiance field without view dependence, on the query field's trunk: colours instead of queries, at every sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qnerf.errors import UserError
+from qnerf.fields.rendering import composite, expected_depth
+from qnerf.fields.settings import RgbFieldSettings
+from qnerf.fields.space import Space
+from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.training import OnStep, train
+from qnerf.fields.trunk import Trunk, derive_seed, linear
+from qnerf.scenes.cameras import Cameras, Rays
+
+RAY_CHUNK = 4096
+
+
+class RgbField(nn.Module):
+    """Colour is a sigmoid of a linear map of the hidden feature; rays that see nothing take a learnt background colour."""
+
+    def __init__(self, settings: RgbFieldSettings, space: Space, device: torch.device, seed: int) -> None:
+        super().__init__()
+        self.settings, self.space = settings, space
+        self.trunk = Trunk(settings, space, device, seed)
+        generator = torch.Generator().manual_seed(derive_seed(seed, 5))
+        self.head = linear(settings.geometry_width, 3, generator, device)
+        self.background = nn.Parameter(torch.zeros(3, device=device))
+
+    def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Colours (R, 3) in [0, 1] and expected depth (R,), world units, of rays (R, 3)."""
+        samples, weights, hidden = self.trunk.march(rays, count, generator)
+        colour = composite(weights, torch.sigmoid(self.head(hidden)))
+        colour = colour + (1 - weights.sum(-1))[:, None] * torch.sigmoid(self.background)
+        return colour, expected_depth(weights, samples)
+
+    @torch.no_grad()
+    def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
+        """Images (V, 3, H, W) in [0, 1] and depth (V, H, W), distance along the ray, at the cameras' own resolution."""
+        grid = TokenGrid(len(cameras), cameras.height, cameras.width)
+        device = self.background.device
+        parts = []
+        for pixels in torch.arange(len(grid), device=device).split(RAY_CHUNK):
+            rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=device))
+            parts.append(self.march(rays, self.settings.sampling.render_samples, None))
+        colours, depths = (torch.cat(column) for column in zip(*parts, strict=True))
+        size = (len(cameras), cameras.height, cameras.width)
+        return colours.view(*size, 3).permute(0, 3, 1, 2).clamp(0, 1).contiguous(), depths.view(size)
+
+
+def train_rgb_field(
+    images: Tensor,
+    cameras: Cameras,
+    space: Space,
+    settings: RgbFieldSettings,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> RgbField:
+    """Fit a radiance field to images (V, 3, H, W) in [0, 1] of `cameras`, by mean squared error on random pixels.
+
+    on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
+    """
+    expected = (len(cameras), 3, cameras.height, cameras.width)
+    if tuple(images.shape) != expected:
+        raise UserError(f"the images have shape {tuple(images.shape)}, where the cameras expect {expected}; resize one of them")
+    device = images.device
+    field = RgbField(settings, space, device, seed)
+    grid = TokenGrid(*expected[:1], *expected[2:])
+    targets = images.float().permute(0, 2, 3, 1).reshape(-1, 3)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        count = settings.optimiser.rays_per_batch
+        pixels = torch.randint(len(grid), (count,), generator=generator, device=device)
+        inside = torch.rand(count, 2, generator=generator, device=device)
+        colours, _ = field.march(grid.rays(cameras, pixels, inside), settings.sampling.fine_samples, generator)
+        return (colours - targets[pixels]).square().mean()
+
+    train(field, field.trunk, loss, settings.optimiser, seed, on_step)
+    return field

@@ -1,0 +1,129 @@
+import pytest
+import torch
+
+from qnerf.errors import UserError
+from qnerf.fields.explained import explained_variance, r_squared
+from qnerf.fields.heads import heads_per_sample
+from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField, group_layers
+from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.train_query_field import train_query_field
+from tests.fields.helpers import SPACE, field_settings, queries, ring, sphere
+
+CAMERAS = ring(4)
+
+
+def test_groups_by_resolution_keep_the_layers_order() -> None:
+    shapes = (LayerShape("a", 4, 4, 6), LayerShape("b", 8, 8, 5), LayerShape("c", 4, 4, 7))
+    assert group_layers(shapes) == (LayerGroup(4, 4, (0, 2), (6, 7)), LayerGroup(8, 8, (1,), (5,)))
+
+
+def test_centre_rays_are_the_cameras_token_rays() -> None:
+    grid, cameras = TokenGrid(2, 3, 5), ring(2)
+    rays = grid.rays(cameras, torch.arange(len(grid)), torch.full((len(grid), 2), 0.5))
+    expected = cameras.token_rays(3, 5)
+    torch.testing.assert_close(rays.directions.view(2, 3, 5, 3), expected.directions)
+    torch.testing.assert_close(rays.origins.view(2, 3, 5, 3), expected.origins)
+
+
+def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:
+    cameras, others = ring(8), ring(8, start=0.5)
+    field = train_query_field(queries(cameras), cameras, SPACE, field_settings(250), seed=0)
+    assert min(field.explained.values()) > 0.85
+    assert min(explained_variance(field, queries(others), others).values()) > 0.75
+
+
+def test_render_gives_the_contract_shapes_in_the_queries_units() -> None:
+    maps = queries(CAMERAS)
+    field = train_query_field(maps, CAMERAS, SPACE, field_settings(30), seed=0)
+    rendered = field.render(CAMERAS[[1, 2]])
+    assert list(rendered.maps) == list(maps)
+    for name, value in maps.items():
+        assert rendered.maps[name].shape == (2, *value.shape[1:])
+        assert rendered.opacity[name].shape == rendered.depth[name].shape == (2, *value.shape[1:3])
+        assert (rendered.opacity[name] >= 0).all()
+        assert (rendered.opacity[name] <= 1 + 1e-5).all()
+        assert rendered.maps[name].mean().item() == pytest.approx(value.mean().item(), abs=0.3 * value.std().item())
+
+
+def test_a_ray_of_the_field_equals_heads_per_sample() -> None:
+    shapes = (LayerShape("a", 4, 4, 6),)
+    field = QueryField(field_settings(), SPACE, shapes, torch.device("cpu"), seed=0)
+    with torch.no_grad():
+        field.background.normal_(generator=torch.Generator().manual_seed(0))
+    rays = TokenGrid(4, 4, 4).rays(CAMERAS, torch.arange(20), torch.full((20, 2), 0.5))
+    _, weights, hidden = field.trunk.march(rays, 12, None)
+    head = field.head_layers[0]
+    expected = heads_per_sample(hidden, weights, field.background, head.weight, head.bias)
+    torch.testing.assert_close(head(field.march(rays, 12, None)[0]), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_two_trainings_are_bit_equal_and_seeds_differ() -> None:
+    maps = queries(CAMERAS)
+    first, second, other = (train_query_field(maps, CAMERAS, SPACE, field_settings(12), seed=seed).state() for seed in (5, 5, 6))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not torch.equal(first["module.trunk.encoding.table"], other["module.trunk.encoding.table"])
+
+
+def test_state_round_trip_is_bit_exact() -> None:
+    settings = field_settings(5)
+    field = train_query_field(queries(CAMERAS), CAMERAS, SPACE, settings, seed=0)
+    back = QueryField.from_state(field.state(), settings)
+    assert back.shapes == field.shapes
+    assert back.explained == pytest.approx(field.explained)
+    first, second = field.render(CAMERAS), back.render(CAMERAS)
+    assert all(torch.equal(first.maps[name], second.maps[name]) for name in first.maps)
+    assert all(torch.equal(value, back.state()[name]) for name, value in field.state().items())
+
+
+def test_warm_start_begins_where_the_previous_field_ended() -> None:
+    maps, losses = queries(CAMERAS), {}
+
+    def run(label: str, warm: QueryField | None) -> QueryField:
+        losses[label] = []
+        return train_query_field(
+            maps,
+            CAMERAS,
+            SPACE,
+            field_settings(60),
+            0,
+            warm,
+            on_step=lambda step, total, loss: losses[label].append(loss),
+        )
+
+    field = run("cold", None)
+    run("warm", field)
+    assert losses["warm"][0] < 0.7 * losses["cold"][0]
+    assert len(losses["cold"]) == 60
+
+
+def test_depth_term_pulls_the_surface_to_the_given_depth() -> None:
+    cameras = ring(6)
+    flat = {"a": 0.01 * torch.randn(6, 8, 8, 4, generator=torch.Generator().manual_seed(0))}
+    depth = sphere(cameras, 32, 1)[1]
+    known = torch.isfinite(sphere(cameras, 8, 1)[1])
+    errors = []
+    for weight in (0.0, 5.0):
+        field = train_query_field(flat, cameras, SPACE, field_settings(80, depth_weight=weight), 0, target_depth=depth)
+        found = field.render(cameras).depth["a"]
+        errors.append((found - sphere(cameras, 8, 1)[1])[known].abs().mean().item())
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_explained_variance_by_hand() -> None:
+    wanted = torch.tensor([[0.0, 10.0], [2.0, 10.0]])
+    assert r_squared(wanted, wanted) == 1.0
+    assert r_squared(wanted.mean(0).expand(2, 2), wanted) == pytest.approx(0.0)
+    assert r_squared(torch.tensor([[0.0, 10.0], [1.0, 10.0]]), wanted) == pytest.approx(0.5)
+
+
+def test_wrong_queries_are_one_sentence() -> None:
+    maps = queries(CAMERAS)
+    with pytest.raises(UserError, match=r"up_blocks.1.a.*one map per camera"):
+        train_query_field(maps, ring(3), SPACE, field_settings(), 0)
+    with pytest.raises(UserError, match="NaN"):
+        train_query_field({"a": torch.full((4, 4, 4, 3), torch.nan)}, CAMERAS, SPACE, field_settings(), 0)
+    with pytest.raises(UserError, match="no layer"):
+        train_query_field({}, CAMERAS, SPACE, field_settings(), 0)
+    field = train_query_field({"a": maps["up_blocks.1.a"]}, CAMERAS, SPACE, field_settings(1), 0)
+    with pytest.raises(UserError, match="warm-start"):
+        train_query_field(maps, CAMERAS, SPACE, field_settings(), 0, warm_start=field)
