@@ -44,9 +44,7 @@ class Cameras:
         return Cameras(self.camera_to_world[index], self.focal[index], self.centre[index], self.width, self.height)
 
     def to(self, device: torch.device | str) -> Cameras:
-        return Cameras(
-            self.camera_to_world.to(device), self.focal.to(device), self.centre.to(device), self.width, self.height
-        )
+        return Cameras(self.camera_to_world.to(device), self.focal.to(device), self.centre.to(device), self.width, self.height)
 
     @property
     def positions(self) -> Tensor:

@@ -67,10 +67,7 @@ def end_joints(names: Sequence[str], ends: Sequence[str] = END_NAMES) -> tuple[i
 def bounding_box(points: Tensor) -> Tensor:
     """The axis-aligned box round points (..., J, 3): its corners (..., 8, 3) in the order that `BOX_EDGES` joins."""
     low, high = points.amin(dim=-2), points.amax(dim=-2)
-    corners = [
-        torch.stack([(high if corner & 1 << axis else low)[..., axis] for axis in range(3)], dim=-1)
-        for corner in range(8)
-    ]
+    corners = [torch.stack([(high if corner & 1 << axis else low)[..., axis] for axis in range(3)], dim=-1) for corner in range(8)]
     return torch.stack(corners, dim=-2)
 
 

@@ -76,9 +76,7 @@ def _decode(path: Path) -> Image.Image:
         raise UserError(f"{path} is missing: put it back or take it out of transforms.json.") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UserError(
-            f"{path} cannot be decoded ({reason}), expected a whole PNG or JPEG: copy or export it again."
-        ) from None
+        raise UserError(f"{path} cannot be decoded ({reason}), expected a whole PNG or JPEG: copy or export it again.") from None
     return image
 
 
