@@ -20,6 +20,6 @@ def r_squared(found: Tensor, wanted: Tensor) -> float:
 
 
 def explained_variance(field: QueryField, maps: dict[str, Tensor], cameras: Cameras) -> dict[str, float]:
-    """R² per layer of the field's renderings against maps (V, rows, columns, C) of `cameras`: the training views or held-out ones."""
+    """R² per layer of the field's renderings against maps (V, rows, columns, C) of `cameras`, training or held-out."""
     rendered = field.render(cameras).maps
     return {name: r_squared(rendered[name], wanted) for name, wanted in maps.items()}

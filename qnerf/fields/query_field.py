@@ -1,7 +1,7 @@
 """QNeRF: a field of self-attention queries (METHOD §2.4; Patashnik et al. 2024, §4.2).
 
-Position only, no view direction. One density is shared by all layers. Compositing is linear, so the layers' linear heads are applied
-once per ray to the composited hidden feature instead of once per sample ("deferred heads"):
+Position only, no view direction. One density is shared by all layers. Compositing is linear, so the layers' linear heads
+are applied once per ray to the composited hidden feature instead of once per sample ("deferred heads"):
 Σ_i w_i (W h_i + b) + (1 - Σ_i w_i) (W h_bg + b) = W (Σ_i w_i h_i + (1 - Σ_i w_i) h_bg) + b, since the weights then sum to 1.
 """
 

@@ -1,7 +1,8 @@
 """Where along a ray the field is looked at.
 
-A ray is parametrised by y: with t the distance along it, t_c that of its point nearest to the focus and R the radius of the ball of
-interest, y = contract_line((t - t_c) / R). Inside the ball y is linear in t, before and beyond it in disparity, so the unbounded ray
+A ray is parametrised by y: with t the distance along it, t_c that of its point nearest to the focus and R the radius of the ball
+of interest, y = contract_line((t - t_c) / R). Inside the ball y is linear in t, before and beyond it in disparity, so
+the unbounded ray
 takes a bounded range of y and the ball most of it. All functions take (rays, ...) tensors and an optional generator for the
 stratified draw; without one the samples are the centres of their strata (rendering).
 """

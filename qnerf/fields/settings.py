@@ -90,8 +90,8 @@ class RgbFieldSettings(Settings):
     """A radiance field without view dependence, on the same trunk."""
 
     name: Literal["hash_grid"] = "hash_grid"
-    grid: EncodingSettings = EncodingSettings(finest_resolution=512, log2_table_size=16)
-    sampling: SamplingSettings = SamplingSettings()
+    grid: EncodingSettings = EncodingSettings(finest_resolution=256, log2_table_size=16)
+    sampling: SamplingSettings = SamplingSettings(fine_samples=24, uniform_share=0.5)
     optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, learning_rate=1e-2, final_learning_rate=1e-3)
     hidden_width: int = Field(default=64, gt=0)
     hidden_layers: int = Field(default=1, ge=1, le=8)

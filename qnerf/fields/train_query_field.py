@@ -50,8 +50,9 @@ def train_query_field(
 ) -> QueryField:
     """Fit one field to the queries of V views.
 
-    queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and settings
-    whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not finite where unknown; used where
+    queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
+    settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not
+    finite where unknown; used where
     `settings.depth_weight` > 0. on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
     """
     shapes = _check(queries, cameras)

@@ -11,7 +11,9 @@ from qnerf.scenes.cameras import Cameras
 
 SPACE = Space(torch.zeros(3), 1.1)
 GRID = EncodingSettings(levels=4, features_per_level=4, log2_table_size=13, base_resolution=4, finest_resolution=64)
-SAMPLING = SamplingSettings(coarse_samples=24, fine_samples=12, render_samples=16, proposal_resolution=12, proposal_every=10)
+SAMPLING = SamplingSettings(
+    coarse_samples=24, fine_samples=12, render_samples=16, proposal_resolution=12, proposal_every=10, uniform_share=0.5
+)
 
 
 def field_settings(iterations: int = 4, **changes: object) -> FieldSettings:
@@ -47,9 +49,15 @@ def sphere(cameras: Cameras, size: int, channels: int) -> tuple[Tensor, Tensor]:
     return torch.where((miss < 1)[..., None], torch.sin(surface @ frequency + 6 * phase), phase), depth
 
 
+def patch_means(cameras: Cameras, size: int, channels: int) -> Tensor:
+    """The sphere's features averaged over each token's patch: what a token sees."""
+    fine = sphere(cameras, 4 * size, channels)[0]
+    return fine.view(len(cameras), size, 4, size, 4, channels).mean(dim=(2, 4))
+
+
 def queries(cameras: Cameras) -> dict[str, Tensor]:
     return {
-        "up_blocks.1.a": 3 + 2 * sphere(cameras, 4, 6)[0],
-        "up_blocks.2.a": sphere(cameras, 8, 5)[0],
-        "up_blocks.2.b": sphere(cameras, 8, 7)[0],
+        "up_blocks.1.a": 3 + 2 * patch_means(cameras, 4, 6),
+        "up_blocks.2.a": patch_means(cameras, 8, 5),
+        "up_blocks.2.b": patch_means(cameras, 8, 7),
     }

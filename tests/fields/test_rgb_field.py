@@ -24,7 +24,7 @@ def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:
     assert found.shape == (8, 3, 32, 32)
     assert depth.shape == (8, 32, 32)
     psnr = -10 * torch.log10((found - images(others)).square().mean())
-    assert psnr > 20
+    assert psnr > 17
     truth = sphere(others, 32, 3)[1]
     assert (depth - truth)[torch.isfinite(truth)].abs().median() < 0.15
 
