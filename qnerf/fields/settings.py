@@ -36,7 +36,7 @@ class SamplingSettings(Settings):
     """Intervals in which the field is evaluated, in training."""
     render_samples: int = Field(default=32, gt=1)
     """The same when a finished field is rendered."""
-    uniform_share: float = Field(default=0.1, ge=0, le=1)
+    uniform_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the samples spread evenly along the ray whatever the proposal says: keeps empty space under watch."""
     scale_near_gradients: bool = True
     """Weaken gradients of samples between the camera and the focus, so that no view fills that space with fog of its own."""
@@ -91,7 +91,7 @@ class RgbFieldSettings(Settings):
 
     name: Literal["hash_grid"] = "hash_grid"
     grid: EncodingSettings = EncodingSettings(finest_resolution=256, log2_table_size=16)
-    sampling: SamplingSettings = SamplingSettings(fine_samples=24, uniform_share=0.5)
+    sampling: SamplingSettings = SamplingSettings(fine_samples=24)
     optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, learning_rate=1e-2, final_learning_rate=1e-3)
     hidden_width: int = Field(default=64, gt=0)
     hidden_layers: int = Field(default=1, ge=1, le=8)
