@@ -185,7 +185,8 @@ def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder:
     write_scene(bare, replace(scene, truth=None))
     with pytest.raises(UserError, match="oracle"):
         run(bare, tmp_path, *COMPARE)
-    assert (run(bare, tmp_path, "metrics=quick") / "done").exists()
+    folder = run(bare, tmp_path, "metrics=quick")
+    assert "only ever seen rendered puppets" in (folder / "report.html").read_text()
 
 
 def test_the_log_holds_warnings_and_the_report_repeats_them(scene_folder: Path, tmp_path: Path) -> None:

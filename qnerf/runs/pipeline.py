@@ -24,7 +24,7 @@ from qnerf.runs.identity import hash_code, identity
 from qnerf.runs.logs import RunLog
 from qnerf.runs.methods import Edit, captured_layers, edit_by
 from qnerf.runs.outcome import Outcome, Results, write_outcome
-from qnerf.runs.plan import WEIGHTS, plan_work, uses_oracle
+from qnerf.runs.plan import plan_work, uses_oracle, work_weights
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.work import (
     Workshop,
@@ -74,9 +74,10 @@ def run(settings: RunSettings, command: str) -> Path:
         run_log.attach(folder.path)
         plain = settings.model_dump(mode="json")
         write_text(folder.path / "config.yaml", f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
-        progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), WEIGHTS))
+        progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), work_weights(settings)))
         tracker = make_tracker(settings.tracker, folder.path, name, plain)
         cache = ArtefactStore(Path(settings.output_dir) / "cache")
+        warn_of_foreign_scene(settings, scene)
         work = Workshop(settings, scene, backbone, device, folder, cache, progress, tracker)
         results = complete(work, prints, command, run_log.warnings)
         log.info("%s", results.verdict())
@@ -166,6 +167,15 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
         )
     for method in settings.methods().values():
         captured_layers(backbone, method.capture or settings.capture)
+
+
+def warn_of_foreign_scene(settings: RunSettings, scene: Scene) -> None:
+    """A warning where the embedded model is shown what it has never seen."""
+    if settings.backbone.name == "puppet" and scene.truth is None:
+        log.warning(
+            "The embedded model has only ever seen rendered puppets: of photographs it makes poor pictures. Cameras, fields and "
+            "files are right all the same; for good pictures use backbone=sd15."
+        )
 
 
 def warn_of_poor_inversion(work: Workshop, by_view: Sequence[float]) -> None:

@@ -6,8 +6,7 @@ from qnerf.config import MethodSettings, RunSettings
 
 Work = dict[str, float]  # units by kind
 
-# Rough cost of a unit, in forward passes of the UNet for one view. Only used until a kind's first unit is measured.
-WEIGHTS: Mapping[str, float] = {"unet": 1.0, "encode": 2.0, "decode": 3.0, "invert": 1.0, "field": 300.0, "measure": 300.0}
+FIELD_START, FIELD_STEP = 10.0, 0.3  # rough cost of a field and of each of its iterations, in UNet passes of one view
 
 SOFT_COST = 4  # a guided step: the forward pass, a forward and a backward pass (counts two) before it
 
@@ -24,6 +23,19 @@ def plan_work(settings: RunSettings, views: int) -> Work:
         for kind, units in plan_method(method, settings.inversion.steps, views).items():
             total[kind] = total.get(kind, 0.0) + units
     return total
+
+
+def work_weights(settings: RunSettings) -> Mapping[str, float]:
+    """Rough cost of a unit of each kind, in UNet passes of one view: only used until the first of a kind is measured."""
+    field, measure = settings.field.optimiser.iterations, settings.rgb_field.optimiser.iterations
+    return {
+        "encode": 0.5,
+        "decode": 0.5,
+        "invert": 1.0,
+        "unet": 1.5,  # MasaCtrl's source branch runs beside the first visit of a step
+        "field": FIELD_START + FIELD_STEP * field,
+        "measure": FIELD_START + FIELD_STEP * measure,
+    }
 
 
 def uses_oracle(settings: RunSettings) -> bool:

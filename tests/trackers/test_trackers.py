@@ -105,4 +105,4 @@ def test_real_wandb_works_offline(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     tracker.image("sheet", tmp_path / "sheet.png")
     tracker.finish({"psnr": 30.0})
     assert list((tmp_path / "wandb").glob("offline-run-*-abc123/run-abc123.wandb"))
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name.startswith("qnerf")]
