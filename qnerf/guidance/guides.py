@@ -15,15 +15,20 @@ from qnerf.guidance.settings import GuidanceSettings, HardSettings, MixedSetting
 
 @dataclass(frozen=True)
 class TargetQueries:
-    """The queries to be guided by: maps (V, tokens, channels) of each layer, its scale (standard deviation) and how far it is
-    to be trusted (0 to 1, the share of variance explained)."""
+    """The queries to be guided by: maps (V, tokens, channels) of each layer, and its scale (standard deviation).
+
+    trust: R² of the layer, at most 1. components: (channels, channels) of the layer, symmetric: a difference of queries
+    times this matrix has each principal component scaled by the share of its variance that is explained, 0 to 1.
+    """
 
     maps: dict[AttentionLayer, Tensor]
     scale: dict[AttentionLayer, float]
     trust: dict[AttentionLayer, float]
+    components: dict[AttentionLayer, Tensor]
 
     def views(self, views: slice) -> TargetQueries:
-        return TargetQueries({layer: x[views] for layer, x in self.maps.items()}, self.scale, self.trust)
+        maps = {layer: x[views] for layer, x in self.maps.items()}
+        return TargetQueries(maps, self.scale, self.trust, self.components)
 
 
 def guided_noise_at(
@@ -62,20 +67,23 @@ def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int
     with torch.enable_grad():
         z = z.detach().requires_grad_(True)
         branch.conditional_noise(z, k, {layer: [capture] for layer in target.maps})
-        loss = query_loss(capture.queries, target, settings.layer_weights == "explained")
+        loss = query_loss(capture.queries, target, settings.weights)
         (gradient,) = torch.autograd.grad(loss, z)
     return gradient
 
 
-def query_loss(queries: dict[AttentionLayer, Tensor], target: TargetQueries, by_trust: bool) -> Tensor:
+def query_loss(queries: dict[AttentionLayer, Tensor], target: TargetQueries, weights: str) -> Tensor:
     """Σ over views and layers of ‖q(l) - Q̂(l)‖₂ over tokens and channels, in units of the layer's standard deviation.
 
-    The norm is taken view by view, so that views do not couple and chunks change nothing.
+    weights: as in `SoftSettings`. The norm is taken view by view, so that views do not couple and chunks change nothing.
     """
     total = torch.zeros((), device=next(iter(queries.values())).device)
     for layer, q in queries.items():
-        weight = max(target.trust[layer], 0.0) if by_trust else 1.0
-        distance = (q - target.maps[layer]).flatten(1).square().sum(dim=1)
+        difference = q - target.maps[layer]
+        if weights == "component":
+            difference = difference @ target.components[layer]
+        weight = max(target.trust[layer], 0.0) if weights == "layer" else 1.0
+        distance = difference.flatten(1).square().sum(dim=1)
         total = total + weight / target.scale[layer] * (distance + 1e-12).sqrt().sum()
     return total
 

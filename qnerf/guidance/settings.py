@@ -20,7 +20,9 @@ class SoftSettings(Settings):
 
     strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the latent's RMS, "raw" is the
     paper's z - α∇. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
-    layer_weights: "equal", or "explained": each layer counts by the share of its queries' variance that the field explains.
+    weights: what the pull is weighted by, since a field cannot know the part of the queries that mirrors each view's own noise.
+    "equal": nothing. "layer": the share of the layer's variance that the field explains. "component": the same for each
+    principal component of the layer's queries.
     until: share of the denoising steps after which guidance ends.
     """
 
@@ -28,7 +30,7 @@ class SoftSettings(Settings):
     strength: float = Field(0.03, gt=0)
     step: Literal["relative", "raw"] = "relative"
     decay: Literal["sigma", "constant"] = "sigma"
-    layer_weights: Literal["equal", "explained"] = "explained"
+    weights: Literal["equal", "layer", "component"] = "component"
     until: float = Field(1.0, gt=0, le=1)
 
 

@@ -48,6 +48,7 @@ def pack(interval: FinishedInterval) -> dict[str, Tensor]:
     tensors |= {"captured": record.captured, "rendered": record.rendered}
     for layer, maps in target.maps.items():
         tensors[f"maps/{layer.path}"] = maps
+        tensors[f"components/{layer.path}"] = target.components[layer]
         tensors[f"scale/{layer.path}"] = torch.tensor(target.scale[layer], dtype=torch.float64)
         tensors[f"trust/{layer.path}"] = torch.tensor(target.trust[layer], dtype=torch.float64)
     tensors |= {f"field/{key}": value for key, value in interval.field.items()}
@@ -59,6 +60,7 @@ def unpack(tensors: dict[str, Tensor], layers: tuple[AttentionLayer, ...]) -> Fi
         maps={layer: tensors[f"maps/{layer.path}"] for layer in layers},
         scale={layer: tensors[f"scale/{layer.path}"].item() for layer in layers},
         trust={layer: tensors[f"trust/{layer.path}"].item() for layer in layers},
+        components={layer: tensors[f"components/{layer.path}"] for layer in layers},
     )
     record = IntervalRecord(
         step=int(tensors["step"]),

@@ -87,7 +87,21 @@ def _target(field: QueryField, rendered: RenderedQueries, label: str, queries: Q
         maps={layer: rendered.maps[name(label, layer)].flatten(1, 2) for layer in queries},
         scale={layer: float(q.std()) for layer, q in queries.items()},
         trust={layer: field.explained[name(label, layer)] for layer in queries},
+        components={
+            layer: explained_components(q, rendered.maps[name(label, layer)].flatten(1, 2)) for layer, q in queries.items()
+        },
     )
+
+
+def explained_components(queries: Tensor, rendered: Tensor) -> Tensor:
+    """U diag(R²) Uᵀ, (channels, channels): U the principal axes of the queries (V, tokens, channels), R² the share of each
+    one's variance that `rendered` explains, 0 where it explains none."""
+    centred = (queries - queries.mean(dim=(0, 1))).flatten(0, 1).double()
+    _, axes = torch.linalg.eigh(centred.T @ centred)
+    error = ((queries - rendered).flatten(0, 1).double() @ axes).square().sum(dim=0)
+    variance = (centred @ axes).square().sum(dim=0)
+    explained = (1 - error / variance.clamp_min(1e-12)).clamp(0, 1)
+    return ((axes * explained) @ axes.T).to(queries.dtype)
 
 
 def record_interval(job: EditJob, step: int, queries: Queries, target: TargetQueries, depth: Tensor) -> IntervalRecord:

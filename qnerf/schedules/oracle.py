@@ -28,4 +28,5 @@ def oracle_queries(job: EditJob, oracle: Trajectory, layers: tuple[AttentionLaye
         parts.append(capture.queries)
         job.on_work("unet", views.stop - views.start)
     maps = {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
-    return TargetQueries(maps, {layer: float(q.std()) for layer, q in maps.items()}, dict.fromkeys(layers, 1.0))
+    whole = {layer: torch.eye(q.shape[-1], device=q.device) for layer, q in maps.items()}
+    return TargetQueries(maps, {layer: float(q.std()) for layer, q in maps.items()}, dict.fromkeys(layers, 1.0), whole)

@@ -23,20 +23,25 @@ def random_target(job: EditJob, chosen: tuple[AttentionLayer, ...], views: int) 
     branch = job.branch(slice(0, views))
     z = torch.randn(views, 4, *job.backbone.latent_size, generator=torch.Generator().manual_seed(7))
     branch.conditional_noise(z, K, {layer: [capture] for layer in chosen})
-    return TargetQueries(capture.queries, {layer: float(q.std()) for layer, q in capture.queries.items()}, dict.fromkeys(chosen, 0.5))
+    scale = {layer: float(q.std()) for layer, q in capture.queries.items()}
+    return TargetQueries(capture.queries, scale, dict.fromkeys(chosen, 0.5), halves(capture.queries))
+
+
+def halves(queries: dict[AttentionLayer, torch.Tensor]) -> dict[AttentionLayer, torch.Tensor]:
+    return {layer: torch.eye(q.shape[-1]) / 2 for layer, q in queries.items()}
 
 
 def test_gradient_against_finite_differences(job: EditJob) -> None:
     chosen = layers(7, 11, 15)
     target, branch = random_target(job, chosen, 2), job.branch(slice(0, 2))
-    settings = SoftSettings(name="soft", layer_weights="explained")
+    settings = SoftSettings(name="soft", weights="component")
     z = job.trajectory.states[K, :2]
     gradient = query_gradient(settings, branch, z, K, target)
 
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
         branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
-        return query_loss(capture.queries, target, by_trust=True).item()
+        return query_loss(capture.queries, target, weights="component").item()
 
     direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(8))
     step = 2e-3
@@ -47,10 +52,13 @@ def test_gradient_against_finite_differences(job: EditJob) -> None:
 def test_loss_by_hand() -> None:
     layer = AttentionLayer(0, "x", 1)
     q = torch.tensor([[[3.0, 0.0]], [[0.0, 0.0]]])
-    target = TargetQueries({layer: torch.tensor([[[0.0, 4.0]], [[0.0, 2.0]]])}, {layer: 2.0}, {layer: 0.5})
-    # view 0: |(3, -4)| = 5, view 1: 2; over the deviation 2, and by trust a half of it
-    assert query_loss({layer: q}, target, by_trust=False).item() == pytest.approx(3.5)
-    assert query_loss({layer: q}, target, by_trust=True).item() == pytest.approx(1.75)
+    target = TargetQueries(
+        {layer: torch.tensor([[[0.0, 4.0]], [[0.0, 2.0]]])}, {layer: 2.0}, {layer: 0.5}, {layer: torch.diag(torch.tensor([1.0, 0.0]))}
+    )
+    # view 0: |(3, -4)| = 5, view 1: 2; over the deviation 2; by layer a half of it; the second component is not trusted
+    assert query_loss({layer: q}, target, "equal").item() == pytest.approx(3.5)
+    assert query_loss({layer: q}, target, "layer").item() == pytest.approx(1.75)
+    assert query_loss({layer: q}, target, "component").item() == pytest.approx(1.5, abs=1e-5)
 
 
 def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> None:
@@ -64,7 +72,7 @@ def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> 
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
         branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
-        return query_loss(capture.queries, target, by_trust=True).item()
+        return query_loss(capture.queries, target, weights="component").item()
 
     assert loss(moved) < loss(z)
 
@@ -79,9 +87,9 @@ def test_raw_step_is_alpha_times_the_gradient(job: EditJob) -> None:
 def test_a_layer_that_the_field_does_not_explain_does_not_pull(job: EditJob) -> None:
     chosen = layers(12)
     found = random_target(job, chosen, 2)
-    target = TargetQueries(found.maps, found.scale, dict.fromkeys(chosen, -0.3))
+    target = TargetQueries(found.maps, found.scale, dict.fromkeys(chosen, -0.3), found.components)
     gradient = query_gradient(
-        SoftSettings(name="soft"), job.branch(slice(0, 2)), job.trajectory.states[K, :2], K, target
+        SoftSettings(name="soft", weights="layer"), job.branch(slice(0, 2)), job.trajectory.states[K, :2], K, target
     )
     assert gradient.abs().max() == 0
 
@@ -96,7 +104,7 @@ def test_hard_puts_the_rendered_queries_in_and_mixed_half_of_them(job: EditJob) 
     # the model's own queries, injected, change nothing
     capture = CaptureQueries(slice(None))
     branch.conditional_noise(z, K, {chosen[0]: [capture]})
-    own = TargetQueries(capture.queries, target.scale, target.trust)
+    own = TargetQueries(capture.queries, target.scale, target.trust, target.components)
     torch.testing.assert_close(guided_noise_at(HardSettings(name="hard"), branch, z, K, own)[1], plain, rtol=0, atol=1e-5)
 
 

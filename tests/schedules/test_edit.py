@@ -10,13 +10,14 @@ from qnerf.errors import UserError
 from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
 from qnerf.inversions.ddim import Trajectory
 from qnerf.schedules.checkpoint import NoCheckpoints
+from qnerf.schedules.consolidate import explained_components
 from qnerf.schedules.edit import EditResult, run_schedule
 from qnerf.schedules.job import EditJob
 from qnerf.schedules.settings import IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
 from qnerf.schedules.work import planned_work
 from tests.schedules.helpers import layers, make_job
 
-SOFT = SoftSettings(name="soft", strength=0.05, layer_weights="equal")
+SOFT = SoftSettings(name="soft", strength=0.05, weights="equal")
 INDEPENDENT = IndependentSettings(name="independent")
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
 ONE_SHOT = OneShotSettings(name="one_shot", interval=2)
@@ -96,6 +97,15 @@ def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     planned = planned_work(schedule, guidance, steps=5, views=4)
     assert work["unet"] == planned["unet"]
     assert work["field"] == pytest.approx(planned["field"])
+
+
+def test_explained_components_by_hand() -> None:
+    """Two independent axes, turned by 45 degrees: the first is rendered exactly, of the second three quarters of the variance."""
+    first, second = torch.tensor([1.0, 1.0]) / 2**0.5, torch.tensor([1.0, -1.0]) / 2**0.5
+    a, b = torch.tensor([2.0, -2.0, 2.0, -2.0])[:, None], torch.tensor([1.0, 1.0, -1.0, -1.0])[:, None]
+    matrix = explained_components((a * first + b * second)[None], (a * first + 0.5 * b * second)[None])
+    torch.testing.assert_close(matrix @ first, first)
+    torch.testing.assert_close(matrix @ second, 0.75 * second)
 
 
 def test_the_oracle_needs_truth() -> None:
