@@ -62,7 +62,7 @@ class RunSettings(Settings):
     rgb_field: RgbFieldSettings
     guidance: GuidanceSettings
     schedule: ScheduleSettings
-    baselines: dict[Name, MethodSettings] = {}  # none with baselines=[]
+    baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]
     metrics: MetricsSettings
     tracker: TrackerSettings
 
