@@ -105,9 +105,7 @@ class DiffusionBackbone:
         time = torch.as_tensor(t, device=self.device).expand(len(latents))
         down, mid = None, None
         if control is not None:
-            down, mid = self.controlnet(
-                z, time, states, self._pixels(control), conditioning_scale=control_scale, return_dict=False
-            )
+            down, mid = self.controlnet(z, time, states, self._pixels(control), conditioning_scale=control_scale, return_dict=False)
         return self.unet(
             z,
             time,

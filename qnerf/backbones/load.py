@@ -44,10 +44,9 @@ def hash_weights(parts: BackboneParts) -> str:
     return digest.hexdigest()[:16]
 
 
-def _load_parts(
-    model: str, controlnet: str, controlnet_folder: str | None, dtype: torch.dtype, download: bool
-) -> BackboneParts:
+def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtype: torch.dtype, download: bool) -> BackboneParts:
     options: dict[str, Any] = {"local_files_only": not download, "torch_dtype": dtype, "use_safetensors": True}
+    options["low_cpu_mem_usage"] = False  # the other way needs the accelerate package
     try:
         net = ControlNetModel.from_pretrained(controlnet, subfolder=controlnet_folder, **options)
     except (OSError, ValueError) as error:
@@ -76,6 +75,4 @@ def _missing(what: str, key: str, place: str, download: bool) -> UserError:
         )
     where = "on the hub" if download else "as a folder and in the Hugging Face cache"
     advice = "check the name and the connection" if download else "set backbone.download=true"
-    return UserError(
-        f"The {what} {place!r} ({key}) was looked for {where} and not found: {advice}, or name a local folder."
-    )
+    return UserError(f"The {what} {place!r} ({key}) was looked for {where} and not found: {advice}, or name a local folder.")

@@ -30,7 +30,7 @@ class PuppetWidths:
     heads: tuple[int, int, int, int] = (2, 4, 4, 4)
     groups: int = 8
     control: tuple[int, ...] = (16, 32, 64)
-    vae: tuple[int, ...] = (24, 48, 96)
+    vae: tuple[int, ...] = (16, 32, 64)
     text: int = 64
     text_layers: int = 2
     tokens: int = 32

@@ -37,9 +37,7 @@ def save_checkpoint(
     write_safetensors(folder / CHECKPOINT, tensors, {"counters": json.dumps(asdict(counters))})
 
 
-def load_checkpoint(
-    folder: Path, modules: nn.ModuleDict, average: Average, optimiser: torch.optim.Optimizer
-) -> Counters:
+def load_checkpoint(folder: Path, modules: nn.ModuleDict, average: Average, optimiser: torch.optim.Optimizer) -> Counters:
     """Restores everything from `folder` in place; fresh counters if there is no checkpoint."""
     if not (folder / CHECKPOINT).exists():
         return Counters()
@@ -52,9 +50,12 @@ def load_checkpoint(
             "choose another stage.output or delete the old checkpoint."
         ) from error
     average.load(_part(tensors, "average."))
+    parameters = list(modules.parameters())
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, "optimiser.").items():
         index, key = name.split(".", 1)
+        if tensor.shape == parameters[int(index)].shape:  # moments in their parameter's memory layout: AdamW pairs them by it
+            tensor = torch.empty_like(parameters[int(index)], requires_grad=False).copy_(tensor)
         state.setdefault(int(index), {})[key] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return counters

@@ -72,9 +72,7 @@ class DiffusionTrainee:
         size = self.samples.size
         return DiffusionBackbone(parts, (size, size), "training", self.device, self.settings.channels_last)
 
-    def _predict(
-        self, noisy: Tensor, t: Tensor, captions: list[str], controls: Tensor, keep_control: Tensor
-    ) -> Tensor:
+    def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], controls: Tensor, keep_control: Tensor) -> Tensor:
         p = self.parts
         tokens = p.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         states = p.text_encoder(tokens.to(self.device)).last_hidden_state
@@ -139,7 +137,7 @@ def load_vae(folder: str) -> AutoencoderKL:
             f"There is no trained autoencoder in {folder}: run `python -m qnerf.pretrain stage=vae` first, "
             "or name its folder in stage.vae."
         )
-    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
 
 
 def train_diffusion(settings: DiffusionStage, widths: PuppetWidths | None = None) -> None:

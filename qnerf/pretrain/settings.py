@@ -52,6 +52,8 @@ class VaeStage(LoopSettings):
     """The autoencoder: L1 and squared error, L1 of image gradients, and a faint KL term."""
 
     name: Literal["vae"] = "vae"
+    crop: int | None = Field(64, gt=0)
+    """Side of the random square cut from each image, pixels; null: whole images. Small crops give more steps a minute."""
     squared: float = Field(4.0, ge=0)
     """Weight of the squared error beside the absolute error's 1."""
     gradient: float = Field(0.5, ge=0)
@@ -65,7 +67,7 @@ class DiffusionStage(LoopSettings):
     name: Literal["diffusion"] = "diffusion"
     vae: str = Field(min_length=1)
     """Folder of the trained autoencoder (stage=vae leaves it in <output>/model)."""
-    details: dict[Detail, float] = {"bones": 1.0, "joints": 1.0, "ends": 1.0}
+    details: dict[Detail, float] = Field({"bones": 1.0, "joints": 1.0, "ends": 1.0}, min_length=1)
     """Relative share of each grade of control."""
     text_dropout: float = Field(0.1, ge=0, le=1)
     control_dropout: float = Field(0.15, ge=0, le=1)

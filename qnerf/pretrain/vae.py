@@ -27,6 +27,7 @@ class VaeTrainee:
         self.device = choose_device(settings.device)
         torch.manual_seed(settings.seed)
         self.vae = build_vae(widths).to(self.device)  # pyright: ignore[reportArgumentType]
+        _quiet_posterior(self.vae)
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.vae.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         self.modules = nn.ModuleDict({"vae": self.vae}).train()
@@ -34,7 +35,7 @@ class VaeTrainee:
         self.tests = load_batch(PuppetSamples(TEST_SEED, widths.image, {"bones": 1.0}), range(16))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        images = 2 * batch.images.to(self.device) - 1
+        images = 2 * random_crop(batch.images, self.settings.crop, generator).to(self.device) - 1
         with self._autocast():
             moments = self.vae.quant_conv(self.vae.encoder(images)).float()
         mean, log_variance = moments.chunk(2, dim=1)
@@ -57,6 +58,21 @@ class VaeTrainee:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+
+
+def random_crop(images: Tensor, side: int | None, generator: torch.Generator) -> Tensor:
+    """The same random square (B, 3, side, side) of every image (B, 3, H, W); all of them whole if `side` is None."""
+    if side is None or side >= min(images.shape[-2:]):
+        return images
+    top, left = (int(torch.randint(0, extent - side + 1, (), generator=generator)) for extent in images.shape[-2:])
+    return images[..., top : top + side, left : left + side].contiguous()
+
+
+def _quiet_posterior(vae: AutoencoderKL, log_variance: float = -8.0) -> None:
+    """Starts the posterior almost without noise: from unit variance, a short training spends itself on drowning it."""
+    with torch.no_grad():
+        _, bias = vae.quant_conv.bias.chunk(2)  # pyright: ignore[reportOptionalMemberAccess]
+        bias.fill_(log_variance)
 
 
 def gradient_error(error: Tensor) -> Tensor:

@@ -1,0 +1,90 @@
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.load import hash_weights, load_backbone
+from qnerf.backbones.puppet import TINY, build_puppet
+from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
+from qnerf.errors import UserError
+from qnerf.pretrain.export import save_parts
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a network connection was attempted")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "puppet"
+    save_parts(build_puppet(3, TINY), path)
+    return path
+
+
+def predict(model: DiffusionBackbone) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    z, control = torch.randn(1, 4, 8, 8, generator=generator), torch.rand(1, 3, 32, 32, generator=generator)
+    return model.predict(z, 500, model.embed(["a red shirt"]), control)
+
+
+def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:
+    model = load_backbone(PuppetSettings(path=str(folder)))
+    parts = build_puppet(3, TINY)
+    for network in (parts.unet, parts.controlnet, parts.vae, parts.text_encoder):
+        network.to(torch.float16).to(torch.float32)  # pyright: ignore[reportCallIssue]
+    assert model.image_size == (32, 32)
+    assert model.revision == hash_weights(parts)
+    expected = predict(DiffusionBackbone(parts, (32, 32), "x"))
+    torch.testing.assert_close(predict(model), expected)
+
+
+def test_the_revision_follows_the_weights(folder: Path) -> None:
+    assert hash_weights(build_puppet(3, TINY)) == hash_weights(build_puppet(3, TINY))
+    assert hash_weights(build_puppet(3, TINY)) != hash_weights(build_puppet(4, TINY))
+
+
+def test_the_folder_is_one_that_diffusers_loads(folder: Path) -> None:
+    pipeline = StableDiffusionControlNetPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    assert isinstance(pipeline.controlnet, ControlNetModel)
+    image = pipeline("a red shirt", torch.rand(1, 3, 32, 32), height=32, width=32, num_inference_steps=2, output_type="pt").images
+    assert image.shape == (1, 3, 32, 32)
+    assert torch.isfinite(torch.as_tensor(image)).all()
+
+
+def test_the_sd15_variant_reads_folders_of_the_same_layout(folder: Path) -> None:
+    settings = Sd15Settings(model=str(folder), controlnet=str(folder / "controlnet"), dtype="float32", image_size=64)
+    model = load_backbone(settings)
+    assert model.image_size == (64, 64)
+    assert model.latent_size == (16, 16)
+
+
+def test_missing_puppet_weights_say_where(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"were looked for in .*nowhere and are not there"):
+        load_backbone(PuppetSettings(path=str(tmp_path / "nowhere")))
+
+
+def test_missing_sd15_weights_say_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"backbone\.controlnet.*not found: set backbone\.download=true"):
+        load_backbone(Sd15Settings(model="no/such-model", controlnet="no/such-controlnet"))
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    save_parts(build_puppet(3, TINY), tmp_path / "puppet")
+    (tmp_path / "puppet" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match=r"puppet \(backbone\.model\) could not be read"):
+        load_backbone(PuppetSettings(path=str(tmp_path / "puppet")))
+
+
+@pytest.mark.skipif(not (PUPPET_FOLDER / "unet").is_dir(), reason="the weights are not trained yet")
+def test_the_shipped_weights_load_and_are_small() -> None:
+    model = load_backbone(PuppetSettings())
+    assert model.image_size == (128, 128)
+    assert sum(file.stat().st_size for file in PUPPET_FOLDER.rglob("*") if file.is_file()) <= 24e6

@@ -1,0 +1,148 @@
+"""Whole training runs on a tiny model: exact resume, dropped control, export."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from qnerf.backbones.load import load_backbone
+from qnerf.backbones.puppet import TINY
+from qnerf.backbones.settings import PuppetSettings
+from qnerf.errors import UserError
+from qnerf.pretrain.__main__ import CONF, parse
+from qnerf.pretrain.checkpoint import averaged_weights, read_checkpoint
+from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
+from qnerf.pretrain.diffusion import DiffusionTrainee, train_diffusion
+from qnerf.pretrain.export import export
+from qnerf.pretrain.loop import train
+from qnerf.pretrain.settings import DiffusionStage, ExportStage, VaeStage
+from qnerf.pretrain.vae import latent_scale, train_vae
+
+COMMON = {"batch": 2, "warmup": 1, "workers": 0, "log_steps": 1, "device": "cpu", "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = VaeStage.model_validate({**COMMON, "output": str(tmp_path_factory.mktemp("vae")), "samples": 8})
+    return train_vae(settings, TINY, scale_samples=8)
+
+
+def stage(output: Path, vae: Path, samples: int, **changes: object) -> DiffusionStage:
+    return DiffusionStage.model_validate({**COMMON, "output": str(output), "vae": str(vae), "samples": samples, **changes})
+
+
+def losses(folder: Path) -> list[float]:
+    lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_resumed_equals_uninterrupted(tmp_path: Path, vae: Path) -> None:
+    """Six steps at once, and three steps followed by a rerun: same losses, weights and averages, bit for bit.
+
+    The schedule depends on the total number of samples, so the interrupted run has the same total and dies on the way.
+    """
+    train_diffusion(stage(tmp_path / "whole", vae, 12), TINY)
+
+    class Dies(DiffusionTrainee):
+        def loss(self, batch: Batch, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+            if len(losses(tmp_path / "parts")) == 3 if (tmp_path / "parts" / "metrics.jsonl").exists() else False:
+                raise KeyboardInterrupt
+            return super().loss(batch, generator)
+
+    settings = stage(tmp_path / "parts", vae, 12, checkpoint_minutes=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        train(Dies(settings, TINY), settings)
+    train_diffusion(settings, TINY)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert len(losses(tmp_path / "whole")) == 6
+    whole, parts = (read_checkpoint(tmp_path / name)[0] for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_finished_run_does_nothing_more(tmp_path: Path, vae: Path) -> None:
+    settings = stage(tmp_path, vae, 2)
+    train_diffusion(settings, TINY)
+    train_diffusion(settings, TINY)
+    assert len(losses(tmp_path)) == 1
+
+
+def test_every_part_gets_a_gradient(tmp_path: Path, vae: Path) -> None:
+    trainee = DiffusionTrainee(stage(tmp_path, vae, 4, control_dropout=0.0, text_dropout=0.0), TINY)
+    loss, _ = trainee.loss(load_batch(trainee.samples, range(2)), torch.Generator().manual_seed(0))
+    loss.backward()
+    for name, part in trainee.modules.items():
+        assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in part.parameters()), name
+    assert all(p.grad is None for p in trainee.vae.parameters())
+
+
+def test_samples_with_dropped_control_are_predicted_as_without(tmp_path: Path, vae: Path) -> None:
+    """Half of the batch dropped: each sample's prediction is what it would be alone with, or without, its control."""
+    trainee = DiffusionTrainee(stage(tmp_path, vae, 4), TINY)
+    for layer in trainee.parts.controlnet.controlnet_down_blocks:
+        nn.init.normal_(layer.weight, std=0.3)
+    trainee.modules.eval()
+    z, controls, t = torch.randn(2, 4, 8, 8), torch.rand(2, 3, 32, 32), torch.tensor([100, 800])
+    captions = ["a red shirt", ""]
+    with torch.no_grad():
+        together = trainee._predict(z, t, captions, controls, torch.tensor([True, False]))
+        model = trainee.backbone()
+        text = model.embed(captions)
+        with_control = model.predict(z[:1], 100, text[:1], controls[:1])
+        without = model.predict(z[1:], 800, text[1:])
+    torch.testing.assert_close(together, torch.cat([with_control, without]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_nan_stops_the_training_and_keeps_the_checkpoint(tmp_path: Path, vae: Path) -> None:
+    class Breaks(DiffusionTrainee):
+        def loss(self, batch: Batch, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, parts = super().loss(batch, generator)
+            return (loss * float("nan") if (tmp_path / "checkpoint.safetensors").exists() else loss), parts
+
+    settings = stage(tmp_path, vae, 8, checkpoint_minutes=1e-9)
+    with pytest.raises(UserError, match="became nan at step 1"):
+        train(Breaks(settings, TINY), settings)
+    tensors, counters = read_checkpoint(tmp_path)
+    assert counters.step == 1
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+
+
+def test_the_latents_have_unit_scale(vae: Path) -> None:
+    model = AutoencoderKL.from_pretrained(vae)
+    scale = model.config["scaling_factor"]
+    samples = PuppetSamples(900, 32, {"bones": 1.0})
+    assert latent_scale(model, samples, 8, torch.device("cpu")) == pytest.approx(scale, rel=1e-4)
+    assert scale != pytest.approx(0.18215)
+
+
+def test_export_writes_a_loadable_model_of_the_averages(tmp_path: Path, vae: Path) -> None:
+    train_diffusion(stage(tmp_path / "run", vae, 4), TINY)
+    settings = ExportStage(diffusion=str(tmp_path / "run"), vae=str(vae), output=str(tmp_path / "model"))
+    folder = export(settings, TINY)
+    model = load_backbone(PuppetSettings(path=str(folder)))
+    expected = averaged_weights(tmp_path / "run")["unet.conv_in.weight"]
+    torch.testing.assert_close(model.unet.conv_in.weight.float(), expected, atol=1e-3, rtol=1e-3)
+    stored = AutoencoderKL.from_pretrained(vae).config["scaling_factor"]
+    assert model.vae.config["scaling_factor"] == pytest.approx(stored)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["vae", "diffusion", "export"])
+def test_shipped_configurations_are_valid_and_complete(name: str) -> None:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("config", overrides=[f"stage={name}"])
+    settings = parse(config).stage
+    assert settings.name == name
+    assert set(config.stage) == set(type(settings).model_fields)
+
+
+def test_a_bad_setting_is_one_clear_sentence() -> None:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("config", overrides=["stage=vae", "stage.batch=0", "+stage.lr=1"])
+    with pytest.raises(UserError, match=r"stage\.vae\.batch.*stage\.vae\.lr") as found:
+        parse(config)
+    assert "\n" not in str(found.value)
