@@ -122,8 +122,8 @@ class DiffusionBackbone:
     def timesteps(self, steps: int) -> list[int]:
         """DDIM's descending times: "leading" spacing with the scheduler's `steps_offset`, as in diffusers."""
         total = len(self.alphas_cumprod)
-        if not 1 <= steps <= total:
-            raise UserError(f"steps is {steps}, expected a whole number from 1 to {total}.")
+        if not 1 <= steps < total:  # the offset would push the first of `total` steps past the schedule's end
+            raise UserError(f"steps is {steps}, expected a whole number from 1 to {total - 1}.")
         offset = int(self.scheduler.config["steps_offset"])
         return [index * (total // steps) + offset for index in reversed(range(steps))]
 

@@ -51,7 +51,9 @@ def test_the_revision_follows_the_weights(folder: Path) -> None:
 
 
 def test_the_folder_is_one_that_diffusers_loads(folder: Path) -> None:
-    pipeline = StableDiffusionControlNetPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline = StableDiffusionControlNetPipeline.from_pretrained(
+        folder, local_files_only=True, torch_dtype=torch.float32, low_cpu_mem_usage=False
+    )
     pipeline.set_progress_bar_config(disable=True)
     assert isinstance(pipeline.controlnet, ControlNetModel)
     image = pipeline("a red shirt", torch.rand(1, 3, 32, 32), height=32, width=32, num_inference_steps=2, output_type="pt").images
