@@ -67,7 +67,7 @@ class _EditedAttention:
 
 
 class CaptureQueries:
-    """Keep the queries of one part of the batch: `queries[layer]` is (len(part), tokens, channels), in the graph if there is one."""
+    """Keep the queries of one part of the batch: `queries[layer]`, (len(part), tokens, channels), still in the graph."""
 
     def __init__(self, part: slice) -> None:
         self.part = part

@@ -49,6 +49,4 @@ class MixedSettings(Settings):
     until: float = Field(1.0, gt=0, le=1)
 
 
-GuidanceSettings = Annotated[
-    OffSettings | SoftSettings | HardSettings | MixedSettings, Field(discriminator="name")
-]
+GuidanceSettings = Annotated[OffSettings | SoftSettings | HardSettings | MixedSettings, Field(discriminator="name")]

@@ -32,9 +32,7 @@ class IntervalRecord:
     depth: Tensor
 
 
-def train_field(
-    job: EditJob, queries: dict[str, Queries], key: str, warm_start: QueryField | None = None
-) -> QueryField:
+def train_field(job: EditJob, queries: dict[str, Queries], key: str, warm_start: QueryField | None = None) -> QueryField:
     """One field for one set of queries, or for several sets, each under a label of its own and with its own heads.
 
     key: names the field's seed. A warm start needs equal labels.
@@ -62,9 +60,7 @@ def consolidate(
         rendered = field.render(job.cameras)
     targets = {label: _target(field, rendered, label, part) for label, part in queries.items()}
     depth = {label: rendered.depth[name(label, finest_layer(tuple(part)))] for label, part in queries.items()}
-    records = [
-        record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()
-    ]
+    records = [record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()]
     return targets, records
 
 

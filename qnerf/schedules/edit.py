@@ -86,9 +86,7 @@ def look_ahead(
     return FinishedInterval(z, targets[""], records[0], field.state() if schedule.warm_start else {})
 
 
-def edit_in_one_shot(
-    schedule: OneShotSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob
-) -> EditResult:
+def edit_in_one_shot(schedule: OneShotSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob) -> EditResult:
     """A single field for the queries that an independent edit has at the ends of the intervals, each with its own heads."""
     count, interval, z = len(job.steps), schedule.interval, job.trajectory.states[0]
     ends = {str(k): min(k + interval, count) - 1 for k in range(interval, count, interval)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -44,7 +45,7 @@ class EditJob:
     chunk_size: int
     oracle: Trajectory | None = None
     on_work: Callable[[str, float], None] = lambda kind, amount: None
-    source_cache: SourceCache = field(default_factory=SourceCache)
+    source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
 
     @property
     def views(self) -> int:

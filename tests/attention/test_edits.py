@@ -100,7 +100,9 @@ def test_injection_against_explicit_attention(backbone: DiffusionBackbone) -> No
             out = attn(hidden)
         context = source.expand(2, -1, -1)
         context = torch.cat([context, hidden], dim=1) if union else context
-        q, k, v = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (attn.to_q(hidden), attn.to_k(context), attn.to_v(context)))
+        q, k, v = (
+            x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (attn.to_q(hidden), attn.to_k(context), attn.to_v(context))
+        )
         maps = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
         expected = attn.to_out[0]((maps @ v).transpose(1, 2).flatten(-2))
         torch.testing.assert_close(out, expected, rtol=0, atol=1e-5)

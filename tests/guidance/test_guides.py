@@ -53,7 +53,10 @@ def test_loss_by_hand() -> None:
     layer = AttentionLayer(0, "x", 1)
     q = torch.tensor([[[3.0, 0.0]], [[0.0, 0.0]]])
     target = TargetQueries(
-        {layer: torch.tensor([[[0.0, 4.0]], [[0.0, 2.0]]])}, {layer: 2.0}, {layer: 0.5}, {layer: torch.diag(torch.tensor([1.0, 0.0]))}
+        {layer: torch.tensor([[[0.0, 4.0]], [[0.0, 2.0]]])},
+        {layer: 2.0},
+        {layer: 0.5},
+        {layer: torch.diag(torch.tensor([1.0, 0.0]))},
     )
     # view 0: |(3, -4)| = 5, view 1: 2; over the deviation 2; by layer a half of it; the second component is not trusted
     assert query_loss({layer: q}, target, "equal").item() == pytest.approx(3.5)

@@ -26,7 +26,7 @@ def test_a_step_and_its_reverse_cancel_for_equal_noise() -> None:
     torch.testing.assert_close(back, z, rtol=0, atol=1e-12)
 
 
-def gaussian_predictor(steps: DdimSteps, variance: float):  # noqa: ANN201
+def gaussian_predictor(steps: DdimSteps, variance: float):
     """For data N(0, v) the best noise predictor is ε(z, t) = √(1-ᾱ) z / (ᾱ v + 1 - ᾱ)."""
     return lambda z, k: (1 - steps.alpha_bar[k]) ** 0.5 * z / (steps.alpha_bar[k] * variance + 1 - steps.alpha_bar[k])
 

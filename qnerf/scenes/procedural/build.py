@@ -27,8 +27,7 @@ def build_scene(seed: int, views: int = 12, size: int = 128, split: str = "heldo
     """The scene of a seed seen by a ring of cameras, before and after the edit. Follows from its arguments alone."""
     puppet = draw_scene(seed, split)
     ring = [
-        orbit_camera(2 * np.pi * index / views, ELEVATION + np.deg2rad(5) * (-1) ** index, DISTANCE, size)
-        for index in range(views)
+        orbit_camera(2 * np.pi * index / views, ELEVATION + np.deg2rad(5) * (-1) ** index, DISTANCE, size) for index in range(views)
     ]
     source, edited = puppet.solids(), puppet.solids(edited=True)
     moved = [_moved(before, after) for before, after in zip(source, edited, strict=True)]

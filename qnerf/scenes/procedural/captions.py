@@ -26,11 +26,11 @@ SKINS: dict[str, tuple[float, float, float]] = {
     "tan": (0.78, 0.57, 0.42),
     "dark": (0.42, 0.27, 0.19),
 }
-TEMPLATE = "a figure with {skin} skin in a {shirt} shirt and {trousers} trousers on a {floor} floor before a {background} background"
-
-VOCABULARY: tuple[str, ...] = tuple(
-    sorted({*COLOURS, *SKINS, *(word for word in TEMPLATE.split() if "{" not in word)})
+TEMPLATE = (
+    "a figure with {skin} skin in a {shirt} shirt and {trousers} trousers on a {floor} floor before a {background} background"
 )
+
+VOCABULARY: tuple[str, ...] = tuple(sorted({*COLOURS, *SKINS, *(word for word in TEMPLATE.split() if "{" not in word)}))
 
 
 def draw_colour(name: str, rng: np.random.Generator) -> np.ndarray:

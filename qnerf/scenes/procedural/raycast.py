@@ -228,9 +228,7 @@ def geometry(view: PinholeView, solids: list[Primitive]) -> tuple[np.ndarray, np
     )
 
 
-def shade_surroundings(
-    origin: np.ndarray, directions: np.ndarray, around: Surroundings, shadow: ContactShadow
-) -> np.ndarray:
+def shade_surroundings(origin: np.ndarray, directions: np.ndarray, around: Surroundings, shadow: ContactShadow) -> np.ndarray:
     """Colours (P, 3) of floor and background; the floor fades into the background between 2.5 and 5 m from the middle."""
     sky = around.background * (1 + around.gradient * directions[:, 2:3])
     below = np.flatnonzero(directions[:, 2] < -0.02)
@@ -248,9 +246,7 @@ def shade_surroundings(
     return sky
 
 
-def shade_solid(
-    points: np.ndarray, directions: np.ndarray, solid: Primitive, paint: Paint, around: Surroundings
-) -> np.ndarray:
+def shade_solid(points: np.ndarray, directions: np.ndarray, solid: Primitive, paint: Paint, around: Surroundings) -> np.ndarray:
     """Colours (P, 3) of surface points: wrapped Lambert shading, and a rim darkened as a silhouette's pixels are."""
     axis = (solid.end - solid.start).astype(np.float32)
     offset = points - solid.start.astype(np.float32)

@@ -146,7 +146,6 @@ def render_sample(seed: int, size: int = 128) -> TrainingSample:
     pixels, z_depth = view.project(scene.joints())
     colours, ends = skeleton_colours(len(JOINTS), len(BONES)), end_joints(JOINTS)
     controls = {
-        detail: draw_control_image(pixels, z_depth, BONES, colours, detail, (size, size), ends)
-        for detail in CONTROL_DETAILS
+        detail: draw_control_image(pixels, z_depth, BONES, colours, detail, (size, size), ends) for detail in CONTROL_DETAILS
     }
     return TrainingSample(image, scene.caption, controls)

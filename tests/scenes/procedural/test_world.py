@@ -37,7 +37,7 @@ def test_intersections_against_sphere_tracing(seed: int) -> None:
     fast = intersect(origin, directions, solid)
     slow = np.array([march(origin, ray.astype(float), solid) for ray in directions])
     hit = slow < FAR
-    assert 10 < hit.sum()
+    assert hit.sum() > 10
     # rays that graze the surface may go either way in float32
     assert ((fast < FAR) == hit).mean() > 0.97
     both = hit & (fast < FAR)
@@ -141,7 +141,9 @@ def test_shadow_lies_under_the_figure_and_fades() -> None:
 def test_scene_truth_fits_together() -> None:
     scene = build_scene(4, views=3, size=64)
     truth, proxy = scene.truth, scene.proxy
-    assert truth is not None and proxy is not None and truth.plates is not None
+    assert truth is not None
+    assert proxy is not None
+    assert truth.plates is not None
     changed = (scene.images - truth.edited_images).abs().amax(dim=1) > 0.1
     assert (truth.moved_edited & ~truth.silhouette_edited).sum() == 0
     # away from both silhouettes only the shadow differs, so a visible change there is rare
@@ -149,7 +151,7 @@ def test_scene_truth_fits_together() -> None:
     outside = ~truth.silhouette_source
     assert (scene.images - truth.plates).abs().amax(dim=1)[outside].median() < 0.02
     # the joints project to where the silhouette is
-    pixels, depth = scene.cameras.project(proxy.source)
+    pixels, _depth = scene.cameras.project(proxy.source)
     for view in range(3):
         x, y = pixels[view].round().long().clamp(0, 63).T
         assert truth.silhouette_source[view, y, x].float().mean() > 0.85
