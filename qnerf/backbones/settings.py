@@ -25,14 +25,14 @@ class Sd15Settings(Settings):
     """Stable Diffusion 1.5 and a ControlNet for it, from local folders or the Hugging Face hub's cache."""
 
     name: Literal["sd15"] = "sd15"
-    model: str = Field("stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1)
+    model: str = Field(default="stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1)
     """Hub id, or a folder in diffusers' layout."""
-    controlnet: str = Field("lllyasviel/control_v11p_sd15_openpose", min_length=1)
+    controlnet: str = Field(default="lllyasviel/control_v11p_sd15_openpose", min_length=1)
     """Hub id or folder of the ControlNet."""
     download: bool = False
     """Fetch missing weights from the hub; otherwise only folders and the hub's local cache are looked at."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float16"
-    image_size: int = Field(512, ge=64, multiple_of=64)
+    image_size: int = Field(default=512, ge=64, multiple_of=64)
     """Height and width of the images, pixels."""
     channels_last: bool = True
 

@@ -13,7 +13,7 @@ class PlainEditorSettings(Settings):
     """ControlNet with the target control alone. guidance_scale: γ of the edit; 1 leaves out the unconditional pass."""
 
     name: Literal["plain"]
-    guidance_scale: float = Field(1.0, ge=1)
+    guidance_scale: float = Field(default=1.0, ge=1)
 
 
 class MasaCtrlSettings(Settings):
@@ -25,11 +25,11 @@ class MasaCtrlSettings(Settings):
     """
 
     name: Literal["masactrl"]
-    guidance_scale: float = Field(1.0, ge=1)
-    start: float = Field(0.08, ge=0, le=1)
-    start_layer: int = Field(10, ge=0)
+    guidance_scale: float = Field(default=1.0, ge=1)
+    start: float = Field(default=0.08, ge=0, le=1)
+    start_layer: int = Field(default=10, ge=0)
     keys: Literal["replace", "union"] = "replace"
-    source_cache_gib: float = Field(1.0, ge=0)
+    source_cache_gib: float = Field(default=1.0, ge=0)
 
 
 EditorSettings = Annotated[PlainEditorSettings | MasaCtrlSettings, Field(discriminator="name")]

@@ -27,26 +27,26 @@ class SoftSettings(Settings):
     """
 
     name: Literal["soft"]
-    strength: float = Field(0.03, gt=0)
+    strength: float = Field(default=0.03, gt=0)
     step: Literal["relative", "raw"] = "relative"
     decay: Literal["sigma", "constant"] = "sigma"
     weights: Literal["equal", "layer", "component"] = "component"
-    until: float = Field(1.0, gt=0, le=1)
+    until: float = Field(default=1.0, gt=0, le=1)
 
 
 class HardSettings(Settings):
     """The rendered queries replace the model's own. until: as for soft."""
 
     name: Literal["hard"]
-    until: float = Field(1.0, gt=0, le=1)
+    until: float = Field(default=1.0, gt=0, le=1)
 
 
 class MixedSettings(Settings):
     """The model's own queries and the rendered ones are interpolated. weight: share of the rendered ones."""
 
     name: Literal["mixed"]
-    weight: float = Field(0.5, gt=0, lt=1)
-    until: float = Field(1.0, gt=0, le=1)
+    weight: float = Field(default=0.5, gt=0, lt=1)
+    until: float = Field(default=1.0, gt=0, le=1)
 
 
 GuidanceSettings = Annotated[OffSettings | SoftSettings | HardSettings | MixedSettings, Field(discriminator="name")]

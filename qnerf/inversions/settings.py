@@ -13,8 +13,8 @@ class DdimInversionSettings(Settings):
     """DDIM inversion. guidance_scale: γ of the inversion; 1 is the pivot that reconstructs best."""
 
     name: Literal["ddim"]
-    steps: int = Field(30, ge=2, le=1000)
-    guidance_scale: float = Field(1.0, ge=0)
+    steps: int = Field(default=30, ge=2, le=1000)
+    guidance_scale: float = Field(default=1.0, ge=0)
     warn_below_psnr: float = 22.0
 
 
@@ -27,12 +27,12 @@ class NullTextInversionSettings(Settings):
     """
 
     name: Literal["null_text"]
-    steps: int = Field(30, ge=2, le=1000)
-    guidance_scale: float = Field(7.5, gt=1)
-    inner_steps: int = Field(10, ge=1)
-    learning_rate: float = Field(1e-2, gt=0)
-    early_stop: float = Field(1e-5, ge=0)
-    early_stop_growth: float = Field(2e-5, ge=0)
+    steps: int = Field(default=30, ge=2, le=1000)
+    guidance_scale: float = Field(default=7.5, gt=1)
+    inner_steps: int = Field(default=10, ge=1)
+    learning_rate: float = Field(default=1e-2, gt=0)
+    early_stop: float = Field(default=1e-5, ge=0)
+    early_stop_growth: float = Field(default=2e-5, ge=0)
     joint: bool = False
     warn_below_psnr: float = 22.0
 
@@ -41,7 +41,7 @@ class UniformAttentionInversionSettings(Settings):
     """Inversion with uniform cross-attention maps and the null prompt (Mo et al. 2025)."""
 
     name: Literal["uniform_attention"]
-    steps: int = Field(30, ge=2, le=1000)
+    steps: int = Field(default=30, ge=2, le=1000)
     warn_below_psnr: float = 22.0
 
 

@@ -14,32 +14,32 @@ class LoopSettings(Settings):
 
     output: str = Field(min_length=1)
     """Folder of the checkpoint, the metrics and the sample sheets; a rerun resumes from it."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """With a sample's index it determines the sample, its noise and its dropouts."""
-    samples: int | None = Field(None, gt=0)
+    samples: int | None = Field(default=None, gt=0)
     """Total number of training samples; null: no limit."""
-    budget_minutes: float | None = Field(None, gt=0)
+    budget_minutes: float | None = Field(default=None, gt=0)
     """Total training time, resumed runs counted together; null: no limit. The sooner of the two limits ends the run."""
-    batch: int = Field(8, gt=0)
-    learning_rate: float = Field(5e-4, gt=0)
+    batch: int = Field(default=8, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
     """Peak, reached after the warm-up and left by a cosine down to a fiftieth at the end."""
-    warmup: int = Field(100, ge=1)
+    warmup: int = Field(default=100, ge=1)
     """Steps of linear warm-up."""
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
-    ema: float = Field(0.999, ge=0, lt=1)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay per step of the running average of the weights, which is what is exported."""
     device: str = "auto"
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     channels_last: bool = True
-    threads: int | None = Field(None, gt=0)
+    threads: int | None = Field(default=None, gt=0)
     """CPU threads of the training process; null: PyTorch's choice."""
-    workers: int = Field(1, ge=0)
+    workers: int = Field(default=1, ge=0)
     """Processes that render samples."""
-    checkpoint_minutes: float = Field(5.0, gt=0)
-    sheet_minutes: float = Field(10.0, gt=0)
-    log_steps: int = Field(20, gt=0)
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
+    sheet_minutes: float = Field(default=10.0, gt=0)
+    log_steps: int = Field(default=20, gt=0)
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -52,13 +52,13 @@ class VaeStage(LoopSettings):
     """The autoencoder: L1 and squared error, L1 of image gradients, and a faint KL term."""
 
     name: Literal["vae"] = "vae"
-    crop: int | None = Field(64, gt=0)
+    crop: int | None = Field(default=64, gt=0)
     """Side of the random square cut from each image, pixels; null: whole images. Small crops give more steps a minute."""
-    squared: float = Field(4.0, ge=0)
+    squared: float = Field(default=4.0, ge=0)
     """Weight of the squared error beside the absolute error's 1."""
-    gradient: float = Field(0.5, ge=0)
+    gradient: float = Field(default=0.5, ge=0)
     """Weight of the absolute error of image gradients, over three scales: keeps edges crisp."""
-    kl: float = Field(1e-6, ge=0)
+    kl: float = Field(default=1e-6, ge=0)
 
 
 class DiffusionStage(LoopSettings):
@@ -67,11 +67,11 @@ class DiffusionStage(LoopSettings):
     name: Literal["diffusion"] = "diffusion"
     vae: str = Field(min_length=1)
     """Folder of the trained autoencoder (stage=vae leaves it in <output>/model)."""
-    details: dict[Detail, float] = Field({"bones": 1.0, "joints": 1.0, "ends": 1.0}, min_length=1)
+    details: dict[Detail, float] = Field(default={"bones": 1.0, "joints": 1.0, "ends": 1.0}, min_length=1)
     """Relative share of each grade of control."""
-    text_dropout: float = Field(0.1, ge=0, le=1)
-    control_dropout: float = Field(0.15, ge=0, le=1)
-    snr_cap: float = Field(5.0, gt=0)
+    text_dropout: float = Field(default=0.1, ge=0, le=1)
+    control_dropout: float = Field(default=0.15, ge=0, le=1)
+    snr_cap: float = Field(default=5.0, gt=0)
     """Min-SNR-γ (Hang et al. 2023): the weight of time t is min(SNR, γ) / SNR."""
 
 

@@ -19,7 +19,7 @@ class ProgressiveSettings(Settings):
     """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: begin from the field before."""
 
     name: Literal["progressive"]
-    interval: int = Field(5, ge=1)
+    interval: int = Field(default=5, ge=1)
     warm_start: bool = False
 
 
@@ -27,7 +27,7 @@ class OneShotSettings(Settings):
     """A single field trained on the queries cached every `interval` steps along an independent edit, a head for each."""
 
     name: Literal["one_shot"]
-    interval: int = Field(5, ge=1)
+    interval: int = Field(default=5, ge=1)
 
 
 class OracleSettings(Settings):
