@@ -73,7 +73,7 @@ class DiffusionBackbone:
         """Latents (B, 4, h, w) to images (B, 3, H, W), clamped to [0, 1]."""
         scaled = latents / self.vae.config["scaling_factor"]
         with torch.no_grad():
-            images = self.vae.decode(self._pixels(scaled)).sample  # pyright: ignore[reportAttributeAccessIssue]
+            images = self.vae.decode(self._pixels(scaled)).sample  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: list[str]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
@@ -51,7 +51,8 @@ def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtyp
         net = ControlNetModel.from_pretrained(controlnet, subfolder=controlnet_folder, **options)
     except (OSError, ValueError) as error:
         raise _missing("ControlNet", "backbone.controlnet", controlnet, download) from error
-    local = {"local_files_only": not download}
+    local: dict[str, Any] = {"local_files_only": not download}
+    schedule: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     try:
         return BackboneParts(
             unet=UNet2DConditionModel.from_pretrained(model, subfolder="unet", **options),
@@ -59,9 +60,7 @@ def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtyp
             vae=AutoencoderKL.from_pretrained(model, subfolder="vae", **options),
             text_encoder=CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=dtype, **local),
             tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer", **local),
-            scheduler=DDIMScheduler.from_pretrained(
-                model, subfolder="scheduler", clip_sample=False, set_alpha_to_one=False, steps_offset=1, **local
-            ),
+            scheduler=cast(DDIMScheduler, DDIMScheduler.from_pretrained(model, subfolder="scheduler", **schedule, **local)),
         )
     except (OSError, ValueError) as error:
         raise _missing("diffusion model", "backbone.model", model, download) from error

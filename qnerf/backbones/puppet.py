@@ -67,7 +67,7 @@ def tiny_backbone(seed: int = 0) -> DiffusionBackbone:
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for layer in (*parts.controlnet.controlnet_down_blocks, parts.controlnet.controlnet_mid_block):
-            weight = layer.weight
+            weight = layer.get_parameter("weight")
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
         out = parts.controlnet.controlnet_cond_embedding.conv_out.weight
         out.copy_(torch.randn(out.shape, generator=generator) * 0.3)
@@ -79,7 +79,7 @@ def build_unet(widths: PuppetWidths) -> UNet2DConditionModel:
         sample_size=widths.latent,
         block_out_channels=widths.unet,
         layers_per_block=2,
-        attention_head_dim=widths.heads,
+        attention_head_dim=widths.heads,  # pyright: ignore[reportArgumentType]
         cross_attention_dim=widths.text,
         norm_num_groups=widths.groups,
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),  # pyright: ignore[reportArgumentType]
@@ -93,7 +93,7 @@ def build_vae(widths: PuppetWidths) -> AutoencoderKL:
     return AutoencoderKL(
         sample_size=widths.image,
         latent_channels=4,
-        block_out_channels=widths.vae,
+        block_out_channels=widths.vae,  # pyright: ignore[reportArgumentType]
         layers_per_block=1,
         norm_num_groups=widths.groups,
         mid_block_add_attention=False,

@@ -35,8 +35,8 @@ class DiffusionTrainee:
         for model in (unet, controlnet):
             model.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         self.alphas = self.parts.scheduler.alphas_cumprod.float().to(self.device)
-        self.samples = PuppetSamples(settings.seed, widths.image, dict(settings.details))
-        self.tests = load_batch(PuppetSamples(TEST_SEED, widths.image, dict(settings.details)), range(10))
+        self.samples = PuppetSamples(settings.seed, widths.image, {**settings.details})
+        self.tests = load_batch(PuppetSamples(TEST_SEED, widths.image, {**settings.details}), range(10))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The weighted squared error of the predicted noise. All randomness is drawn on the CPU, for any device."""

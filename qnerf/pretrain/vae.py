@@ -37,7 +37,7 @@ class VaeTrainee:
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         images = 2 * random_crop(batch.images, self.settings.crop, generator).to(self.device) - 1
         with self._autocast():
-            moments = self.vae.quant_conv(self.vae.encoder(images)).float()
+            moments = self.vae.quant_conv(self.vae.encoder(images)).float()  # pyright: ignore[reportOptionalCall]
         mean, log_variance = moments.chunk(2, dim=1)
         log_variance = log_variance.clamp(-30, 20)
         noise = torch.randn(mean.shape, generator=generator).to(self.device)

@@ -1,5 +1,7 @@
 """Layer addresses and edits, on a small UNet of SD 1.5's topology."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -81,7 +83,7 @@ def test_processors_come_back_after_an_error(backbone: DiffusionBackbone) -> Non
 def test_uniform_attention_is_the_mean_of_the_values(backbone: DiffusionBackbone) -> None:
     """Against the definition: every row of the map is 1/n, so each token gets the mean value vector."""
     layer = cross_attention_layers(backbone.unet)[4]
-    attn = backbone.unet.get_submodule(layer.path)
+    attn: Any = backbone.unet.get_submodule(layer.path)
     text = backbone.embed(["a figure"])
     hidden = torch.randn(1, 6, attn.to_q.in_features)
     with attention_edits(backbone.unet, {layer: [UniformAttention()]}):
@@ -92,7 +94,7 @@ def test_uniform_attention_is_the_mean_of_the_values(backbone: DiffusionBackbone
 
 def test_injection_against_explicit_attention(backbone: DiffusionBackbone) -> None:
     layer = self_attention_layers(backbone.unet)[10]
-    attn = backbone.unet.get_submodule(layer.path)
+    attn: Any = backbone.unet.get_submodule(layer.path)
     hidden, source = torch.randn(2, 5, attn.to_q.in_features), torch.randn(1, 7, attn.to_q.in_features)
     source_kv = (attn.to_k(source), attn.to_v(source))
     for union in (False, True):
@@ -111,8 +113,8 @@ def test_injection_against_explicit_attention(backbone: DiffusionBackbone) -> No
 def test_blend_by_hand_and_order_of_edits(backbone: DiffusionBackbone) -> None:
     layer = self_attention_layers(backbone.unet)[13]
     rows, columns = layer.token_grid(backbone.latent_size)
-    channels = backbone.unet.get_submodule(layer.path).to_q.out_features
-    target = {layer: torch.ones(1, rows * columns, channels)}
+    attn: Any = backbone.unet.get_submodule(layer.path)
+    target = {layer: torch.ones(1, rows * columns, attn.to_q.out_features)}
     before, after = CaptureQueries(slice(None)), CaptureQueries(slice(None))
     edits = merge_edits({layer: [before]}, {layer: [BlendQueries(target, 0.25), after]})
     with attention_edits(backbone.unet, edits):

@@ -31,7 +31,7 @@ def test_a_ddim_step_by_hand_is_the_schedulers(model: DiffusionBackbone) -> None
     z = torch.randn(1, 4, 8, 8, dtype=torch.float64)
     for t, after in zip(times, [*times[1:], -1], strict=True):
         eps = torch.randn_like(z)
-        expected = model.scheduler.step(eps, t, z).prev_sample  # pyright: ignore[reportArgumentType]
+        expected = model.scheduler.step(eps, t, z).prev_sample  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         now, later = model.alpha_bar(t), model.alpha_bar(after)
         z0 = (z - (1 - now) ** 0.5 * eps) / now**0.5
         ours = later**0.5 * z0 + (1 - later) ** 0.5 * eps

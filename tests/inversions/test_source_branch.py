@@ -43,7 +43,7 @@ def test_denoising_agrees_with_diffusers_step() -> None:
     BACKBONE.scheduler.set_timesteps(5)
     with torch.no_grad():
         for k, t in enumerate(STEPS.timesteps):
-            z = BACKBONE.scheduler.step(source.noise(z, k), t, z, eta=0.0).prev_sample
+            z = BACKBONE.scheduler.step(source.noise(z, k), t, z, eta=0.0).prev_sample  # pyright: ignore[reportAttributeAccessIssue]
     from qnerf.inversions.ddim import Trajectory
 
     torch.testing.assert_close(source.reconstruct(Trajectory(start[None])), z, rtol=1e-4, atol=1e-4)

@@ -84,7 +84,7 @@ def test_samples_with_dropped_control_are_predicted_as_without(tmp_path: Path, v
     """Half of the batch dropped: each sample's prediction is what it would be alone with, or without, its control."""
     trainee = DiffusionTrainee(stage(tmp_path, vae, 4), TINY)
     for layer in trainee.parts.controlnet.controlnet_down_blocks:
-        nn.init.normal_(layer.weight, std=0.3)
+        nn.init.normal_(layer.get_parameter("weight"), std=0.3)
     trainee.modules.eval()
     z, controls, t = torch.randn(2, 4, 8, 8), torch.rand(2, 3, 32, 32), torch.tensor([100, 800])
     captions = ["a red shirt", ""]

@@ -17,7 +17,7 @@ def march(origin: np.ndarray, direction: np.ndarray, solid: Primitive) -> float:
     for _ in range(4000):
         point = origin + t * direction
         along = np.clip((point - solid.start) @ axis / max(axis @ axis, 1e-12), 0, 1)
-        gap = np.linalg.norm(point - solid.start - along * axis) - solid.radius
+        gap = float(np.linalg.norm(point - solid.start - along * axis)) - solid.radius
         if gap < 1e-6:
             return t
         t += gap
