@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +181,20 @@ def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder:
         run(scene_folder, tmp_path, "capture.layers=[99]")
     bare = tmp_path / "bare"
     scene = build_scene(0, views=4, size=32)
-    from dataclasses import replace
-
     write_scene(bare, replace(scene, truth=None))
     with pytest.raises(UserError, match="oracle"):
         run(bare, tmp_path, *COMPARE)
     folder = run(bare, tmp_path, "metrics=quick")
     assert "only ever seen rendered puppets" in (folder / "report.html").read_text()
+
+
+def test_a_truth_without_plates_moves_to_the_device_as_it_is() -> None:
+    scene = build_scene(0, views=2, size=32)
+    assert scene.truth is not None
+    moved = pipeline.on_device(replace(scene, truth=replace(scene.truth, plates=None)), torch.device("meta"))
+    assert moved.truth is not None
+    assert moved.truth.plates is None
+    assert moved.truth.depth_edited.device.type == moved.images.device.type == "meta"
 
 
 def test_the_log_holds_warnings_and_the_report_repeats_them(scene_folder: Path, tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def pick_device(wanted: str) -> torch.device:
 
 def on_device(scene: Scene, device: torch.device) -> Scene:
     """The scene with its images, cameras and truth on the device; the proxy is drawn on the CPU and stays."""
-    truth = scene.truth and Truth(**{f.name: getattr(scene.truth, f.name).to(device) for f in fields(Truth)})
+    known = {f.name: value for f in fields(Truth) if (value := getattr(scene.truth, f.name, None)) is not None}
+    truth = scene.truth and replace(scene.truth, **{name: value.to(device) for name, value in known.items()})
     moved = {"images": scene.images.to(device), "cameras": scene.cameras.to(device), "focus": scene.focus.to(device)}
     return replace(scene, truth=truth, **moved)
 
