@@ -80,7 +80,7 @@ def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None) -> st
     """A SHA-256 over the names and bytes of all that `read_scene` reads: a folder, and a proxy file beside it."""
     folder = Path(folder)
     _, frames = read_frames(folder)
-    paths = [folder / "transforms.json", *(frame.image for frame in frames if frame.image is not None)]
+    paths = [folder / "transforms.json", *(frame.image for frame in frames if frame.exists)]
     proxy_path = folder / "proxy.json" if proxy is None else Path(proxy).expanduser()
     paths += [proxy_path] if proxy_path.is_file() else []
     paths += sorted(path for path in (folder / "truth").rglob("*") if path.is_file())

@@ -200,3 +200,10 @@ def test_the_fingerprint_follows_every_byte_that_is_read(folder: Path, tmp_path:
     other.write_text("{}")
     prints.add(scene_fingerprint(folder, other))
     assert len(prints) == 6
+
+
+def test_the_fingerprint_of_a_folder_whose_images_are_partly_missing(folder: Path) -> None:
+    """As in real captures: the frames that are left out of the scene are left out of its fingerprint too."""
+    whole = scene_fingerprint(folder)
+    (folder / "images" / "view_000.png").unlink()
+    assert scene_fingerprint(folder) not in (whole, "")
