@@ -13,7 +13,7 @@ from qnerf.fields.rendering import composite
 
 
 def composite_feature(hidden: Tensor, weights: Tensor, background: Tensor) -> Tensor:
-    """Σ_i w_i h_i + (1 - Σ_i w_i) h_bg: hidden (R, S, W), weights (R, S), background (W,) to (R, W)."""
+    """Σ_i w_i h_i + (1 - Σ_i w_i) h_bg: hidden (R, S, W), weights (R, S), background (W,) or (R, W) to (R, W)."""
     return composite(weights, hidden) + (1 - weights.sum(-1, keepdim=True)) * background
 
 

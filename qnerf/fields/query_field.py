@@ -1,7 +1,8 @@
 """QNeRF: a field of self-attention queries (METHOD §2.4; Patashnik et al. 2024, §4.2).
 
-Position only, no view direction. One density is shared by all layers. Compositing is linear, so the layers' linear heads
-are applied once per ray to the composited hidden feature instead of once per sample ("deferred heads"):
+The density and its features know positions only; the background knows directions only. One density is shared by all layers.
+Compositing is linear, so the layers' linear heads are applied once per ray to the composited hidden feature instead of once per
+sample ("deferred heads"):
 Σ_i w_i (W h_i + b) + (1 - Σ_i w_i) (W h_bg + b) = W (Σ_i w_i h_i + (1 - Σ_i w_i) h_bg) + b, since the weights then sum to 1.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from qnerf.fields.background import Background
 from qnerf.fields.heads import composite_feature
 from qnerf.fields.rendering import expected_depth
 from qnerf.fields.settings import FieldSettings
@@ -75,8 +77,7 @@ class QueryField(nn.Module):
         generator = torch.Generator().manual_seed(derive_seed(seed, 5))
         self.head_layers = [linear(settings.geometry_width, sum(group.channels), generator, device) for group in self.groups]
         self.heads = nn.ModuleList(self.head_layers)
-        background = torch.zeros(settings.geometry_width, device=device)
-        self.background = nn.Parameter(background, requires_grad=settings.background)
+        self.background = Background(settings.geometry_width, device, learnt=settings.background)
         self.register_buffer("mean", torch.zeros(len(layers), device=device))
         self.register_buffer("scale", torch.ones(len(layers), device=device))
         self.explained: dict[str, float] = {}
@@ -84,7 +85,7 @@ class QueryField(nn.Module):
     def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Composited hidden feature (R, W), opacity (R,) and expected depth (R,) of rays (R, 3)."""
         samples, weights, hidden = self.trunk.march(rays, count, generator)
-        feature = composite_feature(hidden, weights, self.background)
+        feature = composite_feature(hidden, weights, self.background(rays.directions))
         return feature, weights.sum(-1), expected_depth(weights, samples)
 
     @torch.no_grad()

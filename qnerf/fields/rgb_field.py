@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from qnerf.errors import UserError
+from qnerf.fields.background import Background
 from qnerf.fields.rendering import composite, expected_depth
 from qnerf.fields.settings import RgbFieldSettings
 from qnerf.fields.space import Space
@@ -18,7 +19,7 @@ RAY_CHUNK = 4096
 
 
 class RgbField(nn.Module):
-    """Colour is a sigmoid of a linear map of the hidden feature; rays that see nothing take a learnt background colour."""
+    """Colour is a sigmoid of a linear map of the hidden feature; what no density stops takes a learnt colour of its direction."""
 
     def __init__(self, settings: RgbFieldSettings, space: Space, device: torch.device, seed: int) -> None:
         super().__init__()
@@ -26,20 +27,20 @@ class RgbField(nn.Module):
         self.trunk = Trunk(settings, space, device, seed)
         generator = torch.Generator().manual_seed(derive_seed(seed, 5))
         self.head = linear(settings.geometry_width, 3, generator, device)
-        self.background = nn.Parameter(torch.zeros(3, device=device))
+        self.background = Background(3, device)
 
     def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Colours (R, 3) in [0, 1] and expected depth (R,), world units, of rays (R, 3)."""
         samples, weights, hidden = self.trunk.march(rays, count, generator)
         colour = composite(weights, torch.sigmoid(self.head(hidden)))
-        colour = colour + (1 - weights.sum(-1))[:, None] * torch.sigmoid(self.background)
+        colour = colour + (1 - weights.sum(-1))[:, None] * torch.sigmoid(self.background(rays.directions))
         return colour, expected_depth(weights, samples)
 
     @torch.no_grad()
     def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
         """Images (V, 3, H, W) in [0, 1] and depth (V, H, W), distance along the ray, at the cameras' own resolution."""
         grid = TokenGrid(len(cameras), cameras.height, cameras.width)
-        device = self.background.device
+        device = self.background.coefficients.device
         parts = []
         for pixels in torch.arange(len(grid), device=device).split(RAY_CHUNK):
             rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=device))

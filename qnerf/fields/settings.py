@@ -12,13 +12,13 @@ class EncodingSettings(Settings):
 
     encoding: Literal["auto", "torch", "warp", "tinycudann"] = "auto"
     """Implementation: `auto` takes tiny-cuda-nn on a GPU where it loads, else the warp kernels, else plain torch."""
-    levels: int = Field(default=8, gt=0, le=32)
+    levels: int = Field(default=4, gt=0, le=32)
     features_per_level: Literal[1, 2, 4, 8] = 4
-    log2_table_size: int = Field(default=15, ge=4, le=24)
+    log2_table_size: int = Field(default=18, ge=4, le=24)
     """Each level stores at most 2 ** this many entries; finer levels share them by hashing."""
     base_resolution: int = Field(default=8, gt=0)
     """Cells per axis of the coarsest level, over the contracted cube (the ball of interest is its middle half)."""
-    finest_resolution: int = Field(default=128, gt=0)
+    finest_resolution: int = Field(default=64, gt=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -40,22 +40,35 @@ class SamplingSettings(Settings):
     """Share of the samples spread evenly along the ray whatever the proposal says: keeps empty space under watch."""
     scale_near_gradients: bool = True
     """Weaken gradients of samples between the camera and the focus, so that no view fills that space with fog of its own."""
-    near_fraction: float = Field(default=0.3, gt=0, lt=1)
+    near_fraction: float = Field(default=0.55, gt=0, lt=1)
     """Nearest sample, as a fraction of the camera's distance to the focus."""
-    far_radii: float = Field(default=20.0, gt=0)
+    far_radii: float = Field(default=3.0, gt=0)
     """Farthest sample, in radii beyond the point of the ray that is nearest to the focus."""
     proposal_resolution: int = Field(default=48, gt=1)
     """Cells per axis of the proposal grid, over the contracted cube."""
-    proposal_every: int = Field(default=16, gt=0)
+    proposal_every: int = Field(default=32, gt=0)
     """Training steps between two refreshes of the proposal grid."""
+
+
+class InitialDensitySettings(Settings):
+    """The density that training starts from, per radius of length: a soft ball round the focus in thinner surroundings.
+
+    A few views can also be explained by a picture painted before each camera or on the far wall; training keeps to the kind of
+    solution that it starts nearest to, and this start is an object in the middle.
+    """
+
+    centre: float = Field(default=4.0, gt=0)
+    surroundings: float = Field(default=0.3, gt=0)
+    spread: float = Field(default=0.4, gt=0)
+    """Standard deviation of the ball's Gaussian, in radii; the logarithm of the density follows it."""
 
 
 class OptimiserSettings(Settings):
     """Adam with a warm-up over the first twentieth and an exponential decay of the learning rate."""
 
-    iterations: int = Field(default=600, gt=0)
-    learning_rate: float = Field(default=3e-2, gt=0)
-    final_learning_rate: float = Field(default=3e-3, gt=0)
+    iterations: int = Field(default=300, gt=0)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    final_learning_rate: float = Field(default=1e-3, gt=0)
     eps: float = Field(default=1e-15, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled (AdamW) decay of every parameter."""
@@ -67,6 +80,7 @@ class FieldSettings(Settings):
 
     name: Literal["hash_grid"] = "hash_grid"
     grid: EncodingSettings = EncodingSettings()
+    initial_density: InitialDensitySettings = InitialDensitySettings()
     sampling: SamplingSettings = SamplingSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     hidden_width: int = Field(default=64, gt=0)
@@ -83,16 +97,17 @@ class FieldSettings(Settings):
     depth_weight: float = Field(default=0.0, ge=0)
     """Weight λ_d of the depth term, where a target depth is given."""
     background: bool = True
-    """A learnt hidden feature, times 1 - Σ w, for rays that see nothing."""
+    """A learnt hidden feature, smooth in the direction, times 1 - Σ w, for what no density stops; else 0."""
 
 
 class RgbFieldSettings(Settings):
     """A radiance field without view dependence, on the same trunk."""
 
     name: Literal["hash_grid"] = "hash_grid"
-    grid: EncodingSettings = EncodingSettings(finest_resolution=256, log2_table_size=16)
+    grid: EncodingSettings = EncodingSettings()
+    initial_density: InitialDensitySettings = InitialDensitySettings()
     sampling: SamplingSettings = SamplingSettings(fine_samples=24)
-    optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, learning_rate=1e-2, final_learning_rate=1e-3)
+    optimiser: OptimiserSettings = OptimiserSettings(iterations=600)
     hidden_width: int = Field(default=64, gt=0)
     hidden_layers: int = Field(default=1, ge=1, le=8)
     geometry_width: int = Field(default=16, gt=0)

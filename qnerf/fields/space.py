@@ -23,6 +23,11 @@ class Space:
         local = (points - self.focus.to(points)) / self.radius
         return contract(local).add(2.0).div(4.0).clamp(0.0, 1.0)
 
+    @staticmethod
+    def from_cube(positions: Tensor) -> Tensor:
+        """[0, 1]^3 to contracted coordinates in [-2, 2]^3, where the ball of interest is the unit ball."""
+        return positions * 4.0 - 2.0
+
 
 def contract(points: Tensor) -> Tensor:
     """mip-NeRF 360's contraction of (..., 3): the unit ball is left alone, all the rest goes into the shell of radius 1 to 2."""

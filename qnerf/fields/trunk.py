@@ -37,12 +37,18 @@ class Trunk(nn.Module):
         """positions (..., 3) in [0, 1] to density (...) and hidden (..., geometry_width)."""
         x = self._base(positions.reshape(-1, 3))
         out = self.out(x).view(*positions.shape[:-1], -1)
-        return out[..., 0].clamp_max(MAX_LOG_DENSITY).exp(), out[..., 1:]
+        return self._activate(out[..., 0], positions), out[..., 1:]
 
     def density(self, positions: Tensor) -> Tensor:
         """positions (P, 3) to density (P,) alone."""
-        log_density = nn.functional.linear(self._base(positions), self.out.weight[:1], self.out.bias[:1])[:, 0]
-        return log_density.clamp_max(MAX_LOG_DENSITY).exp()
+        return self._activate(nn.functional.linear(self._base(positions), self.out.weight[:1], self.out.bias[:1])[:, 0], positions)
+
+    def _activate(self, learnt: Tensor, positions: Tensor) -> Tensor:
+        """exp of what is learnt (...) plus the logarithm of the initial density at positions (..., 3)."""
+        start = self.settings.initial_density
+        inside = (-(Space.from_cube(positions).square().sum(-1)) / (2 * start.spread**2)).exp()
+        initial = math.log(start.surroundings) + math.log(start.centre / start.surroundings) * inside
+        return (learnt + initial).clamp_max(MAX_LOG_DENSITY).exp()
 
     def _base(self, x: Tensor) -> Tensor:
         x = self.encoding(x)

@@ -49,11 +49,11 @@ def test_a_ray_of_the_field_equals_heads_per_sample() -> None:
     shapes = (LayerShape("a", 4, 4, 6),)
     field = QueryField(field_settings(), SPACE, shapes, torch.device("cpu"), seed=0)
     with torch.no_grad():
-        field.background.normal_(generator=torch.Generator().manual_seed(0))
+        field.background.coefficients.normal_(generator=torch.Generator().manual_seed(0))
     rays = TokenGrid(4, 4, 4).rays(CAMERAS, torch.arange(20), torch.full((20, 2), 0.5))
     _, weights, hidden = field.trunk.march(rays, 12, None)
     head = field.head_layers[0]
-    expected = heads_per_sample(hidden, weights, field.background, head.weight, head.bias)
+    expected = heads_per_sample(hidden, weights, field.background(rays.directions), head.weight, head.bias)
     torch.testing.assert_close(head(field.march(rays, 12, None)[0]), expected, rtol=1e-5, atol=1e-5)
 
 
