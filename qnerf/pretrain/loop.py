@@ -17,6 +17,8 @@ from qnerf.pretrain.checkpoint import Counters, load_checkpoint, save_checkpoint
 from qnerf.pretrain.data import Batch, PuppetSamples, stream
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import LoopSettings
+from qnerf.runs.identity import digest
+from qnerf.trackers.tracker import make_tracker
 
 
 class Trainee(Protocol):
@@ -57,12 +59,15 @@ def learning_rate(settings: LoopSettings, step: int, fraction: float) -> float:
 def train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None = None) -> Average:
     """Trains from the folder's checkpoint, or from scratch, to the end; returns the averaged weights."""
     folder = Path(settings.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = settings.model_dump(mode="json")
+    tracker = make_tracker(settings.tracker, folder, digest(["pretrain", settings.output, settings.seed]), plain)
     average = Average(trainee.modules, settings.ema)
     optimiser = torch.optim.AdamW(
         trainee.modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     counters = load_checkpoint(folder, trainee.modules, average, optimiser)
-    progress = Progress(folder, settings, counters)
+    progress = Progress(tracker, settings, counters)
     batches = stream(trainee.samples, settings.batch, counters.step, settings.workers)
 
     def save() -> None:
@@ -70,19 +75,25 @@ def train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Ave
         if on_checkpoint:
             on_checkpoint(average)
 
-    saved = drawn = time.monotonic()
-    for seconds in _laps(settings, counters, batches, trainee, optimiser, average, progress):
-        if seconds - saved > 60 * settings.checkpoint_minutes:
-            save()
-            saved = time.monotonic()
-        if seconds - drawn > 60 * settings.sheet_minutes:
-            with average.applied():
-                progress.note(trainee.sheet(folder / f"sheet_{counters.step:06d}.png"))
-            drawn = time.monotonic()
-    save()
-    with average.applied():
-        progress.note(trainee.sheet(folder / f"sheet_{counters.step:06d}.png"))
-    return average
+    def draw() -> None:
+        sheet = folder / f"sheet_{counters.step:06d}.png"
+        with average.applied():
+            progress.note(sheet, trainee.sheet(sheet))
+
+    try:
+        saved = drawn = time.monotonic()
+        for seconds in _laps(settings, counters, batches, trainee, optimiser, average, progress):
+            if seconds - saved > 60 * settings.checkpoint_minutes:
+                save()
+                saved = time.monotonic()
+            if seconds - drawn > 60 * settings.sheet_minutes:
+                draw()
+                drawn = time.monotonic()
+        save()
+        draw()
+        return average
+    finally:
+        tracker.finish({"step": counters.step, "samples": counters.step * settings.batch, "seconds": counters.seconds})
 
 
 def _laps(

@@ -1,21 +1,20 @@
-"""One line of progress with a true time to the end, and metrics.jsonl."""
+"""One line of progress with a true time to the end, and the same figures for the tracker."""
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 from qnerf.pretrain.checkpoint import Counters
 from qnerf.pretrain.settings import LoopSettings
+from qnerf.trackers.tracker import Tracker
 
 
 class Progress:
     """Averages what the steps report and writes a line every `log_steps` of them."""
 
-    def __init__(self, folder: Path, settings: LoopSettings, counters: Counters) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "metrics.jsonl"
+    def __init__(self, tracker: Tracker, settings: LoopSettings, counters: Counters) -> None:
+        self.tracker = tracker
         self.settings, self.counters = settings, counters
         self.sums: dict[str, float] = {}
         self.count = 0
@@ -28,17 +27,18 @@ class Progress:
         if self.counters.step % self.settings.log_steps == 0:
             self._write(learning_rate)
 
-    def note(self, values: dict[str, float]) -> None:
-        """Figures of a sample sheet."""
-        self._record({"step": self.counters.step, **values})
+    def note(self, sheet: Path, values: dict[str, float]) -> None:
+        """A sample sheet and its figures."""
+        self.tracker.log(values, self.counters.step)
+        self.tracker.image("sheet", sheet)
         print(f"sheet at step {self.counters.step}: " + _join(values), flush=True)
 
     def _write(self, learning_rate: float) -> None:
         means = {key: value / self.count for key, value in self.sums.items()}
         rate = self.count * self.settings.batch / max(self.counters.seconds - self.mark, 1e-9)
         samples = self.counters.step * self.settings.batch
-        record = {"step": self.counters.step, "samples": samples, **means, "learning_rate": learning_rate}
-        self._record({**record, "samples_per_second": rate, "seconds": self.counters.seconds})
+        speed = {"samples_per_second": rate, "seconds": self.counters.seconds}
+        self.tracker.log({"samples": samples, **means, "learning_rate": learning_rate, **speed}, self.counters.step)
         left = time.strftime("%H:%M:%S", time.gmtime(self.seconds_left(rate)))
         print(f"step {self.counters.step}  {samples} samples  {_join(means)}  {rate:.1f}/s  left {left}", flush=True)
         self.sums, self.count, self.mark = {}, 0, self.counters.seconds
@@ -51,10 +51,6 @@ class Progress:
         if self.settings.budget_minutes:
             limits.append(60 * self.settings.budget_minutes - self.counters.seconds)
         return max(0.0, min(limits))
-
-    def _record(self, values: dict[str, float]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
 
 
 def _join(values: dict[str, float]) -> str:

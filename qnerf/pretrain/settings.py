@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from qnerf.settings import Settings
+from qnerf.trackers.settings import FilesTrackerSettings, TrackerSettings
 
 Detail = Literal["bones", "joints", "ends"]
 
@@ -40,6 +41,8 @@ class LoopSettings(Settings):
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     sheet_minutes: float = Field(default=10.0, gt=0)
     log_steps: int = Field(default=20, gt=0)
+    tracker: TrackerSettings = FilesTrackerSettings(name="files")
+    """Where losses and sample sheets are recorded: metrics.jsonl in the output folder, and W&B beside it."""
 
     @model_validator(mode="after")
     def _ends(self) -> Self:

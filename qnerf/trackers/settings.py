@@ -17,10 +17,10 @@ class WandbTrackerSettings(Settings):
     """Weights & Biases, beside the plain files. Its run id is the run's identity: a resumed run continues its curve."""
 
     name: Literal["wandb"]
-    project: str = Field(min_length=1)
-    entity: str | None  # the account or team; none: the account's default
-    mode: Literal["offline", "online", "disabled"]  # offline: nothing leaves the machine until `wandb sync`
-    tags: tuple[str, ...]
+    project: str = Field(default="qnerf", min_length=1)
+    entity: str | None = None  # the account or team; none: the account's default
+    mode: Literal["offline", "online", "disabled"] = "offline"  # offline: nothing leaves the machine until `wandb sync`
+    tags: tuple[str, ...] = ()
 
 
 TrackerSettings = Annotated[FilesTrackerSettings | WandbTrackerSettings, Field(discriminator="name")]
