@@ -1,8 +1,8 @@
 """Every shipped config composes and validates; every mistake is answered by a sentence that names the remedy."""
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -137,15 +137,16 @@ def test_parse_raises_all_errors_in_one() -> None:
     [["seed=-1"], ["+exp=artculation"], ["guidance=sfot", "sed=1"], ["-m", "guidance.strength=-1,2"], ["a b"]],
     ids=" ".join,
 )
-def test_a_typo_is_answered_in_under_two_seconds_with_exit_code_2(arguments: list[str], tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_a_typo_is_answered_in_a_sentence_with_exit_code_2(arguments: list[str], tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "qnerf.run", *arguments, f"output_dir={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    seconds = time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("qnerf: ")
     assert "Traceback" not in done.stderr
-    assert seconds < 4, "twice what is promised, for a busy machine"
+    assert seconds < 2, "processor time, which a busy machine does not stretch as it does the clock"
 
 
 def test_validation_imports_nothing_heavy() -> None:
