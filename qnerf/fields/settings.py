@@ -107,7 +107,7 @@ class RgbFieldSettings(Settings):
     grid: EncodingSettings = EncodingSettings()
     initial_density: InitialDensitySettings = InitialDensitySettings()
     sampling: SamplingSettings = SamplingSettings(fine_samples=24)
-    optimiser: OptimiserSettings = OptimiserSettings(iterations=600)
+    optimiser: OptimiserSettings = OptimiserSettings()
     hidden_width: int = Field(default=64, gt=0)
     hidden_layers: int = Field(default=1, ge=1, le=8)
     geometry_width: int = Field(default=16, gt=0)
