@@ -18,7 +18,6 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.editors.settings import EditorSettings, MasaCtrlSettings
 from qnerf.editors.source_cache import KeysValues, SourceCache
 from qnerf.inversions.ddim import DdimSteps, Trajectory
-from qnerf.inversions.null_text import guided_noise
 from qnerf.inversions.source_branch import SourceBranch
 
 
@@ -45,26 +44,36 @@ class EditBranch:
         return self.editor.guidance_scale if self.trajectory.null_text is None else scale
 
     def noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
-        """ε̂ (V, 4, h, w) of step k under classifier-free guidance; `edits` come behind MasaCtrl's, on every part of the batch."""
-        scale = self.guidance_scale
-        if scale == 1.0:
-            return self.conditional_noise(z, k, edits)
-        null = self.null_text if self.trajectory.null_text is None else self.trajectory.null_text[k]
-        both = self._predict(torch.cat([z, z]), k, torch.cat([null, self.text]), edits)
-        unconditional, conditional = both.chunk(2)
-        return guided_noise(unconditional, conditional, scale)
+        """ε̂ (V, 4, h, w) of step k: ε + (γ - 1)(ε - ε(∅)) + (s - 1)(ε - ε(source control)), ε the conditional noise.
+
+        The first term is classifier-free guidance; the second, of scale s = `editor.control_guidance`, pushes away from what
+        the source's control would draw. `edits` come behind MasaCtrl's, on every part of the batch.
+        """
+        inputs = [(1.0, self.text, self.control)]
+        if self.guidance_scale != 1.0:
+            null = self.null_text if self.trajectory.null_text is None else self.trajectory.null_text[k]
+            inputs.insert(0, (self.guidance_scale, null, self.control))
+        if self.editor.control_guidance != 1.0:
+            inputs.insert(0, (self.editor.control_guidance, self.text, self.source.control))
+        scales, texts, controls = zip(*inputs, strict=True)
+        *others, conditional = self._predict(z.repeat(len(inputs), 1, 1, 1), k, torch.cat(texts), torch.cat(controls), edits).chunk(
+            len(inputs)
+        )
+        noise = conditional
+        for scale, other in zip(scales, others, strict=False):
+            noise = noise + (scale - 1) * (conditional - other)
+        return noise
 
     def conditional_noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
-        """ε of the conditional half alone."""
-        return self._predict(z, k, self.text, edits)
+        """ε of the conditional part alone."""
+        return self._predict(z, k, self.text, self.control, edits)
 
     @property
     def conditional_part(self) -> slice:
-        """Where the conditional half lies in the batch that `noise` runs."""
-        return slice(None) if self.guidance_scale == 1.0 else slice(len(self.text), None)
+        """Where the conditional part lies in the batch that `noise` runs."""
+        return slice(-len(self.text), None)
 
-    def _predict(self, z: Tensor, k: int, text: Tensor, edits: Edits | None) -> Tensor:
-        control = self.control.repeat(len(z) // len(self.control), 1, 1, 1)
+    def _predict(self, z: Tensor, k: int, text: Tensor, control: Tensor, edits: Edits | None) -> Tensor:
         with attention_edits(self.backbone.unet, merge_edits(self.masactrl_edits(k), edits or {})):
             return self.backbone.predict(z, self.steps.timesteps[k], text, control, self.control_scale)
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from qnerf.attention.layers import AttentionLayer, self_attention_layers
+from qnerf.attention.layers import AttentionLayer, select_layers, self_attention_layers
 from qnerf.attention.settings import CaptureSettings
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import MethodSettings
-from qnerf.errors import UserError
 from qnerf.reports.queries import interval_picture
 from qnerf.runs.files import write_image
 from qnerf.runs.plan import plan_method
@@ -42,13 +41,7 @@ class Edit:
 
 def captured_layers(backbone: DiffusionBackbone, capture: CaptureSettings) -> tuple[AttentionLayer, ...]:
     """The layers of a capture set. Raises UserError for an index that the backbone does not have."""
-    layers = self_attention_layers(backbone.unet)
-    wrong = [index for index in capture.layers if not 0 <= index < len(layers)]
-    if wrong:
-        raise UserError(
-            f"capture.layers: {wrong} are not layers of this backbone, which has {len(layers)}; expected 0 to {len(layers) - 1}"
-        )
-    return tuple(layers[index] for index in capture.layers)
+    return select_layers(self_attention_layers(backbone.unet), capture.layers, "capture.layers")
 
 
 def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> Edit:

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 
 from qnerf.config import MethodSettings, RunSettings
+from qnerf.schedules.work import planned_work
 
 Work = dict[str, float]  # units by kind
 
 FIELD_START, FIELD_STEP = 10.0, 0.3  # rough cost of a field and of each of its iterations, in UNet passes of one view
-
-SOFT_COST = 4  # a guided step: the forward pass, a forward and a backward pass (counts two) before it
 
 
 def plan_work(settings: RunSettings, views: int) -> Work:
@@ -53,15 +52,4 @@ def invert_passes(settings: RunSettings) -> int:
 
 def plan_method(method: MethodSettings, steps: int, views: int) -> Work:
     """Work of one method's edit: "unet" passes of one view, and fields."""
-    guided = SOFT_COST if method.guidance.name == "soft" else 1
-    schedule = method.schedule
-    if schedule.name == "independent":
-        return {"unet": steps * views}
-    if schedule.name == "oracle":
-        return {"unet": steps * (1 + guided) * views}
-    first = min(schedule.interval, steps)
-    if schedule.name == "one_shot":
-        return {"unet": (steps + first + (steps - first) * guided) * views, "field": 1 if first < steps else 0}
-    intervals = -(-steps // schedule.interval)
-    look_ahead = steps - first  # every later step is visited once before it is visited guided
-    return {"unet": (first + look_ahead + (steps - first) * guided) * views, "field": intervals - 1}
+    return planned_work(method.schedule, method.guidance, steps, views)

@@ -21,9 +21,9 @@ def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
 def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: int, views: int) -> dict[str, float]:
     """The work of one edit of `views` views in `steps` denoising steps, by kind."""
     if schedule.name == "independent":
-        return {"unet": steps * views, "field": 0}
+        return {"unet": steps * views}
     if schedule.name == "oracle":
-        return {"unet": views * sum(1 + step_cost(guidance, k, steps) for k in range(steps)), "field": 0}
+        return {"unet": views * sum(1 + step_cost(guidance, k, steps) for k in range(steps))}
     guided = schedule.interval + sum(step_cost(guidance, k, steps) for k in range(schedule.interval, steps))
     if isinstance(schedule, ProgressiveSettings):
         intervals = -(-steps // schedule.interval) - 1

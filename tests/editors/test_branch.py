@@ -31,6 +31,18 @@ def test_guidance_scale_against_two_separate_passes() -> None:
     torch.testing.assert_close(branch.noise(z, 2), null + 3.0 * (conditional - null), rtol=0, atol=2e-5)
 
 
+def test_control_guidance_against_separate_passes() -> None:
+    """ε + (γ - 1)(ε - ε(∅)) + (s - 1)(ε - ε(source control)), each ε by a pass of its own."""
+    job, _ = make_job(editor=PlainEditorSettings(name="plain", guidance_scale=3.0, control_guidance=2.5))
+    branch, z, t = job.branch(VIEWS), job.trajectory.states[2, VIEWS], job.steps.timesteps[2]
+    text, target = job.text_target[VIEWS], job.control_target[VIEWS]
+    full = BACKBONE.predict(z, t, text, target, 1.0)
+    null = BACKBONE.predict(z, t, job.null_text[VIEWS], target, 1.0)
+    source = BACKBONE.predict(z, t, text, branch.source.control, 1.0)
+    expected = full + 2.0 * (full - null) + 1.5 * (full - source)
+    torch.testing.assert_close(branch.noise(z, 2), expected, rtol=0, atol=5e-5)
+
+
 def test_optimised_null_prompts_bring_their_scale() -> None:
     job, _ = make_job()
     branch = job.branch(VIEWS)
@@ -38,7 +50,7 @@ def test_optimised_null_prompts_bring_their_scale() -> None:
     object.__setattr__(branch, "trajectory", Trajectory(branch.trajectory.states, nulls))
     object.__setattr__(branch.source, "settings", branch.source.settings.model_copy(update={"guidance_scale": 7.5}))
     assert branch.guidance_scale == 7.5
-    assert branch.conditional_part == slice(2, None)
+    assert branch.conditional_part == slice(-2, None)
 
 
 def test_masactrl_starts_at_its_step_and_layer() -> None:
