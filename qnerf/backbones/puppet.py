@@ -103,8 +103,13 @@ def build_vae(widths: PuppetWidths) -> AutoencoderKL:
 
 
 def build_text_encoder(widths: PuppetWidths) -> CLIPTextModel:
+    """CLIP's text model with token embeddings of deviation 0.5.
+
+    CLIP's own 0.02 is made for long trainings: in a short one the states of all words stay alike (colours differed by 4 % of
+    a state's norm after 20,000 samples) and the UNet never learns to read them.
+    """
     vocabulary = clip_vocabulary(VOCABULARY)
-    return CLIPTextModel(
+    model = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(vocabulary),
             hidden_size=widths.text,
@@ -118,6 +123,8 @@ def build_text_encoder(widths: PuppetWidths) -> CLIPTextModel:
             pad_token_id=vocabulary[END],
         )
     )
+    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.5)  # pyright: ignore[reportArgumentType]
+    return model
 
 
 def clip_vocabulary(words: tuple[str, ...]) -> dict[str, int]:
