@@ -177,7 +177,7 @@ def test_the_tracker_changes_no_result_and_no_identity(scene_folder: Path, tmp_p
 def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"scene\.size is 64"):
         run(scene_folder, tmp_path, "scene.size=64")
-    with pytest.raises(UserError, match=r"capture.layers: \[99\]"):
+    with pytest.raises(UserError, match=r"capture.layers is \[99\]"):
         run(scene_folder, tmp_path, "capture.layers=[99]")
     bare = tmp_path / "bare"
     scene = build_scene(0, views=4, size=32)

@@ -71,11 +71,11 @@ def test_an_image_of_another_size_is_refused(model: DiffusionBackbone) -> None:
 
 
 def test_the_gradient_of_predict_is_right(model: DiffusionBackbone, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Along a random direction, against a central difference."""
+    """Along itself, where the slope stands clear of float32's rounding, against a central difference."""
     z, control = inputs[0][:1].requires_grad_(True), inputs[1][:1]
     text = model.embed(["a red shirt"])
-    direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
     (gradient,) = torch.autograd.grad(model.predict(z, 500, text, control).square().sum(), z)
+    direction = gradient / gradient.square().mean().sqrt()
     with torch.no_grad():
         ahead, behind = (model.predict(z + h * direction, 500, text, control).square().sum() for h in (1e-2, -1e-2))
     assert float((gradient * direction).sum()) == pytest.approx(float((ahead - behind) / 2e-2), rel=2e-2)
