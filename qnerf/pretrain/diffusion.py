@@ -52,7 +52,7 @@ class DiffusionTrainee:
             noisy = (alpha.sqrt() * z0 + (1 - alpha).sqrt() * noise).contiguous(memory_format=self.layout)
             predicted = self._predict(noisy, t.to(self.device), captions, batch.controls, keep_control)
         error = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
-        loss = (min_snr_weight(self.alphas[t], s.snr_cap) * error).mean()
+        loss = (snr_weight(self.alphas[t], s.snr_floor, s.snr_cap) * error).mean()
         return loss, {"error": float(error.detach().mean())}
 
     def sheet(self, path: Path) -> dict[str, float]:
@@ -108,10 +108,14 @@ def _spread(residual: Tensor, rows: Tensor, count: int) -> Tensor:
     return residual.new_zeros((count, *residual.shape[1:])).index_copy(0, rows, residual)
 
 
-def min_snr_weight(alpha_bar: Tensor, cap: float) -> Tensor:
-    """min(SNR, γ) / SNR with SNR = ā / (1 − ā), for noise prediction (Hang et al., "Min-SNR weighting", 2023)."""
+def snr_weight(alpha_bar: Tensor, floor: float, cap: float) -> Tensor:
+    """clamp(SNR, floor, cap) / SNR with SNR = ā / (1 − ā), for noise prediction.
+
+    The cap is min-SNR-γ (Hang et al., "Min-SNR weighting", 2023). The floor (ours) keeps the weight of the clean image's error
+    from vanishing at high noise, where colours and pose are decided: without it a short training never learns to read text.
+    """
     snr = alpha_bar / (1 - alpha_bar)
-    return snr.clamp(max=cap) / snr
+    return snr.clamp(floor, cap) / snr
 
 
 @torch.no_grad()

@@ -74,6 +74,8 @@ class DiffusionStage(LoopSettings):
     """Relative share of each grade of control."""
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     control_dropout: float = Field(default=0.15, ge=0, le=1)
+    snr_floor: float = Field(default=0.1, ge=0)
+    """Least weight of the clean image's error, however noisy: colours and pose are decided at high noise."""
     snr_cap: float = Field(default=5.0, gt=0)
     """Min-SNR-γ (Hang et al. 2023): the weight of time t is min(SNR, γ) / SNR."""
 

@@ -14,7 +14,7 @@ from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
 from qnerf.pretrain.checkpoint import CHECKPOINT, Counters, load_checkpoint, read_checkpoint, save_checkpoint
 from qnerf.pretrain.data import PuppetSamples, load_batch, stream
-from qnerf.pretrain.diffusion import min_snr_weight
+from qnerf.pretrain.diffusion import snr_weight
 from qnerf.pretrain.loop import done_fraction, learning_rate
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import VaeStage
@@ -118,10 +118,10 @@ def test_metrics_are_means_since_the_last_line(tmp_path: Path) -> None:
     assert lines[0]["samples_per_second"] == pytest.approx(5.0)
 
 
-def test_min_snr_worked_by_hand() -> None:
-    """ā = 0.5: SNR 1, below the cap, weight 1. ā = 0.9: SNR 9, weight 5/9."""
-    weights = min_snr_weight(torch.tensor([0.5, 0.9]), 5.0)
-    torch.testing.assert_close(weights, torch.tensor([1.0, 5 / 9]))
+def test_snr_weight_worked_by_hand() -> None:
+    """ā = 0.5: SNR 1, between the bounds, weight 1. ā = 0.9: SNR 9, weight 5/9. ā = 1/101: SNR 0.01, weight 0.1/0.01."""
+    weights = snr_weight(torch.tensor([0.5, 0.9, 1 / 101]), 0.1, 5.0)
+    torch.testing.assert_close(weights, torch.tensor([1.0, 5 / 9, 10.0]))
 
 
 def test_gradient_error_worked_by_hand() -> None:
