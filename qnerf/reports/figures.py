@@ -91,6 +91,9 @@ def headline(figures: Figures) -> list[str]:
     return lines or [f"{meaning_of(k).label}: {show(k, v)}" for k, v in figures.items() if v is not None][:3]
 
 
+FIDELITY_MARGIN = 0.3  # dB that consistency may cost: blur alone lowers every disagreement
+
+
 def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
     """One sentence: which of two methods has the more consistent views, and what that costs in fidelity."""
     ours, theirs = figures.get(main, {}), figures.get(other, {})
@@ -106,4 +109,8 @@ def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
         f"(true views: {floor:.4f}), which is {share:.0f} % less above that floor"
     )
     p, q = ours.get("psnr_object"), theirs.get("psnr_object")
-    return f"{text}; PSNR of the object: {main} {p:.2f} dB, {other} {q:.2f} dB." if p is not None and q is not None else f"{text}."
+    if p is None or q is None:
+        return f"{text}."
+    text = f"{text}; PSNR of the object: {main} {p:.2f} dB, {other} {q:.2f} dB."
+    cost = q - p if winner == main else p - q
+    return text if cost <= FIDELITY_MARGIN else f"{text} That is bought with {cost:.1f} dB of fidelity: no gain."

@@ -14,6 +14,9 @@ def test_verdict_names_the_winner_and_its_share_above_the_floor() -> None:
     assert text.startswith("full is the more consistent")
     assert "50 % less above that floor" in text  # (.08 - .05) / (.08 - .02)
     assert "full 20.00 dB, independent 20.20 dB" in text
+    assert "no gain" not in text
+    figures["full"] = {**figures["full"], "psnr_object": 19.0}
+    assert "bought with 1.2 dB of fidelity: no gain" in verdict(figures, "full", "independent")
 
 
 def test_verdict_is_honest_when_consolidation_loses() -> None:
