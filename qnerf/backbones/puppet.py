@@ -139,16 +139,34 @@ def clip_vocabulary(words: tuple[str, ...]) -> dict[str, int]:
 
 
 def clip_merges(words: tuple[str, ...]) -> list[str]:
-    """Byte-pair merges that build each word letter by letter, left to right, so that each word is one token."""
-    merges: list[str] = []
+    """Byte-pair merges, in order of rank, that make each word one token.
+
+    Each word is first cut by the merges found so far; what is left in pieces is joined by further merges. Those rank last,
+    so no earlier word, being whole by then, is cut otherwise.
+    """
+    merges: list[tuple[str, str]] = []
     for word in words:
-        pieces = [*word[:-1], word[-1] + "</w>"]
+        pieces = _merged([*word[:-1], word[-1] + "</w>"], merges)
         while len(pieces) > 1:
-            merge = f"{pieces[0]} {pieces[1]}"
-            if merge not in merges:
-                merges.append(merge)
-            pieces = [pieces[0] + pieces[1], *pieces[2:]]
-    return merges
+            merges.append((pieces[0], pieces[1]))
+            pieces = _merged(pieces, merges)
+    return [f"{left} {right}" for left, right in merges]
+
+
+def _merged(pieces: list[str], merges: list[tuple[str, str]]) -> list[str]:
+    """Byte-pair encoding: joins the neighbouring pair of lowest rank, at all its places, until no merge applies."""
+    while True:
+        pairs = set(zip(pieces, pieces[1:], strict=False))
+        first = next((merge for merge in merges if merge in pairs), None)
+        if first is None:
+            return pieces
+        joined: list[str] = []
+        for piece in pieces:
+            if joined and (joined[-1], piece) == first:
+                joined[-1] += piece
+            else:
+                joined.append(piece)
+        pieces = joined
 
 
 def build_tokenizer(words: tuple[str, ...], tokens: int) -> CLIPTokenizer:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.errors import UserError
+from qnerf.pretrain.checkpoint import averaged_weights
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
 from qnerf.pretrain.loop import choose_device, train
 from qnerf.pretrain.settings import DiffusionStage
@@ -34,14 +36,20 @@ class DiffusionTrainee:
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         for model in (unet, controlnet):
             model.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
+            if self.device.type == "cpu":  # materialised scores: 1.4 to 15 times faster there than the fused kernel, backward
+                model.set_attn_processor(AttnProcessor())
+        if settings.initial:
+            self.modules.load_state_dict(averaged_weights(Path(settings.initial)))
         self.alphas = self.parts.scheduler.alphas_cumprod.float().to(self.device)
-        self.samples = PuppetSamples(settings.seed, widths.image, {**settings.details})
-        self.tests = load_batch(PuppetSamples(TEST_SEED, widths.image, {**settings.details}), range(10))
+        size = settings.image or widths.image
+        self.samples = PuppetSamples(settings.seed, size, {**settings.details})
+        self.tests = load_batch(PuppetSamples(TEST_SEED, size, {**settings.details}), range(10))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The weighted squared error of the predicted noise. All randomness is drawn on the CPU, for any device."""
         s, count = self.settings, len(batch.captions)
-        t = torch.randint(0, len(self.alphas), (count,), generator=generator)
+        spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # one time in each count-th of the range
+        t = (spread * len(self.alphas)).long().clamp(max=len(self.alphas) - 1)
         keep_text = torch.rand(count, generator=generator) >= s.text_dropout
         keep_control = torch.rand(count, generator=generator) >= s.control_dropout
         captions = [caption if keep else "" for caption, keep in zip(batch.captions, keep_text.tolist(), strict=True)]

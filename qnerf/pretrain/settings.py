@@ -70,6 +70,10 @@ class DiffusionStage(LoopSettings):
     name: Literal["diffusion"] = "diffusion"
     vae: str = Field(min_length=1)
     """Folder of the trained autoencoder (stage=vae leaves it in <output>/model)."""
+    initial: str | None = None
+    """Output folder of another training whose averaged weights this one starts from; null: random weights."""
+    image: int | None = Field(default=None, gt=0, multiple_of=32)
+    """Side of the training images, pixels; null: the model's own. Half of it learns text and control at a quarter of the cost."""
     details: dict[Detail, float] = Field(default={"bones": 1.0, "joints": 1.0, "ends": 1.0}, min_length=1)
     """Relative share of each grade of control."""
     text_dropout: float = Field(default=0.1, ge=0, le=1)
