@@ -6,6 +6,7 @@ at the same places. Only widths, head counts, the number of text layers and the 
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def clip_merges(words: tuple[str, ...]) -> list[str]:
 def _merged(pieces: list[str], merges: list[tuple[str, str]]) -> list[str]:
     """Byte-pair encoding: joins the neighbouring pair of lowest rank, at all its places, until no merge applies."""
     while True:
-        pairs = set(zip(pieces, pieces[1:], strict=False))
+        pairs = set(itertools.pairwise(pieces))
         first = next((merge for merge in merges if merge in pairs), None)
         if first is None:
             return pieces

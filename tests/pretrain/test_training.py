@@ -1,6 +1,7 @@
 """Whole training runs on a tiny model: exact resume, dropped control, export."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path, vae: Path) -> None:
     train_diffusion(settings, TINY)
     train_diffusion(settings, TINY)
     assert len(losses(tmp_path)) == 1
+
+
+def test_training_on_from_a_smaller_training(tmp_path: Path, vae: Path) -> None:
+    """The first stretch on images of half the side, the second from its averages: fully convolutional, so the weights fit."""
+    wide = replace(TINY, image=64)
+    train_diffusion(stage(tmp_path / "small", vae, 4, image=32), wide)
+    trainee = DiffusionTrainee(stage(tmp_path / "large", vae, 4, initial=str(tmp_path / "small")), wide)
+    weights = averaged_weights(tmp_path / "small")
+    assert all(torch.equal(weights[name], value) for name, value in trainee.modules.state_dict().items())
+    assert trainee.samples[0][0].shape[-1] == 64
+    assert DiffusionTrainee(stage(tmp_path / "other", vae, 4, image=32), wide).samples[0][0].shape[-1] == 32
 
 
 def test_every_part_gets_a_gradient(tmp_path: Path, vae: Path) -> None:
