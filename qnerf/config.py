@@ -34,6 +34,7 @@ class ControlSettings(Settings):
 
     detail: Literal["bones", "joints", "ends", "box"]  # from the full skeleton to the edges of a box: how loose it is
     scale: float = Field(ge=0, le=2)  # weight of ControlNet's residuals
+    margin: float = Field(default=0.1, ge=0)  # flesh round the bones, as a share of the proxy's height
 
 
 class MethodSettings(Settings):

@@ -23,7 +23,10 @@ from qnerf.inversions.source_branch import SourceBranch
 
 @dataclass(frozen=True)
 class EditBranch:
-    """The edit of some of the views. text, null_text: (V, L, C). control: (V, 3, H, W), of the target."""
+    """The edit of some of the views. text, null_text: (V, L, C). control: (V, 3, H, W), of the target.
+
+    region: (V, h, w), 1 where the object may be before or after the edit (`qnerf.scenes.region`), at the latents' size.
+    """
 
     backbone: DiffusionBackbone
     steps: DdimSteps
@@ -34,6 +37,7 @@ class EditBranch:
     null_text: Tensor
     control: Tensor
     control_scale: float
+    region: Tensor
     cache: SourceCache
     cache_key: Hashable
 

@@ -54,11 +54,17 @@ def _no_grad_noise(branch: EditBranch, z: Tensor, k: int) -> Tensor:
 
 def soft_step(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
     """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: one gradient step on the latents (V, 4, h, w)."""
-    gradient = query_gradient(settings, branch, z, k, target)
+    region = guided_region(settings, branch)
+    gradient = region * query_gradient(settings, branch, z, k, target)
     alpha = settings.strength * (branch.steps.sigma(k) if settings.decay == "sigma" else 1.0)
     if settings.step == "relative":
-        alpha = alpha * _rms(z) / _rms(gradient).clamp_min(1e-12)
+        alpha = alpha * _norm(region * z) / _norm(gradient).clamp_min(1e-12)
     return z - alpha * gradient
+
+
+def guided_region(settings: SoftSettings, branch: EditBranch) -> Tensor:
+    """Where the latents are guided: (V, 1, h, w), 0 or 1."""
+    return branch.region[:, None] if settings.region == "object" else torch.ones_like(branch.region[:, None])
 
 
 def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
@@ -67,19 +73,21 @@ def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int
     with torch.enable_grad():
         z = z.detach().requires_grad_(True)
         branch.conditional_noise(z, k, {layer: [capture] for layer in target.maps})
-        loss = query_loss(capture.queries, target, settings.weights)
+        loss = query_loss(capture.queries, target, settings.weights, guided_region(settings, branch))
         (gradient,) = torch.autograd.grad(loss, z)
     return gradient
 
 
-def query_loss(queries: dict[AttentionLayer, Tensor], target: TargetQueries, weights: str) -> Tensor:
+def query_loss(queries: dict[AttentionLayer, Tensor], target: TargetQueries, weights: str, region: Tensor) -> Tensor:
     """Σ over views and layers of ‖q(l) - Q̂(l)‖₂ over tokens and channels, in units of the layer's standard deviation.
 
-    weights: as in `SoftSettings`. The norm is taken view by view, so that views do not couple and chunks change nothing.
+    weights: as in `SoftSettings`. region: (V, 1, h, w); tokens that cover none of it do not count.
+    The norm is taken view by view, so that views do not couple and chunks change nothing.
     """
-    total = torch.zeros((), device=next(iter(queries.values())).device)
+    total = torch.zeros((), device=region.device)
     for layer, q in queries.items():
-        difference = q - target.maps[layer]
+        inside = torch.nn.functional.max_pool2d(region, layer.downsampling).flatten(2).transpose(1, 2)
+        difference = (q - target.maps[layer]) * inside
         if weights == "component":
             difference = difference @ target.components[layer]
         weight = max(target.trust[layer], 0.0) if weights == "layer" else 1.0
@@ -88,6 +96,6 @@ def query_loss(queries: dict[AttentionLayer, Tensor], target: TargetQueries, wei
     return total
 
 
-def _rms(x: Tensor) -> Tensor:
-    """Root mean square of each view: (V, 1, 1, 1)."""
-    return x.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+def _norm(x: Tensor) -> Tensor:
+    """Of each view: (V, 1, 1, 1)."""
+    return x.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()

@@ -21,6 +21,7 @@ from qnerf.runs.identity import digest
 from qnerf.runs.plan import invert_passes
 from qnerf.runs.progress import RunProgress
 from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.region import edited_region
 from qnerf.scenes.scene import Scene
 from qnerf.schedules.job import EditJob
 from qnerf.trackers.tracker import Tracker
@@ -51,10 +52,12 @@ class Workshop:
 
 @dataclass(frozen=True)
 class Controls:
-    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]."""
+    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]; and where it is in either, (N, h, w)
+    at the latents' size, 0 or 1."""
 
     source: Tensor
     target: Tensor
+    region: Tensor
 
 
 def draw_controls(work: Workshop) -> Controls:
@@ -68,7 +71,8 @@ def draw_controls(work: Workshop) -> Controls:
         draw_proxy_control(proxy, points, work.scene.cameras, settings.control.detail, work.backbone.image_size)
         for points in (proxy.source, proxy.target)
     ]
-    return Controls(draw[0].to(work.device), draw[1].to(work.device))
+    region = edited_region(proxy, work.scene.cameras, work.backbone.latent_size, settings.control.margin)
+    return Controls(draw[0].to(work.device), draw[1].to(work.device), region.to(work.device))
 
 
 def encode(work: Workshop, images: Tensor) -> Tensor:
@@ -136,6 +140,7 @@ def inversion_key(settings: RunSettings, scene: str, revision: str, code: str, w
     """What a cached trajectory depends on, hashed. scene, revision, code: fingerprints. what: "source" or "truth"."""
     parts = settings.model_dump(mode="json", include={"scene", "control", "inversion"})
     parts["scene"].pop("path")
+    parts["control"].pop("margin")
     return digest([what, parts, scene, revision, code])
 
 
@@ -166,6 +171,7 @@ def make_job(
         null_text=work.text(""),
         control_target=controls.target,
         control_scale=settings.control.scale,
+        region=controls.region,
         editor=settings.editor,
         cameras=scene.cameras,
         space=Space(scene.focus, scene.radius),

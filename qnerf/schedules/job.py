@@ -26,7 +26,7 @@ class EditJob:
     """Everything that the methods of a run share. on_work(kind, amount) reports finished work: kind "unet" counts UNet
     forward passes of one view (a backward pass counts two), kind "field" counts fields trained.
 
-    text_*: (N, L, C). control_target: (N, 3, H, W). oracle: the true edited views' trajectory, where the truth is known.
+    text_*: (N, L, C). control_target: (N, 3, H, W). region: (N, h, w), as in `EditBranch`. oracle: the true edited views' trajectory, where the truth is known.
     """
 
     backbone: DiffusionBackbone
@@ -37,6 +37,7 @@ class EditJob:
     null_text: Tensor
     control_target: Tensor
     control_scale: float
+    region: Tensor
     editor: EditorSettings
     cameras: Cameras
     space: Space
@@ -67,6 +68,7 @@ class EditJob:
             null_text=self.null_text[views],
             control=self.control_target[views],
             control_scale=self.control_scale,
+            region=self.region[views],
             cache=self.source_cache,
             cache_key=(views.start, views.stop),
         )

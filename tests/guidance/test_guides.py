@@ -41,7 +41,7 @@ def test_gradient_against_finite_differences(job: EditJob) -> None:
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
         branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
-        return query_loss(capture.queries, target, weights="component").item()
+        return query_loss(capture.queries, target, weights="component", region=torch.ones(len(at), 1, 8, 8)).item()
 
     direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(8))
     step = 2e-3
@@ -59,9 +59,26 @@ def test_loss_by_hand() -> None:
         {layer: torch.diag(torch.tensor([1.0, 0.0]))},
     )
     # view 0: |(3, -4)| = 5, view 1: 2; over the deviation 2; by layer a half of it; the second component is not trusted
-    assert query_loss({layer: q}, target, "equal").item() == pytest.approx(3.5)
-    assert query_loss({layer: q}, target, "layer").item() == pytest.approx(1.75)
-    assert query_loss({layer: q}, target, "component").item() == pytest.approx(1.5, abs=1e-5)
+    everywhere, first = torch.ones(2, 1, 1, 1), torch.tensor([1.0, 0.0])[:, None, None, None]
+    assert query_loss({layer: q}, target, "equal", everywhere).item() == pytest.approx(3.5)
+    assert query_loss({layer: q}, target, "layer", everywhere).item() == pytest.approx(1.75)
+    assert query_loss({layer: q}, target, "component", everywhere).item() == pytest.approx(1.5, abs=1e-5)
+    assert query_loss({layer: q}, target, "equal", first).item() == pytest.approx(2.5, abs=1e-5)
+
+
+def test_guidance_of_the_object_leaves_the_rest_of_the_latents_alone() -> None:
+    region = torch.zeros(4, 8, 8)
+    region[:, 2:6, 3:5] = 1
+    job = make_job(region=region)[0]
+    target, branch, z = random_target(job, layers(10, 13), 4), job.branch(slice(0, 4)), job.trajectory.states[K]
+    settings = SoftSettings(name="soft", strength=0.02, decay="constant", region="object")
+    moved = soft_step(settings, branch, z, K, target)
+    inside = region[:, None].bool().expand_as(z)
+    assert torch.equal(moved[~inside], z[~inside])
+    share = (moved - z)[inside].view(4, -1).norm(dim=1) / z[inside].view(4, -1).norm(dim=1)
+    torch.testing.assert_close(share, torch.full((4,), 0.02), rtol=1e-4, atol=0)
+    everywhere = soft_step(settings.model_copy(update={"region": "all"}), branch, z, K, target)
+    assert not torch.equal(everywhere[~inside], z[~inside])
 
 
 def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> None:
@@ -75,7 +92,7 @@ def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> 
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
         branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
-        return query_loss(capture.queries, target, weights="component").item()
+        return query_loss(capture.queries, target, weights="component", region=torch.ones(len(at), 1, 8, 8)).item()
 
     assert loss(moved) < loss(z)
 
