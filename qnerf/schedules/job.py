@@ -26,7 +26,8 @@ class EditJob:
     """Everything that the methods of a run share. on_work(kind, amount) reports finished work: kind "unet" counts UNet
     forward passes of one view (a backward pass counts two), kind "field" counts fields trained.
 
-    text_*: (N, L, C). control_target: (N, 3, H, W). region: (N, h, w), as in `EditBranch`. oracle: the true edited views' trajectory, where the truth is known.
+    text_*: (N, L, C). control_target: (N, 3, H, W). region: (N, h, w), as in `EditBranch`.
+    oracle: the true edited views' trajectory, where the truth is known.
     """
 
     backbone: DiffusionBackbone

@@ -49,7 +49,8 @@ def make_job(steps: int = 6, chunk_size: int = 4, **changes: Any) -> tuple[EditJ
     work: Counter[str] = Counter()
     job = EditJob(
         backbone=BACKBONE, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
-        source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0, region=changes.pop("region", torch.ones(4, 8, 8)),
+        source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0,
+        region=changes.pop("region", torch.ones(4, 8, 8)),
         editor=changes.pop("editor", MasaCtrlSettings(name="masactrl")), cameras=scene.cameras,
         space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()), seed=0, chunk_size=chunk_size,
         on_work=lambda kind, amount: work.update({kind: amount}), **changes,
