@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.errors import UserError
-from qnerf.pretrain.checkpoint import averaged_weights
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
-from qnerf.pretrain.initialise import start_from_copy
+from qnerf.pretrain.initialise import load_initial, start_from_copy
 from qnerf.pretrain.loop import choose_device, train
 from qnerf.pretrain.settings import DiffusionStage
 from qnerf.pretrain.sheets import write_sheet
@@ -34,7 +33,7 @@ class DiffusionTrainee:
         unet, controlnet, text_encoder = self.parts.unet, self.parts.controlnet, self.parts.text_encoder
         self.modules = nn.ModuleDict({"unet": unet, "controlnet": controlnet, "text_encoder": text_encoder})
         if settings.initial:
-            self.modules.load_state_dict(averaged_weights(Path(settings.initial)))
+            load_initial(self.modules, Path(settings.initial), self.parts.tokenizer)
         else:
             start_from_copy(unet)
         self.modules.to(self.device).train()

@@ -1,12 +1,47 @@
-"""Initial weights that spare a short training what it learns slowest: to hand the latents' noise through the U-Net."""
+"""What a training of the diffusion model starts from: another training, or weights that spare it what it learns slowest."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from diffusers import UNet2DConditionModel
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import CLIPTokenizer
+
+from qnerf.backbones.load import load_backbone
+from qnerf.backbones.settings import PuppetSettings
+from qnerf.errors import UserError
+from qnerf.pretrain.checkpoint import CHECKPOINT, averaged_weights
 
 _OTHERS = 0.1  # factor on the output layer's weights of all other channels: they start as a small correction
+
+
+def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """Puts the averaged weights of a training's output folder, or those of an exported model folder, into the modules.
+
+    Raises UserError where neither is there, and where the model is of other sizes or reads other words.
+    """
+    if (folder / CHECKPOINT).is_file():
+        weights = averaged_weights(folder)
+    elif (folder / "unet" / "config.json").is_file():
+        model = load_backbone(PuppetSettings(path=str(folder)))
+        if model.tokenizer.get_vocab() != tokenizer.get_vocab():
+            raise UserError(
+                f"stage.initial: the model in {folder} has another vocabulary than the puppet world's present words: "
+                "start from random weights (stage.initial=null)."
+            )
+        parts = {name: getattr(model, name).state_dict() for name in modules}
+        weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
+    else:
+        raise UserError(
+            f"stage.initial: {folder} holds neither a training's {CHECKPOINT} nor a model's unet/config.json: "
+            "name the output folder of a training or of stage=export."
+        )
+    try:
+        modules.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"stage.initial: the model in {folder} is of other sizes than the present one: choose another.") from error
 
 
 @torch.no_grad()
@@ -39,7 +74,7 @@ def start_from_copy(unet: UNet2DConditionModel) -> None:
     _centre(unet.conv_out.weight)[:, paths] = signs.T
 
 
-def _zero_rows(layer: torch.nn.Conv2d, rows: slice) -> None:
+def _zero_rows(layer: nn.Conv2d, rows: slice) -> None:
     layer.weight[rows] = 0
     assert layer.bias is not None
     layer.bias[rows] = 0

@@ -71,7 +71,8 @@ class DiffusionStage(LoopSettings):
     vae: str = Field(min_length=1)
     """Folder of the trained autoencoder (stage=vae leaves it in <output>/model)."""
     initial: str | None = None
-    """Output folder of another training whose averaged weights this one starts from; null: random weights."""
+    """Where the weights come from that this training starts from: the output folder of another one, or a folder that stage=export
+    wrote, such as qnerf/assets/puppet; null: random weights."""
     image: int | None = Field(default=None, gt=0, multiple_of=32)
     """Side of the training images, pixels; null: the model's own. Half of it learns text and control at a quarter of the cost."""
     details: dict[Detail, float] = Field(default={"bones": 1.0, "joints": 1.0, "ends": 1.0}, min_length=1)
