@@ -119,7 +119,7 @@ def _laps(
                 "checkpoint, with a lower stage.learning_rate."
             )
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(trainee.modules.parameters(), settings.clip)
+        norm = nn.utils.clip_grad_norm_(trainee.modules.parameters(), settings.clip, foreach=True)  # else a quarter of a CPU step
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         average.update(counters.step)
