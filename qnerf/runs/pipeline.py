@@ -36,7 +36,8 @@ from qnerf.runs.work import (
     reconstruct,
     source_branch,
 )
-from qnerf.scenes.reader import read_scene, scene_fingerprint, scene_folder
+from qnerf.scenes.location import scene_folder
+from qnerf.scenes.reader import read_scene, scene_fingerprint
 from qnerf.scenes.scene import Scene, Truth
 from qnerf.trackers.tracker import make_tracker
 

@@ -24,6 +24,7 @@ from qnerf.scenes.capture import (
     undistort,
 )
 from qnerf.scenes.images import read_image
+from qnerf.scenes.location import scene_folder
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.scene import Proxy, Scene
@@ -31,7 +32,6 @@ from qnerf.scenes.settings import SceneSettings
 from qnerf.scenes.transforms import Frame, read_frames
 from qnerf.scenes.truth import read_truth
 
-ASSETS = Path(__file__).parents[1] / "assets" / "scenes"
 logger = logging.getLogger(__name__)
 
 
@@ -63,17 +63,6 @@ def read_scene(settings: SceneSettings) -> Scene:
     )
     point = torch.tensor(focus, dtype=torch.float32)
     return Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth)
-
-
-def scene_folder(path: str) -> Path:
-    """The folder that a scene's path names; `asset:<name>` is a scene that ships with the package."""
-    if not path.startswith("asset:"):
-        return Path(path).expanduser().resolve()
-    folder = ASSETS / path.removeprefix("asset:")
-    if not folder.is_dir():
-        there = ", ".join(sorted(entry.name for entry in ASSETS.glob("*") if entry.is_dir())) or "none"
-        raise UserError(f"scene.path is {path!r}, expected one of the shipped scenes ({there}): name one of them.")
-    return folder
 
 
 def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None) -> str:

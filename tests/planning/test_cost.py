@@ -1,0 +1,61 @@
+"""The estimates stand by what the demo was measured to take."""
+
+from pathlib import Path
+
+import pytest
+
+from qnerf.planning.cells import plan_command
+from qnerf.planning.cost import Estimate, estimate_cost, method_seconds
+from qnerf.planning.light_checks import check_files, count_views
+from qnerf.run import CONFIGS
+
+
+def estimate(*overrides: str) -> Estimate:
+    return estimate_cost(plan_command(overrides, CONFIGS).cells)
+
+
+def test_the_demo_takes_what_it_was_measured_to_take() -> None:
+    settings = plan_command([], CONFIGS).cells[0]
+    methods = settings.methods()
+    assert method_seconds(settings, methods["independent"], 12) == pytest.approx(22, abs=1)
+    assert method_seconds(settings, methods["full"], 12) == pytest.approx(79, abs=2)
+    assert estimate().seconds == pytest.approx(140, rel=0.05)
+
+
+def test_a_grid_over_guidance_inverts_once_and_one_over_inversions_does_not() -> None:
+    assert estimate("guidance.strength=.01,.02,.04").shared_inversions == 1
+    assert estimate("control.detail=ends,joints", "seed=1,2").shared_inversions == 2
+    one, four = estimate("baselines=[]"), estimate("baselines=[]", "seed=1,2,3,4")
+    assert 3 * one.seconds < four.seconds < 4 * one.seconds
+    assert four.memory == one.memory
+    assert one.disk < four.disk < 4 * one.disk
+
+
+def test_more_passes_cost_more() -> None:
+    assert estimate("editor.guidance_scale=7.5").seconds > estimate().seconds
+    assert estimate("inversion=null_text").seconds > 3 * estimate().seconds
+    assert estimate("backbone=sd15", "scene.size=512").seconds > 100 * estimate().seconds
+
+
+def test_views_are_those_that_are_there(tmp_path: Path) -> None:
+    cells = plan_command(["scene.views=4"], CONFIGS).cells
+    assert count_views(cells[0]) == 4
+    assert check_files(plan_command(["scene.views=13"], CONFIGS).cells) == [
+        "scene.views: asset:puppet_a has 12 images; expected at least 13: ask for fewer"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("scene.path=/nowhere", "scene.path /nowhere does not exist"),
+        ("scene.path=asset:puppet", "expected one of the shipped scenes"),
+        ("scene.proxy=/nowhere.json", "scene.proxy: /nowhere.json does not exist"),
+        ("scene.size=64", "scene.size: got 64, but backbone=puppet works at 128 pixels; set scene.size=128"),
+        ("capture.layers=[7,99]", "capture.layers: got [99]; expected indices from 0 to 15"),
+    ],
+)
+def test_what_the_scene_or_the_model_lacks_is_said_without_loading_it(override: str, expected: str) -> None:
+    errors = check_files(plan_command([override, "seed=0,1"], CONFIGS).cells)
+    assert len(errors) == 1
+    assert expected in errors[0]
