@@ -27,10 +27,10 @@ START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the sce
 # Stable Diffusion 1.5: README gives 15 to 18 s for one pass at 512 pixels on 2 CPU cores.
 SD15_SLOWER = 16.5 / PASS
 
-# Memory of a process at its peak, and the files of one run.
-PROCESS, PER_VIEW_OF_CHUNK = 0.75 * GIB, 0.06 * GIB
-SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK = 8 * GIB, 3 * GIB
-RUN_FILES, VIEW_FILES = 1.0 * MIB, 0.06 * MIB
+# Memory of a process at its peak (measured: 1.43 GiB for the demo, 0.98 for +exp=smoke, 0.83 with chunk_size=1) and a run's files.
+PROCESS, PER_VIEW_OF_CHUNK, KEYS_AND_VALUES = 0.75 * GIB, 0.05 * GIB, 1.4 * MIB  # the last of one view at one step
+SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK, SD15_KEYS_AND_VALUES = 8 * GIB, 3 * GIB, 23 * MIB
+METHOD_FILES, VIEW_FILES = 0.25 * MIB, 0.19 * MIB  # of a method, and of each of its views
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,12 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
 
 def run_memory(settings: RunSettings) -> float:
     """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
-    large = settings.backbone.name == "sd15"
-    process, per_view = (SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK) if large else (PROCESS, PER_VIEW_OF_CHUNK)
-    cache = getattr(settings.editor, "source_cache_gib", 0.0) * GIB
-    return process + per_view * settings.chunk_size + cache + 3 * trajectory_bytes(settings)
+    sd15 = SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK, SD15_KEYS_AND_VALUES
+    puppet = PROCESS, PER_VIEW_OF_CHUNK, KEYS_AND_VALUES
+    process, per_view, keys = sd15 if settings.backbone.name == "sd15" else puppet
+    needed = keys * settings.inversion.steps * count_views(settings)
+    cache = min(getattr(settings.editor, "source_cache_gib", 0.0) * GIB, needed)
+    return process + per_view * settings.chunk_size + cache
 
 
 def trajectory_bytes(settings: RunSettings) -> float:
@@ -98,7 +100,7 @@ def trajectory_bytes(settings: RunSettings) -> float:
 def run_bytes(settings: RunSettings) -> float:
     """The files of a run folder: views, sheets, video and page, and each method's latents."""
     area = (settings.scene.size / 128) ** 2
-    return area * (RUN_FILES + VIEW_FILES * count_views(settings)) * (1 + len(settings.methods()))
+    return area * (METHOD_FILES + VIEW_FILES * count_views(settings)) * len(settings.methods())
 
 
 def _inversion_key(settings: RunSettings) -> str:

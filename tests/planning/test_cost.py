@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qnerf.planning.cells import plan_command
-from qnerf.planning.cost import Estimate, estimate_cost, method_seconds
+from qnerf.planning.cost import MIB, Estimate, estimate_cost, method_seconds
 from qnerf.planning.light_checks import check_files, count_views
 from qnerf.run import CONFIGS
 
@@ -20,6 +20,14 @@ def test_the_demo_takes_what_it_was_measured_to_take() -> None:
     assert method_seconds(settings, methods["independent"], 12) == pytest.approx(22, abs=1)
     assert method_seconds(settings, methods["full"], 12) == pytest.approx(79, abs=2)
     assert estimate().seconds == pytest.approx(140, rel=0.05)
+    assert estimate().memory == pytest.approx(1466 * MIB, rel=0.05)
+    assert estimate().disk == pytest.approx(11 * MIB, rel=0.1)
+
+
+def test_so_does_the_smoke_run() -> None:
+    assert estimate("+exp=smoke").memory == pytest.approx(1002 * MIB, rel=0.05)
+    assert estimate("+exp=smoke", "chunk_size=1").memory == pytest.approx(854 * MIB, rel=0.05)
+    assert estimate("+exp=smoke").disk == pytest.approx(2.4 * MIB, rel=0.1)
 
 
 def test_a_grid_over_guidance_inverts_once_and_one_over_inversions_does_not() -> None:
