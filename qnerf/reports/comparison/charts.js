@@ -17,8 +17,8 @@ function drawPareto() {
   Plotly.react(chart, [line, pointsOf(groups, front), ...referenceTraces()], layout, PLAIN);
   chart.removeAllListeners("plotly_click");
   chart.on("plotly_click", ({ points }) => { if (points[0].customdata !== undefined) select(points[0].customdata); });
-  const names = front.map((group) => `${group.name} (${show(group.x.mean, state.across)}, ${show(group.y.mean, state.up)})`);
-  document.getElementById("front").textContent = names.length ? `${names.join("; ")}.` : "no cell has both figures.";
+  document.getElementById("front").replaceChildren(...front.map((group) =>
+    element("li", {}, `${group.name}: ${show(group.x.mean, state.across, true)}, ${show(group.y.mean, state.up, true)}`)));
 }
 
 function pointsOf(groups, front) {

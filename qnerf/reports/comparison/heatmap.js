@@ -24,7 +24,8 @@ function drawHeatmap() {
 }
 
 function mapHead(columns) {
-  const axis = element("th", { className: "axis" }, [state.rows, state.columns].filter(Boolean).join(" ↓, ") + (state.columns ? " →" : " ↓"));
+  const names = [[state.columns, "→"], [state.rows, "↓"]].filter(([key]) => key).map((pair) => element("div", {}, pair.join(" ")));
+  const axis = element("th", { className: "axis" }, ...names);
   return element("thead", {}, element("tr", { role: "row" }, axis, ...columns.map((value) => element("th", { scope: "col" }, value))));
 }
 
@@ -36,7 +37,7 @@ function squareButton(square, r, c, scale) {
   button.setAttribute("aria-label", describeSquare(square));
   button.title = describeSquare(square);
   button.append(summary ? show(summary.mean, state.metric) : cells.length ? cells[0].status : "—");
-  if (summary?.interval) button.append(element("small", {}, summary.interval.map((end) => show(end, state.metric)).join(" … ")));
+  if (summary?.interval) button.append(element("small", {}, summary.interval.map((end) => show(end, state.metric)).join("…")));
   if (summary) paint(button, summary.mean, scale);
   else button.className = "none";
   button.onclick = () => {

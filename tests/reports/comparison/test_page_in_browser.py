@@ -125,7 +125,7 @@ def test_axes_can_be_any_two_settings_and_the_rest_is_held(page: Any, sweep: Pat
 
 
 def test_front_and_table(page: Any, sweep: Path) -> None:
-    assert "guidance.strength=0.04, schedule.interval=3" in find(page, "#front").text
+    assert "guidance.strength=0.04, schedule.interval=3" in find(page, "#front").get_attribute("textContent")
     assert page.execute_script("return document.querySelectorAll('#pareto .scatterlayer .point').length") >= 5
     headings = page.find_elements("css selector", "#cells thead button")
     next(heading for heading in headings if heading.text.startswith("PSNR, object")).click()
