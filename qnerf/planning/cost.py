@@ -44,29 +44,43 @@ class Estimate:
 
 
 def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
-    """The cost of all cells of a sweep, whose inversions are shared where scene, controls and inversion are the same."""
-    shared = {_inversion_key(settings): settings for settings in cells}
-    inversion = sum(inversion_seconds(settings) for settings in shared.values())
-    seconds = inversion + sum(run_seconds(settings) for settings in cells)
+    """The cost of all cells of a sweep. An inversion or an edit that several cells share is counted once."""
+    inversions = {key: found for settings in cells for key, found in _inversions(settings).items()}
+    edits = {key: seconds for settings in cells for key, seconds in _edits(settings).items()}
+    seconds = sum(each for each, _ in inversions.values()) + sum(edits.values()) + sum(map(run_seconds, cells))
     memory = max((run_memory(settings) for settings in cells), default=0.0)
-    disk = sum(map(trajectory_bytes, shared.values())) + sum(map(run_bytes, cells))
-    return Estimate(seconds, memory, disk, len(shared))
+    disk = sum(size for _, size in inversions.values()) + sum(map(run_bytes, cells))
+    return Estimate(seconds, memory, disk, len(inversions))
 
 
-def inversion_seconds(settings: RunSettings) -> float:
-    """Encoding, inverting and reconstructing every view, with the true edited views for the oracle."""
-    views = count_views(settings)
-    passes = invert_passes(settings) + (settings.inversion.steps if uses_oracle(settings) else 0)
-    return _slowness(settings) * views * (passes * PASS + CODE * (2 if uses_oracle(settings) else 1))
+def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
+    """Seconds and bytes of a run's inversions: of the source views, with their reconstruction, and of the oracle's true ones."""
+    views, slowness = count_views(settings), _slowness(settings)
+    key, size = _inversion_key(settings), trajectory_bytes(settings)
+    found = {key: (slowness * views * (invert_passes(settings) * PASS + CODE), size)}
+    if uses_oracle(settings):
+        found[f"{key} truth"] = (slowness * views * (settings.inversion.steps * PASS + CODE), size)
+    return found
+
+
+def _edits(settings: RunSettings) -> dict[str, float]:
+    """Seconds of each method's edit. Seed, guidance and fields enter an edit's key where its schedule reads them."""
+    found = {}
+    for method in settings.methods().values():
+        parts = [_inversion_key(settings), settings.editor.model_dump_json(), method.schedule.model_dump_json()]
+        if method.schedule.name != "independent":
+            parts += [method.guidance.model_dump_json(), str(method.capture)]
+        if method.schedule.name in ("progressive", "one_shot"):
+            parts += [settings.field.model_dump_json(), str(settings.seed)]
+        found["\n".join(parts)] = method_seconds(settings, method, count_views(settings))
+    return found
 
 
 def run_seconds(settings: RunSettings) -> float:
-    """All of a run but its inversion."""
-    views = count_views(settings)
-    edits = sum(method_seconds(settings, method, views) for method in settings.methods().values())
-    decoding = plan_work(settings, views)["decode"] * CODE * _slowness(settings)
+    """All of a run but its inversions and edits."""
+    decoding = plan_work(settings, count_views(settings))["decode"] * CODE * _slowness(settings)
     heldout = HELDOUT_STEP * settings.rgb_field.optimiser.iterations if "heldout" in settings.metrics.groups else 0.0
-    return START + edits + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
+    return START + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
 
 
 def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
@@ -94,7 +108,7 @@ def trajectory_bytes(settings: RunSettings) -> float:
     """An inversion's latents at every step: 4 channels of float32 at a quarter (SD 1.5: an eighth) of the image's side."""
     factor = 8 if settings.backbone.name == "sd15" else 4
     latents = count_views(settings) * 4 * (settings.scene.size // factor) ** 2 * 4
-    return latents * (settings.inversion.steps + 1) * (2 if uses_oracle(settings) else 1)
+    return latents * (settings.inversion.steps + 1)
 
 
 def run_bytes(settings: RunSettings) -> float:
@@ -104,8 +118,7 @@ def run_bytes(settings: RunSettings) -> float:
 
 
 def _inversion_key(settings: RunSettings) -> str:
-    parts = settings.model_dump_json(include={"scene", "control", "inversion", "backbone"})
-    return f"{parts} {uses_oracle(settings)}"
+    return settings.model_dump_json(include={"scene", "control", "inversion", "backbone"})
 
 
 def _slowness(settings: RunSettings) -> float:

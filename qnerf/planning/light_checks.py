@@ -10,7 +10,7 @@ from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import uses_oracle
-from qnerf.scenes.location import scene_folder
+from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.transforms import read_frames
 
 SELF_ATTENTION_LAYERS = 16  # of Stable Diffusion 1.5's topology, which every backbone here has
@@ -44,8 +44,8 @@ def _scene_errors(settings: RunSettings) -> list[str]:
     proxy = Path(settings.scene.proxy).expanduser() if settings.scene.proxy else folder / "proxy.json"
     if not proxy.is_file():
         errors.append(f"scene.proxy: {proxy} does not exist; expected the file that says what moves where: write or name one")
-    if uses_oracle(settings) and not (folder / "truth").is_dir():
-        errors.append(f"baselines.oracle: {folder} has no true edited views (truth/), which the oracle needs: leave it out")
+    if uses_oracle(settings) and (settings.scene.proxy or not (folder / "truth").is_dir()):
+        errors.append(f"oracle: the true edited views of this edit are not known ({folder}/truth is of proxy.json's): leave it out")
     return errors
 
 

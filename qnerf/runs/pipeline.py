@@ -36,8 +36,8 @@ from qnerf.runs.work import (
     reconstruct,
     source_branch,
 )
-from qnerf.scenes.location import scene_folder
-from qnerf.scenes.reader import read_scene, scene_fingerprint
+from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
+from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
 from qnerf.trackers.tracker import make_tracker
 
@@ -173,7 +173,7 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
 
 def warn_of_foreign_scene(settings: RunSettings, scene: Scene) -> None:
     """A warning where the embedded model is shown what it has never seen."""
-    if settings.backbone.name == "puppet" and scene.truth is None:
+    if settings.backbone.name == "puppet" and scene.truth is None and not settings.scene.path.startswith("asset:"):
         log.warning(
             "The embedded model has only ever seen rendered puppets: of photographs it makes poor pictures. Cameras, fields and "
             "files are right all the same; for good pictures use backbone=sd15."

@@ -1,5 +1,6 @@
 """The estimates stand by what the demo was measured to take."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,25 @@ def test_a_grid_over_guidance_inverts_once_and_one_over_inversions_does_not() ->
     assert 3 * one.seconds < four.seconds < 4 * one.seconds
     assert four.memory == one.memory
     assert one.disk < four.disk < 4 * one.disk
+
+
+def test_edits_that_no_seed_changes_are_counted_once() -> None:
+    one, three = (estimate("baselines=[]", "schedule=independent", seeds).seconds for seeds in ("seed=0", "seed=0,1,2"))
+    assert three - one < 2 * 22
+    assert estimate("baselines=[]", "schedule=oracle").shared_inversions == 2
+
+
+def test_the_cost_that_each_experiment_states_is_the_estimate() -> None:
+    for path in set((CONFIGS / "exp").glob("*.yaml")) - {CONFIGS / "exp" / "capture.yaml"}:  # whose images are not here
+        stated = re.search(r"^# Cost on 2 cores: (?:(\d+) min)? ?(?:(\d+) s)?\.$", path.read_text(), re.MULTILINE)
+        assert stated, f"{path} does not state its cost"
+        seconds = 60 * int(stated[1] or 0) + int(stated[2] or 0)
+        assert seconds == pytest.approx(estimate(f"+exp={path.stem}").seconds, rel=0.1), path
+
+
+def test_every_experiment_says_what_to_expect() -> None:
+    for path in (CONFIGS / "exp").glob("*.yaml"):
+        assert re.search(r"^# Expect: .{30}", path.read_text(), re.MULTILINE), path
 
 
 def test_more_passes_cost_more() -> None:

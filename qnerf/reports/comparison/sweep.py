@@ -13,7 +13,8 @@ from typing import Any
 
 from qnerf.errors import UserError
 
-PLAIN_COLUMNS = ("scene", "seed", "identity", "folder", "status", "seconds")
+SECONDS_COLUMNS = ("seconds", "wall_seconds")
+PLAIN_COLUMNS = ("scene", "seed", "identity", "folder", "status", *SECONDS_COLUMNS)
 REASON_COLUMNS = ("reason", "error")  # why a cell failed, where the sweep says so
 
 
@@ -86,7 +87,7 @@ def _cell(row: Mapping[str, str], swept: Mapping[str, object], columns: Sequence
         identity=row["identity"],
         status=row["status"],
         reason=next((row[key] for key in REASON_COLUMNS if row.get(key)), ""),
-        seconds=_number(row.get("seconds", "")),
+        seconds=_number(next((row[key] for key in SECONDS_COLUMNS if key in row), "")),
         folder=_find(row["folder"], folder),
         settings=settings,
         metrics=figures,
