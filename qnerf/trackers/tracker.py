@@ -13,7 +13,7 @@ class Tracker(Protocol):
     """Recorder of one run."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Figures by name, at a step of the run; steps never decrease."""
+        """Figures by name, at a step of the denoising or of a training. Methods of a run begin at step 0 again."""
         ...
 
     def image(self, name: str, path: Path) -> None:
