@@ -62,10 +62,8 @@ def build_workspace(entity: str, project: str, keys: Sequence[str]) -> Any:
         wr.ParallelCoordinatesPlot(title="Settings and figures", columns=columns),
         *(wr.BarPlot(title=f"{figures[0]} by {key}", metrics=[figures[0]], groupby=wr.Config(key)) for key in keys),
     ]
-    pictures = [
-        wr.MediaBrowser(media_keys=["contact_sheet"]),
-        wr.MediaBrowser(title="Queries", media_keys=[f"{MAIN_METHOD}/queries"]),
-    ]
+    keys_of_pictures = ("contact_sheet", f"{MAIN_METHOD}/queries")
+    pictures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in keys_of_pictures]
     fields = [wr.LinePlot(title="R² of the fields, by layer", x="step", metric_regex=f"{MAIN_METHOD}/explained/.*")]
     sections = {"The sweep": comparison, "Views": pictures, "Inside the fields": fields}
     return ws.Workspace(
@@ -85,8 +83,8 @@ def save(workspace: Any) -> str:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         where = f"{workspace.entity}/{workspace.project}"
         raise UserError(
-            f"W&B did not take the workspace for {where} ({reason}); expected a reachable project of yours: log in with `wandb login`, "
-            "and send offline runs first with `wandb sync`."
+            f"W&B did not take the workspace for {where} ({reason}); expected a project of yours that can be reached: "
+            "log in with `wandb login`, and send offline runs first with `wandb sync`."
         ) from None
 
 

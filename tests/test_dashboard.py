@@ -17,7 +17,7 @@ def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
         "guidance.strength",
         "guidance.name",
         "full/consistency_moved",
-        "full/psnr_object",
+        "full/queries",
         "contact_sheet",
         "full/explained",
     ):

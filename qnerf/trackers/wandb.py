@@ -32,9 +32,9 @@ class WandbTracker:
         self.beside.log(values, step)
         self._guard("log", lambda: self._run.log({**values, STEP: step}))
 
-    def image(self, name: str, path: Path) -> None:
-        self.beside.image(name, path)
-        self._guard("image", lambda: self._send_image(name, path))
+    def image(self, name: str, path: Path, step: int | None = None) -> None:
+        self.beside.image(name, path, step)
+        self._guard("image", lambda: self._send_image(name, path, step))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self.beside.finish(summary)
@@ -62,10 +62,10 @@ class WandbTracker:
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
 
-    def _send_image(self, name: str, path: Path) -> None:
+    def _send_image(self, name: str, path: Path, step: int | None) -> None:
         import wandb
 
-        self._run.log({name: wandb.Image(str(path))})
+        self._run.log({name: wandb.Image(str(path))} | ({} if step is None else {STEP: step}))
 
     def _guard(self, what: str, action: Callable[[], object]) -> None:
         """Runs an action on the open run. After a failure the run is closed and nothing more is sent."""
