@@ -53,7 +53,7 @@ class WandbTracker:
             tags=list(settings.tags),
             group=settings.group or config.get("experiment"),
             id=identity,
-            resume="allow" if settings.mode == "online" else None,  # offline, `wandb sync --append` joins the parts of a run
+            resume="allow" if settings.mode == "online" else None,  # offline, `wandb sync --id` joins the parts
             dir=str(folder),
             config=dict(config),
             settings=wandb.Settings(silent=True, console="off"),

@@ -1,5 +1,7 @@
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -138,3 +140,15 @@ def test_real_wandb_works_offline(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     tracker.finish({"psnr": 30.0})
     assert list((tmp_path / "wandb").glob("offline-run-*-abc123/run-abc123.wandb"))
     assert not [record for record in caplog.records if record.name.startswith("qnerf")]
+
+
+@pytest.mark.integration
+def test_the_parts_of_a_resumed_run_are_ready_for_wandb_sync(tmp_path: Path) -> None:
+    for step in (20, 10):  # the second part begins below the first one's end
+        tracker = make_tracker(wandb_settings(), tmp_path, "abc123", {"seed": 0})
+        tracker.log({"loss": 1.0}, step=step)
+        tracker.finish({"psnr": 30.0})
+        time.sleep(1.1)  # W&B names its folders by the second
+    command = [sys.executable, "-m", "wandb", "sync", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Would sync 2 run(s)" in done.stdout + done.stderr
