@@ -36,7 +36,7 @@ function squareButton(square, r, c, scale) {
   const button = element("button", { type: "button", tabIndex, "aria-pressed": String(chosen), "data-place": `${r},${c}` });
   button.setAttribute("aria-label", describeSquare(square));
   button.title = describeSquare(square);
-  button.append(summary ? show(summary.mean, state.metric) : cells.length ? cells[0].status : "—");
+  button.append(summary ? show(summary.mean, state.metric) : withoutFigure(cells));
   if (summary?.interval) button.append(element("small", {}, summary.interval.map((end) => show(end, state.metric)).join("…")));
   if (summary) paint(button, summary.mean, scale);
   else button.className = "none";
@@ -48,9 +48,15 @@ function squareButton(square, r, c, scale) {
   return button;
 }
 
+/** What a square without the figure says: not run, failed, or finished without it. */
+function withoutFigure(cells) {
+  if (!cells.length) return "—";
+  return cells.some((cell) => Object.keys(cell.metrics).length) ? "n/a" : cells[0].status;
+}
+
 function describeSquare({ row, column, cells, summary }) {
   const place = [[state.rows, row], [state.columns, column]].filter(([key]) => key).map((pair) => pair.join("=")).join(", ");
-  if (!summary) return `${place}: ${cells.length ? cells.map((cell) => cell.status).join(", ") : "not run"}`;
+  if (!summary) return `${place}: ${metricOf[state.metric].label} ${withoutFigure(cells)}`;
   const range = summary.interval ? `, 95 % interval ${summary.interval.map((end) => show(end, state.metric)).join(" to ")}` : "";
   const runs = `${summary.runs} run${summary.runs > 1 ? "s" : ""}, ${summary.scenes} scene${summary.scenes > 1 ? "s" : ""}`;
   return `${place}: ${metricOf[state.metric].label} ${show(summary.mean, state.metric, true)}${range} (${runs})`;

@@ -14,13 +14,14 @@ from plotly.offline import get_plotlyjs
 from qnerf.config import MAIN_METHOD
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
 from qnerf.reports.comparison.sweep import Cell, Sweep, read_sweep
-from qnerf.reports.figures import MEANINGS, meaning_of
+from qnerf.reports.figures import MEANINGS, Meaning, meaning_of
 from qnerf.reports.html import escape
 from qnerf.runs.files import write_text
 
 log = logging.getLogger(__name__)
 
 SCRIPTS = ("statistics.js", "model.js", "heatmap.js", "viewer.js", "charts.js", "table.js", "main.js")
+TIME = Meaning("time", "s", "lower", 0, "Wall clock, in seconds.")
 REPLICATES = ("scene.path", "seed")  # what intervals are over: not compared, repeated
 
 
@@ -65,10 +66,8 @@ def shown_metrics(keys: Sequence[str]) -> list[str]:
 
 
 def _metric(key: str) -> dict[str, Any]:
-    if key == "seconds":
-        return {"key": key, "label": "time of the run", "unit": "s", "better": "lower", "digits": 0, "explanation": "Wall clock."}
     method, _, name = key.removeprefix("methods.").rpartition(".")
-    meaning = meaning_of(name if method else key)
+    meaning = TIME if name == "seconds" else meaning_of(name if method else key)
     label = f"{method}: {meaning.label}" if method else meaning.label
     parts = {"unit": meaning.unit, "better": meaning.better, "digits": meaning.digits, "explanation": meaning.explanation}
     return {"key": key, "label": label, **parts}
