@@ -89,7 +89,7 @@ def _key_path(location: Iterable[str | int], data: Any) -> tuple[str, ...]:
 
 
 def _quoted(text: str) -> list[str]:
-    return re.findall(r"'([^']*)'", text)
+    return re.findall(r"'([^']*)'", text) or re.split(r", | or ", text)  # numbers stand without quotes
 
 
 def _expectation(message: str) -> str:

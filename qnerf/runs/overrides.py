@@ -27,21 +27,33 @@ def explain_refusal(
 ) -> list[str]:
     """Every error in `overrides`, for the configs in `folder`; `check` gives the errors of a config that composes."""
     GlobalHydra.instance().clear()
-    errors: list[str] = []
     remaining = [o for o in overrides if not o.startswith(("-", "hydra"))]
     if {"-m", "--multirun"} & set(overrides):
         remaining = [first_value(o) for o in remaining]
     with initialize_config_dir(str(folder), version_base="1.3"):
-        base = compose("config")
-        while True:
-            try:
-                return errors + check(compose("config", remaining)) or [_plain(refusal)]
-            except REFUSALS as error:
-                culprit = _culprit(error, remaining)
-                if culprit is None:
-                    return [*errors, _plain(error)]
-                errors.append(_explain(error, culprit, folder, base))
-                remaining.remove(culprit)
+        choices = [o for o in remaining if _is_choice(o, folder)]
+        errors, choices, config = _compose_rest(choices, folder)
+        # Composing takes a tenth of a second, so the unknown keys, the commonest mistake, are all found in one config.
+        keys = [o for o in remaining if not _is_choice(o, folder)]
+        known = {*keys_of(config), *_groups(folder)}
+        unknown = [o for o in keys if not o.startswith(("+", "~")) and _parses(o) and _key(o) not in known]
+        errors += [_unknown_key(_key(o), folder, config) for o in unknown]
+        more, _, config = _compose_rest([*choices, *(o for o in keys if o not in unknown)], folder)
+        return [*errors, *more, *check(config)] or [_plain(refusal)]
+
+
+def _compose_rest(overrides: list[str], folder: Path) -> tuple[list[str], list[str], DictConfig]:
+    """The overrides that Hydra refuses explained, those that it takes, and the config that these compose."""
+    errors, kept = [], list(overrides)
+    while True:
+        try:
+            return errors, kept, compose("config", kept)
+        except REFUSALS as error:
+            culprit = _culprit(error, kept)
+            if culprit is None:  # nobody to blame: the bare config has to do
+                return [*errors, _plain(error)], [], compose("config")
+            errors.append(_explain(error, culprit, folder, compose("config")))
+            kept.remove(culprit)
 
 
 def first_value(override: str) -> str:
@@ -69,7 +81,6 @@ def _culprit(error: Exception, overrides: Sequence[str]) -> str | None:
 
 def _explain(error: Exception, override: str, folder: Path, base: DictConfig) -> str:
     key = _key(override)
-    groups = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
     if isinstance(error, OverrideParseException):
         return f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
     if isinstance(error, MissingConfigException):
@@ -78,16 +89,38 @@ def _explain(error: Exception, override: str, folder: Path, base: DictConfig) ->
         return sentence(override, problem, choice, (path.stem for path in (folder / group).glob("*.yaml")))
     if first_value(override) != override:
         return f"{override}: several values are a sweep; add -m to run them all, or give one value"
-    if key in groups and not override.startswith("+"):
+    if key in _groups(folder) and not override.startswith("+"):
         choices = sorted(p.stem for p in (folder / key).glob("*.yaml"))
         return f"{override}: {key} has no default to replace; write +{override} (expected one of {', '.join(choices)})"
     if override.startswith("+"):
         return f"{override}: {_plain(error)}; write {override.lstrip('+')} to change a key that exists"
-    close = nearest(key, {*keys_of(base), *groups})
+    return _unknown_key(key, folder, base)
+
+
+def _unknown_key(key: str, folder: Path, base: DictConfig) -> str:
+    keys = keys_of(base)
+    close = nearest(key, {*keys, *_groups(folder)})
     parent = key.rsplit(".", 1)[0] if "." in key else ""
-    siblings = sorted(k for k in keys_of(base) if (k.rsplit(".", 1)[0] if "." in k else "") == parent)
+    siblings = sorted(k for k in keys if (k.rsplit(".", 1)[0] if "." in k else "") == parent)
     hint = f"; nearest valid: {close}" if close else ""
     return f"{key}: unknown key{hint}; expected one of {', '.join(siblings or sorted(str(k) for k in base))}"
+
+
+def _groups(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
+
+
+def _is_choice(override: str, folder: Path) -> bool:
+    """Whether an override chooses a file (`guidance=hard`, `+exp=compare`) rather than setting a value."""
+    return _key(override).split("@")[0] in _groups(folder)
+
+
+def _parses(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except REFUSALS:
+        return False
+    return True
 
 
 def keys_of(config: DictConfig, prefix: str = "") -> list[str]:

@@ -36,8 +36,10 @@ from qnerf.runs.work import (
     reconstruct,
     source_branch,
 )
-from qnerf.scenes.reader import read_scene, scene_fingerprint, scene_folder
+from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
+from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
+from qnerf.trackers.record import record_edit
 from qnerf.trackers.tracker import make_tracker
 
 log = logging.getLogger(__name__)
@@ -123,7 +125,7 @@ def produce(work: Workshop, prints: Fingerprints) -> Results:
     job = make_job(work, controls, branch, trajectory, oracle)
     edits = [edit_by(work, job, name, method) for name, method in settings.methods().items()]
     # 8. Decode the edits. 9. Measure them.
-    outcomes = [measure(work, step, edit, decode(work, edit.latents)) for step, edit in enumerate(edits)]
+    outcomes = [measure(work, edit, decode(work, edit.latents)) for edit in edits]
     common = {"reconstruction_psnr": sum(by_view) / len(by_view)}
     # 10. The caller writes it all down.
     progress.enter("writing the report")
@@ -172,7 +174,7 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
 
 def warn_of_foreign_scene(settings: RunSettings, scene: Scene) -> None:
     """A warning where the embedded model is shown what it has never seen."""
-    if settings.backbone.name == "puppet" and scene.truth is None:
+    if settings.backbone.name == "puppet" and scene.truth is None and not settings.scene.path.startswith("asset:"):
         log.warning(
             "The embedded model has only ever seen rendered puppets: of photographs it makes poor pictures. Cameras, fields and "
             "files are right all the same; for good pictures use backbone=sd15."
@@ -191,7 +193,7 @@ def warn_of_poor_inversion(work: Workshop, by_view: Sequence[float]) -> None:
         )  # fmt: skip
 
 
-def measure(work: Workshop, step: int, edit: Edit, images: Tensor) -> Outcome:
+def measure(work: Workshop, edit: Edit, images: Tensor) -> Outcome:
     """The figures of one method's edited views (N, 3, H, W), computed once and recorded with the tracker."""
     work.progress.enter(f"measuring: {edit.name}")
     settings, store = work.settings, work.folder.inside("methods")
@@ -202,5 +204,5 @@ def measure(work: Workshop, step: int, edit: Edit, images: Tensor) -> Outcome:
         )
         store.save_json(f"{edit.name}_figures", figures)
     work.progress.advance("measure")
-    work.tracker.log({f"{edit.name}/{key}": value for key, value in figures.items()}, step=step)
+    record_edit(work.tracker, edit.name, figures, edit.explained, edit.pictures, settings.inversion.steps)
     return Outcome(edit, images, figures)

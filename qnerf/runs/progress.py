@@ -99,6 +99,8 @@ class RunProgress:
 
 
 def format_seconds(seconds: float) -> str:
-    """85 -> '1 min 25 s'."""
+    """85 -> '1 min 25 s'; 3900 -> '1 h 05 min'."""
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

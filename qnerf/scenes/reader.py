@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from pathlib import Path
@@ -23,6 +22,7 @@ from qnerf.scenes.capture import (
     spread_evenly,
     undistort,
 )
+from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.images import read_image
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
@@ -31,7 +31,6 @@ from qnerf.scenes.settings import SceneSettings
 from qnerf.scenes.transforms import Frame, read_frames
 from qnerf.scenes.truth import read_truth
 
-ASSETS = Path(__file__).parents[1] / "assets" / "scenes"
 logger = logging.getLogger(__name__)
 
 
@@ -48,7 +47,7 @@ def read_scene(settings: SceneSettings) -> Scene:
     views = [view for frame in frames if (view := _read_view(frame, settings, problems)) is not None]
     names = _view_names(frames)
     proxy = _read_proxy(folder, settings, problems)
-    truth = read_truth(folder / "truth", names, settings.size, problems)
+    truth = None if settings.proxy else read_truth(folder / "truth", names, settings.size, problems)  # that of its own proxy
     prompts = _prompts(folder, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
     focus, radius = _region(folder, document, settings, poses, problems)
@@ -63,34 +62,6 @@ def read_scene(settings: SceneSettings) -> Scene:
     )
     point = torch.tensor(focus, dtype=torch.float32)
     return Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth)
-
-
-def scene_folder(path: str) -> Path:
-    """The folder that a scene's path names; `asset:<name>` is a scene that ships with the package."""
-    if not path.startswith("asset:"):
-        return Path(path).expanduser().resolve()
-    folder = ASSETS / path.removeprefix("asset:")
-    if not folder.is_dir():
-        there = ", ".join(sorted(entry.name for entry in ASSETS.glob("*") if entry.is_dir())) or "none"
-        raise UserError(f"scene.path is {path!r}, expected one of the shipped scenes ({there}): name one of them.")
-    return folder
-
-
-def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None) -> str:
-    """A SHA-256 over the names and bytes of all that `read_scene` reads: a folder, and a proxy file beside it."""
-    folder = Path(folder)
-    _, frames = read_frames(folder)
-    paths = [folder / "transforms.json", *(frame.image for frame in frames if frame.exists)]
-    proxy_path = folder / "proxy.json" if proxy is None else Path(proxy).expanduser()
-    paths += [proxy_path] if proxy_path.is_file() else []
-    paths += sorted(path for path in (folder / "truth").rglob("*") if path.is_file())
-    digest = hashlib.sha256()
-    for path in paths:
-        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-        content = path.read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def _present(folder: Path, frames: list[Frame], wanted: int | None) -> list[Frame]:

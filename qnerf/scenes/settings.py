@@ -21,7 +21,8 @@ class SceneSettings(Settings):
     # What the views show, and what the edited views are to show; null takes the folder's own prompts.
     source_prompt: str | None = None
     target_prompt: str | None = None
-    # File of the 3-D proxy before and after the edit; null takes the folder's own proxy.json.
+    # File of the 3-D proxy before and after the edit; null takes the folder's own proxy.json. Another proxy is another edit, of
+    # which the folder's truth knows nothing.
     proxy: str | None = None
     # Side of the square images that the backbone sees, pixels.
     size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = 128

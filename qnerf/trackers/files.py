@@ -17,8 +17,8 @@ class FilesTracker:
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._append({"step": step, **values})
 
-    def image(self, name: str, path: Path) -> None:
-        self._append({"image": name, "file": path.name})
+    def image(self, name: str, path: Path, step: int | None = None) -> None:
+        self._append({"image": name, "file": path.name} | ({} if step is None else {"step": step}))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self._append({"summary": dict(summary)})

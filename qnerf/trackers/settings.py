@@ -21,6 +21,7 @@ class WandbTrackerSettings(Settings):
     entity: str | None = None  # the account or team; none: the account's default
     mode: Literal["offline", "online", "disabled"] = "offline"  # offline: nothing leaves the machine until `wandb sync`
     tags: tuple[str, ...] = ()
+    group: str | None = None  # what W&B shows together; none: the experiment, which all runs of a sweep share
 
 
 TrackerSettings = Annotated[FilesTrackerSettings | WandbTrackerSettings, Field(discriminator="name")]

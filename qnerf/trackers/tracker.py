@@ -13,11 +13,11 @@ class Tracker(Protocol):
     """Recorder of one run."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Figures by name, at a step of the run; steps never decrease."""
+        """Figures by name, at a step of the denoising or of a training. Methods of a run begin at step 0 again."""
         ...
 
-    def image(self, name: str, path: Path) -> None:
-        """A finished picture."""
+    def image(self, name: str, path: Path, step: int | None = None) -> None:
+        """A finished picture, and the step it is of, if it is of one."""
         ...
 
     def finish(self, summary: Mapping[str, Any]) -> None:

@@ -10,6 +10,8 @@ from qnerf.trackers.settings import WandbTrackerSettings
 
 log = logging.getLogger(__name__)
 
+STEP = "step"
+
 
 class WandbTracker:
     """Records at W&B and, beside it, in plain files: an offline run at W&B leaves no readable summary of its own."""
@@ -28,11 +30,11 @@ class WandbTracker:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self.beside.log(values, step)
-        self._guard("log", lambda: self._run.log(dict(values), step=step))
+        self._guard("log", lambda: self._run.log({**values, STEP: step}))
 
-    def image(self, name: str, path: Path) -> None:
-        self.beside.image(name, path)
-        self._guard("image", lambda: self._send_image(name, path))
+    def image(self, name: str, path: Path, step: int | None = None) -> None:
+        self.beside.image(name, path, step)
+        self._guard("image", lambda: self._send_image(name, path, step))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         self.beside.finish(summary)
@@ -49,17 +51,21 @@ class WandbTracker:
             entity=settings.entity,
             mode=settings.mode,
             tags=list(settings.tags),
+            group=settings.group or config.get("experiment"),
             id=identity,
-            resume="allow" if settings.mode == "online" else None,
+            resume="allow" if settings.mode == "online" else None,  # offline, `wandb sync --id` joins the parts
             dir=str(folder),
             config=dict(config),
             settings=wandb.Settings(silent=True, console="off"),
         )
+        # W&B drops what is logged below its own counter, and a resumed run or a second method starts at step 0 again.
+        self._run.define_metric(STEP)
+        self._run.define_metric("*", step_metric=STEP)
 
-    def _send_image(self, name: str, path: Path) -> None:
+    def _send_image(self, name: str, path: Path, step: int | None) -> None:
         import wandb
 
-        self._run.log({name: wandb.Image(str(path))})
+        self._run.log({name: wandb.Image(str(path))} | ({} if step is None else {STEP: step}))
 
     def _guard(self, what: str, action: Callable[[], object]) -> None:
         """Runs an action on the open run. After a failure the run is closed and nothing more is sent."""

@@ -47,3 +47,4 @@ def test_time_between_stages_belongs_to_no_kind() -> None:
 def test_seconds_as_people_say_them() -> None:
     assert format_seconds(59.4) == "59 s"
     assert format_seconds(85) == "1 min 25 s"
+    assert format_seconds(3900) == "1 h 05 min"

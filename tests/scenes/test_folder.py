@@ -24,8 +24,9 @@ from qnerf.scenes.capture import (
     undistort,
 )
 from qnerf.scenes.controls import BOX_EDGES
+from qnerf.scenes.fingerprint import scene_fingerprint
 from qnerf.scenes.proxies import box_corners, read_proxy
-from qnerf.scenes.reader import read_scene, scene_fingerprint
+from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
 from qnerf.scenes.settings import SceneSettings
 from qnerf.scenes.writer import write_scene

@@ -1,5 +1,7 @@
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +33,12 @@ class FakeRun:
         if name == self.failing:
             raise RuntimeError("boom")
 
-    def log(self, values: dict[str, Any], step: int | None = None) -> None:
+    def define_metric(self, name: str, step_metric: str | None = None) -> None:
+        if self.failing == "define_metric":
+            self._do("define_metric")
+
+    def log(self, values: dict[str, Any]) -> None:
+        self.logged = {**getattr(self, "logged", {}), **values}
         self._do("log")
 
     def finish(self) -> None:
@@ -66,10 +73,13 @@ def test_files_tracker_writes_one_object_a_line_and_appends_when_resumed(tmp_pat
 
 def test_wandb_run_has_the_identity_as_id_and_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, seen = install_fake(monkeypatch, failing=None)
-    tracker = make_tracker(wandb_settings(), tmp_path, "abc123", {"seed": 0})
-    tracker.log({"loss": 1.0}, step=0)
+    config = {"seed": 0, "experiment": "ablation_layers"}
+    tracker = make_tracker(wandb_settings(), tmp_path, "abc123", config)
+    tracker.log({"loss": 1.0}, step=7)
     tracker.finish({"psnr": 30.0})
-    assert (seen["id"], seen["mode"], seen["config"]) == ("abc123", "offline", {"seed": 0})
+    assert (seen["id"], seen["mode"], seen["config"]) == ("abc123", "offline", config)
+    assert seen["group"] == "ablation_layers", "the runs of a sweep are one group"
+    assert run.logged == {"loss": 1.0, "step": 7}
     assert run.calls == ["log", "summary", "finish"]
     assert len(lines(tmp_path)) == 2
 
@@ -78,6 +88,7 @@ def test_wandb_run_has_the_identity_as_id_and_is_closed(tmp_path: Path, monkeypa
     ("failing", "expected"),
     [
         ("init", []),
+        ("define_metric", ["define_metric", "finish"]),
         ("log", ["log", "finish"]),
         ("summary", ["log", "summary", "finish"]),
         ("finish", ["log", "summary", "finish"]),
@@ -95,6 +106,29 @@ def test_a_failure_inside_wandb_is_a_warning_and_plain_files_go_on(
     assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
 
 
+def test_a_picture_that_wandb_refuses_closes_the_run_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, _ = install_fake(monkeypatch, failing="log")
+    tracker = make_tracker(wandb_settings(), tmp_path, "abc", {})
+    tracker.image("sheet", tmp_path / "sheet.png")
+    tracker.log({"loss": 1.0}, step=0)
+    tracker.finish({})
+    assert run.calls == ["log", "finish"]
+    assert len(caplog.records) == 1
+
+
+def test_without_wandb_there_is_a_warning_and_plain_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # pyright: ignore[reportArgumentType]
+    tracker = make_tracker(wandb_settings(), tmp_path, "abc", {})
+    tracker.log({"loss": 1.0}, step=0)
+    tracker.finish({"psnr": 30.0})
+    assert len(lines(tmp_path)) == 2
+    assert "the run goes on without it" in caplog.text
+
+
 @pytest.mark.integration
 def test_real_wandb_works_offline(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from PIL import Image
@@ -106,3 +140,15 @@ def test_real_wandb_works_offline(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     tracker.finish({"psnr": 30.0})
     assert list((tmp_path / "wandb").glob("offline-run-*-abc123/run-abc123.wandb"))
     assert not [record for record in caplog.records if record.name.startswith("qnerf")]
+
+
+@pytest.mark.integration
+def test_the_parts_of_a_resumed_run_are_ready_for_wandb_sync(tmp_path: Path) -> None:
+    for step in (20, 10):  # the second part begins below the first one's end
+        tracker = make_tracker(wandb_settings(), tmp_path, "abc123", {"seed": 0})
+        tracker.log({"loss": 1.0}, step=step)
+        tracker.finish({"psnr": 30.0})
+        time.sleep(1.1)  # W&B names its folders by the second
+    command = [sys.executable, "-m", "wandb", "sync", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Would sync 2 run(s)" in done.stdout + done.stderr

@@ -1,0 +1,64 @@
+"""The named experiments and the choices of every group, one line each: `python -m qnerf.ls`, `python -m qnerf.ls guidance`.
+
+The lines are the files' own first comments, so that they cannot fall behind them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from qnerf.errors import UserError
+from qnerf.run import CONFIGS, USER_ERROR
+from qnerf.runs.messages import sentence
+
+NOT_OF_THE_RUN = ("pretrain",)  # composed by their own entry point
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: the list is printed; 2: a group is named that is not there."""
+    try:
+        print("\n\n".join(describe_group(group) for group in chosen_groups(arguments)))
+    except UserError as error:
+        print(f"qnerf: {error}", file=sys.stderr)
+        return USER_ERROR
+    return 0
+
+
+def chosen_groups(names: Sequence[str]) -> list[str]:
+    """All groups, the experiments first, or those named. Raises UserError for a name that is none."""
+    groups = sorted(p.name for p in CONFIGS.iterdir() if p.is_dir() and p.name not in NOT_OF_THE_RUN)
+    groups.sort(key=lambda group: group != "exp")
+    for name in names:
+        if name not in groups:
+            raise UserError(sentence(name, "there is no such group of choices", name, groups))
+    return list(names) or groups
+
+
+def describe_group(group: str) -> str:
+    """A group's heading and its choices."""
+    files = sorted((CONFIGS / group).glob("*.yaml"))
+    width = max(len(path.stem) for path in files)
+    heading = "experiments: python -m qnerf.run +exp=<name>" if group == "exp" else f"{group}: python -m qnerf.run {_use(group)}"
+    return "\n".join([heading, *(f"  {path.stem:<{width}}  {describe_choice(path)}" for path in files)])
+
+
+def describe_choice(path: Path) -> str:
+    """What a config file says of itself: the first sentence of its comment, without the command that runs it."""
+    lines: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = re.split(r"(?:^|:?\s+)python -m ", line.lstrip("# "))[0].strip()
+        lines += [text] if text and not text.startswith("@package") else []
+    return re.split(r"(?<! al)\.\s", " ".join(lines) + " ")[0].strip().rstrip(".:")
+
+
+def _use(group: str) -> str:
+    return "'baselines=[<name>,…]'" if group == "baselines" else f"{group}=<name>"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

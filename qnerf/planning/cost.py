@@ -1,0 +1,128 @@
+"""What a sweep will cost before it starts: time, memory and disk, from the planned work and what its units were measured to take.
+
+Calibrated on the demo (12 views of 128 pixels, 30 steps, embedded backbone, 2 CPU cores): an independent edit takes 22 s, a
+full one 79 s, the whole run 140 s. Other machines and backbones scale; a GPU is not calibrated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qnerf.config import MethodSettings, RunSettings
+from qnerf.editors.settings import MasaCtrlSettings
+from qnerf.planning.light_checks import count_views
+from qnerf.runs.plan import invert_passes, plan_method, plan_work, uses_oracle
+
+MIB, GIB = 2**20, 2**30
+
+# Seconds of the embedded backbone on 2 CPU cores.
+PASS = 0.030  # UNet and ControlNet on one view, guided steps counted as schedules/work.py counts them
+FIRST_VISIT = 0.061  # of a step of one view by MasaCtrl: the source branch runs beside it, and its keys and values are kept
+CODE = 0.05  # encoding or decoding one view
+FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations
+MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
+START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
+
+# Stable Diffusion 1.5: README gives 15 to 18 s for one pass at 512 pixels on 2 CPU cores.
+SD15_SLOWER = 16.5 / PASS
+
+# Memory of a process at its peak (measured: 1.43 GiB for the demo, 0.98 for +exp=smoke, 0.83 with chunk_size=1) and a run's files.
+PROCESS, PER_VIEW_OF_CHUNK, KEYS_AND_VALUES = 0.75 * GIB, 0.05 * GIB, 1.4 * MIB  # the last of one view at one step
+SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK, SD15_KEYS_AND_VALUES = 8 * GIB, 3 * GIB, 23 * MIB
+METHOD_FILES, VIEW_FILES = 0.25 * MIB, 0.19 * MIB  # of a method, and of each of its views
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """seconds: on 2 CPU cores, one run after the other. memory: bytes at the peak of one run. disk: bytes of all files."""
+
+    seconds: float
+    memory: float
+    disk: float
+    shared_inversions: int
+
+
+def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
+    """The cost of all cells of a sweep. An inversion or an edit that several cells share is counted once."""
+    inversions = {key: found for settings in cells for key, found in _inversions(settings).items()}
+    edits = {key: seconds for settings in cells for key, seconds in _edits(settings).items()}
+    seconds = sum(each for each, _ in inversions.values()) + sum(edits.values()) + sum(map(run_seconds, cells))
+    memory = max((run_memory(settings) for settings in cells), default=0.0)
+    disk = sum(size for _, size in inversions.values()) + sum(map(run_bytes, cells))
+    return Estimate(seconds, memory, disk, len(inversions))
+
+
+def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
+    """Seconds and bytes of a run's inversions: of the source views, with their reconstruction, and of the oracle's true ones."""
+    views, slowness = count_views(settings), _slowness(settings)
+    key, size = _inversion_key(settings), trajectory_bytes(settings)
+    found = {key: (slowness * views * (invert_passes(settings) * PASS + CODE), size)}
+    if uses_oracle(settings):
+        found[f"{key} truth"] = (slowness * views * (settings.inversion.steps * PASS + CODE), size)
+    return found
+
+
+def _edits(settings: RunSettings) -> dict[str, float]:
+    """Seconds of each method's edit. Seed, guidance and fields enter an edit's key where its schedule reads them."""
+    found = {}
+    for method in settings.methods().values():
+        parts = [_inversion_key(settings), settings.editor.model_dump_json(), method.schedule.model_dump_json()]
+        if method.schedule.name != "independent":
+            parts += [method.guidance.model_dump_json(), str(method.capture)]
+        if method.schedule.name in ("progressive", "one_shot"):
+            parts += [settings.field.model_dump_json(), str(settings.seed)]
+        found["\n".join(parts)] = method_seconds(settings, method, count_views(settings))
+    return found
+
+
+def run_seconds(settings: RunSettings) -> float:
+    """All of a run but its inversions and edits."""
+    decoding = plan_work(settings, count_views(settings))["decode"] * CODE * _slowness(settings)
+    heldout = HELDOUT_STEP * settings.rgb_field.optimiser.iterations if "heldout" in settings.metrics.groups else 0.0
+    return START + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
+
+
+def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
+    """One method's edit of `views` views."""
+    steps, editor = settings.inversion.steps, settings.editor
+    work = plan_method(method, steps, views)
+    passes = 1 + (editor.guidance_scale != 1) + (editor.control_guidance != 1)  # predictions that are combined at each step
+    first = steps * views * (FIRST_VISIT if isinstance(editor, MasaCtrlSettings) else PASS)
+    unet = first + (work["unet"] - steps * views) * PASS
+    fields = work.get("field", 0.0) * (FIELD_START + FIELD_STEP * settings.field.optimiser.iterations)
+    return unet * passes * _slowness(settings) + fields
+
+
+def run_memory(settings: RunSettings) -> float:
+    """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
+    sd15 = SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK, SD15_KEYS_AND_VALUES
+    puppet = PROCESS, PER_VIEW_OF_CHUNK, KEYS_AND_VALUES
+    process, per_view, keys = sd15 if settings.backbone.name == "sd15" else puppet
+    needed = keys * settings.inversion.steps * count_views(settings)
+    cache = min(getattr(settings.editor, "source_cache_gib", 0.0) * GIB, needed)
+    return process + per_view * settings.chunk_size + cache
+
+
+def trajectory_bytes(settings: RunSettings) -> float:
+    """An inversion's latents at every step: 4 channels of float32 at a quarter (SD 1.5: an eighth) of the image's side."""
+    factor = 8 if settings.backbone.name == "sd15" else 4
+    latents = count_views(settings) * 4 * (settings.scene.size // factor) ** 2 * 4
+    return latents * (settings.inversion.steps + 1)
+
+
+def run_bytes(settings: RunSettings) -> float:
+    """The files of a run folder: views, sheets, video and page, and each method's latents."""
+    area = (settings.scene.size / 128) ** 2
+    return area * (METHOD_FILES + VIEW_FILES * count_views(settings)) * len(settings.methods())
+
+
+def _inversion_key(settings: RunSettings) -> str:
+    return settings.model_dump_json(include={"scene", "control", "inversion", "backbone"})
+
+
+def _slowness(settings: RunSettings) -> float:
+    """How many times slower a pass is than the embedded backbone's."""
+    if settings.backbone.name != "sd15":
+        return 1.0
+    return SD15_SLOWER * (settings.scene.size / 512) ** 2

@@ -1,0 +1,70 @@
+"""What can be said of a run without loading a model or an image: does the scene fit the settings, does the machine?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings
+from qnerf.config import RunSettings
+from qnerf.errors import UserError
+from qnerf.runs.plan import uses_oracle
+from qnerf.scenes.fingerprint import scene_folder
+from qnerf.scenes.transforms import read_frames
+
+SELF_ATTENTION_LAYERS = 16  # of Stable Diffusion 1.5's topology, which every backbone here has
+
+
+def check_files(cells: Iterable[RunSettings]) -> list[str]:
+    """One sentence for each thing that the cells ask for and that their scenes and weights do not have."""
+    errors: dict[str, None] = {}
+    for settings in cells:
+        errors.update(dict.fromkeys([*_scene_errors(settings), *_backbone_errors(settings)]))
+    return list(errors)
+
+
+def count_views(settings: RunSettings) -> int:
+    """How many views a run will edit: `scene.views`, or all images that are there. Raises UserError for a bad scene."""
+    _, frames = read_frames(scene_folder(settings.scene.path))
+    there = sum(frame.exists for frame in frames)
+    wanted = settings.scene.views or there
+    if there < max(2, wanted):
+        raise UserError(f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: ask for fewer")
+    return wanted
+
+
+def _scene_errors(settings: RunSettings) -> list[str]:
+    try:
+        folder = scene_folder(settings.scene.path)
+        count_views(settings)
+    except UserError as error:
+        return str(error).splitlines()
+    errors = []
+    proxy = Path(settings.scene.proxy).expanduser() if settings.scene.proxy else folder / "proxy.json"
+    if not proxy.is_file():
+        errors.append(f"scene.proxy: {proxy} does not exist; expected the file that says what moves where: write or name one")
+    if uses_oracle(settings) and (settings.scene.proxy or not (folder / "truth").is_dir()):
+        errors.append(f"oracle: the true edited views of this edit are not known ({folder}/truth is of proxy.json's): leave it out")
+    return errors
+
+
+def _backbone_errors(settings: RunSettings) -> list[str]:
+    errors = []
+    size = image_size(settings)
+    if size is not None and settings.scene.size != size:
+        found = f"got {settings.scene.size}, but backbone={settings.backbone.name} works at {size} pixels"
+        errors.append(f"scene.size: {found}; set scene.size={size}")
+    for method in settings.methods().values():
+        bad = [index for index in (method.capture or settings.capture).layers if not 0 <= index < SELF_ATTENTION_LAYERS]
+        if bad:
+            errors.append(f"capture.layers: got {bad}; expected indices from 0 to {SELF_ATTENTION_LAYERS - 1}")
+    return errors
+
+
+def image_size(settings: RunSettings) -> int | None:
+    """The side of the backbone's images in pixels, or none where its folder cannot say."""
+    if not isinstance(settings.backbone, PuppetSettings):
+        return settings.backbone.image_size
+    path = Path(settings.backbone.path or PUPPET_FOLDER) / "vae" / "config.json"
+    return int(json.loads(path.read_text(encoding="utf-8"))["sample_size"]) if path.is_file() else None

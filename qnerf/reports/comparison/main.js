@@ -1,0 +1,81 @@
+// Fills the choices, and draws again what a choice changes.
+
+function fill(id, options, chosen, act) {
+  const choice = document.getElementById(id);
+  choice.replaceChildren(...options.map(([value, text]) => element("option", { value }, text)));
+  choice.value = chosen;
+  choice.onchange = () => act(choice.value);
+}
+
+function fillControls() {
+  const keys = sweptKeys.map((key) => [key, key]);
+  const metrics = data.metrics.map((metric) => [metric.key, title(metric.key)]);
+  fill("rows", [[NONE, "none"], ...keys], state.rows, (value) => chooseAxis("rows", "columns", value));
+  fill("columns", [[NONE, "none"], ...keys], state.columns, (value) => chooseAxis("columns", "rows", value));
+  fill("metric", metrics, state.metric, (value) => { state.metric = value; drawHeatmap(); drawParallel(); drawTable(); });
+  fill("pareto-x", metrics, state.across, (value) => { state.across = value; drawPareto(); drawTable(); });
+  fill("pareto-y", metrics, state.up, (value) => { state.up = value; drawPareto(); drawTable(); });
+  fillFilters();
+}
+
+/** Sets an axis; the other axis gives way where it shows the same setting. */
+function chooseAxis(axis, other, key) {
+  if (key !== NONE && state[other] === key) {
+    state[other] = state[axis];
+    document.getElementById(other).value = state[other];
+  }
+  state[axis] = key;
+  fillFilters();
+  drawHeatmap();
+}
+
+/** A choice for every other setting, which is held at one value unless all are averaged. */
+function fillFilters() {
+  const labels = heldKeys().map((key) => {
+    if (!(key in state.filters)) state.filters[key] = valuesOf(key)[0];
+    const options = [["", "all (mean)"], ...valuesOf(key).map((value) => [value, value])].map(([value, text]) => element("option", { value }, text));
+    const choice = element("select", { "data-filter": key }, ...options);
+    choice.value = state.filters[key];
+    choice.onchange = () => { state.filters[key] = choice.value; drawHeatmap(); };
+    return element("label", {}, `${key} `, choice);
+  });
+  document.getElementById("filters").replaceChildren(...labels);
+}
+
+/** Shows one cell everywhere: on the map, in the viewer, among the points and in the table. */
+function select(id) {
+  const place = document.activeElement?.dataset?.place;
+  state.cell = id;
+  drawHeatmap();
+  drawViewer();
+  drawPareto();
+  drawTable();
+  if (place) document.querySelector(`#heatmap [data-place="${place}"]`)?.focus();
+}
+
+function summariseSweep() {
+  const done = data.cells.filter((cell) => Object.keys(cell.metrics).some((key) => key !== "seconds")).length;
+  const scenes = new Set(data.cells.map((cell) => cell.scene)).size;
+  const parts = [`${data.cells.length} cells, ${done} with figures`, `${scenes} scene${scenes > 1 ? "s" : ""}`, `${new Set(data.cells.map((cell) => cell.seed)).size} seed(s)`];
+  document.getElementById("summary").textContent = `${parts.join(", ")}. Swept: ${sweptKeys.join(", ") || "nothing"}.`;
+  document.getElementById("sweep-command").textContent = data.command;
+}
+
+function start() {
+  const axes = compared.length ? compared : sweptKeys;
+  state.columns = axes[0] ?? NONE;
+  state.rows = axes[1] ?? sweptKeys.find((key) => key !== axes[0]) ?? NONE;
+  state.metric = firstMetric(["consistency_moved", "heldout_psnr"]);
+  state.across = firstMetric(["consistency_moved", "consistency_object"]);
+  state.up = firstMetric(["psnr_object", "psnr_truth", "heldout_psnr"]);
+  for (const form of document.forms) form.onsubmit = (event) => event.preventDefault();
+  summariseSweep();
+  fillControls();
+  drawHeatmap();
+  drawViewer();
+  drawPareto();
+  drawParallel();
+  drawTable();
+}
+
+start();

@@ -1,0 +1,100 @@
+// The sweep's data, what is chosen on the page, and groups of cells. Nothing here touches the document.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const sweptKeys = data.swept.map((each) => each.key);
+const compared = data.swept.filter((each) => !each.replicate).map((each) => each.key);
+const metricOf = Object.fromEntries(data.metrics.map((metric) => [metric.key, metric]));
+const NONE = ""; // no second setting: the map is one row
+
+const state = { rows: NONE, columns: NONE, metric: "", filters: {}, cell: null, across: "", up: "" };
+
+function valuesOf(key) {
+  return data.swept.find((each) => each.key === key)?.values ?? [];
+}
+
+/** The first metric of a list of names that this sweep has, or else its first. */
+function firstMetric(names) {
+  return names.find((name) => name in metricOf) ?? data.metrics[0].key;
+}
+
+/** The swept settings that are neither on an axis nor repeated: each is held at one value. */
+function heldKeys() {
+  return compared.filter((key) => key !== state.rows && key !== state.columns);
+}
+
+function isHeld(cell) {
+  return heldKeys().every((key) => !state.filters[key] || cell.settings[key] === state.filters[key]);
+}
+
+/** The cells of one square of the map. */
+function cellsAt(row, column) {
+  return data.cells.filter(
+    (cell) =>
+      isHeld(cell) &&
+      (state.rows === NONE || cell.settings[state.rows] === row) &&
+      (state.columns === NONE || cell.settings[state.columns] === column),
+  );
+}
+
+/** Cells by the settings that are compared: the groups that the Pareto plot shows. */
+function groupsOfSettings() {
+  const groups = new Map();
+  for (const cell of data.cells) {
+    const name = settingsText(cell, compared);
+    groups.set(name, [...(groups.get(name) ?? []), cell]);
+  }
+  return [...groups].map(([name, cells]) => ({ name, cells }));
+}
+
+function settingsText(cell, keys) {
+  return keys.map((key) => `${key}=${cell.settings[key]}`).join(", ") || "all cells";
+}
+
+const summaries = new Map(); // resampling is dear, and the same squares are drawn again and again
+
+/** A metric of some cells: mean, interval (or null), and how many runs and scenes it is over. Null without a value. */
+function summarise(cells, metric) {
+  const key = `${metric} ${cells.map((cell) => cell.id)}`;
+  if (!summaries.has(key)) summaries.set(key, summariseOnce(cells, metric));
+  return summaries.get(key);
+}
+
+function summariseOnce(cells, metric) {
+  const byScene = new Map();
+  for (const cell of cells) {
+    const value = cell.metrics[metric];
+    if (value !== undefined) byScene.set(cell.scene, [...(byScene.get(cell.scene) ?? []), value]);
+  }
+  const values = [...byScene.values()];
+  if (!values.length) return null;
+  return { mean: meanOverScenes(values), interval: bootstrapInterval(values), runs: values.flat().length, scenes: values.length };
+}
+
+/** A figure as it deserves to be rounded, with its unit if asked. */
+function show(value, metric, unit = false) {
+  if (value === undefined || value === null) return "n/a";
+  const text = value.toFixed(metricOf[metric].digits);
+  return unit && metricOf[metric].unit ? `${text} ${metricOf[metric].unit}` : text;
+}
+
+/** A metric's name with the direction that is better. */
+function title(metric) {
+  const arrow = { higher: " ↑", lower: " ↓" }[metricOf[metric].better] ?? "";
+  return `${metricOf[metric].label}${arrow}`;
+}
+
+/** +1 where higher is better, -1 where lower is. */
+function sign(metric) {
+  return metricOf[metric].better === "lower" ? -1 : 1;
+}
+
+/** An element with properties, attributes and children. */
+function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in made && !name.includes("-")) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}

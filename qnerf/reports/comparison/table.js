@@ -1,0 +1,58 @@
+// Every cell in a table that sorts by any column: what the charts show, within reach of keys and of a text search.
+
+const order = { column: null, descending: false };
+let listed = data.cells;
+
+function drawTable(cells = listed) {
+  listed = cells;
+  const columns = tableColumns();
+  const rows = sorted(cells, columns).map((cell) => tableRow(cell, columns));
+  document.getElementById("cells").replaceChildren(tableHead(columns), element("tbody", {}, ...rows));
+  const part = cells.length < data.cells.length ? `${cells.length} of ${data.cells.length} cells, within the ranges kept above.` : "";
+  document.getElementById("table-note").textContent = `${part} A heading sorts; a row's button shows its cell.`.trim();
+}
+
+function tableColumns() {
+  const setting = (key) => ({ name: key, value: (cell) => cell.settings[key], text: (cell) => shorten(cell.settings[key], 24) });
+  const figure = (key) => ({ name: title(key), value: (cell) => cell.metrics[key], text: (cell) => show(cell.metrics[key], key) });
+  const plain = (key) => ({ name: key, value: (cell) => cell[key], text: (cell) => cell[key] });
+  const figures = [...new Set([state.metric, state.across, state.up, "seconds"])];
+  const places = ["scene", "seed"].filter((key) => !sweptKeys.includes(key));
+  return [...sweptKeys.map(setting), ...places.map(plain), plain("status"), ...figures.map(figure)];
+}
+
+function tableHead(columns) {
+  const heads = columns.map((column) => {
+    const direction = order.column === column.name ? (order.descending ? "descending" : "ascending") : "none";
+    const button = element("button", { type: "button" }, `${column.name}${{ ascending: " ▲", descending: " ▼", none: "" }[direction]}`);
+    button.onclick = () => sortBy(column.name);
+    return element("th", { scope: "col", "aria-sort": direction }, button);
+  });
+  return element("thead", {}, element("tr", {}, element("th", { scope: "col" }), ...heads));
+}
+
+function sortBy(name) {
+  order.descending = order.column === name && !order.descending;
+  order.column = name;
+  drawTable();
+  [...document.querySelectorAll("#cells thead button")].find((button) => button.textContent.startsWith(name))?.focus();
+}
+
+function sorted(cells, columns) {
+  const column = columns.find((each) => each.name === order.column);
+  if (!column) return cells;
+  const turn = order.descending ? -1 : 1;
+  const missing = (value) => value === undefined || value === "";
+  const compare = (a, b) => (Number.isNaN(Number(a)) || Number.isNaN(Number(b)) ? String(a).localeCompare(String(b)) : a - b);
+  return [...cells].sort((one, other) => {
+    const [a, b] = [column.value(one), column.value(other)];
+    return missing(a) || missing(b) ? missing(a) - missing(b) : turn * compare(a, b);
+  });
+}
+
+function tableRow(cell, columns) {
+  const button = element("button", { type: "button", "data-cell": cell.id, "aria-label": `show ${settingsText(cell, sweptKeys)}` }, "show");
+  button.onclick = () => { select(cell.id); document.querySelector(`#cells [data-cell="${cell.id}"]`).focus(); };
+  const className = cell.id === state.cell ? "selected" : "";
+  return element("tr", { className }, element("td", {}, button), ...columns.map((column) => element("td", {}, column.text(cell))));
+}

@@ -1,0 +1,122 @@
+// One cell: its views before and after under a slider, the orbit, its figures, and the command that makes it again.
+
+const ORBIT_MILLISECONDS = 250; // a view of the orbit, as in a run's orbit.mp4
+const view = { index: 0, split: 50, against: "before", timer: null };
+
+function drawViewer() {
+  const cell = data.cells[state.cell];
+  const parts = cell
+    ? [settingsList(cell), sameSettings(cell), ...pictures(cell), commandOf(cell), figuresOf(cell)]
+    : [element("p", {}, "Choose a square of the map, a point, or a row of the table.")];
+  document.getElementById("viewer").replaceChildren(...parts);
+  if (cell?.views) drawStage(cell);
+  else stopOrbit();
+}
+
+function settingsList(cell) {
+  const failed = cell.views ? "" : ` · ${cell.status}${cell.reason ? `: ${cell.reason}` : ""}`;
+  const line = element("p", { id: "cell-name" }, settingsText(cell, sweptKeys));
+  line.append(element("span", { className: "failed" }, failed));
+  return line;
+}
+
+/** A choice among the runs that differ from this one in scene and seed alone. */
+function sameSettings(cell) {
+  const same = data.cells.filter((other) => compared.every((key) => other.settings[key] === cell.settings[key]));
+  const options = same.map((other) => element("option", { value: other.id, selected: other.id === cell.id },
+    `${other.scene}, seed ${other.seed}${other.views ? "" : ` (${other.status})`}`));
+  const choice = element("select", { id: "replicate" }, ...options);
+  choice.onchange = () => { select(Number(choice.value)); document.getElementById("replicate").focus(); };
+  return element("label", {}, "scene and seed ", choice);
+}
+
+function pictures(cell) {
+  if (!cell.views) return [element("p", { className: "small" }, "No pictures of this cell were found.")];
+  const scene = data.scenes[cell.views.scene];
+  const last = cell.views.names.length - 1;
+  view.index = Math.min(view.index, last);
+  if (!scene?.[view.against]) view.against = "before";
+  const slider = range("split", "before", 0, 100, view.split, (value) => { view.split = value; drawStage(cell); });
+  const turn = range("turn", "view", 0, last, view.index, (value) => { view.index = value; drawStage(cell); });
+  const play = element("button", { type: "button", id: "orbit" }, view.timer ? "Stop" : "Orbit");
+  play.onclick = () => toggleOrbit();
+  const against = againstChoice(cell, scene);
+  const rows = scene ? [...slider, against, ...turn, play] : [...turn, play];
+  return [element("div", { className: "stage", id: "stage" }), element("div", { className: "sliders" }, ...rows)];
+}
+
+function range(id, label, min, max, value, act) {
+  const input = element("input", { id, type: "range", min, max, value });
+  input.value = value;
+  input.oninput = () => act(Number(input.value));
+  return [element("label", { for: id }, label), input];
+}
+
+/** What the edit is laid over: the source views, or the true edited ones where they are known. */
+function againstChoice(cell, scene) {
+  const names = { before: "source", truth: "true edit" };
+  const options = Object.keys(names).filter((key) => scene?.[key]).map((key) =>
+    element("option", { value: key, selected: key === view.against }, names[key]));
+  const choice = element("select", { id: "against", "aria-label": "left picture" }, ...options);
+  choice.onchange = () => { view.against = choice.value; drawStage(cell); };
+  return choice;
+}
+
+function drawStage(cell) {
+  const scene = data.scenes[cell.views.scene];
+  const count = cell.views.names.length;
+  const layer = (strip) => {
+    const place = count > 1 ? (100 * view.index) / (count - 1) : 0;
+    const style = `background-image:url("${strip}");background-size:${100 * count}% 100%;background-position:${place}% 0`;
+    return element("div", { style });
+  };
+  const after = layer(cell.views.after);
+  const left = scene ? view.split : 0;
+  after.style.clipPath = `inset(0 0 0 ${left}%)`;
+  const parts = scene ? [layer(scene[view.against]), after, element("div", { className: "edge", style: `left:${left}%` })] : [after];
+  const names = [view.against === "truth" ? "true edit" : "source", `edited, view ${cell.views.names[view.index]}`];
+  if (scene) parts.push(element("span", { style: "left:.3rem" }, names[0]));
+  parts.push(element("span", { style: "right:.3rem", id: "view-name" }, names[1]));
+  document.getElementById("stage").replaceChildren(...parts);
+}
+
+function toggleOrbit() {
+  if (view.timer) return stopOrbit();
+  view.timer = setInterval(() => {
+    const cell = data.cells[state.cell];
+    view.index = (view.index + 1) % cell.views.names.length;
+    document.getElementById("turn").value = view.index;
+    drawStage(cell);
+  }, ORBIT_MILLISECONDS);
+  document.getElementById("orbit").textContent = "Stop";
+  return undefined;
+}
+
+function stopOrbit() {
+  clearInterval(view.timer);
+  view.timer = null;
+  const play = document.getElementById("orbit");
+  if (play) play.textContent = "Orbit";
+}
+
+function commandOf(cell) {
+  const copy = element("button", { type: "button", id: "copy" }, "Copy");
+  copy.onclick = async () => {
+    try {
+      await navigator.clipboard.writeText(cell.command);
+      copy.textContent = "Copied";
+    } catch { // a page from disk may not be allowed to: then the text is marked for the user's own copying
+      getSelection().selectAllChildren(document.getElementById("command"));
+      copy.textContent = "Marked";
+    }
+  };
+  const folder = element("p", { className: "small" }, `identity ${cell.identity}`);
+  return element("div", {}, element("pre", { id: "command" }, cell.command), copy, folder);
+}
+
+function figuresOf(cell) {
+  const known = data.metrics.filter((metric) => metric.key in cell.metrics);
+  const rows = known.map((metric) => element("tr", { title: metric.explanation, "data-metric": metric.key },
+    element("td", {}, title(metric.key)), element("td", {}, show(cell.metrics[metric.key], metric.key, true))));
+  return element("table", { id: "figures" }, element("tbody", {}, ...rows));
+}

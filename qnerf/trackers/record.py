@@ -1,0 +1,27 @@
+"""What a tracker is told of an edit: its figures, what each interval's field explains, and the pictures of that field."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from qnerf.trackers.tracker import Tracker
+
+
+def record_edit(
+    tracker: Tracker,
+    name: str,
+    figures: Mapping[str, float | None],
+    explained: Sequence[tuple[int, Mapping[str, float]]],
+    pictures: Sequence[tuple[str, Path]],
+    steps: int,
+) -> None:
+    """One method's edit of `steps` denoising steps. explained: the step that a field was trained at, and R² by layer.
+
+    pictures: title and file of each field's queries, rendered queries (first three components) and expected depth.
+    """
+    for step, by_layer in explained:
+        tracker.log({f"{name}/explained/{layer}": value for layer, value in by_layer.items()}, step=step)
+    known = {f"{name}/{key}": value for key, value in figures.items() if value is not None}
+    tracker.log(known, step=steps)
+    for (step, _), (_, path) in zip(explained, pictures, strict=False):  # a tracker never stops a run
+        if path.exists():
+            tracker.image(f"{name}/queries", path, step)

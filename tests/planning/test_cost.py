@@ -1,0 +1,89 @@
+"""The estimates stand by what the demo was measured to take."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from qnerf.planning.cells import plan_command
+from qnerf.planning.cost import MIB, Estimate, estimate_cost, method_seconds
+from qnerf.planning.light_checks import check_files, count_views
+from qnerf.run import CONFIGS
+
+
+def estimate(*overrides: str) -> Estimate:
+    return estimate_cost(plan_command(overrides, CONFIGS).cells)
+
+
+def test_the_demo_takes_what_it_was_measured_to_take() -> None:
+    settings = plan_command([], CONFIGS).cells[0]
+    methods = settings.methods()
+    assert method_seconds(settings, methods["independent"], 12) == pytest.approx(22, abs=1)
+    assert method_seconds(settings, methods["full"], 12) == pytest.approx(79, abs=2)
+    assert estimate().seconds == pytest.approx(140, rel=0.05)
+    assert estimate().memory == pytest.approx(1466 * MIB, rel=0.05)
+    assert estimate().disk == pytest.approx(11 * MIB, rel=0.1)
+
+
+def test_so_does_the_smoke_run() -> None:
+    assert estimate("+exp=smoke").memory == pytest.approx(1002 * MIB, rel=0.05)
+    assert estimate("+exp=smoke", "chunk_size=1").memory == pytest.approx(854 * MIB, rel=0.05)
+    assert estimate("+exp=smoke").disk == pytest.approx(2.4 * MIB, rel=0.1)
+
+
+def test_a_grid_over_guidance_inverts_once_and_one_over_inversions_does_not() -> None:
+    assert estimate("guidance.strength=.01,.02,.04").shared_inversions == 1
+    assert estimate("control.detail=ends,joints", "seed=1,2").shared_inversions == 2
+    one, four = estimate("baselines=[]"), estimate("baselines=[]", "seed=1,2,3,4")
+    assert 3 * one.seconds < four.seconds < 4 * one.seconds
+    assert four.memory == one.memory
+    assert one.disk < four.disk < 4 * one.disk
+
+
+def test_edits_that_no_seed_changes_are_counted_once() -> None:
+    one, three = (estimate("baselines=[]", "schedule=independent", seeds).seconds for seeds in ("seed=0", "seed=0,1,2"))
+    assert three - one < 2 * 22
+    assert estimate("baselines=[]", "schedule=oracle").shared_inversions == 2
+
+
+def test_the_cost_that_each_experiment_states_is_the_estimate() -> None:
+    for path in set((CONFIGS / "exp").glob("*.yaml")) - {CONFIGS / "exp" / "capture.yaml"}:  # whose images are not here
+        stated = re.search(r"^# Cost on 2 cores: (?:(\d+) min)? ?(?:(\d+) s)?\.$", path.read_text(), re.MULTILINE)
+        assert stated, f"{path} does not state its cost"
+        seconds = 60 * int(stated[1] or 0) + int(stated[2] or 0)
+        assert seconds == pytest.approx(estimate(f"+exp={path.stem}").seconds, rel=0.1), path
+
+
+def test_every_experiment_says_what_to_expect() -> None:
+    for path in (CONFIGS / "exp").glob("*.yaml"):
+        assert re.search(r"^# Expect: .{30}", path.read_text(), re.MULTILINE), path
+
+
+def test_more_passes_cost_more() -> None:
+    assert estimate("editor.guidance_scale=7.5").seconds > estimate().seconds
+    assert estimate("inversion=null_text").seconds > 3 * estimate().seconds
+    assert estimate("backbone=sd15", "scene.size=512").seconds > 100 * estimate().seconds
+
+
+def test_views_are_those_that_are_there(tmp_path: Path) -> None:
+    cells = plan_command(["scene.views=4"], CONFIGS).cells
+    assert count_views(cells[0]) == 4
+    assert check_files(plan_command(["scene.views=13"], CONFIGS).cells) == [
+        "scene.views: asset:puppet_a has 12 images; expected at least 13: ask for fewer"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("scene.path=/nowhere", "scene.path /nowhere does not exist"),
+        ("scene.path=asset:puppet", "expected one of the shipped scenes"),
+        ("scene.proxy=/nowhere.json", "scene.proxy: /nowhere.json does not exist"),
+        ("scene.size=64", "scene.size: got 64, but backbone=puppet works at 128 pixels; set scene.size=128"),
+        ("capture.layers=[7,99]", "capture.layers: got [99]; expected indices from 0 to 15"),
+    ],
+)
+def test_what_the_scene_or_the_model_lacks_is_said_without_loading_it(override: str, expected: str) -> None:
+    errors = check_files(plan_command([override, "seed=0,1"], CONFIGS).cells)
+    assert len(errors) == 1
+    assert expected in errors[0]

@@ -1,0 +1,157 @@
+"""The page as a user has it, in headless Chromium: what is clicked is what results.csv says."""
+
+import csv
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qnerf.reports.comparison.page import write_comparison
+from tests.browser import open_browser
+from tests.reports.comparison.synthetic import STRENGTHS, make_sweep
+
+pytestmark = pytest.mark.integration
+
+DIGITS = {"consistency_moved": 4, "psnr_object": 2}
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with open_browser() as driver:
+        driver.implicitly_wait(5)
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def sweep(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_sweep(tmp_path_factory.mktemp("browser"))
+    write_comparison(folder)
+    return folder
+
+
+@pytest.fixture
+def page(driver: Any, sweep: Path) -> Any:
+    driver.get(f"file://{sweep}/report.html")
+    return driver
+
+
+def rows_of(sweep: Path, **settings: str) -> list[dict[str, str]]:
+    rows = csv.DictReader((sweep / "results.csv").open())
+    return [row for row in rows if all(row[key.replace("__", ".")] == value for key, value in settings.items())]
+
+
+def find(page: Any, selector: str) -> Any:
+    return page.find_element("css selector", selector)
+
+
+def choose(page: Any, identifier: str, value: str) -> None:
+    from selenium.webdriver.support.select import Select
+
+    Select(find(page, f"#{identifier}")).select_by_value(value)
+
+
+def square(page: Any, row: int, column: int) -> Any:
+    return find(page, f'#heatmap [data-place="{row},{column}"]')
+
+
+@pytest.mark.parametrize("metric", ["consistency_moved", "psnr_object"])
+def test_a_square_is_the_mean_over_scenes_and_seeds_of_the_table(page: Any, sweep: Path, metric: str) -> None:
+    choose(page, "metric", metric)
+    for column, strength in enumerate(STRENGTHS):
+        rows = rows_of(sweep, guidance__strength=strength, schedule__interval="3")
+        values = [float(row[metric]) for row in rows]
+        assert len(values) == 4
+        shown, *interval = re.findall(r"\d+\.\d+", square(page, 0, column).text)
+        assert float(shown) == pytest.approx(sum(values) / 4, abs=0.6 * 10 ** -DIGITS[metric])
+        assert min(values) <= float(interval[0]) + 1e-2 <= float(shown) + 2e-2 <= float(interval[1]) + 3e-2 <= max(values) + 4e-2
+    assert square(page, 1, 2).text == "failed"
+
+
+def test_a_click_shows_the_cell_with_its_figures_pictures_and_command(page: Any, sweep: Path) -> None:
+    square(page, 0, 1).click()
+    row = rows_of(sweep, guidance__strength="0.02", schedule__interval="3")[0]
+    for metric, digits in DIGITS.items():
+        text = find(page, f'#figures [data-metric="{metric}"] td:last-child').text
+        assert float(text.split()[0]) == pytest.approx(float(row[metric]), abs=0.51 * 10**-digits)
+    values = f"guidance.strength=0.02 schedule.interval=3 scene.path={row['scene.path']} seed=0"
+    assert find(page, "#command").text == f"python -m qnerf.run +exp=ablation {values}"
+    layers = page.execute_script("return [...document.querySelectorAll('#stage div')].map((d) => d.style.backgroundImage)")
+    assert [layer.startswith('url("data:image/webp') for layer in layers] == [True, True, False]
+    choose(page, "replicate", find(page, "#replicate option:last-child").get_attribute("value"))
+    assert find(page, "#command").text.endswith("seed=1")
+    assert "aria-pressed" in square(page, 0, 1).get_attribute("outerHTML")
+
+
+def test_slider_and_orbit_move_the_picture(page: Any) -> None:
+    square(page, 0, 0).click()
+    page.execute_script("const s = document.getElementById('split'); s.value = 80; s.oninput()")
+    assert "80%" in page.execute_script("return document.querySelectorAll('#stage div')[1].style.clipPath")
+    assert find(page, "#view-name").text == "edited, view 000"
+    find(page, "#orbit").click()
+    deadline = time.monotonic() + 20
+    while find(page, "#turn").get_attribute("value") != "2":
+        assert time.monotonic() < deadline, "the orbit stands still"
+    assert find(page, "#orbit").text == "Stop"
+    find(page, "#orbit").click()
+    assert find(page, "#orbit").text == "Orbit"
+
+
+def test_keys_alone_reach_a_cell(page: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    page.execute_script("document.querySelector('#metric').focus()")
+    page.switch_to.active_element.send_keys(Keys.TAB)  # past figure: into the map, which is one stop
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    page.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert find(page, "#cell-name").text.startswith("guidance.strength=0.02, schedule.interval=5")
+    assert page.switch_to.active_element.get_attribute("data-place") == "1,1", "the focus stays where it was"
+
+
+def test_axes_can_be_any_two_settings_and_the_rest_is_held(page: Any, sweep: Path) -> None:
+    choose(page, "rows", "scene.path")
+    held = find(page, '[data-filter="schedule.interval"]')
+    assert held.get_attribute("value") == "3"
+    rows = rows_of(sweep, guidance__strength="0.01", schedule__interval="3", scene="puppet_1")
+    expected = sum(float(row["consistency_moved"]) for row in rows) / len(rows)
+    assert float(square(page, 1, 0).text.split()[0]) == pytest.approx(expected, abs=1e-4)
+    choose(page, "columns", "scene.path")
+    assert find(page, "#rows").get_attribute("value") == "guidance.strength", "the axes change places"
+
+
+def test_front_and_table(page: Any, sweep: Path) -> None:
+    assert "guidance.strength=0.04, schedule.interval=3" in find(page, "#front").get_attribute("textContent")
+    assert page.execute_script("return document.querySelectorAll('#pareto .scatterlayer .point').length") >= 5
+    headings = page.find_elements("css selector", "#cells thead button")
+    next(heading for heading in headings if heading.text.startswith("PSNR, object")).click()
+    first = page.find_elements("css selector", "#cells tbody tr:first-child td")
+    lowest = min(float(row["psnr_object"]) for row in rows_of(sweep) if row["psnr_object"])
+    assert f"{lowest:.2f}" in [cell.text for cell in first]
+    find(page, "#cells tbody tr:first-child button").click()
+    assert "0.04" in find(page, "#cell-name").text
+
+
+def test_nothing_is_asked_of_the_network_and_no_script_fails(page: Any, sweep: Path) -> None:
+    square(page, 0, 0).click()
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = {m["params"]["request"]["url"].split(":")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
+    assert asked <= {"file", "data", "blob"}
+    assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@pytest.mark.slow
+def test_two_hundred_cells_answer_at_once(driver: Any, tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, [f"{0.01 * i:.2f}" for i in range(1, 11)], ["2", "3", "4", "5", "6"])
+    write_comparison(folder)
+    driver.get(f"file://{folder}/report.html")
+    assert "200 cells" in find(driver, "#summary").text
+    slowest = driver.execute_script(
+        "let most = 0; for (const id of [3, 77, 150]) { const t = performance.now(); select(id);"
+        " most = Math.max(most, performance.now() - t); } return most"
+    )
+    assert slowest < 1000, "milliseconds from a click to the cell"

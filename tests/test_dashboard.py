@@ -1,0 +1,65 @@
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from qnerf import dashboard
+
+
+def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
+    pytest.importorskip("wandb_workspaces")
+    workspace = dashboard.build_workspace("me", "qnerf", ["guidance.strength", "guidance.name"])
+    text = json.dumps(workspace._to_model().model_dump(mode="json"))
+    assert [section.name for section in workspace.sections] == ["The sweep", "Views", "Inside the fields"]
+    for key in (
+        "guidance.strength",
+        "guidance.name",
+        "full/consistency_moved",
+        "full/queries",
+        "contact_sheet",
+        "full/explained",
+    ):
+        assert key in text
+
+
+def test_swept_choices_are_compared_by_name() -> None:
+    assert dashboard.config_keys(["guidance", "guidance.strength", "seed"]) == ["guidance.name", "guidance.strength", "seed"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["qnerf"], ["me/"], ["me/qnerf", "a", "b"]])
+def test_what_is_no_project_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert dashboard.main(arguments) == 2
+    assert "qnerf: expected entity/project" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_sweep_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dashboard.main(["me/qnerf", str(tmp_path)]) == 2
+    assert "sweep.json cannot be read" in capsys.readouterr().err
+
+
+def test_the_address_is_printed_and_a_refusal_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise ConnectionError("no route to host\nand more")
+
+    def offer(save: object) -> None:
+        made = SimpleNamespace(save=save, url="https://wandb.ai/x", entity="me", project="qnerf")
+        monkeypatch.setattr(dashboard, "build_workspace", lambda *_: made)
+
+    offer(lambda: None)
+    assert dashboard.main(["me/qnerf"]) == 0
+    assert capsys.readouterr().out == "https://wandb.ai/x\n"
+    offer(refuse)
+    assert dashboard.main(["me/qnerf"]) == 2
+    error = capsys.readouterr().err
+    assert "did not take the workspace for me/qnerf (no route to host)" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    assert dashboard.main(["me/qnerf"]) == 2
+    assert "pip install 'qnerf[dashboard]'" in capsys.readouterr().err

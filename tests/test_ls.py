@@ -1,0 +1,23 @@
+import pytest
+
+from qnerf import ls
+from qnerf.run import CONFIGS
+
+
+def test_every_choice_has_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ls.main([]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("experiments: python -m qnerf.run +exp=<name>")
+    for group in ls.chosen_groups([]):
+        for path in (CONFIGS / group).glob("*.yaml"):
+            line = ls.describe_choice(path)
+            assert 10 < len(line) < 200, f"{path} does not say what it is in its first comment"
+            assert "python -m" not in line
+            assert line in out
+
+
+def test_a_single_group_and_one_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ls.main(["guidance"]) == 0
+    assert "soft   One gradient step" in capsys.readouterr().out
+    assert ls.main(["guidence"]) == 2
+    assert "guidence: there is no such group of choices; nearest valid: guidance" in capsys.readouterr().err

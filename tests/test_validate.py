@@ -1,0 +1,36 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qnerf import validate
+
+
+def test_a_good_sweep_is_told_with_its_cost(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert validate.main(["guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]) == 0
+    out = capsys.readouterr().out
+    assert "Valid: 4 runs of articulation by independent, full, over\n  guidance.strength: 0.01, 0.02\n  seed: 1, 2" in out
+    assert "on 2 CPU cores with 1 inversion" in out
+    assert "Estimate: " in out
+
+
+def test_every_error_is_a_line_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert validate.main(["sed=1", "seed=-1", "guidance=sfot"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("qnerf: ") for line in lines)
+    assert validate.main(["guidance.strength=.1,-1", "scene.views=99"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2, "what the settings say and what the files say come together"
+
+
+def test_a_disk_that_is_too_small_is_a_warning(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "free_bytes", lambda folder: 1000)
+    assert validate.main([]) == 0
+    assert "has only 1 MiB free; set output_dir=" in capsys.readouterr().out
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = "import sys, qnerf.validate, qnerf.ls; print(sorted({'torch', 'diffusers', 'transformers', 'wandb'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
