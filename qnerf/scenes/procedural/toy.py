@@ -15,6 +15,7 @@ from qnerf.scenes.procedural.shape import MARGIN, UP, Names, Pairs, Point, capsu
 from qnerf.scenes.solids import Capsule, Cone, Solid
 
 LEGS = ("fl", "fr", "bl", "br")
+FEET = (6, 9, 12, 15)  # joints
 BODY_RADIUS, HEAD_RADIUS, LEG_RADIUS = 0.24, 0.21, 0.095
 
 
@@ -56,7 +57,7 @@ class Toy:
     )  # fmt: skip
     PARTS: ClassVar[Names] = ("coat", "ears", "collar")
     FOCUS: ClassVar[Point] = (0.0, 0.0, 0.56)
-    DISTANCE: ClassVar[float] = 3.0
+    DISTANCE: ClassVar[float] = 3.2
 
     form: ToyForm
     pose: ToyPose
@@ -68,6 +69,8 @@ class Toy:
 
     def joints(self, edited: bool = False) -> np.ndarray:
         points = toy_joints(self.form, self.edited_pose if edited else self.pose)
+        lowest = toy_joints(self.form, self.pose)[list(FEET), 2].min()  # before the edit: the rest of the toy stays where it is
+        points[:, 2] += 0.9 * self.form.leg_radius - lowest
         return points @ turn_about_z(self.heading).T
 
     def solids(self, edited: bool = False) -> Sequence[Solid]:
@@ -88,7 +91,7 @@ class Toy:
 
 
 def toy_joints(form: ToyForm, pose: ToyPose) -> np.ndarray:
-    """(16, 3) positions in the order of `Toy.JOINTS`, heading along +x; the lowest foot stands on the floor."""
+    """(16, 3) positions in the order of `Toy.JOINTS`, heading along +x, as high as the trunk."""
     x, y = form.length / 2, 0.62 * form.radius
     neck, rump = np.array([x, 0.0, 0.0]), np.array([-x, 0.0, 0.0])
     head = neck + form.neck * np.array([np.cos(pose.neck), 0.0, np.sin(pose.neck)])
@@ -98,9 +101,7 @@ def toy_joints(form: ToyForm, pose: ToyPose) -> np.ndarray:
         shoulder = np.array([front * (x - 0.02), side * y, -0.35 * form.radius])
         knee = shoulder + form.leg / 2 * _down(swing)
         points += [shoulder, knee, knee + form.leg / 2 * _down(swing - bent)]
-    joints = np.stack(points)
-    joints[:, 2] -= joints[[6, 9, 12, 15], 2].min() - 0.9 * form.leg_radius
-    return joints
+    return np.stack(points)
 
 
 def _down(swing: float) -> np.ndarray:
