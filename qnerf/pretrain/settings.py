@@ -2,13 +2,24 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from qnerf.scenes.settings import Detail
 from qnerf.settings import Settings
 from qnerf.trackers.settings import FilesTrackerSettings, TrackerSettings
 
 Kind = Literal["figure", "lamp", "seat", "toy"]
+
+
+def _some(shares: dict[str, float]) -> dict[str, float]:
+    if not sum(shares.values()) > 0:
+        raise ValueError("all shares are 0, expected one above it")
+    return shares
+
+
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+KindShares = Annotated[dict[Kind, Share], AfterValidator(_some)]
+DetailShares = Annotated[dict[Detail, Share], AfterValidator(_some)]
 
 
 class LoopSettings(Settings):
@@ -20,7 +31,7 @@ class LoopSettings(Settings):
     """With a sample's index it determines the sample, its noise and its dropouts; 900 to 999 are held out and refused."""
     world: Literal[1, 2] = 1
     """Version of the procedural world: 1 has figures in one caption each, 2 all kinds, paraphrases and textured backgrounds."""
-    kinds: dict[Kind, float] | None = Field(default=None, min_length=1)
+    kinds: KindShares | None = None
     """Relative share of each kind of object; null: all of the world alike."""
     samples: int | None = Field(default=None, gt=0)
     """Total number of training samples; null: no limit."""
@@ -86,7 +97,7 @@ class DiffusionStage(LoopSettings):
     wrote, such as qnerf/assets/puppet; null: random weights."""
     image: int | None = Field(default=None, gt=0, multiple_of=32)
     """Side of the training images, pixels; null: the model's own. Half of it learns text and control at a quarter of the cost."""
-    details: dict[Detail, float] | None = Field(default=None, min_length=1)
+    details: DetailShares | None = None
     """Relative share of each grade of control; null: bones, joints and ends alike, and in world 2 loose_depth and box too."""
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     control_dropout: float = Field(default=0.15, ge=0, le=1)

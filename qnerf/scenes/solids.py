@@ -125,13 +125,15 @@ class Box:
         rays, offset = rays * flip, entry * flip - inner
         squares, products, slopes = offset**2, offset * rays, rays**2
         radius_squared = np.float32(self.radius**2)
-        best = _nearest_root(products.sum(axis=0), squares.sum(axis=0) - radius_squared)
+        # Where the rounding begins the entry lies on it, and float32 may put the root a hair before it.
+        slack = np.float32(-0.1 * self.radius)
+        best = _nearest_root(products.sum(axis=0), squares.sum(axis=0) - radius_squared, slack)
         for axis in range(3):
             a, b, c = (terms.sum(axis=0) - terms[axis] for terms in (slopes, products, squares))
             discriminant = b * b - a * (c - radius_squared)
             root = (-b - np.sqrt(np.maximum(discriminant, 0))) / np.maximum(a, 1e-9)
             position = offset[axis] + root * rays[axis]  # 0 at this end of the cylinder, -2 inner at the other
-            met = (discriminant >= 0) & (root > 0) & (position < 0) & (position > -2 * inner[axis])
+            met = (discriminant >= 0) & (root > slack) & (position < 0) & (position > -2 * inner[axis])
             best = np.where(met, np.minimum(best, root), best)
         return best
 
@@ -210,8 +212,8 @@ class Cone:
         return np.stack([self.start, self.end]), max(self.start_radius, self.end_radius)
 
 
-def _nearest_root(b: np.ndarray, c: np.ndarray | float) -> np.ndarray:
-    """The smaller root of t² + 2bt + c = 0, FAR where there is none ahead."""
+def _nearest_root(b: np.ndarray, c: np.ndarray | float, least: float | np.float32 = 0.0) -> np.ndarray:
+    """The smaller root of t² + 2bt + c = 0, FAR where there is none above `least`."""
     discriminant = b * b - c
     root = -b - np.sqrt(np.maximum(discriminant, 0))
-    return np.where((discriminant >= 0) & (root > 0), root, FAR)
+    return np.where((discriminant >= 0) & (root > least), root, FAR)

@@ -119,6 +119,21 @@ def test_the_hull_contains_the_solid(kind: str) -> None:
     assert ((surface @ ways.T).max(axis=0) <= (points @ ways.T).max(axis=0) + radius + 1e-4).all()
 
 
+def test_a_box_has_no_holes_where_its_rounding_begins() -> None:
+    """Rays through the line between a flat face and the rounding beside it, as far as float32 can tell."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        half = rng.uniform(0.3, 0.8, 3)
+        box = Box(np.zeros(3), half, random_turn(rng), 0.03, "x")
+        count = 400
+        along = rng.uniform(-0.9, 0.9, count) * (half[2] - 0.03)
+        seam = np.stack([half[0] * np.ones(count), half[1] - 0.03 + rng.uniform(-2e-5, 2e-5, count), along], axis=1)
+        origin = np.array([4.0, 2.5, 1.0]) @ box.turn.T
+        aim = seam @ box.turn.T - origin
+        distance = np.linalg.norm(aim, axis=1)
+        np.testing.assert_allclose(box.intersect(origin, (aim / distance[:, None]).astype(np.float32)), distance, atol=1e-3)
+
+
 def test_a_box_seen_along_its_axis_worked_by_hand() -> None:
     box = Box(np.zeros(3), np.array([1.0, 0.5, 0.25]), np.eye(3), 0.1, "x")
     rays = np.array([[-1.0, 0.0, 0.0]], dtype=np.float32)

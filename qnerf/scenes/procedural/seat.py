@@ -50,7 +50,7 @@ class Seat:
         (0, 4), (1, 5), (2, 6), (3, 7), (4, 5), (5, 7), (7, 6), (6, 4), (4, 8), (5, 9), (6, 10), (7, 11), (10, 11),
     )  # fmt: skip
     PARTS: ClassVar[Names] = ("cover", "cushions", "legs")
-    FOCUS: ClassVar[Point] = (0.0, 0.0, 0.55)
+    FOCUS: ClassVar[Point] = (0.0, 0.0, 0.58)
     DISTANCE: ClassVar[float] = 3.4
 
     form: SeatForm
@@ -147,7 +147,7 @@ def draw_seat(rng: np.random.Generator) -> Seat:
         width=rng.uniform(1.15, 1.36) if sofa else rng.uniform(0.62, 0.88),
         depth=rng.uniform(0.62, 0.78),
         height=rng.uniform(0.42, 0.54),
-        back=rng.uniform(0.38, 0.62),
+        back=rng.uniform(0.38, 0.58),
         arms=rng.uniform(0.16, 0.3) if rng.random() < (0.85 if sofa else 0.5) else 0.0,
         arm_width=rng.uniform(0.1, 0.18),
         legs=rng.uniform(0.1, 0.2),
@@ -158,5 +158,5 @@ def draw_seat(rng: np.random.Generator) -> Seat:
     if sofa and rng.random() < 0.7:
         edited = replace(form, width=form.width * rng.uniform(1.22, 1.3))
     else:
-        edited = replace(form, back=form.back * rng.uniform(1.5, 1.9))
+        edited = replace(form, back=form.back * rng.uniform(1.4, 1.65))
     return Seat(form, edited, rng.uniform(-np.pi, np.pi))
