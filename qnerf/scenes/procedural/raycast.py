@@ -31,8 +31,8 @@ class PinholeView:
         """(size * size, 3) unit directions through the pixel centres of an image of size x size."""
         axis = (np.arange(size, dtype=np.float32) + 0.5) * (self.size / size) - self.size / 2
         x, y = np.meshgrid(axis / self.focal, -axis / self.focal)
-        local = np.stack([x, y, -np.ones_like(x)], axis=-1) / np.sqrt(x * x + y * y + 1)[..., None]
-        local = local.reshape(-1, 3)
+        length = np.sqrt(x * x + y * y + 1)
+        local = np.stack([x / length, y / length, -1 / length], axis=-1).reshape(-1, 3)
         return local @ self.camera_to_world[:3, :3].T.astype(np.float32)
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

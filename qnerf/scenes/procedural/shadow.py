@@ -37,14 +37,18 @@ class ContactShadow:
             np.maximum(shade, dark / (1 + 0.35 * height), out=shade)
         self.table = shade.reshape(self.CELLS, self.CELLS)
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Darkness (P,) in [0, 1] at floor points (P, 2), bilinear."""
-        cell = (points + self.HALF) * ((self.CELLS - 1) / (2 * self.HALF))
-        cell = np.clip(cell, 0, self.CELLS - 1.001)  # the table's border is out of every shadow's reach
-        low = cell.astype(np.int32)
-        (u, v), (i, j) = (cell - low.astype(np.float32)).T, low.T
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Darkness (P,) in [0, 1] at floor points with coordinates x and y, (P,) each, bilinear."""
+        (i, u), (j, v) = self._cell(x), self._cell(y)
         t = self.table
         return (t[i, j] * (1 - u) + t[i + 1, j] * u) * (1 - v) + (t[i, j + 1] * (1 - u) + t[i + 1, j + 1] * u) * v
+
+    def _cell(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The table's index below each coordinate, and how far on towards the next it lies."""
+        cell = (x + self.HALF) * ((self.CELLS - 1) / (2 * self.HALF))
+        cell = np.clip(cell, 0, self.CELLS - 1.001)  # the table's border is out of every shadow's reach
+        low = cell.astype(np.int32)
+        return low, cell - low.astype(np.float32)
 
     def _polygon(self, corners: np.ndarray, border: float) -> np.ndarray:
         """The convex hull of points (K, 2) on the grid, blurred over the border: darkness (CELLS²,)."""

@@ -111,8 +111,8 @@ def test_shadow_lies_under_the_figure_and_fades() -> None:
     scene = draw_scene(2, "heldout")
     shadow = ContactShadow(scene.solids(), np.array([0.0, 0.0, 1.0], dtype=np.float32))
     feet = scene.joints()[[J["foot_l"], J["foot_r"]], :2].astype(np.float32)
-    assert shadow(feet).min() > 0.5
-    assert shadow(np.array([[2.2, 2.2]], dtype=np.float32)).max() == 0
+    assert shadow(*feet.T).min() > 0.5
+    assert shadow(*np.full((2, 1), 2.2, dtype=np.float32)).max() == 0
 
 
 def test_scene_truth_fits_together() -> None:
