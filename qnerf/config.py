@@ -4,7 +4,7 @@ Everything is converted and validated once, every error is reported together, an
 imported: a typo is answered in about a second, before any model is loaded.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,7 +19,7 @@ from qnerf.guidance.settings import GuidanceSettings
 from qnerf.inversions.settings import InversionSettings
 from qnerf.metrics.settings import MetricsSettings
 from qnerf.runs.messages import describe_error
-from qnerf.scenes.settings import SceneSettings
+from qnerf.scenes.settings import Detail, SceneSettings
 from qnerf.schedules.settings import ScheduleSettings
 from qnerf.settings import Settings
 from qnerf.trackers.settings import TrackerSettings
@@ -32,7 +32,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 class ControlSettings(Settings):
     """The drawing of the 3-D proxy that ControlNet sees."""
 
-    detail: Literal["bones", "joints", "ends", "box"]  # from the full skeleton to the edges of a box: how loose it is
+    detail: Detail  # from the full skeleton to the edges of a box: how loose it is
     scale: float = Field(ge=0, le=2)  # weight of ControlNet's residuals
     margin: float = Field(default=0.1, ge=0)  # flesh round the bones, as a share of the proxy's height
 

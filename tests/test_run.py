@@ -138,8 +138,8 @@ def test_all_methods_of_the_comparison_run_and_land_in_its_sheet(scene_folder: P
 
 @pytest.mark.parametrize(
     "override",
-    ["inversion=uniform_attention", "inversion=null_text", "editor=plain", "control.detail=bones", "baselines=[mixed]",
-     "schedule=independent", "capture=decoder_coarse", "baselines=[]"],
+    ["inversion=uniform_attention", "inversion=null_text", "editor=plain", "control.detail=bones",
+     "control.detail=loose_depth", "baselines=[mixed]", "schedule=independent", "capture=decoder_coarse", "baselines=[]"],
 )  # fmt: skip
 def test_each_choice_is_one_override(override: str, scene_folder: Path, tmp_path: Path) -> None:
     extra = ["inversion.inner_steps=1"] if "null_text" in override else []

@@ -46,8 +46,11 @@ TINY = PuppetWidths(
 )
 
 
-def build_puppet(seed: int, widths: PuppetWidths | None = None) -> BackboneParts:
-    """The model with random weights that follow from the seed; the ControlNet starts as in training, with zero output."""
+def build_puppet(seed: int, widths: PuppetWidths | None = None, words: tuple[str, ...] = VOCABULARY) -> BackboneParts:
+    """The model with random weights that follow from the seed; the ControlNet starts as in training, with zero output.
+
+    words: those of the world that it is trained on. Trained models bring their own tokenizer.
+    """
     widths = widths or PuppetWidths()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -56,8 +59,8 @@ def build_puppet(seed: int, widths: PuppetWidths | None = None) -> BackboneParts
             unet=unet,
             controlnet=ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths.control),
             vae=build_vae(widths),
-            text_encoder=build_text_encoder(widths),
-            tokenizer=build_tokenizer(VOCABULARY, widths.tokens),
+            text_encoder=build_text_encoder(widths, words),
+            tokenizer=build_tokenizer(words, widths.tokens),
             scheduler=build_scheduler(),
         )
 
@@ -103,13 +106,13 @@ def build_vae(widths: PuppetWidths) -> AutoencoderKL:
     )
 
 
-def build_text_encoder(widths: PuppetWidths) -> CLIPTextModel:
+def build_text_encoder(widths: PuppetWidths, words: tuple[str, ...]) -> CLIPTextModel:
     """CLIP's text model with token embeddings of deviation 0.5.
 
     CLIP's own 0.02 is made for long trainings: in a short one the states of all words stay alike (colours differed by 4 % of
     a state's norm after 20,000 samples) and the UNet never learns to read them.
     """
-    vocabulary = clip_vocabulary(VOCABULARY)
+    vocabulary = clip_vocabulary(words)
     model = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(vocabulary),

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from qnerf.scenes.procedural.world import render_sample
-
-_SEED_STRIDE = 1_000_000_000  # sample seeds of different training seeds never meet
+from qnerf.errors import UserError
+from qnerf.scenes.procedural.samples import HELDOUT_SEEDS, SEED_STRIDE, render_sample
+from qnerf.scenes.procedural.world import WORLDS, check_kind
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,49 @@ class Batch:
 
 
 class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
-    """Samples of the puppet world by index, each with one control of a grade drawn by `details`' shares."""
+    """Samples of a world by index, each of a kind drawn by `kinds`' shares with one control of a grade drawn by `details`'.
 
-    def __init__(self, seed: int, size: int, details: dict[str, float]) -> None:
-        self.seed, self.size = seed, size
-        self.names = list(details)
-        self.shares = np.array([details[name] for name in self.names]) / sum(details.values())
+    kinds: None, all of the world alike. heldout: whether the samples are for measuring, of a seed in `HELDOUT_SEEDS`; no
+    training may have such a seed, and no measurement another. Raises UserError for a seed of the wrong side, for an unknown
+    world, and for a kind that it lacks.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        size: int,
+        details: dict[str, float],
+        world: int = 1,
+        kinds: dict[str, float] | None = None,
+        heldout: bool = False,
+    ) -> None:
+        if (seed in HELDOUT_SEEDS) != heldout:
+            span = f"{HELDOUT_SEEDS.start} to {HELDOUT_SEEDS.stop - 1}"
+            use, cure = ("measuring", "one of them") if heldout else ("training", "another")
+            raise UserError(f"Seed {seed} cannot be used for {use}: seeds {span} are held out for measuring, choose {cure}.")
+        kinds = kinds or dict.fromkeys(WORLDS.get(world, ("figure",)), 1.0)
+        for kind in kinds:
+            check_kind(kind, world)
+        self.seed, self.size, self.world, self.heldout = seed, size, world, heldout
+        self.details, self.kinds = _Shares(details), _Shares(kinds)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
-        sample = render_sample(self.seed * _SEED_STRIDE + index, self.size)
-        detail = np.random.default_rng([self.seed, index]).choice(self.names, p=self.shares)
-        return sample.image, sample.controls[str(detail)], sample.caption
+        rng = np.random.default_rng([self.seed, index])
+        detail, kind = self.details.draw(rng), self.kinds.draw(rng)
+        seed = self.seed * SEED_STRIDE + index
+        sample = render_sample(seed, self.size, kind, self.world, (detail,), self.heldout)
+        return sample.image, sample.controls[detail], sample.caption
+
+
+class _Shares:
+    """Names to draw from, each in proportion to its share."""
+
+    def __init__(self, shares: dict[str, float]) -> None:
+        self.names = list(shares)
+        self.shares = np.array([shares[name] for name in self.names]) / sum(shares.values())
+
+    def draw(self, rng: np.random.Generator) -> str:
+        return str(rng.choice(self.names, p=self.shares))
 
 
 def stream(samples: PuppetSamples, batch: int, first_step: int, workers: int) -> Iterator[Batch]:

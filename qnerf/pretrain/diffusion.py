@@ -18,6 +18,7 @@ from qnerf.pretrain.loop import choose_device, train
 from qnerf.pretrain.settings import DiffusionStage
 from qnerf.pretrain.sheets import write_sheet
 from qnerf.pretrain.vae import TEST_SEED, psnr
+from qnerf.scenes.procedural.phrases import WORDS
 
 SHEET_STEPS, SHEET_GUIDANCE = 20, 2.0
 
@@ -28,7 +29,7 @@ class DiffusionTrainee:
     def __init__(self, settings: DiffusionStage, widths: PuppetWidths) -> None:
         self.settings = settings
         self.device = choose_device(settings.device)
-        self.parts = build_puppet(settings.seed, widths)
+        self.parts = build_puppet(settings.seed, widths, WORDS[settings.world])
         self.vae = load_vae(settings.vae).to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
         unet, controlnet, text_encoder = self.parts.unet, self.parts.controlnet, self.parts.text_encoder
         self.modules = nn.ModuleDict({"unet": unet, "controlnet": controlnet, "text_encoder": text_encoder})
@@ -44,8 +45,9 @@ class DiffusionTrainee:
                 model.set_attn_processor(AttnProcessor())
         self.alphas = self.parts.scheduler.alphas_cumprod.float().to(self.device)
         size = settings.image or widths.image
-        self.samples = PuppetSamples(settings.seed, size, {**settings.details})
-        self.tests = load_batch(PuppetSamples(TEST_SEED, size, {**settings.details}), range(10))
+        what = {"details": settings.shares(), "world": settings.world, "kinds": settings.kinds and {**settings.kinds}}
+        self.samples = PuppetSamples(settings.seed, size, **what)
+        self.tests = load_batch(PuppetSamples(TEST_SEED, size, **what, heldout=True), range(10))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The weighted squared error of the predicted noise. All randomness is drawn on the CPU, for any device."""

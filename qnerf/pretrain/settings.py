@@ -2,12 +2,24 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from qnerf.scenes.settings import Detail
 from qnerf.settings import Settings
 from qnerf.trackers.settings import FilesTrackerSettings, TrackerSettings
 
-Detail = Literal["bones", "joints", "ends"]
+Kind = Literal["figure", "lamp", "seat", "toy"]
+
+
+def _some(shares: dict[str, float]) -> dict[str, float]:
+    if not sum(shares.values()) > 0:
+        raise ValueError("all shares are 0, expected one above it")
+    return shares
+
+
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+KindShares = Annotated[dict[Kind, Share], AfterValidator(_some)]
+DetailShares = Annotated[dict[Detail, Share], AfterValidator(_some)]
 
 
 class LoopSettings(Settings):
@@ -16,7 +28,11 @@ class LoopSettings(Settings):
     output: str = Field(min_length=1)
     """Folder of the checkpoint, the metrics and the sample sheets; a rerun resumes from it."""
     seed: int = Field(default=0, ge=0)
-    """With a sample's index it determines the sample, its noise and its dropouts."""
+    """With a sample's index it determines the sample, its noise and its dropouts; 900 to 999 are held out and refused."""
+    world: Literal[1, 2] = 1
+    """Version of the procedural world: 1 has figures in one caption each, 2 all kinds, paraphrases and textured backgrounds."""
+    kinds: KindShares | None = None
+    """Relative share of each kind of object; null: all of the world alike."""
     samples: int | None = Field(default=None, gt=0)
     """Total number of training samples; null: no limit."""
     budget_minutes: float | None = Field(default=None, gt=0)
@@ -43,6 +59,12 @@ class LoopSettings(Settings):
     log_steps: int = Field(default=20, gt=0)
     tracker: TrackerSettings = FilesTrackerSettings(name="files")
     """Where losses and sample sheets are recorded: metrics.jsonl in the output folder, and W&B beside it."""
+
+    @model_validator(mode="after")
+    def _kinds_fit(self) -> Self:
+        if self.world == 1 and self.kinds and set(self.kinds) != {"figure"}:
+            raise ValueError(f"world 1 has no {', '.join(sorted(set(self.kinds) - {'figure'}))}; set stage.world=2")
+        return self
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
@@ -75,14 +97,19 @@ class DiffusionStage(LoopSettings):
     wrote, such as qnerf/assets/puppet; null: random weights."""
     image: int | None = Field(default=None, gt=0, multiple_of=32)
     """Side of the training images, pixels; null: the model's own. Half of it learns text and control at a quarter of the cost."""
-    details: dict[Detail, float] = Field(default={"bones": 1.0, "joints": 1.0, "ends": 1.0}, min_length=1)
-    """Relative share of each grade of control."""
+    details: DetailShares | None = None
+    """Relative share of each grade of control; null: bones, joints and ends alike, and in world 2 loose_depth and box too."""
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     control_dropout: float = Field(default=0.15, ge=0, le=1)
     snr_floor: float = Field(default=0.1, ge=0)
     """Least weight of the clean image's error, however noisy: colours and pose are decided at high noise."""
     snr_cap: float = Field(default=5.0, gt=0)
     """Min-SNR-γ (Hang et al. 2023): the weight of time t is min(SNR, γ) / SNR."""
+
+    def shares(self) -> dict[str, float]:
+        """The share of each grade of control."""
+        grades = ("bones", "joints", "ends") if self.world == 1 else ("bones", "joints", "ends", "loose_depth", "box")
+        return {**self.details} if self.details else dict.fromkeys(grades, 1.0)
 
 
 class ExportStage(Settings):

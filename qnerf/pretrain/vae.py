@@ -31,8 +31,10 @@ class VaeTrainee:
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.vae.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         self.modules = nn.ModuleDict({"vae": self.vae}).train()
-        self.samples = PuppetSamples(settings.seed, widths.image, {"bones": 1.0})
-        self.tests = load_batch(PuppetSamples(TEST_SEED, widths.image, {"bones": 1.0}), range(16))
+        what = {"details": {"bones": 1.0}, "world": settings.world, "kinds": settings.kinds and {**settings.kinds}}
+        self.samples = PuppetSamples(settings.seed, widths.image, **what)
+        self.heldout = PuppetSamples(TEST_SEED, widths.image, **what, heldout=True)
+        self.tests = load_batch(self.heldout, range(16))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         images = 2 * random_crop(batch.images, self.settings.crop, generator).to(self.device) - 1
@@ -105,8 +107,7 @@ def train_vae(settings: VaeStage, widths: PuppetWidths | None = None, scale_samp
     average: Average = train(trainee, settings)
     folder = Path(settings.output) / "model"
     with average.applied():
-        tests = PuppetSamples(TEST_SEED, trainee.samples.size, {"bones": 1.0})
-        scale = latent_scale(trainee.vae, tests, scale_samples, trainee.device)
+        scale = latent_scale(trainee.vae, trainee.heldout, scale_samples, trainee.device)
         trainee.vae.register_to_config(scaling_factor=scale)
         trainee.vae.save_pretrained(folder)
     print(f"scaling_factor {scale:.5f}, saved to {folder}", flush=True)

@@ -67,12 +67,10 @@ def draw_controls(work: Workshop) -> Controls:
         raise UserError(
             f"{settings.scene.path} has no proxy.json, which says what moves where: write one, or name it with scene.proxy=…"
         )
-    draw = [
-        draw_proxy_control(proxy, points, work.scene.cameras, settings.control.detail, work.backbone.image_size)
-        for points in (proxy.source, proxy.target)
-    ]
+    how = (work.scene.cameras, settings.control.detail, work.backbone.image_size)
+    source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)
     region = edited_region(proxy, work.scene.cameras, work.backbone.latent_size, settings.control.margin)
-    return Controls(draw[0].to(work.device), draw[1].to(work.device), region.to(work.device))
+    return Controls(source.to(work.device), target.to(work.device), region.to(work.device))
 
 
 def encode(work: Workshop, images: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The spatial control: a 3-D proxy projected into every view and drawn, in grades of looseness (METHOD §6).
 
 `bones` pins the pose down; `joints` leaves the limbs' drawing out; `ends` leaves the elbows and knees open, so that
-views can disagree; `box` says only where the figure is. The drawing is cv2's, since training draws tens of thousands.
+views can disagree; `loose_depth` gives a depth that the object stays behind, and `box` only the edges of one box round it.
+Lines and dots are cv2's, since training draws tens of thousands.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ import torch
 from torch import Tensor
 
 from qnerf.errors import UserError
+from qnerf.scenes.bounds import BOX_EDGES, bounding_box, proxy_bounds
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.scene import Proxy
+from qnerf.scenes.loose_depth import draw_loose_depth
+from qnerf.scenes.scene import Proxy, State
 from qnerf.scenes.settings import Detail
 
 DETAILS: tuple[str, ...] = get_args(Detail)
-END_NAMES = ("head", "hand", "foot")
+LINE_DETAILS = tuple(detail for detail in DETAILS if detail != "loose_depth")
+END_NAMES = ("head", "hand", "foot", "tail", "top")
 
-# Twelve edges of a box whose corner k lies at the high end of axis a where bit a of k is set; grouped by axis.
-BOX_EDGES: tuple[tuple[int, int], ...] = tuple(
-    (corner, corner | 1 << axis) for axis in range(3) for corner in range(8) if not corner & 1 << axis
-)
 BOX_AXIS_COLOURS = np.array([[255, 64, 64], [64, 255, 64], [64, 96, 255]], dtype=np.uint8)
 
 _LIMB_WIDTH = 0.030  # of the image's shorter side: 4 pixels of 128, OpenPose's 4 of 128 likewise
@@ -64,13 +64,6 @@ def end_joints(names: Sequence[str], ends: Sequence[str] = END_NAMES) -> tuple[i
     return tuple(index for index, name in enumerate(names) if name.startswith(tuple(ends)))
 
 
-def bounding_box(points: Tensor) -> Tensor:
-    """The axis-aligned box round points (..., J, 3): its corners (..., 8, 3) in the order that `BOX_EDGES` joins."""
-    low, high = points.amin(dim=-2), points.amax(dim=-2)
-    corners = [torch.stack([(high if corner & 1 << axis else low)[..., axis] for axis in range(3)], dim=-1) for corner in range(8)]
-    return torch.stack(corners, dim=-2)
-
-
 def draw_control(
     points: Tensor,
     bones: Sequence[tuple[int, int]],
@@ -86,11 +79,11 @@ def draw_control(
     axis-aligned bounding box of any other set of points. Points behind a camera are skipped, with the lines that touch
     them.
     """
-    if detail not in DETAILS:
-        raise UserError(f"control.detail is {detail!r}, expected one of {', '.join(DETAILS)}: choose one of them.")
+    if detail not in LINE_DETAILS:
+        raise UserError(f"control.detail is {detail!r}, expected one of {', '.join(LINE_DETAILS)}: choose one of them.")
     if detail == "ends" and len(ends) == 0:
         raise UserError(
-            "control.detail is 'ends' but no joint of the proxy is named head*, hand* or foot*: "
+            "control.detail is 'ends' but no joint of the proxy is named head*, hand*, foot*, tail* or top*: "
             "name such joints in proxy.json or choose another control.detail."
         )
     if detail == "box":
@@ -107,9 +100,17 @@ def draw_control(
     return torch.from_numpy(np.stack(drawn)).to(points.device)
 
 
-def draw_proxy_control(proxy: Proxy, points: Tensor, cameras: Cameras, detail: str, size: tuple[int, int]) -> Tensor:
-    """`draw_control` for `proxy.source` or `proxy.target`; a box proxy has only edges to show, so always `box`."""
-    detail = "box" if proxy.kind == "box" else detail
+def draw_proxy_control(proxy: Proxy, state: State, cameras: Cameras, detail: str, size: tuple[int, int]) -> Tensor:
+    """The control of a proxy's state in every camera: (N, 3, H, W) float32 in [0, 1].
+
+    detail and size as in `draw_control`, and `detail="loose_depth"` besides (see `loose_depth`). A box proxy has edges or
+    a depth to show, so that its every other grade is `box`.
+    """
+    if detail == "loose_depth":
+        return draw_loose_depth(proxy, state, cameras, size)
+    if detail == "box" or proxy.kind == "box":
+        return draw_control(proxy_bounds(proxy, state).corners, BOX_EDGES, cameras, "box", size)
+    points = proxy.source if state == "source" else proxy.target
     return draw_control(points, proxy.bones, cameras, detail, size, end_joints(proxy.joints))
 
 

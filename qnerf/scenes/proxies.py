@@ -2,13 +2,15 @@
 
 A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...], "target": …}.
 A box: {"kind": "box", "source": {"centre": [x, y, z], "size": [x, y, z], "yaw": degrees about z}, "target": {...}},
-or its eight corners in the order of `controls.box_corners`.
+or its eight corners in the order of `box_corners`.
+Either may have "source_bounds" and "target_bounds" (`bounds_file`), and "world", the version of the world that made it.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +18,28 @@ import torch
 from torch import Tensor
 
 from qnerf.errors import UserError
-from qnerf.scenes.controls import BOX_EDGES, bounding_box
+from qnerf.scenes.bounds import BOX_EDGES, bounding_box
+from qnerf.scenes.bounds_file import bounds_document, parse_bounds
 from qnerf.scenes.images import read_json
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.scene import Proxy
+from qnerf.scenes.transforms import check_world
 
 BOX_CORNERS = tuple(f"corner_{index}" for index in range(8))
 BOX_KEYS = {"centre", "size", "yaw"}
 
 
-def write_proxy(path: Path, proxy: Proxy) -> None:
-    """Write a proxy so that `read_proxy` gives it back bit by bit."""
+def write_proxy(path: Path, proxy: Proxy, world: int = 1) -> None:
+    """Write a proxy so that `read_proxy` gives its joints back bit by bit. world: the version of the world that made it."""
+    bounds = {"source_bounds": proxy.source_bounds, "target_bounds": proxy.target_bounds}
     document = {
+        **({"world": world} if world > 1 else {}),
         "kind": proxy.kind,
         "joints": list(proxy.joints),
         "bones": [list(bone) for bone in proxy.bones],
         "source": proxy.source.tolist(),
         "target": proxy.target.tolist(),
+        **{key: bounds_document(value) for key, value in bounds.items() if value is not None},
     }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
@@ -49,9 +56,14 @@ def read_proxy(path: Path) -> Proxy:
         if document.get(key) is None
     ]
     raise_problems(str(path), problems)
+    check_world(path, document, problems)
     proxy = _parse_skeleton(path, document, problems) if kind == "skeleton" else _parse_box(path, document, problems)
+    given = [key for key in ("source_bounds", "target_bounds") if key in document]
+    bounds = {key: parse_bounds(f"{path}: {key}", document[key], problems) for key in given}
+    if len(bounds) == 1:
+        problems.append(f"{path} has only one of source_bounds and target_bounds, expected both or none: add the other.")
     raise_problems(str(path), problems)
-    return proxy
+    return replace(proxy, **bounds)
 
 
 def box_corners(centre: Tensor, size: Tensor, yaw: float) -> Tensor:

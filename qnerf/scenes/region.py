@@ -5,10 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.scenes.bounds import bounding_box
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.controls import bounding_box
+from qnerf.scenes.loose_depth import draw_loose_depth
 from qnerf.scenes.scene import Proxy
 
 _NEAR = 1e-3  # world units in front of the camera: anything nearer is skipped
@@ -20,11 +22,15 @@ def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin:
     """(N, h, w) float32, 1 where the object may be before or after the edit, 0 elsewhere. size: (h, w), say of the latents.
 
     margin: radius of the flesh round a skeleton's bones, as a share of the proxy's height (its largest extent); a box is
-    filled and grown by as much. Cells that the inflated proxies only touch count too.
+    filled and grown by as much. A proxy that has bounds is where these are: they leave room enough by themselves.
+    Cells that the inflated proxies only touch count too.
     """
     points = torch.stack([proxy.source, proxy.target]).double().cpu()
     extent = float((points.amax(dim=(0, 1)) - points.amin(dim=(0, 1))).max())
     height, width = size[0] * _FINER, size[1] * _FINER
+    if proxy.source_bounds is not None and proxy.target_bounds is not None:
+        bounded = [draw_loose_depth(proxy, state, cameras, (height, width))[:, :1] for state in ("source", "target")]
+        return (F.max_pool2d(torch.maximum(*bounded), _FINER)[:, 0] > 0).float()
     views = cameras.resized(width, height)
     canvas = np.zeros((len(cameras), height, width), dtype=np.uint8)
     for pose in points:

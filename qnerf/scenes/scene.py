@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.solids import Box, Capsule
+
+State = Literal["source", "target"]  # before and after the edit
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What bounds the object in one state without tracing it, for the loosest controls.
+
+    solids: few inflated capsules and boxes that contain the object. corners: (8, 3) of one box round all of it, in the
+    order that `bounds.BOX_EDGES` joins.
+    """
+
+    solids: tuple[Capsule | Box, ...]
+    corners: Tensor
 
 
 @dataclass(frozen=True)
@@ -15,6 +31,7 @@ class Proxy:
 
     kind: "skeleton" (named joints joined by bones) or "box" (8 corners joined by 12 edges).
     joints: J names. bones: pairs of joint indices. source, target: (J, 3) world positions before and after the edit.
+    source_bounds, target_bounds: what bounds the object then; None: `bounds.proxy_bounds` makes them from the joints.
     """
 
     kind: str
@@ -22,6 +39,8 @@ class Proxy:
     bones: tuple[tuple[int, int], ...]
     source: Tensor
     target: Tensor
+    source_bounds: Bounds | None = None
+    target_bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)

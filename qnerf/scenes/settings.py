@@ -8,7 +8,7 @@ from pydantic import Field
 
 from qnerf.settings import Settings
 
-Detail = Literal["bones", "joints", "ends", "box"]
+Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy a control shows
 Vector = tuple[float, float, float]
 
 

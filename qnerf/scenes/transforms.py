@@ -22,6 +22,7 @@ EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".webp")
 MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
 NUMBERS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y", "k1", "k2", "k3", "k4", "p1", "p2")
 POSITIVE = ("fl_x", "fl_y", "w", "h", "camera_angle_x", "camera_angle_y")
+WORLDS = (1, 2)  # versions of the procedural world whose folders are read; no key is version 1
 ORTHONORMAL = 1e-3  # how far the entries of R^T R may lie from the identity's
 
 
@@ -53,9 +54,18 @@ def read_frames(folder: Path) -> tuple[dict[str, Any], list[Frame]]:
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{path} has no list 'frames', expected at least two frames: export the capture again.")
     problems: list[str] = []
+    check_world(path, document, problems)
     frames = [_parse_frame(path, index, entry, document, problems) for index, entry in enumerate(entries)]
     raise_problems(str(path), problems)
     return document, sorted((frame for frame in frames if frame), key=lambda frame: _natural(frame.file_path))
+
+
+def check_world(path: Path, document: dict[str, Any], problems: list[str]) -> None:
+    """Add a problem where a file is of a version of the procedural world that this program does not know."""
+    world = document.get("world", 1)
+    if world not in WORLDS:
+        known = ", ".join(map(str, WORLDS))
+        problems.append(f"{path} has world = {world!r}, expected one of {known}: update qnerf or build the scene again.")
 
 
 def _parse_frame(path: Path, index: int, entry: Any, document: dict[str, Any], problems: list[str]) -> Frame | None:

@@ -41,7 +41,7 @@ def write_scene(folder: Path | str, scene: Scene, world: int = 1) -> None:
     }
     (partial / "transforms.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if scene.proxy is not None:
-        write_proxy(partial / "proxy.json", scene.proxy)
+        write_proxy(partial / "proxy.json", scene.proxy, world)
     if scene.truth is not None:
         distance = (scene.cameras.positions - scene.focus).norm(dim=-1).max().item()
         write_truth(partial / "truth", scene.truth, scene.view_names, distance + DEPTH_RANGE * scene.radius)

@@ -14,6 +14,8 @@ from qnerf.backbones.puppet import (
     tiny_backbone,
 )
 from qnerf.scenes.procedural.captions import TEMPLATE, VOCABULARY
+from qnerf.scenes.procedural.phrases import WORDS
+from qnerf.scenes.procedural.world import KINDS, draw_scene
 
 
 def test_every_word_is_one_token() -> None:
@@ -27,6 +29,14 @@ def test_captions_fit() -> None:
     ids = tokenizer(caption, padding="max_length", truncation=True).input_ids
     assert len(ids) == 32
     assert str(tokenizer.decode(ids, skip_special_tokens=True)).split() == caption.split()
+
+
+def test_words_of_the_second_world_are_one_token_each_and_its_captions_fit() -> None:
+    tokenizer = build_tokenizer(WORDS[2], 32)
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in WORDS[2])
+    for kind in KINDS:
+        captions = [draw_scene(seed, "train", kind, 2).caption for seed in range(40)]
+        assert max(len(tokens) for tokens in tokenizer(captions).input_ids) <= 32
 
 
 def test_unknown_words_fall_back_to_letters_not_to_nothing() -> None:

@@ -10,15 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from qnerf.backbones.puppet import clip_vocabulary
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
 from qnerf.pretrain.checkpoint import CHECKPOINT, Counters, load_checkpoint, read_checkpoint, save_checkpoint
 from qnerf.pretrain.data import PuppetSamples, load_batch, stream
 from qnerf.pretrain.diffusion import snr_weight
+from qnerf.pretrain.export import words_of
 from qnerf.pretrain.loop import done_fraction, learning_rate
 from qnerf.pretrain.progress import Progress
-from qnerf.pretrain.settings import VaeStage
+from qnerf.pretrain.settings import DiffusionStage, VaeStage
 from qnerf.pretrain.vae import gradient_error, psnr
+from qnerf.scenes.procedural.phrases import WORDS
 from qnerf.trackers.files import FilesTracker
 
 
@@ -51,6 +54,50 @@ def test_grades_are_drawn_by_their_shares() -> None:
     assert filled["bones"] > filled["joints"] > filled["ends"] > 0
     never = load_batch(PuppetSamples(1, 64, {"bones": 1.0, "ends": 0.0}), range(4)).controls
     assert torch.equal(never, load_batch(PuppetSamples(1, 64, {"bones": 1.0}), range(4)).controls)
+
+
+def test_kinds_are_drawn_by_their_shares_and_grades_grow_looser() -> None:
+    seats = load_batch(PuppetSamples(1, 32, {"bones": 1.0}, world=2, kinds={"seat": 1.0, "toy": 0.0}), range(6)).captions
+    assert all({"sofa", "couch", "chair", "armchair"} & set(caption.split()) for caption in seats)
+    every = load_batch(PuppetSamples(1, 32, {"loose_depth": 1.0, "box": 1.0}, world=2), range(24))
+    assert len({word for caption in every.captions for word in caption.split()} & {"lamp", "toy", "legs", "shirt"}) == 4
+    assert (every.controls.amax(dim=(1, 2, 3)) > 0.2).all()
+
+
+def test_a_world_adds_nothing_to_the_samples_of_another() -> None:
+    """World 1 by name is world 1 as before there was another."""
+    plain = load_batch(PuppetSamples(7, 32, {"bones": 1.0, "ends": 1.0}), range(3))
+    named = load_batch(PuppetSamples(7, 32, {"bones": 1.0, "ends": 1.0}, world=1, kinds={"figure": 2.0}), range(3))
+    assert plain.captions == named.captions
+    assert torch.equal(plain.images, named.images)
+
+
+@pytest.mark.parametrize(("seed", "heldout"), [(900, False), (999, False), (899, True), (0, True)])
+def test_training_and_measuring_have_seeds_of_their_own(seed: int, heldout: bool) -> None:
+    with pytest.raises(UserError, match=f"Seed {seed} cannot be used for .*seeds 900 to 999 are held out"):
+        PuppetSamples(seed, 32, {"bones": 1.0}, heldout=heldout)
+
+
+def test_kinds_that_a_world_lacks_are_refused() -> None:
+    with pytest.raises(UserError, match="kind is 'lamp', but world 1 has figure only"):
+        PuppetSamples(1, 32, {"bones": 1.0}, kinds={"lamp": 1.0})
+    with pytest.raises(ValueError, match=r"world 1 has no lamp; set stage\.world=2"):
+        settings(kinds={"lamp": 1.0, "figure": 1.0})
+
+
+def test_grades_that_a_training_draws_by_default() -> None:
+    stage = {"output": "unused", "vae": "unused", "samples": 1}
+    assert list(DiffusionStage.model_validate(stage).shares()) == ["bones", "joints", "ends"]
+    assert list(DiffusionStage.model_validate({**stage, "world": 2}).shares())[3:] == ["loose_depth", "box"]
+    assert DiffusionStage.model_validate({**stage, "details": {"box": 2.0}}).shares() == {"box": 2.0}
+
+
+def test_the_words_of_trained_weights_are_found_by_their_number() -> None:
+    for world in (1, 2):
+        embedding = torch.zeros(len(clip_vocabulary(WORDS[world])), 4)
+        assert words_of({"text_encoder.embeddings.token_embedding.weight": embedding}) == WORDS[world]
+    with pytest.raises(UserError, match="knows 7 tokens, expected one of"):
+        words_of({"text_encoder.embeddings.token_embedding.weight": torch.zeros(7, 4)})
 
 
 def test_the_average_is_the_recurrence() -> None:

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from qnerf.backbones.load import load_backbone
-from qnerf.backbones.puppet import TINY
+from qnerf.backbones.puppet import TINY, clip_vocabulary
 from qnerf.backbones.settings import PuppetSettings
 from qnerf.errors import UserError
 from qnerf.pretrain.__main__ import CONF, parse
@@ -22,6 +22,7 @@ from qnerf.pretrain.export import export
 from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import DiffusionStage, ExportStage, VaeStage
 from qnerf.pretrain.vae import latent_scale, train_vae
+from qnerf.scenes.procedural.phrases import WORDS
 
 COMMON = {"batch": 2, "warmup": 1, "workers": 0, "log_steps": 1, "device": "cpu", "precision": "float32"}
 
@@ -143,7 +144,7 @@ def test_a_nan_stops_the_training_and_keeps_the_checkpoint(tmp_path: Path, vae: 
 def test_the_latents_have_unit_scale(vae: Path) -> None:
     model = AutoencoderKL.from_pretrained(vae)
     scale = model.config["scaling_factor"]
-    samples = PuppetSamples(900, 32, {"bones": 1.0})
+    samples = PuppetSamples(900, 32, {"bones": 1.0}, heldout=True)
     assert latent_scale(model, samples, 8, torch.device("cpu")) == pytest.approx(scale, rel=1e-4)
     assert scale != pytest.approx(0.18215)
 
@@ -167,6 +168,24 @@ def test_shipped_configurations_are_valid_and_complete(name: str) -> None:
     settings = parse(config).stage
     assert settings.name == name.removesuffix("_half")
     assert set(config.stage) == set(type(settings).model_fields)
+
+
+def test_the_second_world_is_one_override() -> None:
+    overrides = ["stage=diffusion", "stage.world=2", "stage.kinds={seat: 1, toy: 2}", "stage.details={box: 1, loose_depth: 3}"]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        settings = parse(compose("config", overrides=overrides)).stage
+    assert isinstance(settings, DiffusionStage)
+    assert (settings.world, settings.kinds, settings.shares()) == (2, {"seat": 1, "toy": 2}, {"box": 1, "loose_depth": 3})
+    with pytest.raises(UserError, match="all shares are 0"), initialize_config_dir(CONF, version_base="1.3"):
+        parse(compose("config", overrides=["stage=vae", "stage.world=2", "stage.kinds={seat: 0}"]))
+
+
+def test_a_training_on_the_second_world_is_exported_with_its_words(tmp_path: Path, vae: Path) -> None:
+    train_diffusion(stage(tmp_path / "run", vae, 4, world=2), TINY)
+    folder = export(ExportStage(diffusion=str(tmp_path / "run"), vae=str(vae), output=str(tmp_path / "model")), TINY)
+    tokenizer = load_backbone(PuppetSettings(path=str(folder))).tokenizer
+    assert len(tokenizer) == len(clip_vocabulary(WORDS[2]))
+    assert tokenizer.tokenize("armchair") == ["armchair</w>"]
 
 
 def test_a_bad_setting_is_one_clear_sentence() -> None:

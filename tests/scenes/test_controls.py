@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from qnerf.errors import UserError
+from qnerf.scenes.bounds import BOX_EDGES, bounding_box
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.controls import (
-    BOX_EDGES,
-    bounding_box,
     draw_control,
     draw_control_image,
     draw_proxy_control,
@@ -120,7 +119,7 @@ def test_a_turned_box_is_drawn_as_it_is_and_a_box_proxy_is_always_a_box(figure: 
     turn = torch.tensor([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
     corners = bounding_box(figure) @ turn.T
     proxy = Proxy("box", tuple(f"corner_{index}" for index in range(8)), BOX_EDGES, corners, corners)
-    drawn = draw_proxy_control(proxy, corners, cameras, "bones", SIZE)
+    drawn = draw_proxy_control(proxy, "source", cameras, "bones", SIZE)
     assert torch.equal(drawn, draw_control(corners, BOX_EDGES, cameras, "box", SIZE))
     assert not torch.equal(drawn, draw_control(bounding_box(corners), BOX_EDGES, cameras, "box", SIZE))
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from qnerf.errors import UserError
+from qnerf.scenes.bounds import BOX_EDGES
 from qnerf.scenes.capture import (
     View,
     crop_square,
@@ -23,7 +24,6 @@ from qnerf.scenes.capture import (
     spread_evenly,
     undistort,
 )
-from qnerf.scenes.controls import BOX_EDGES
 from qnerf.scenes.fingerprint import scene_fingerprint
 from qnerf.scenes.proxies import box_corners, read_proxy
 from qnerf.scenes.reader import read_scene

@@ -50,3 +50,15 @@ def test_the_region_holds_both_silhouettes_and_little_else() -> None:
     coverage = torch.nn.functional.avg_pool2d(silhouettes[:, None], 4)[:, 0]
     assert float(coverage[region == 1].sum() / coverage.sum()) > 0.97
     assert float(region.mean()) < 0.6
+
+
+def test_a_proxy_with_bounds_is_where_they_are() -> None:
+    """A seat's cushions lie far from its bones, but inside its bounds: the region holds all of the object, in both states."""
+    scene = build_scene(2, views=2, size=64, kind="seat", world=2)
+    assert scene.proxy is not None
+    assert scene.truth is not None
+    region = edited_region(scene.proxy, scene.cameras, (16, 16), margin=0.0)
+    either = (scene.truth.silhouette_source | scene.truth.silhouette_edited).float()
+    cells = torch.nn.functional.max_pool2d(either[:, None], 4)[:, 0]
+    assert ((cells > 0) & (region == 0)).sum() <= 1
+    assert 0.1 < region.mean() < 0.8

@@ -1,6 +1,7 @@
-"""A whole puppet scene as a `Scene` with ground truth, and the command that writes it to disk:
+"""A whole procedural scene as a `Scene` with ground truth, and the command that writes it to disk:
 
     python -m qnerf.scenes.procedural.build --seed 3 --views 12 --out outputs/scenes/puppet_3
+    python -m qnerf.scenes.procedural.build --kind lamp --seed 3 --views 12 --out outputs/scenes/lamp_3
 
 Nothing downstream reads the generator: everything reads the folder that is written here.
 """
@@ -8,72 +9,84 @@ Nothing downstream reads the generator: everything reads the folder that is writ
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.procedural.figure import BONES, JOINTS, Primitive
-from qnerf.scenes.procedural.raycast import FAR, ContactShadow, PinholeView, geometry, render
-from qnerf.scenes.procedural.world import FOCUS, RADIUS, PuppetScene, draw_scene, orbit_camera
-from qnerf.scenes.scene import Proxy, Scene, Truth
+from qnerf.scenes.procedural.raycast import PinholeView, geometry, render
+from qnerf.scenes.procedural.samples import orbit_camera
+from qnerf.scenes.procedural.shadow import ContactShadow
+from qnerf.scenes.procedural.world import KINDS, RADIUS, WORLDS, WorldScene, draw_scene
+from qnerf.scenes.scene import Scene, Truth
+from qnerf.scenes.solids import FAR, Solid
 from qnerf.scenes.writer import write_scene
 
-ELEVATION, DISTANCE = np.deg2rad(18.0), 3.4
+ELEVATION = np.deg2rad(18.0)
+NAMES = {"figure": "puppet"}  # of scenes, where they are not named after their kind
 
 
-def build_scene(seed: int, views: int = 12, size: int = 128, split: str = "heldout") -> Scene:
-    """The scene of a seed seen by a ring of cameras, before and after the edit. Follows from its arguments alone."""
-    puppet = draw_scene(seed, split)
+def build_scene(seed: int, views: int = 12, size: int = 128, split: str = "heldout", kind: str = "figure", world: int = 1) -> Scene:
+    """The scene of a seed seen by a ring of cameras, before and after the edit. Follows from its arguments alone.
+
+    Raises UserError for a world that does not exist or has no such kind.
+    """
+    drawn = draw_scene(seed, split, kind, world)
+    focus, distance = np.array(drawn.shape.FOCUS), drawn.shape.DISTANCE
     ring = [
-        orbit_camera(2 * np.pi * index / views, ELEVATION + np.deg2rad(5) * (-1) ** index, DISTANCE, size) for index in range(views)
+        orbit_camera(2 * np.pi * index / views, ELEVATION + np.deg2rad(5) * (-1) ** index, distance, size, focus=focus)
+        for index in range(views)
     ]
-    source, edited = puppet.solids(), puppet.solids(edited=True)
-    moved = [_moved(before, after) for before, after in zip(source, edited, strict=True)]
+    return Scene(
+        name=f"{NAMES.get(kind, kind)}_{seed}",
+        view_names=tuple(f"{index:03d}" for index in range(views)),
+        images=_images(drawn, ring, drawn.solids()),
+        cameras=_cameras(ring),
+        source_prompt=drawn.caption,
+        target_prompt=drawn.caption,
+        focus=torch.tensor(focus, dtype=torch.float32),
+        radius=RADIUS,
+        proxy=drawn.proxy(),
+        truth=_truth(drawn, ring),
+    )
+
+
+def _truth(drawn: WorldScene, ring: list[PinholeView]) -> Truth:
+    source, edited = drawn.solids(), drawn.solids(edited=True)
+    moved = [index for index, pair in enumerate(zip(source, edited, strict=True)) if _moved(*pair)]
     depth_source, seen_source = _geometry(ring, source)
     depth_edited, seen_edited = _geometry(ring, edited)
-    truth = Truth(
-        edited_images=_images(puppet, ring, edited),
+    return Truth(
+        edited_images=_images(drawn, ring, edited),
         depth_source=depth_source,
         depth_edited=depth_edited,
         silhouette_source=seen_source >= 0,
         silhouette_edited=seen_edited >= 0,
-        moved_edited=torch.isin(seen_edited, torch.tensor([i for i, flag in enumerate(moved) if flag])),
-        plates=_images(puppet, ring, []),
+        moved_edited=torch.isin(seen_edited, torch.tensor(moved)),
+        plates=_images(drawn, ring, []),
     )
-    return Scene(
-        name=f"puppet_{seed}",
-        view_names=tuple(f"{index:03d}" for index in range(views)),
-        images=_images(puppet, ring, source),
-        cameras=_cameras(ring),
-        source_prompt=puppet.caption,
-        target_prompt=puppet.caption,
-        focus=torch.tensor(FOCUS, dtype=torch.float32),
-        radius=RADIUS,
-        proxy=Proxy(
-            "skeleton", JOINTS, BONES,
-            torch.tensor(puppet.joints(), dtype=torch.float32),
-            torch.tensor(puppet.joints(edited=True), dtype=torch.float32),
-        ),
-        truth=truth,
-    )  # fmt: skip
 
 
-def _images(puppet: PuppetScene, ring: list[PinholeView], solids: list[Primitive]) -> torch.Tensor:
-    shadow = ContactShadow(solids, puppet.around.light)
-    return torch.from_numpy(np.stack([render(view, solids, puppet.paints, puppet.around, shadow) for view in ring]))
+def _images(drawn: WorldScene, ring: list[PinholeView], solids: Sequence[Solid]) -> torch.Tensor:
+    shadow = ContactShadow(solids, drawn.around.light)
+    return torch.from_numpy(np.stack([render(view, solids, drawn.paints, drawn.around, shadow) for view in ring]))
 
 
-def _geometry(ring: list[PinholeView], solids: list[Primitive]) -> tuple[torch.Tensor, torch.Tensor]:
+def _geometry(ring: list[PinholeView], solids: Sequence[Solid]) -> tuple[torch.Tensor, torch.Tensor]:
     """Depth (N, S, S), 0 where nothing is seen, and the solid seen (N, S, S), -1 for none."""
     depth, solid = zip(*(geometry(view, solids) for view in ring), strict=True)
     depth = np.stack(depth)
     return torch.from_numpy(np.where(depth < FAR, depth, 0)), torch.from_numpy(np.stack(solid).astype(np.int64))
 
 
-def _moved(before: Primitive, after: Primitive) -> bool:
-    return max(np.abs(before.start - after.start).max(), np.abs(before.end - after.end).max()) > 1e-4
+def _moved(before: Solid, after: Solid) -> bool:
+    """Whether the edit moves a solid or changes its shape."""
+    (points, radius), (others, other) = before.hull(), after.hull()
+    return max(np.abs(points - others).max(), abs(radius - other)) > 1e-4
 
 
 def _cameras(ring: list[PinholeView]) -> Cameras:
@@ -88,13 +101,20 @@ def _cameras(ring: list[PinholeView]) -> Cameras:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a puppet scene with ground truth to a folder.")
-    parser.add_argument("--seed", type=int, required=True, help="which held-out scene")
+    parser = argparse.ArgumentParser(description="Write a held-out procedural scene with ground truth to a folder.")
+    parser.add_argument("--kind", choices=KINDS, default="figure")
+    parser.add_argument("--world", type=int, choices=WORLDS, help="version; none: 1 for the figure, 2 for what only that has")
+    parser.add_argument("--seed", type=int, required=True, help="which scene; training never sees any of them")
     parser.add_argument("--views", type=int, default=12)
     parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     arguments = parser.parse_args()
-    write_scene(arguments.out, build_scene(arguments.seed, arguments.views, arguments.size))
+    kind, world = arguments.kind, arguments.world or (1 if arguments.kind in WORLDS[1] else 2)
+    try:
+        write_scene(arguments.out, build_scene(arguments.seed, arguments.views, arguments.size, kind=kind, world=world), world)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     print(f"Wrote {arguments.views} views to {arguments.out}")
 
 

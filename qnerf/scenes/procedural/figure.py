@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from qnerf.scenes.solids import Capsule
+
 JOINTS = (
     "head", "neck", "pelvis",
     "shoulder_l", "elbow_l", "hand_l", "shoulder_r", "elbow_r", "hand_r",
@@ -58,16 +60,6 @@ class Pose:
     heading: float
 
 
-@dataclass(frozen=True)
-class Primitive:
-    """A capsule from start to end (a sphere where they coincide). part: what it belongs to, for colours and the moved mask."""
-
-    start: np.ndarray
-    end: np.ndarray
-    radius: float
-    part: str
-
-
 def draw_body(rng: np.random.Generator) -> Body:
     size = rng.uniform(0.95, 1.12)
     return Body(
@@ -111,7 +103,9 @@ def raise_arm(pose: Pose, side: int, rng: np.random.Generator) -> Pose:
 def rotate(vector: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
     """Rodrigues' rotation of a (3,) vector about a unit axis."""
     cos, sin = np.cos(angle), np.sin(angle)
-    return vector * cos + np.cross(axis, vector) * sin + axis * (axis @ vector) * (1 - cos)
+    (a, b, c), (x, y, z) = axis, vector
+    across = np.array([b * z - c * y, c * x - a * z, a * y - b * x])  # np.cross takes ten times as long on one vector
+    return vector * cos + across * sin + axis * (axis @ vector) * (1 - cos)
 
 
 X, Z = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
@@ -149,42 +143,42 @@ def figure_joints(body: Body, pose: Pose) -> np.ndarray:
     return points @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]])
 
 
-def figure_primitives(body: Body, joints: np.ndarray, heading: float, extras: tuple[str, ...]) -> list[Primitive]:
+def figure_primitives(body: Body, joints: np.ndarray, heading: float, extras: tuple[str, ...]) -> list[Capsule]:
     """The solids of a figure. extras: any of "hat", "hair", "bag"."""
     forward = np.array([-np.sin(heading), np.cos(heading), 0.0])
     side = np.array([np.cos(heading), np.sin(heading), 0.0])
     at = {name: joints[index] for name, index in J.items()}
     up = (at["neck"] - at["pelvis"]) / np.linalg.norm(at["neck"] - at["pelvis"])
     solids = [
-        Primitive(at["pelvis"] + 0.3 * body.torso * up, at["neck"] - 0.6 * body.torso_radius * up, body.torso_radius, "shirt"),
-        Primitive(at["shoulder_l"], at["shoulder_r"], 1.15 * body.arm_radius, "shirt"),
-        Primitive(at["hip_l"], at["hip_r"], 1.1 * body.leg_radius, "trousers"),
-        Primitive(at["pelvis"], at["pelvis"] + 0.2 * body.torso * up, 0.95 * body.torso_radius, "trousers"),
-        Primitive(at["neck"] - 0.05 * up, at["head"], 0.05, "skin"),
-        Primitive(at["head"], at["head"], body.head, "skin"),
+        Capsule(at["pelvis"] + 0.3 * body.torso * up, at["neck"] - 0.6 * body.torso_radius * up, body.torso_radius, "shirt"),
+        Capsule(at["shoulder_l"], at["shoulder_r"], 1.15 * body.arm_radius, "shirt"),
+        Capsule(at["hip_l"], at["hip_r"], 1.1 * body.leg_radius, "trousers"),
+        Capsule(at["pelvis"], at["pelvis"] + 0.2 * body.torso * up, 0.95 * body.torso_radius, "trousers"),
+        Capsule(at["neck"] - 0.05 * up, at["head"], 0.05, "skin"),
+        Capsule(at["head"], at["head"], body.head, "skin"),
     ]
     for eye in (-0.4, 0.4):
         centre = at["head"] + body.head * (0.86 * forward + eye * side + 0.12 * up)
-        solids.append(Primitive(centre, centre, 0.03, "eye"))
+        solids.append(Capsule(centre, centre, 0.03, "eye"))
     for tag in "lr":
         shoulder, elbow, hand = at[f"shoulder_{tag}"], at[f"elbow_{tag}"], at[f"hand_{tag}"]
         hip, knee, foot = at[f"hip_{tag}"], at[f"knee_{tag}"], at[f"foot_{tag}"]
         solids += [
-            Primitive(shoulder, elbow, body.arm_radius, "shirt"),
-            Primitive(elbow, elbow + 0.75 * (hand - elbow), 0.9 * body.arm_radius, "shirt"),
-            Primitive(hand, hand, 1.15 * body.arm_radius, "skin"),
-            Primitive(hip, knee, body.leg_radius, "trousers"),
-            Primitive(knee, foot, 0.85 * body.leg_radius, "trousers"),
-            Primitive(foot, foot + 0.11 * forward, 0.85 * body.leg_radius, "shoes"),
+            Capsule(shoulder, elbow, body.arm_radius, "shirt"),
+            Capsule(elbow, elbow + 0.75 * (hand - elbow), 0.9 * body.arm_radius, "shirt"),
+            Capsule(hand, hand, 1.15 * body.arm_radius, "skin"),
+            Capsule(hip, knee, body.leg_radius, "trousers"),
+            Capsule(knee, foot, 0.85 * body.leg_radius, "trousers"),
+            Capsule(foot, foot + 0.11 * forward, 0.85 * body.leg_radius, "shoes"),
         ]
     if "hair" in extras:
         centre = at["head"] + body.head * (0.25 * up - 0.3 * forward)
-        solids.append(Primitive(centre, centre - 0.4 * body.head * up, 0.93 * body.head, "hair"))
+        solids.append(Capsule(centre, centre - 0.4 * body.head * up, 0.93 * body.head, "hair"))
     if "hat" in extras:
         centre = at["head"] + 0.5 * body.head * up
-        solids.append(Primitive(centre, centre, 0.85 * body.head, "hat"))
-        solids.append(Primitive(centre + 0.9 * body.head * up, centre + 0.9 * body.head * up, 0.3 * body.head, "hat"))
+        solids.append(Capsule(centre, centre, 0.85 * body.head, "hat"))
+        solids.append(Capsule(centre + 0.9 * body.head * up, centre + 0.9 * body.head * up, 0.3 * body.head, "hat"))
     if "bag" in extras:
         back = at["pelvis"] - (body.torso_radius + 0.06) * forward
-        solids.append(Primitive(back + 0.4 * body.torso * up, back + 0.75 * body.torso * up, 0.12, "bag"))
+        solids.append(Capsule(back + 0.4 * body.torso * up, back + 0.75 * body.torso * up, 0.12, "bag"))
     return solids

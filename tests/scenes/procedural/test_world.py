@@ -6,43 +6,19 @@ import torch
 
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.procedural.captions import COLOURS, VOCABULARY, draw_colour
-from qnerf.scenes.procedural.figure import BONES, JOINTS, J, Primitive, figure_joints
-from qnerf.scenes.procedural.raycast import FAR, ContactShadow, cast, geometry, intersect
-from qnerf.scenes.procedural.world import draw_scene, orbit_camera, render_sample
+from qnerf.scenes.procedural.figure import BONES, JOINTS, J, figure_joints
+from qnerf.scenes.procedural.puppet import Puppet
+from qnerf.scenes.procedural.raycast import cast, geometry
+from qnerf.scenes.procedural.samples import orbit_camera, render_sample
+from qnerf.scenes.procedural.shadow import ContactShadow
+from qnerf.scenes.procedural.world import draw_scene
+from qnerf.scenes.solids import FAR
 
 
-def march(origin: np.ndarray, direction: np.ndarray, solid: Primitive) -> float:
-    """Sphere tracing of the capsule's distance function: slow and obvious."""
-    t, axis = 0.0, solid.end - solid.start
-    for _ in range(4000):
-        point = origin + t * direction
-        along = np.clip((point - solid.start) @ axis / max(axis @ axis, 1e-12), 0, 1)
-        gap = float(np.linalg.norm(point - solid.start - along * axis)) - solid.radius
-        if gap < 1e-6:
-            return t
-        t += gap
-        if t > 50:
-            break
-    return FAR
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_intersections_against_sphere_tracing(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    start = rng.normal(size=3)
-    solid = Primitive(start, start if seed == 0 else start + rng.normal(size=3), rng.uniform(0.2, 0.6), "x")
-    origin = np.array([4.0, 1.0, 0.5])
-    aim = start + rng.normal(size=(60, 3)) * 0.5 * solid.radius - origin
-    directions = (aim / np.linalg.norm(aim, axis=1, keepdims=True)).astype(np.float32)
-    fast = intersect(origin, directions, solid)
-    slow = np.array([march(origin, ray.astype(float), solid) for ray in directions])
-    hit = slow < FAR
-    assert hit.sum() > 10
-    # rays that graze the surface may go either way in float32
-    assert ((fast < FAR) == hit).mean() > 0.97
-    both = hit & (fast < FAR)
-    np.testing.assert_allclose(fast[both], slow[both], atol=2e-2)
-    assert np.median(np.abs(fast[both] - slow[both])) < 1e-4
+def draw_figure(seed: int, split: str) -> Puppet:
+    shape = draw_scene(seed, split).shape
+    assert isinstance(shape, Puppet)
+    return shape
 
 
 def test_windows_hide_nothing() -> None:
@@ -51,7 +27,7 @@ def test_windows_hide_nothing() -> None:
     view, solids = orbit_camera(0.7, 0.4, 3.4, 48), scene.solids()
     directions = view.directions(48)
     depth, nearest = cast(view, solids, 48, directions)
-    every = np.stack([intersect(view.camera_to_world[:3, 3], directions, solid) for solid in solids])
+    every = np.stack([solid.intersect(view.camera_to_world[:3, 3], directions) for solid in solids])
     np.testing.assert_allclose(depth, every.min(axis=0), atol=1e-5)
     assert np.array_equal(nearest >= 0, every.min(axis=0) < FAR)
 
@@ -103,21 +79,22 @@ def test_the_edit_raises_one_hand_and_moves_nothing_else() -> None:
 
 def test_bones_keep_their_length_and_feet_stand_on_the_floor() -> None:
     for seed in range(20):
-        scene = draw_scene(seed, "heldout")
-        joints = scene.joints()
+        figure = draw_figure(seed, "heldout")
+        joints = figure.joints()
         bones = {(JOINTS[a], JOINTS[b]): np.linalg.norm(joints[a] - joints[b]) for a, b in BONES}
-        assert bones["shoulder_l", "elbow_l"] == pytest.approx(scene.body.upper_arm)
-        assert bones["knee_r", "foot_r"] == pytest.approx(scene.body.shin)
-        assert min(joints[J["foot_l"], 2], joints[J["foot_r"], 2]) == pytest.approx(0.9 * scene.body.leg_radius)
-        turned = figure_joints(scene.body, scene.pose)
+        assert bones["shoulder_l", "elbow_l"] == pytest.approx(figure.body.upper_arm)
+        assert bones["knee_r", "foot_r"] == pytest.approx(figure.body.shin)
+        assert min(joints[J["foot_l"], 2], joints[J["foot_r"], 2]) == pytest.approx(0.9 * figure.body.leg_radius)
+        turned = figure_joints(figure.body, figure.pose)
         assert np.array_equal(turned, joints)
 
 
 def test_what_no_caption_names_varies_between_scenes_of_equal_captions() -> None:
     scenes = [draw_scene(seed, "train") for seed in range(200)]
-    assert len({scene.extras for scene in scenes}) >= 6
+    figures = [draw_figure(seed, "train") for seed in range(200)]
+    assert len({figure.extras for figure in figures}) >= 6
     assert len({scene.around.pattern for scene in scenes}) == 5
-    assert np.std([scene.body.arm_radius for scene in scenes]) > 0.005
+    assert np.std([figure.body.arm_radius for figure in figures]) > 0.005
     assert 0.2 < np.mean([scene.paints["shirt"].stripes > 0 for scene in scenes]) < 0.6
 
 
@@ -134,8 +111,8 @@ def test_shadow_lies_under_the_figure_and_fades() -> None:
     scene = draw_scene(2, "heldout")
     shadow = ContactShadow(scene.solids(), np.array([0.0, 0.0, 1.0], dtype=np.float32))
     feet = scene.joints()[[J["foot_l"], J["foot_r"]], :2].astype(np.float32)
-    assert shadow(feet).min() > 0.5
-    assert shadow(np.array([[2.2, 2.2]], dtype=np.float32)).max() == 0
+    assert shadow(*feet.T).min() > 0.5
+    assert shadow(*np.full((2, 1), 2.2, dtype=np.float32)).max() == 0
 
 
 def test_scene_truth_fits_together() -> None:
