@@ -7,16 +7,14 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionControlNetPipeline
-from torch import Tensor
 
 from qnerf.backbones.diffusion import BackboneParts
-from qnerf.backbones.puppet import PuppetWidths, build_puppet, clip_vocabulary
+from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.backbones.settings import PUPPET_FOLDER
-from qnerf.errors import UserError
 from qnerf.pretrain.checkpoint import averaged_weights
 from qnerf.pretrain.diffusion import load_vae
 from qnerf.pretrain.settings import ExportStage
-from qnerf.scenes.procedural.phrases import WORDS
+from qnerf.pretrain.words import words_of
 
 
 def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
@@ -35,19 +33,6 @@ def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder}: {size / 1e6:.2f} MB", flush=True)
     return folder
-
-
-def words_of(weights: dict[str, Tensor]) -> tuple[str, ...]:
-    """The vocabulary of the world that a text encoder was trained on: the one with as many tokens as it has embeddings.
-
-    Raises UserError where no world has.
-    """
-    tokens = next((len(tensor) for name, tensor in weights.items() if name.endswith("token_embedding.weight")), 0)
-    known = {len(clip_vocabulary(words)): words for words in WORDS.values()}
-    if tokens not in known:
-        sizes = ", ".join(map(str, known))
-        raise UserError(f"The trained text encoder knows {tokens} tokens, expected one of {sizes}: train it again.")
-    return known[tokens]
 
 
 def save_parts(parts: BackboneParts, folder: Path) -> None:

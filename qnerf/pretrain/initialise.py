@@ -13,6 +13,7 @@ from qnerf.backbones.load import load_backbone
 from qnerf.backbones.settings import PuppetSettings
 from qnerf.errors import UserError
 from qnerf.pretrain.checkpoint import CHECKPOINT, averaged_weights
+from qnerf.pretrain.words import translate
 
 _OTHERS = 0.1  # factor on the output layer's weights of all other channels: they start as a small correction
 
@@ -20,17 +21,13 @@ _OTHERS = 0.1  # factor on the output layer's weights of all other channels: the
 def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer) -> None:
     """Puts the averaged weights of a training's output folder, or those of an exported model folder, into the modules.
 
-    Raises UserError where neither is there, and where the model is of other sizes or reads other words.
+    Words that the model knows keep their embeddings, others start at random. Raises UserError where neither is there, and
+    where the model is of other sizes.
     """
     if (folder / CHECKPOINT).is_file():
         weights = averaged_weights(folder)
     elif (folder / "unet" / "config.json").is_file():
         model = load_backbone(PuppetSettings(path=str(folder)))
-        if model.tokenizer.get_vocab() != tokenizer.get_vocab():
-            raise UserError(
-                f"stage.initial: the model in {folder} has another vocabulary than the puppet world's present words: "
-                "start from random weights (stage.initial=null)."
-            )
         parts = {name: getattr(model, name).state_dict() for name in modules}
         weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
     else:
@@ -39,7 +36,7 @@ def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer)
             "name the output folder of a training or of stage=export."
         )
     try:
-        modules.load_state_dict(weights)
+        modules.load_state_dict(translate(weights, modules, tokenizer.get_vocab()))
     except RuntimeError as error:
         raise UserError(f"stage.initial: the model in {folder} is of other sizes than the present one: choose another.") from error
 

@@ -115,7 +115,7 @@ def _laps(
         loss, parts = trainee.loss(next(batches), generator)
         if not torch.isfinite(loss):
             raise UserError(
-                f"The training loss became {float(loss)} at step {counters.step}: run again to resume from the last "
+                f"The training loss became {loss.item()} at step {counters.step}: run again to resume from the last "
                 "checkpoint, with a lower stage.learning_rate."
             )
         loss.backward()

@@ -16,11 +16,11 @@ from qnerf.pretrain.average import Average
 from qnerf.pretrain.checkpoint import CHECKPOINT, Counters, load_checkpoint, read_checkpoint, save_checkpoint
 from qnerf.pretrain.data import PuppetSamples, load_batch, stream
 from qnerf.pretrain.diffusion import snr_weight
-from qnerf.pretrain.export import words_of
 from qnerf.pretrain.loop import done_fraction, learning_rate
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import DiffusionStage, VaeStage
 from qnerf.pretrain.vae import gradient_error, psnr
+from qnerf.pretrain.words import words_of
 from qnerf.scenes.procedural.phrases import WORDS
 from qnerf.trackers.files import FilesTracker
 

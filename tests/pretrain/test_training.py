@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from qnerf.backbones.load import load_backbone
-from qnerf.backbones.puppet import TINY, clip_vocabulary
+from qnerf.backbones.puppet import TINY, build_puppet, clip_vocabulary
 from qnerf.backbones.settings import PuppetSettings
 from qnerf.errors import UserError
 from qnerf.pretrain.__main__ import CONF, parse
@@ -82,6 +82,18 @@ def test_training_on_from_a_smaller_training(tmp_path: Path, vae: Path) -> None:
     assert all(torch.equal(weights[name], value) for name, value in trainee.modules.state_dict().items())
     assert trainee.samples[0][0].shape[-1] == 64
     assert DiffusionTrainee(stage(tmp_path / "other", vae, 4, image=32), wide).samples[0][0].shape[-1] == 32
+
+
+def test_training_on_in_a_world_of_more_words(tmp_path: Path, vae: Path) -> None:
+    train_diffusion(stage(tmp_path / "first", vae, 4), TINY)
+    trainee = DiffusionTrainee(stage(tmp_path / "second", vae, 4, initial=str(tmp_path / "first"), world=2), TINY)
+    old, new = (clip_vocabulary(WORDS[world]) for world in (1, 2))
+    key = "text_encoder.embeddings.token_embedding.weight"
+    before, after = averaged_weights(tmp_path / "first")[key], trainee.modules.state_dict()[key]
+    fresh = build_puppet(0, TINY, WORDS[2]).text_encoder.get_input_embeddings().weight
+    assert len(new) > len(old)
+    for token, place in new.items():
+        assert torch.equal(after[place], before[old[token]] if token in old else fresh[place]), token  # pyright: ignore[reportArgumentType, reportIndexIssue]
 
 
 def test_training_on_from_exported_weights(tmp_path: Path, vae: Path) -> None:
