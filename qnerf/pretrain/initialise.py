@@ -66,7 +66,7 @@ def start_from_copy(unet: UNet2DConditionModel) -> None:
     _zero_rows(block.conv2, paths)
     _zero_rows(attention.proj_out, paths)
     unet.conv_out.weight.mul_(_OTHERS)
-    unet.conv_out.bias.zero_()
+    unet.conv_out.get_parameter("bias").zero_()
     unet.conv_out.weight[:, paths] = 0
     _centre(unet.conv_out.weight)[:, paths] = signs.T
 
