@@ -180,7 +180,7 @@ def test_leftovers_of_dead_processes_are_swept_when_they_are_old(tmp_path: Path)
     for name, age in (("old", 9999.0), ("new", 0.0)):
         folder = tmp_path / "edit" / f"{TEMPORARY}{name}"
         folder.mkdir(parents=True)
-        os.utime(folder, (time.time() - age,) * 2)
+        os.utime(folder, (time.time() - age, time.time() - age))
     prune(store, 1e9)
     assert [path.name for path in (tmp_path / "edit").iterdir()] == [f"{TEMPORARY}new"]
     assert entries(store) == []
