@@ -63,6 +63,7 @@ class Store:
         with self.lock(key):
             found = self.load(key) if self.has(key) else None  # another process may have finished it meanwhile
             if found is None:
+                log.info("computing %s", key)
                 started = time.monotonic()
                 found = compute()
                 found = replace(found, seconds=found.seconds or time.monotonic() - started)

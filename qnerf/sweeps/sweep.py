@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -34,9 +36,13 @@ def sweep(arguments: Sequence[str], configs: Path) -> int:
     """Lays the grid out, shows it, runs what is left to do, and writes the results. Exit code 0 where every cell is done."""
     overrides = [argument for argument in arguments if argument not in FLAGS]
     command = shlex.join([*COMMAND.split(), *arguments])
+    # Our launchers' files are complete, so that it makes no difference whether Hydra still matches them with the plugins' schemas.
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
     with initialize_config_dir(str(configs), version_base="1.3", job_name="qnerf"):
         loader = GlobalHydra.instance().config_loader()
-        grid = lay_out(loader, _master(loader, overrides))
+        master = _master(loader, overrides)
+        require_launcher(master)
+        grid = lay_out(loader, master)
         settings = grid.cells[0].settings
         rows = plan_rows(grid, settings.sweep.retry_failed)
         print(show_table(rows, list(grid.swept)), flush=True)
@@ -48,6 +54,17 @@ def sweep(arguments: Sequence[str], configs: Path) -> int:
         finally:  # also when it is interrupted: what is done is done
             write_results(folder, grid, command, COMMAND)
     return _sum_up(grid, folder)
+
+
+def require_launcher(master: DictConfig) -> None:
+    """Raises UserError where the launcher's package is not installed."""
+    choice, target = master.hydra.runtime.choices["hydra/launcher"], master.hydra.launcher["_target_"]
+    if find_spec(".".join(target.split(".")[:2])) is None:
+        extra = choice.split("_")[0]
+        raise UserError(
+            f"hydra/launcher={choice} needs a package that is not installed: pip install 'qnerf[{extra}]', "
+            "or leave it out to run the cells one after the other"
+        )
 
 
 def sweep_folder(grid: Grid) -> Path:

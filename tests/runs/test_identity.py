@@ -46,8 +46,8 @@ def others(value: Any) -> Iterator[Any]:
     elif isinstance(value, list):
         yield from (value[:-1], [2], [])
     else:  # text, null, and every literal of the settings
-        yield from ("elsewhere", 3.5, [0.1, 0.2, 0.3], "bones", "raw", "all", "constant", "equal", "union", "torch", "bfloat16", "cpu")
-        yield from ("online", 7, None)
+        yield from ("elsewhere", 3.5, [0.1, 0.2, 0.3], "bones", "raw", "all", "constant", "equal", "union", "torch", "bfloat16")
+        yield from ("cpu", "online", 7, None)
 
 
 def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSettings | None:
@@ -71,7 +71,7 @@ def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSett
     "overrides",
     [
         ("+exp=compare", "baselines=[independent,one_shot,hard,mixed,oracle]", "guidance.region=object"),
-        ("inversion=null_text", "backbone=sd15", "tracker=wandb", "editor=plain", "schedule.warm_start=true", "guidance.region=object"),
+        ("inversion=null_text", "backbone=sd15", "tracker=wandb", "editor=plain", "schedule.warm_start=true"),
     ],
     ids=["every schedule", "other variants"],
 )
