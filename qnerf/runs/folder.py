@@ -46,6 +46,10 @@ def _read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+class RunBusy(UserError):
+    """Another process is at this very run: no failure of the run."""
+
+
 class RunFolder:
     """outputs/<experiment>/<identity>/, written by one process at a time: a context manager that holds the lock."""
 
@@ -87,7 +91,7 @@ class RunFolder:
         except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"
-            raise UserError(
+            raise RunBusy(
                 f"{self.path}: process {owner} is running this very run; wait for it, or choose another output_dir=…"
             ) from error
         file.truncate(0)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError, explain_os_error
-from qnerf.runs.folder import note_failure
+from qnerf.runs.folder import RunBusy, note_failure
 from qnerf.runs.identity import read_inputs, run_folder
 from qnerf.runs.stages import Stages
 from qnerf.sweeps.command import COMMAND
@@ -26,6 +26,8 @@ def run_cell(config: DictConfig) -> None:
         from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
 
         run(settings, f"{COMMAND} {overrides}")
+    except RunBusy as error:
+        print(f"qnerf: cell {overrides} is left to another process: {error}", file=sys.stderr, flush=True)
     except (Exception, SystemExit) as error:
         reason = reason_of(error)
         print(f"qnerf: cell {overrides} failed: {reason}", file=sys.stderr, flush=True)

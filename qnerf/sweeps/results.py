@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def write_results(folder: Path, grid: Grid, command: str, cell_command: str) -> 
             "command": command,
             "swept": {key: list(values) for key, values in grid.swept.items()},
             "cells": [
-                {"identity": cell.identity, "folder": str(cell.folder), "command": f"{cell_command} {' '.join(cell.overrides)}"}
+                {"identity": cell.identity, "folder": str(cell.folder), "command": f"{cell_command} {shlex.join(cell.overrides)}"}
                 for cell in grid.cells
             ],
         },

@@ -21,7 +21,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from qnerf.errors import UserError
+from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.identity import digest
 from qnerf.sweeps.cell import run_cell
 from qnerf.sweeps.cells import Grid, lay_out
@@ -50,9 +50,9 @@ def sweep(arguments: Sequence[str], configs: Path) -> int:
             return OK
         folder = sweep_folder(grid)
         try:
-            _launch(loader, _master(loader, [*overrides, f"hydra.sweep.dir={folder}"]), rows)
+            _launch(loader, _master(loader, [*overrides, f"hydra.sweep.dir={quoted(folder)}"]), rows)
         finally:  # also when it is interrupted: what is done is done
-            write_results(folder, grid, command, COMMAND)
+            _write(folder, grid, command)
     return _sum_up(grid, folder)
 
 
@@ -74,6 +74,11 @@ def sweep_folder(grid: Grid) -> Path:
     return Path(grid.cells[0].settings.output_dir) / "sweeps" / f"{experiments}-{cells}"
 
 
+def quoted(path: Path) -> str:
+    """A path as the value of an override, whatever signs it holds."""
+    return "'" + str(path).replace("'", r"\'") + "'"
+
+
 def _master(loader: ConfigLoader, overrides: list[str]) -> DictConfig:
     return loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
 
@@ -92,6 +97,13 @@ def _launch(loader: ConfigLoader, master: DictConfig, rows: Sequence[Row]) -> No
         raise
     except Exception as error:  # of the launcher: a cell's own failures are told and noted by the cell
         print(f"qnerf: the launcher gave up: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+
+def _write(folder: Path, grid: Grid, command: str) -> None:
+    try:
+        write_results(folder, grid, command, COMMAND)
+    except OSError as error:
+        raise UserError(explain_os_error(error) or f"{folder}: the results cannot be written ({error.strerror})") from error
 
 
 def _sum_up(grid: Grid, folder: Path) -> int:

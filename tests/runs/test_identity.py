@@ -71,7 +71,7 @@ def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSett
     "overrides",
     [
         ("+exp=compare", "baselines=[independent,one_shot,hard,mixed,oracle]", "guidance.region=object"),
-        ("inversion=null_text", "backbone=sd15", "tracker=wandb", "editor=plain", "schedule.warm_start=true"),
+        ("inversion=null_text", "backbone=sd15", "tracker=wandb", "editor=plain", "guidance.region=object"),
     ],
     ids=["every schedule", "other variants"],
 )

@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,16 @@ def kill_at_moments(arguments: list[str]) -> None:
 
     output, count, *overrides = arguments
     place, draw, kills = Path(output), random.Random(0), 0
+    started = time.monotonic()
     assert killed_sweep(["-m", *overrides, f"output_dir={place / 'whole'}"], place / "whole.log") == 0
+    longest = time.monotonic() - started
     expected = results_of(place / "whole")
     for number in range(int(count)):  # a new folder whenever one is through
         broken, log = place / f"broken{number}", place / f"{number}.log"
         command, code = ["-m", *overrides, f"output_dir={broken}"], -9
         while code == -9:
             late = kills < int(count)
-            code = killed_sweep(command, log, seconds=draw.uniform(0.5, 12.0) if late else None)
+            code = killed_sweep(command, log, seconds=draw.uniform(0.1, 0.7) * longest if late else None)
             kills += code == -9
             whole(broken)
         assert code == 0, log.read_text()

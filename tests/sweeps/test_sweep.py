@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import shutil
 import time
 from collections import Counter
@@ -18,7 +20,10 @@ from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import inverting, methods, pipeline
 from qnerf.runs.files import read_json
+from qnerf.runs.folder import RunFolder, state_of
 from qnerf.schedules import edit
+from qnerf.store.prune import damaged
+from qnerf.store.store import Store
 from qnerf.sweeps.command import is_sweep
 from qnerf.sweeps.sweep import sweep
 
@@ -135,6 +140,48 @@ def test_a_broken_sweep_goes_on_at_the_last_finished_interval(
     assert {key: value for key, value in resumed.items() if "seconds" not in key and key != "folder"} == {
         key: value for key, value in whole.items() if "seconds" not in key and key != "folder"
     }
+
+
+@pytest.mark.parametrize("write", [3, 30])
+def test_a_full_disk_is_one_sentence_and_leaves_earlier_results_whole(
+    write: int, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, count = os.fsync, [0]
+
+    def full(handle: int) -> None:
+        count[0] += 1
+        if count[0] >= write:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    one = ("guidance.strength=.01", "schedule.interval=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match="the disk is full; what was finished earlier is whole"):
+            run(small, *one)
+    assert "Traceback" not in capsys.readouterr().err
+    assert list(damaged(Store(tmp_path / "store"))) == []
+    assert run(small, *one) == 0
+
+
+def test_a_cell_that_another_process_is_at_is_left_to_it(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ("seed=0", "schedule.interval=2")
+    assert run(small, *grid, "sweep.dry_run=true") == 0
+    identity = capsys.readouterr().out.splitlines()[1].split()[1]
+    with RunFolder(tmp_path / "articulation" / identity):
+        assert run(small, *grid) == 1
+    assert "is left to another process" in capsys.readouterr().err
+    assert state_of(tmp_path / "articulation" / identity).status == "new"
+
+
+def test_a_folder_that_may_not_be_written_is_one_sentence(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "articulation").write_text("a file in the folder's place")
+    assert run(small, "schedule.interval=2", "seed=0") == 1
+    assert "the run folder cannot be made" in capsys.readouterr().err
 
 
 def test_cells_that_are_one_run_are_run_once(small: list[str], calls: Counter[str], capsys: pytest.CaptureFixture[str]) -> None:
