@@ -1,9 +1,9 @@
 """What a sweep leaves for people and programs: `results.csv`, a row per cell, and `sweep.json`, how it was made.
 
 results.csv, in this order: a column per swept key (without its `+`; the value as on the command line); `scene` and `seed`, where
-they are not swept themselves; `identity`; `folder`, the run folder; `status` (done | failed | partial | new); `wall_seconds` of the
-attempt that finished; then every number of the cell's metrics.json, nested keys joined by dots (`methods.full.psnr_truth`). Where a
-cell has no such number its field is empty.
+they are not swept themselves; `identity`; `folder`, the run folder; `status` (done | failed | partial | new); `reason` of a
+failure; `wall_seconds` of the attempt that finished; then every number of the cell's metrics.json, nested keys joined by dots
+(`methods.full.psnr_truth`). Where a cell has no such number its field is empty.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def _head(cell: Cell) -> dict[str, Any]:
         "identity": cell.identity,
         "folder": str(cell.folder),
         "status": state.status,
+        "reason": " ".join(state.reason.split()),
         "wall_seconds": "" if state.seconds is None else f"{state.seconds:.2f}",
     }
 

@@ -46,9 +46,10 @@ def test_a_row_per_cell_with_every_number(grid: Grid) -> None:
     note_failure(grid.cells[1].folder, "out of memory")
     rows = list(csv.DictReader(io.StringIO(results_table(grid.cells, list(grid.swept)))))
     assert list(rows[0]) == [
-        "seed", "scene", "identity", "folder", "status", "wall_seconds", "psnr_truth", "methods.full.psnr_truth"
+        "seed", "scene", "identity", "folder", "status", "reason", "wall_seconds", "psnr_truth", "methods.full.psnr_truth"
     ]  # fmt: skip
     assert [row["status"] for row in rows] == ["done", "failed", "new", "new"]
+    assert rows[1]["reason"] == "out of memory"
     assert [row["psnr_truth"] for row in rows] == ["20.5", "", "", ""]
     assert rows[0]["folder"] == str(grid.cells[0].folder)
     assert rows[0]["scene"] == rows[1]["scene"] == "puppet_a"
