@@ -22,6 +22,8 @@ from qnerf.runs.messages import describe_error
 from qnerf.scenes.settings import Detail, SceneSettings
 from qnerf.schedules.settings import ScheduleSettings
 from qnerf.settings import Settings
+from qnerf.store.settings import StoreSettings
+from qnerf.sweeps.settings import SweepSettings
 from qnerf.trackers.settings import TrackerSettings
 
 MAIN_METHOD = "full"  # what the results call the method that the top-level schedule and guidance describe
@@ -66,6 +68,8 @@ class RunSettings(Settings):
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]
     metrics: MetricsSettings
     tracker: TrackerSettings
+    store: StoreSettings = StoreSettings()
+    sweep: SweepSettings = SweepSettings()
 
     @model_validator(mode="after")
     def _methods_fit(self) -> "RunSettings":

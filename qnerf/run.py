@@ -16,17 +16,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from qnerf.config import check, parse
-from qnerf.errors import UserError
+from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.overrides import REFUSALS, explain_refusal
+from qnerf.sweeps.command import COMMAND, is_sweep
 
 CONFIGS = Path(__file__).resolve().parents[1] / "conf"
-COMMAND = "python -m qnerf.run"
 USER_ERROR, INTERRUPTED = 2, 130
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
 def _job(config: DictConfig) -> None:
-    """One job: the whole run, or one of a sweep's (`-m`)."""
+    """One run, or a trial of another sweeper than ours."""
     try:
         settings = parse(config)
         from qnerf.runs.pipeline import run  # torch and the models: only once the settings are good
@@ -34,13 +34,24 @@ def _job(config: DictConfig) -> None:
         run(settings, shlex.join([*COMMAND.split(), *HydraConfig.get().overrides.task]))
     except UserError as error:
         _leave(error)
+    except OSError as error:
+        if sentence := explain_os_error(error):
+            _leave(UserError(sentence))
+        raise
 
 
 def main() -> None:
-    """Exit code 0: done (now or earlier); 2: something the user can mend, told in a sentence; 130: interrupted."""
+    """Exit code 0: done (now or earlier); 1: cells of a sweep are not; 2: something the user can mend, told in a sentence;
+    130: interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
     try:
+        if is_sweep(sys.argv[1:]):
+            from qnerf.sweeps.sweep import sweep
+
+            raise SystemExit(sweep(sys.argv[1:], CONFIGS))
         _job()
+    except UserError as error:
+        _leave(error)
     except REFUSALS as refusal:
         errors = explain_refusal(refusal, sys.argv[1:], CONFIGS, lambda config: check(config)[0])
         _leave(UserError("\n".join(errors)))

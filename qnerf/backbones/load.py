@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
+from qnerf.backbones.revision import weights_revision
 from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
 from qnerf.errors import UserError
 
@@ -30,18 +30,8 @@ def load_backbone(settings: PuppetSettings | Sd15Settings, device: torch.device 
     else:
         parts = _load_parts(settings.model, settings.controlnet, None, dtype, settings.download)
         size = settings.image_size
-    revision = hash_weights(parts)
+    revision = weights_revision(settings) or "unknown"
     return DiffusionBackbone(parts, (size, size), revision, device, settings.channels_last)
-
-
-def hash_weights(parts: BackboneParts) -> str:
-    """The first 16 hex digits of the SHA-256 of all weights and their names: same weights, same revision."""
-    digest = hashlib.sha256()
-    for model in (parts.unet, parts.controlnet, parts.vae, parts.text_encoder):
-        for name, tensor in sorted(model.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtype: torch.dtype, download: bool) -> BackboneParts:

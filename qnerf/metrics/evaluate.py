@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -51,15 +52,38 @@ def evaluate_edit(
     field_depth: (N, rows, columns) expected depth of the last query field, world units.
     """
     figures: dict[str, float] = {}
-    if scene.truth is not None:
-        figures |= truth_figures(edited, scene.truth, scene.cameras, settings)
-        if field_depth is not None:
-            depth, silhouette = scene.truth.depth_edited, scene.truth.silhouette_edited
-            figures["field_depth_error"] = field_depth_error(field_depth, depth, silhouette)
-    if "heldout" in settings.groups:
-        figures["heldout_psnr"] = _heldout_psnr(edited, scene, settings.heldout_every, rgb_settings, seed)
+    for group in settings.measured():
+        figures |= evaluate_group(group, edited, scene, settings, rgb_settings, seed, field_depth)
     if reconstruction is not None and round_trip is not None:
         figures["reconstruction_psnr"] = psnr(reconstruction, round_trip)
+    return in_order(figures)
+
+
+def evaluate_group(
+    group: str,
+    edited: Tensor,
+    scene: Scene,
+    settings: MetricsSettings,
+    rgb_settings: RgbFieldSettings,
+    seed: int,
+    field_depth: Tensor | None = None,
+) -> dict[str, float]:
+    """The figures of one of the settings' measured groups, without those that do not apply; the rest as for `evaluate_edit`."""
+    if group == "heldout":
+        figures = {"heldout_psnr": _heldout_psnr(edited, scene, settings.heldout_every, rgb_settings, seed)}
+    elif scene.truth is None or (group == "depth" and field_depth is None):
+        figures = {}
+    elif group == "depth" and field_depth is not None:
+        depth, silhouette = scene.truth.depth_edited, scene.truth.silhouette_edited
+        figures = {"field_depth_error": field_depth_error(field_depth, depth, silhouette)}
+    else:
+        one = MetricsSettings.model_validate({**settings.model_dump(), "groups": (group,)})
+        figures = truth_figures(edited, scene.truth, scene.cameras, one)
+    return in_order(figures)
+
+
+def in_order(figures: Mapping[str, float]) -> dict[str, float]:
+    """The finite figures in the order of `COMPARISON_COLUMNS`."""
     return {name: figures[name] for name in COMPARISON_COLUMNS if math.isfinite(figures.get(name, math.nan))}
 
 

@@ -24,3 +24,7 @@ class MetricsSettings(Settings):
     silhouette_threshold: float = Field(default=0.08, gt=0, lt=1)
     # Every how manieth view is kept from the RGB field and used to test it.
     heldout_every: int = Field(default=4, ge=2)
+
+    def measured(self) -> tuple[str, ...]:
+        """The groups that are computed, and kept, each by itself; "depth" is of the edits that trained a field."""
+        return (*self.groups, "depth")

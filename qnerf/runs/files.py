@@ -5,17 +5,11 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-T = TypeVar("T")
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 
@@ -36,8 +30,18 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Flushes a folder's list of names to disk: a renamed file has its new name after a power cut too."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,18 +67,12 @@ def write_image(path: Path, pixels: Pixels) -> None:
     write_whole(path, lambda temporary: Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG"))
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """A flat dictionary of tensors as safetensors."""
-    # Copies: safetensors refuses tensors that share memory, as views of one another do.
-    plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: void(save_file(plain, temporary)))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Raises DamagedFile if the file is truncated or not safetensors."""
+def read_image(path: Path) -> Pixels:
+    """(H, W, 3) bytes. Raises DamagedFile if the file is no whole picture."""
     try:
-        return load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's plugins raise all three
         raise DamagedFile(str(error)) from error
 
 

@@ -1,86 +1,62 @@
-"""The folder of one run: its lock, its artefacts, and the mark that says it is finished."""
+"""The folder of one run: its lock, the mark that says it is finished, and the note of a failure."""
+
+from __future__ import annotations
 
 import fcntl
-import logging
 import os
-from collections.abc import Callable
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
-
-from torch import Tensor
+from typing import IO, Any, Literal
 
 from qnerf.errors import UserError
 from qnerf.runs import files
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-DONE = "done"
+DONE, FAILED, CONFIG = "done", "failed.json", "config.yaml"
 
 
-class ArtefactStore:
-    """Results of stages, kept as files: each is computed once, and again only if its file is damaged."""
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands, as its folder tells. seconds: wall time of the attempt that finished. reason: of a failure."""
 
-    def __init__(self, path: Path, prefix: str = "") -> None:
-        self.path = path
-        self.prefix = prefix
-
-    def inside(self, name: str) -> "ArtefactStore":
-        """A store in a folder of this one."""
-        return ArtefactStore(self.path / name)
-
-    def named(self, prefix: str) -> "ArtefactStore":
-        """This store, for names that all begin with `prefix`."""
-        return ArtefactStore(self.path, prefix)
-
-    def remove(self, prefix: str) -> None:
-        """Drops the tensors whose names begin with `prefix`."""
-        for path in self.path.glob(f"{prefix}*.safetensors"):
-            path.unlink(missing_ok=True)
-
-    def load(self, name: str) -> dict[str, Tensor] | None:
-        """The tensors saved as `name`, or none where there are none or their file is damaged (with a warning)."""
-        return self._read(self.path / f"{self.prefix}{name}.safetensors", files.read_tensors)
-
-    def save(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Keeps tensors as `name`.safetensors."""
-        files.write_tensors(self.path / f"{self.prefix}{name}.safetensors", tensors)
-
-    def load_json(self, name: str) -> Any | None:
-        """The plain data saved as `name`, or none where there is none or its file is damaged (with a warning)."""
-        return self._read(self.path / f"{self.prefix}{name}.json", files.read_json)
-
-    def save_json(self, name: str, value: Any) -> None:
-        """Keeps plain data as `name`.json."""
-        files.write_json(self.path / f"{self.prefix}{name}.json", value)
-
-    def tensors(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The tensors of `name`.safetensors, from the file if it is whole, else computed and stored."""
-        found = self.load(name)
-        if found is None:
-            found = compute()
-            self.save(name, found)
-        return found
-
-    @staticmethod
-    def _read(path: Path, read: Callable[[Path], T]) -> T | None:
-        if not path.exists():
-            return None
-        try:
-            value = read(path)
-        except files.DamagedFile as error:
-            log.warning("%s is damaged (%s): it is computed again.", path, str(error).splitlines()[0])
-            return None
-        log.info("reusing %s", path)
-        return value
+    status: Literal["done", "failed", "partial", "new"]
+    seconds: float | None = None
+    reason: str = ""
 
 
-class RunFolder(ArtefactStore):
+def state_of(path: Path) -> RunState:
+    """The state of the run whose folder this is, or would be."""
+    if (path / DONE).exists():
+        return RunState("done", _read(path / DONE).get("seconds"))
+    if (path / FAILED).exists():
+        return RunState("failed", reason=_read(path / FAILED).get("reason", "unknown"))
+    return RunState("partial" if (path / CONFIG).exists() else "new")
+
+
+def note_failure(path: Path, reason: str, trace: str = "") -> None:
+    """Leaves the reason of a failure, and its traceback, in a run's folder, until it is run again."""
+    files.write_json(path / FAILED, {"reason": reason, "traceback": trace.splitlines()})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = files.read_json(path)
+    except files.DamagedFile:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class RunBusy(UserError):
+    """Another process is at this very run: no failure of the run."""
+
+
+class RunFolder:
     """outputs/<experiment>/<identity>/, written by one process at a time: a context manager that holds the lock."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
+        self.path = path
         self._lock: IO[str] | None = None
+        self._entered = time.monotonic()
 
     @property
     def is_done(self) -> bool:
@@ -88,10 +64,10 @@ class RunFolder(ArtefactStore):
         return (self.path / DONE).exists()
 
     def mark_done(self) -> None:
-        """The last thing a run does."""
-        files.write_text(self.path / DONE, "")
+        """The last thing a run does; the mark holds the wall seconds since the folder was entered."""
+        files.write_json(self.path / DONE, {"seconds": time.monotonic() - self._entered})
 
-    def __enter__(self) -> "RunFolder":
+    def __enter__(self) -> RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a+")
@@ -100,6 +76,8 @@ class RunFolder(ArtefactStore):
                 f"{self.path}: the run folder cannot be made ({error.strerror}); choose another with output_dir=…"
             ) from error
         self._take_lock(self._lock)
+        (self.path / FAILED).unlink(missing_ok=True)
+        self._entered = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,7 +91,7 @@ class RunFolder(ArtefactStore):
         except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"
-            raise UserError(
+            raise RunBusy(
                 f"{self.path}: process {owner} is running this very run; wait for it, or choose another output_dir=…"
             ) from error
         file.truncate(0)

@@ -1,29 +1,64 @@
-"""What a run is, as a short hash: runs with one identity have one result, so the second need not be computed."""
+"""What a run is, as a short hash: runs with one identity have one result, so the second need not be computed.
+
+A run's identity is made of its stages' (`stages.py`), and a stage's of the settings, inputs and sources that can change its
+result, and of nothing else.
+"""
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import qnerf
+from qnerf.backbones.revision import weights_revision
 from qnerf.config import RunSettings
+from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
 
-# Settings that cannot change a result. The scene's and the backbone's contents are hashed in place of their paths.
-WITHOUT_EFFECT = ("experiment", "device", "chunk_size", "output_dir", "tracker")
-CODE_WITHOUT_EFFECT = ("pretrain", "trackers", "reports", "procedural")
+# Settings that cannot change a result. Contents of the scene and the backbone are hashed in place of their paths.
+WITHOUT_EFFECT = (
+    "experiment",
+    "device",
+    "chunk_size",
+    "output_dir",
+    "tracker",
+    "store",
+    "sweep",
+    "scene.name",
+    "scene.path",
+    "scene.proxy",
+    "backbone.path",
+    "backbone.model",
+    "backbone.controlnet",
+    "backbone.download",
+    "inversion.warn_below_psnr",
+    "editor.source_cache_gib",
+)
 LENGTH = 16
 
 
-def identity(settings: RunSettings, scene_fingerprint: str, backbone_revision: str, code_version: str) -> str:
-    """The identity of a run: 16 hexadecimal digits over everything that can change its result."""
-    return digest([effective_settings(settings), scene_fingerprint, backbone_revision, code_version])
+@dataclass(frozen=True)
+class Inputs:
+    """Hashes of what a result depends on beside settings and code. weights: none where they are not on this machine."""
+
+    scene: str
+    weights: str | None
+
+
+def read_inputs(settings: RunSettings) -> Inputs:
+    """Hashes the scene's and the backbone's files. Raises UserError where the scene's cannot be read."""
+    scene = scene_fingerprint(scene_folder(settings.scene.path), settings.scene.proxy)
+    return Inputs(scene, weights_revision(settings.backbone))
 
 
 def effective_settings(settings: RunSettings) -> dict[str, Any]:
     """The settings that can change a result, as plain data."""
-    kept: dict[str, Any] = settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT))
-    for part in ("scene", "backbone"):
-        kept[part].pop("path", None)
+    kept: dict[str, Any] = settings.model_dump(mode="json")
+    for key in WITHOUT_EFFECT:
+        *parents, last = key.split(".")
+        node = kept
+        for parent in parents:
+            node = node[parent]
+        node.pop(last, None)
     return kept
 
 
@@ -33,11 +68,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
-def hash_code() -> str:
-    """A hash of the sources that take part in a result: a changed method never reuses an old one's artefacts."""
-    root = Path(qnerf.__file__).parent
-    hasher = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if not set(path.relative_to(root).parts) & set(CODE_WITHOUT_EFFECT):
-            hasher.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return hasher.hexdigest()[:LENGTH]
+def run_folder(settings: RunSettings, identity: str) -> Path:
+    """Where a run lands."""
+    return Path(settings.output_dir) / settings.experiment / identity
+
+
+def store_folder(settings: RunSettings) -> Path:
+    """Where a run's stages are kept."""
+    return Path(settings.store.path).expanduser() if settings.store.path else Path(settings.output_dir) / "store"

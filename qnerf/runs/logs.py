@@ -30,7 +30,7 @@ class RunLog:
 
     def attach(self, folder: Path) -> None:
         """From now on also to run.log in `folder`."""
-        self._file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+        self._file = _LogFile(folder / "run.log", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         self._memory.setTarget(self._file)
         self._memory.flush()
@@ -56,6 +56,13 @@ class RunLog:
                 logger.removeHandler(handler)
                 handler.close()
         logger.propagate = True
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short: the stage that cannot write either says so, in one sentence."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        return None
 
 
 class _Collector(logging.Handler):

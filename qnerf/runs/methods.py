@@ -1,10 +1,10 @@
-"""The edit by each method: computed once, kept with its records, resumed from its last finished interval."""
+"""The edit by each method: computed once for all runs that share it, resumed from its last finished interval."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,18 @@ from qnerf.attention.layers import AttentionLayer, select_layers, self_attention
 from qnerf.attention.settings import CaptureSettings
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import MethodSettings
+from qnerf.editors.source_cache import SourceCache
+from qnerf.fields.space import Space
+from qnerf.inversions.ddim import Trajectory
 from qnerf.reports.queries import interval_picture
-from qnerf.runs.files import write_image
+from qnerf.runs.files import Pixels, write_image, write_json
+from qnerf.runs.inverting import Branch
 from qnerf.runs.plan import plan_method
-from qnerf.runs.work import Workshop
+from qnerf.runs.tensors import write_tensors
+from qnerf.runs.work import Controls, Workshop
 from qnerf.schedules.edit import run_schedule
 from qnerf.schedules.job import EditJob
+from qnerf.store.entry import Artefact
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +34,12 @@ log = logging.getLogger(__name__)
 class Edit:
     """One method's edit. latents: (N, 4, h, w). field_depth: (N, rows, columns) expected depth of the last field, if any.
 
-    explained: step and R² by layer, of each field. pictures: title and file.
+    seconds: what it took to compute, stages that other runs share counted in. explained: step and R² by layer, of each field.
+    pictures: title and file.
     """
 
     name: str
+    method: MethodSettings
     latents: Tensor
     field_depth: Tensor | None
     seconds: float
@@ -39,51 +47,105 @@ class Edit:
     pictures: Sequence[tuple[str, Path]]
 
 
+class StoredIntervals:
+    """The finished intervals of one method, kept in the store. spared: seconds that other attempts and runs have spent."""
+
+    def __init__(self, work: Workshop, method: MethodSettings) -> None:
+        self.work = work
+        self.method = method
+        self.spared = 0.0
+
+    def once(self, stop: int, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The packed interval that ends at state `stop`, on the run's device."""
+        started = time.monotonic()
+        found = self.work.store.once(self.work.stages.interval(self.method, stop), lambda: Artefact(compute()))
+        self.spared += max(found.seconds - (time.monotonic() - started), 0.0)
+        return {name: tensor.to(self.work.device) for name, tensor in found.tensors.items()}
+
+    def drop_own(self) -> None:
+        """Drops the intervals that no other edit can go on from, once the edit is kept: all but the first."""
+        for key in self.work.stages.intervals(self.method)[1:]:
+            self.work.store.drop(key)
+
+
 def captured_layers(backbone: DiffusionBackbone, capture: CaptureSettings) -> tuple[AttentionLayer, ...]:
     """The layers of a capture set. Raises UserError for an index that the backbone does not have."""
     return select_layers(self_attention_layers(backbone.unet), capture.layers, "capture.layers")
 
 
+def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Trajectory, oracle: Trajectory | None) -> EditJob:
+    """What all methods of the run edit."""
+    settings, scene = work.settings, work.scene
+    return EditJob(
+        backbone=work.backbone,
+        steps=work.steps,
+        trajectory=trajectory,
+        source=branch,
+        text_target=work.text(scene.target_prompt),
+        null_text=work.text(""),
+        control_target=controls.target,
+        control_scale=settings.control.scale,
+        region=controls.region,
+        editor=settings.editor,
+        cameras=scene.cameras,
+        space=Space(scene.focus, scene.radius),
+        field=settings.field,
+        seed=settings.seed,
+        chunk_size=settings.chunk_size,
+        oracle=oracle,
+        on_work=work.progress.advance,
+        source_cache=SourceCache(getattr(settings.editor, "source_cache_gib", 0.0)),
+    )
+
+
 def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> Edit:
-    """The edit by one method, from the run folder where it is finished already."""
-    store = work.folder.inside("methods")
+    """The edit by one method, with its latents and its fields' pictures in the run folder."""
     work.progress.enter(f"editing: {name}")
-    tensors, record = store.load(name), store.load_json(name)
-    if tensors is None or record is None:
-        tensors, record = _compute(work, job, name, method)
-        store.save(name, tensors)
-        store.save_json(name, record)
-        store.remove(f"{name}-")
-    else:
-        for kind, units in plan_method(method, len(job.steps), job.views).items():
-            work.progress.skip(kind, units)
-    explained = [(int(item["step"]), item["explained"]) for item in record["intervals"]]
-    pictures = [(item["title"], store.path / item["picture"]) for item in record["intervals"]]
-    depth = tensors.get("field_depth")
+    intervals, before = StoredIntervals(work, method), dict(work.progress.left)
+    found = work.store.once(work.stages.edit(method), lambda: _compute(work, job, method, intervals))
+    intervals.drop_own()
+    for kind, units in plan_method(method, len(job.steps), job.views).items():  # what other attempts and runs have done
+        done = before.get(kind, 0.0) - work.progress.left.get(kind, 0.0)
+        work.progress.skip(kind, max(units - done, 0.0))
+    pictures = _write(work.folder.path / "methods", name, found)
+    depth = found.tensors.get("field_depth")
     return Edit(
         name=name,
-        latents=tensors["latents"].to(work.device),
+        method=method,
+        latents=found.tensors["latents"].to(work.device),
         field_depth=None if depth is None else depth.to(work.device),
-        seconds=record["seconds"],
-        explained=explained,
+        seconds=found.seconds,
+        explained=[(int(item["step"]), item["explained"]) for item in found.record],
         pictures=pictures,
     )
 
 
-def _compute(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> tuple[dict[str, Tensor], dict]:
+def _compute(work: Workshop, job: EditJob, method: MethodSettings, intervals: StoredIntervals) -> Artefact:
     started = time.monotonic()
     layers = captured_layers(work.backbone, method.capture or work.settings.capture)
-    checkpoints = work.folder.inside("methods").named(f"{name}-")
-    result = run_schedule(method.schedule, method.guidance, layers, job, checkpoints)
-    intervals = []
-    for record in result.intervals:
-        picture = f"{name}_step{record.step:03d}.png"
-        write_image(work.folder.path / "methods" / picture, interval_picture(record))
-        title = f"{name}, field of step {record.step}: queries, rendered queries (first three components), expected depth"
-        intervals.append({"step": record.step, "explained": record.explained, "picture": picture, "title": title})
-        log.info("%s, field of step %d explains %s", name, record.step, _brief(record.explained))
+    result = run_schedule(method.schedule, method.guidance, layers, job, intervals)
+    record, pictures = [], {}
+    for interval in result.intervals:
+        picture = f"step{interval.step:03d}.png"
+        pictures[picture] = interval_picture(interval)
+        record.append({"step": interval.step, "explained": interval.explained, "picture": picture})
+        log.info("field of step %d explains %s", interval.step, _brief(interval.explained))
     last = {"field_depth": result.intervals[-1].depth} if result.intervals else {}
-    return {"latents": result.latents, **last}, {"seconds": time.monotonic() - started, "intervals": intervals}
+    seconds = time.monotonic() - started + intervals.spared
+    return Artefact({"latents": result.latents, **last}, record, pictures, seconds)
+
+
+def _write(folder: Path, name: str, edit: Artefact) -> list[tuple[str, Path]]:
+    """An edit's files in the run folder, which outlive the store's; the titles and files of its pictures."""
+    write_tensors(folder / f"{name}.safetensors", edit.tensors)
+    write_json(folder / f"{name}.json", {"seconds": edit.seconds, "intervals": edit.record})
+    return [_write_picture(folder, name, item, edit.pictures[item["picture"]]) for item in edit.record]
+
+
+def _write_picture(folder: Path, name: str, item: Mapping[str, int | str], pixels: Pixels) -> tuple[str, Path]:
+    path = folder / f"{name}_{item['picture']}"
+    write_image(path, pixels)
+    return f"{name}, field of step {item['step']}: queries, rendered queries (first three components), expected depth", path
 
 
 def _brief(explained: Mapping[str, float]) -> str:

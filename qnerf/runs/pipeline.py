@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -16,42 +16,30 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.load import load_backbone
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
-from qnerf.metrics.evaluate import evaluate_edit
-from qnerf.metrics.fidelity import psnr
+from qnerf.metrics.evaluate import evaluate_group, in_order
 from qnerf.runs.files import write_text
-from qnerf.runs.folder import ArtefactStore, RunFolder
-from qnerf.runs.identity import hash_code, identity
+from qnerf.runs.folder import CONFIG, RunFolder
+from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
+from qnerf.runs.inverting import invert, source_branch
 from qnerf.runs.logs import RunLog
-from qnerf.runs.methods import Edit, captured_layers, edit_by
+from qnerf.runs.methods import Edit, captured_layers, edit_by, make_job
 from qnerf.runs.outcome import Outcome, Results, write_outcome
 from qnerf.runs.plan import plan_work, uses_oracle, work_weights
 from qnerf.runs.progress import RunProgress
-from qnerf.runs.work import (
-    Workshop,
-    decode,
-    draw_controls,
-    inversion_key,
-    invert,
-    make_job,
-    reconstruct,
-    source_branch,
-)
-from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
+from qnerf.runs.reconstruction import reconstruction_psnr
+from qnerf.runs.stages import Stages
+from qnerf.runs.work import Workshop, decode, draw_controls
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
+from qnerf.store.entry import Artefact
+from qnerf.store.store import Store
 from qnerf.trackers.record import record_edit
 from qnerf.trackers.tracker import make_tracker
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Fingerprints:
-    """Hashes of what a result depends on beside the settings."""
-
-    scene: str
-    revision: str
-    code: str
+GIB = 2**30
 
 
 def run(settings: RunSettings, command: str) -> Path:
@@ -66,32 +54,30 @@ def run(settings: RunSettings, command: str) -> Path:
         backbone = load_backbone(settings.backbone, device)
         check_backbone(settings, backbone)
         # 4. The run's identity and its folder, which may hold a finished or an interrupted run.
-        files = scene_fingerprint(scene_folder(settings.scene.path), settings.scene.proxy)
-        prints = Fingerprints(files, backbone.revision, hash_code())
-        name = identity(settings, prints.scene, prints.revision, prints.code)
-        folder = stack.enter_context(RunFolder(Path(settings.output_dir) / settings.experiment / name))
+        stages = Stages(settings, run_inputs(settings, backbone))
+        name = stages.identity()
+        folder = stack.enter_context(RunFolder(run_folder(settings, name)))
         if folder.is_done:
             log.info("Finished already, nothing to do: %s", folder.path)
             return folder.path
         run_log.attach(folder.path)
         plain = settings.model_dump(mode="json")
-        write_text(folder.path / "config.yaml", f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
+        write_text(folder.path / CONFIG, f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
         progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), work_weights(settings)))
         tracker = make_tracker(settings.tracker, folder.path, name, plain)
-        cache = ArtefactStore(Path(settings.output_dir) / "cache")
         warn_of_foreign_scene(settings, scene)
-        work = Workshop(settings, scene, backbone, device, folder, cache, progress, tracker)
-        results = complete(work, prints, command, run_log.warnings)
+        work = Workshop(settings, scene, backbone, device, folder, open_store(settings), stages, progress, tracker)
+        results = complete(work, command, run_log.warnings)
         log.info("%s", results.verdict())
         log.info("Pictures and figures: %s (open report.html)", folder.path)
         return folder.path
 
 
-def complete(work: Workshop, prints: Fingerprints, command: str, warnings: Sequence[str]) -> Results:
+def complete(work: Workshop, command: str, warnings: Sequence[str]) -> Results:
     """All that is left of a run once its tools are ready. The tracker is closed whatever happens."""
     summary = {}
     try:
-        results = produce(work, prints)
+        results = produce(work)
         summary = {outcome.edit.name: dict(outcome.figures) for outcome in results.outcomes}
         write_outcome(work, results, command, warnings)
         work.folder.mark_done()
@@ -100,7 +86,7 @@ def complete(work: Workshop, prints: Fingerprints, command: str, warnings: Seque
         work.tracker.finish(summary)
 
 
-def produce(work: Workshop, prints: Fingerprints) -> Results:
+def produce(work: Workshop) -> Results:
     """From a scene to measured edits by every method."""
     settings, scene, progress = work.settings, work.scene, work.progress
     # 5. Controls: the proxy before and after the edit, drawn into every view.
@@ -108,19 +94,13 @@ def produce(work: Workshop, prints: Fingerprints) -> Results:
     # 6. Encode and invert every view, and see how well the inversion reconstructs it.
     progress.enter("inverting the views")
     branch = source_branch(work, scene.source_prompt, controls.source)
-    key = inversion_key(settings, prints.scene, prints.revision, prints.code, "source")
-    trajectory = invert(work, key, branch, scene.images)
-    progress.enter("checking the inversion")
-    round_trip = decode(work, trajectory.states[-1])  # the clean latents: the autoencoder's own loss alone
-    rebuilt = decode(work, reconstruct(work, branch, trajectory))
-    by_view = [psnr(rebuilt[v : v + 1], round_trip[v : v + 1]) for v in range(len(rebuilt))]
-    warn_of_poor_inversion(work, by_view)
+    trajectory = invert(work, work.stages.inversion(), branch, scene.images)
+    by_view = reconstruction_psnr(work, branch, trajectory)
     oracle = None
     if uses_oracle(settings) and scene.truth is not None:
         progress.enter("inverting the true edited views, for the oracle")
         truth_branch = source_branch(work, scene.target_prompt, controls.target)
-        key = inversion_key(settings, prints.scene, prints.revision, prints.code, "truth")
-        oracle = invert(work, key, truth_branch, scene.truth.edited_images)
+        oracle = invert(work, work.stages.inversion("truth"), truth_branch, scene.truth.edited_images)
     # 7. Edit all views by each method.
     job = make_job(work, controls, branch, trajectory, oracle)
     edits = [edit_by(work, job, name, method) for name, method in settings.methods().items()]
@@ -181,28 +161,35 @@ def warn_of_foreign_scene(settings: RunSettings, scene: Scene) -> None:
         )
 
 
-def warn_of_poor_inversion(work: Workshop, by_view: Sequence[float]) -> None:
-    """A warning where a view is reconstructed worse than the inversion's settings allow."""
-    least = work.settings.inversion.warn_below_psnr
-    poor = [name for name, value in zip(work.scene.view_names, by_view, strict=True) if value < least]
-    log.info("The inversion reconstructs the views at %.1f dB (worst %.1f dB).", sum(by_view) / len(by_view), min(by_view))
-    if poor:
-        log.warning(
-            "The inversion reconstructs %d of %d views below %.1f dB (worst %.1f dB; %s): their edits cannot be better.",
-            len(poor), len(by_view), least, min(by_view), ", ".join(poor[:4]) + (" …" if len(poor) > 4 else ""),
-        )  # fmt: skip
+def run_inputs(settings: RunSettings, backbone: DiffusionBackbone) -> Inputs:
+    """The hashes of scene and weights, once the weights are certainly here."""
+    inputs = read_inputs(settings)
+    return inputs if inputs.weights is not None else replace(inputs, weights=backbone.revision)
+
+
+def open_store(settings: RunSettings) -> Store:
+    """The artefact store that the settings name."""
+    limit = settings.store.max_gib
+    return Store(store_folder(settings), None if limit is None else limit * GIB)
 
 
 def measure(work: Workshop, edit: Edit, images: Tensor) -> Outcome:
-    """The figures of one method's edited views (N, 3, H, W), computed once and recorded with the tracker."""
+    """The figures of one method's edited views (N, 3, H, W), group by group, recorded with the tracker."""
     work.progress.enter(f"measuring: {edit.name}")
-    settings, store = work.settings, work.folder.inside("methods")
-    figures = store.load_json(f"{edit.name}_figures")
-    if figures is None:
-        figures = evaluate_edit(
-            images, work.scene, settings.metrics, settings.rgb_field, settings.seed, field_depth=edit.field_depth
-        )
-        store.save_json(f"{edit.name}_figures", figures)
+    found = {}
+    for group in work.stages.groups():
+        key = work.stages.figures(edit.method, group)
+        found |= work.store.once(key, lambda group=group: measure_group(work, group, edit, images)).record
+    figures = in_order(found)
     work.progress.advance("measure")
-    record_edit(work.tracker, edit.name, figures, edit.explained, edit.pictures, settings.inversion.steps)
+    record_edit(work.tracker, edit.name, figures, edit.explained, edit.pictures, work.settings.inversion.steps)
     return Outcome(edit, images, figures)
+
+
+def measure_group(work: Workshop, group: str, edit: Edit, images: Tensor) -> Artefact:
+    """One group's figures, as the store keeps them."""
+    settings = work.settings
+    figures = evaluate_group(
+        group, images, work.scene, settings.metrics, settings.rgb_field, settings.seed, field_depth=edit.field_depth
+    )
+    return Artefact(record=figures)

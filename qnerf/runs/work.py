@@ -1,8 +1,7 @@
-"""What the stages of a run share, and the stages before the edit: controls, encoding, inversion, reconstruction."""
+"""What the stages of a run share, and what several of them need: controls, encoding, decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,33 +9,31 @@ from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
-from qnerf.editors.source_cache import SourceCache
 from qnerf.errors import UserError
-from qnerf.fields.space import Space
-from qnerf.inversions.ddim import DdimSteps, Trajectory
-from qnerf.inversions.invert import chunks, invert_views
-from qnerf.inversions.source_branch import SourceBranch, ddim_steps
-from qnerf.runs.folder import ArtefactStore, RunFolder
-from qnerf.runs.identity import digest
-from qnerf.runs.plan import invert_passes
+from qnerf.inversions.ddim import DdimSteps
+from qnerf.inversions.invert import chunks
+from qnerf.inversions.source_branch import ddim_steps
+from qnerf.runs.folder import RunFolder
 from qnerf.runs.progress import RunProgress
+from qnerf.runs.stages import Stages
 from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.region import edited_region
 from qnerf.scenes.scene import Scene
-from qnerf.schedules.job import EditJob
+from qnerf.store.store import Store
 from qnerf.trackers.tracker import Tracker
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """One run's settings and tools. The scene's tensors lie on the device. cache: what runs of other settings can share."""
+    """One run's settings and tools. The scene's tensors lie on the device. stages: what the store keeps each result by."""
 
     settings: RunSettings
     scene: Scene
     backbone: DiffusionBackbone
     device: torch.device
     folder: RunFolder
-    cache: ArtefactStore
+    store: Store
+    stages: Stages
     progress: RunProgress
     tracker: Tracker
 
@@ -91,92 +88,3 @@ def decode(work: Workshop, latents: Tensor) -> Tensor:
             parts.append(work.backbone.decode(latents[views]))
         work.progress.advance("decode", views.stop - views.start)
     return torch.cat(parts)
-
-
-def source_branch(work: Workshop, prompt: str, control: Tensor) -> Callable[[slice], SourceBranch]:
-    """The inversion's predictor of some of the views, under a prompt and a control (N, 3, H, W)."""
-    text, null_text = work.text(prompt), work.text("")
-    settings = work.settings
-
-    def branch(views: slice) -> SourceBranch:
-        return SourceBranch(
-            backbone=work.backbone,
-            steps=work.steps,
-            settings=settings.inversion,
-            text=text[views],
-            null_text=null_text[views],
-            control=control[views],
-            control_scale=settings.control.scale,
-        )
-
-    return branch
-
-
-def invert(work: Workshop, key: str, branch: Callable[[slice], SourceBranch], images: Tensor) -> Trajectory:
-    """The trajectory of images (N, 3, H, W), from the shared cache where an earlier run of the same key left it."""
-    passes = invert_passes(work.settings) - work.settings.inversion.steps
-    done = [0]
-
-    def report(views: int) -> None:
-        work.progress.advance("invert", passes * (views - done[0]))
-        done[0] = views
-
-    def compute() -> dict[str, Tensor]:
-        trajectory = invert_views(branch, encode(work, images), work.settings.chunk_size, report)
-        null = {} if trajectory.null_text is None else {"null_text": trajectory.null_text}
-        return {"states": trajectory.states, **null}
-
-    found = work.cache.tensors(f"trajectory-{key}", compute)
-    if not done[0]:
-        work.progress.skip("invert", passes * len(images))
-        work.progress.skip("encode", len(images))
-    on_device = {name: tensor.to(work.device) for name, tensor in found.items()}
-    return Trajectory(on_device["states"], on_device.get("null_text"))
-
-
-def inversion_key(settings: RunSettings, scene: str, revision: str, code: str, what: str) -> str:
-    """What a cached trajectory depends on, hashed. scene, revision, code: fingerprints. what: "source" or "truth"."""
-    parts = settings.model_dump(mode="json", include={"scene", "control", "inversion"})
-    parts["scene"].pop("path")
-    parts["control"].pop("margin")
-    return digest([what, parts, scene, revision, code])
-
-
-def reconstruct(work: Workshop, branch: Callable[[slice], SourceBranch], trajectory: Trajectory) -> Tensor:
-    """Latents (N, 4, h, w) denoised from the noisiest state without any edit."""
-    parts = []
-    for views in chunks(trajectory.states.shape[1], work.settings.chunk_size):
-        parts.append(branch(views).reconstruct(trajectory.views(views)))
-        work.progress.advance("invert", work.settings.inversion.steps * (views.stop - views.start))
-    return torch.cat(parts)
-
-
-def make_job(
-    work: Workshop,
-    controls: Controls,
-    branch: Callable[[slice], SourceBranch],
-    trajectory: Trajectory,
-    oracle: Trajectory | None,
-) -> EditJob:
-    """What all methods of the run edit."""
-    settings, scene = work.settings, work.scene
-    return EditJob(
-        backbone=work.backbone,
-        steps=work.steps,
-        trajectory=trajectory,
-        source=branch,
-        text_target=work.text(scene.target_prompt),
-        null_text=work.text(""),
-        control_target=controls.target,
-        control_scale=settings.control.scale,
-        region=controls.region,
-        editor=settings.editor,
-        cameras=scene.cameras,
-        space=Space(scene.focus, scene.radius),
-        field=settings.field,
-        seed=settings.seed,
-        chunk_size=settings.chunk_size,
-        oracle=oracle,
-        on_work=work.progress.advance,
-        source_cache=SourceCache(getattr(settings.editor, "source_cache_gib", 0.0)),
-    )

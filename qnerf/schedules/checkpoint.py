@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,21 +15,18 @@ from qnerf.schedules.consolidate import IntervalRecord
 
 
 class Checkpoints(Protocol):
-    """Where a schedule leaves what it has finished, by name; `load` gives None for what is absent or broken."""
+    """Where a schedule leaves what it has finished."""
 
-    def load(self, name: str) -> dict[str, Tensor] | None: ...
-
-    def save(self, name: str, tensors: dict[str, Tensor]) -> None: ...
+    def once(self, stop: int, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The finished interval that ends at state `stop`: as it was kept, or computed and kept."""
+        ...
 
 
 class NoCheckpoints:
     """Nothing is kept."""
 
-    def load(self, name: str) -> dict[str, Tensor] | None:
-        return None
-
-    def save(self, name: str, tensors: dict[str, Tensor]) -> None:
-        return None
+    def once(self, stop: int, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        return compute()
 
 
 @dataclass(frozen=True)

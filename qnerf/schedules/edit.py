@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
 
@@ -56,21 +57,32 @@ def edit_progressively(
     At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries of the last of
     them train the next field. So every step is visited unguided first, then guided.
     """
-    z, start, target, previous = job.trajectory.states[0], 0, None, {}
+    count, start, last = len(job.steps), 0, None
     records: list[IntervalRecord] = []
-    while True:
-        stop = min(start + schedule.interval, len(job.steps))
-        saved = checkpoints.load(f"interval_{stop:03d}")
-        if saved is not None:
-            interval = unpack(saved, layers)
-        else:
-            z = guided_steps(job, guidance, z, start, stop, target)
-            if stop == len(job.steps):
-                return EditResult(z, records)
-            interval = look_ahead(schedule, layers, job, z, stop, previous)
-            checkpoints.save(f"interval_{stop:03d}", pack(interval))
-        z, start, target, previous = interval.latents, stop, interval.target, interval.field
-        records.append(interval.record)
+    for stop in range(schedule.interval, count, schedule.interval):
+        compute = partial(finish_interval, schedule, guidance, layers, job, start, stop, last)
+        last = unpack(checkpoints.once(stop, compute), layers)
+        records.append(last.record)
+        start = stop
+    return EditResult(guided_steps(job, guidance, _latents(job, last), start, count, last and last.target), records)
+
+
+def finish_interval(
+    schedule: ProgressiveSettings,
+    guidance: GuidanceSettings,
+    layers: Layers,
+    job: EditJob,
+    start: int,
+    stop: int,
+    last: FinishedInterval | None,
+) -> dict[str, Tensor]:
+    """The interval from state `start` to `stop`, guided by the field of the `last` one, packed."""
+    z = guided_steps(job, guidance, _latents(job, last), start, stop, last and last.target)
+    return pack(look_ahead(schedule, layers, job, z, stop, last.field if last else {}))
+
+
+def _latents(job: EditJob, last: FinishedInterval | None) -> Tensor:
+    return last.latents if last else job.trajectory.states[0]
 
 
 def look_ahead(

@@ -1,3 +1,4 @@
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.load import hash_weights, load_backbone
+from qnerf.backbones.load import load_backbone
 from qnerf.backbones.puppet import TINY, build_puppet
+from qnerf.backbones.revision import weights_revision
 from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
 from qnerf.errors import UserError
 from qnerf.pretrain.export import save_parts
@@ -41,14 +43,29 @@ def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:
     for network in (parts.unet, parts.controlnet, parts.vae, parts.text_encoder):
         network.to(torch.float16).to(torch.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert model.image_size == (32, 32)
-    assert model.revision == hash_weights(parts)
+    assert model.revision == weights_revision(PuppetSettings(path=str(folder)))
     expected = predict(DiffusionBackbone(parts, (32, 32), "x"))
     torch.testing.assert_close(predict(model), expected)
 
 
-def test_the_revision_follows_the_weights(folder: Path) -> None:
-    assert hash_weights(build_puppet(3, TINY)) == hash_weights(build_puppet(3, TINY))
-    assert hash_weights(build_puppet(3, TINY)) != hash_weights(build_puppet(4, TINY))
+def test_the_revision_follows_the_files_and_not_their_place(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    settings = PuppetSettings(path=str(copy))
+    assert weights_revision(settings) == weights_revision(PuppetSettings(path=str(folder)))
+    (copy / "notes.md").write_text("not read by anyone")
+    before = weights_revision(settings)
+    for name in ("unet/diffusion_pytorch_model.safetensors", "controlnet/config.json", "tokenizer/tokenizer.json"):
+        with (copy / name).open("ab") as file:
+            file.write(b" ")
+        assert weights_revision(settings) != before, name
+        before = weights_revision(settings)
+
+
+def test_the_revision_of_two_folders_and_of_weights_that_are_not_here(folder: Path) -> None:
+    both = Sd15Settings(model=str(folder), controlnet=str(folder / "controlnet"))
+    assert weights_revision(both) == weights_revision(PuppetSettings(path=str(folder)))
+    assert weights_revision(Sd15Settings(model="no/where", controlnet=str(folder))) is None
+    assert weights_revision(PuppetSettings(path=str(folder / "vae"))) is None
 
 
 def test_the_folder_is_one_that_diffusers_loads(folder: Path) -> None:

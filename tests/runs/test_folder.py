@@ -7,7 +7,8 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.runs import files
-from qnerf.runs.folder import ArtefactStore, RunFolder
+from qnerf.runs.folder import RunFolder, note_failure, state_of
+from qnerf.runs.tensors import read_tensors, write_tensors
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
@@ -37,44 +38,22 @@ def test_images_and_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(tmp_path / "view.png")), pixels)
     tensors = {"a": torch.randn(3, 2).T, "b": torch.arange(4)}
     tensors["part of b"] = tensors["b"][1:]
-    files.write_tensors(tmp_path / "t.safetensors", tensors)
-    read = files.read_tensors(tmp_path / "t.safetensors")
+    write_tensors(tmp_path / "t.safetensors", tensors)
+    read = read_tensors(tmp_path / "t.safetensors")
     assert all(torch.equal(read[name], tensors[name]) for name in tensors)
 
 
-def test_an_artefact_is_computed_once(tmp_path: Path) -> None:
-    store, calls = ArtefactStore(tmp_path), []
-
-    def compute() -> dict[str, torch.Tensor]:
-        calls.append(1)
-        return {"z": torch.ones(2)}
-
-    first, second = store.tensors("edit", compute), store.tensors("edit", compute)
-    assert len(calls) == 1
-    assert torch.equal(first["z"], second["z"])
-
-
-@pytest.mark.parametrize("keep", [0, 5, 60, -1])
-def test_a_truncated_artefact_is_reported_and_computed_again(keep: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = ArtefactStore(tmp_path)
-    store.tensors("edit", lambda: {"z": torch.zeros(8)})
-    path = tmp_path / "edit.safetensors"
-    path.write_bytes(path.read_bytes()[:keep])
-    again = store.tensors("edit", lambda: {"z": torch.ones(8)})
-    assert torch.equal(again["z"], torch.ones(8))
-    assert "edit.safetensors is damaged" in caplog.text
-    assert torch.equal(files.read_tensors(path)["z"], torch.ones(8))
-
-
-def test_damaged_json_counts_as_absent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = ArtefactStore(tmp_path)
-    assert store.load_json("metrics") is None
-    assert not caplog.records
-    (tmp_path / "metrics.json").write_text('{"psnr": 3')
-    assert store.load_json("metrics") is None
-    assert "metrics.json is damaged" in caplog.text
-    store.save_json("metrics", {"psnr": 3.0})
-    assert store.load_json("metrics") == {"psnr": 3.0}
+def test_a_run_is_new_then_partial_then_failed_then_done(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    assert state_of(path).status == "new"
+    with RunFolder(path) as folder:
+        files.write_text(path / "config.yaml", "")
+        assert state_of(path).status == "partial"
+        note_failure(path, "out of memory")
+        assert (state_of(path).status, state_of(path).reason) == ("failed", "out of memory")
+        folder.mark_done()
+    assert state_of(path).status == "done"
+    assert state_of(path).seconds is not None
 
 
 def test_done_is_a_mark_that_outlives_the_lock(tmp_path: Path) -> None:

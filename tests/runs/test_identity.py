@@ -1,11 +1,23 @@
-from pathlib import Path
+"""Identities: a setting counts exactly where it can change a result, and a stage only for what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
 
 from qnerf.config import RunSettings, parse
 from qnerf.run import CONFIGS
-from qnerf.runs.identity import digest, hash_code, identity
+from qnerf.runs.identity import WITHOUT_EFFECT, Inputs, digest, effective_settings, read_inputs
+from qnerf.runs.stages import Stages
+
+INPUTS = Inputs("scene", "weights")
+LABELS = ("capture.name", ".capture.name")  # what a set of layers is called; its layers count
+ONE_VALUE = ("name",)  # tags of variants: swapped as a whole below
 
 
 def settings_of(*overrides: str) -> RunSettings:
@@ -13,31 +25,122 @@ def settings_of(*overrides: str) -> RunSettings:
         return parse(compose("config", list(overrides)))
 
 
-def name_of(*overrides: str) -> str:
-    return identity(settings_of(*overrides), "scene", "weights", "code")
+def stages_of(*overrides: str, inputs: Inputs = INPUTS) -> Stages:
+    return Stages(settings_of(*overrides), inputs)
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from leaves(item, (*path, key))
+    else:
+        yield path, value
+
+
+def others(value: Any) -> Iterator[Any]:
+    """Values to try in a leaf's place, until one is valid."""
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (value * 2, value + 1, value / 2, value + 8, 1, 2)
+    elif isinstance(value, list):
+        yield from (value[:-1], [2], [])
+    else:  # text, null, and every literal of the settings
+        yield from ("elsewhere", 3.5, [0.1, 0.2, 0.3], "bones", "raw", "all", "constant", "equal", "union", "torch", "bfloat16")
+        yield from ("cpu", "online", 7, None)
+
+
+def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSettings | None:
+    """The settings with another valid value in one leaf, or none where there is no other."""
+    for other in others(value):
+        copy: Any = RunSettings.model_validate(plain).model_dump(mode="json")
+        node = copy
+        for part in path[:-1]:
+            node = node[part]
+        node[path[-1]] = other
+        try:
+            found = RunSettings.model_validate(copy)
+        except ValidationError:
+            continue
+        if found != RunSettings.model_validate(plain):
+            return found
+    return None
 
 
 @pytest.mark.parametrize(
-    "override",
-    ["device=cpu", "chunk_size=1", "output_dir=elsewhere", "tracker=wandb", "experiment=other", "scene.path=moved"],
+    "overrides",
+    [
+        ("+exp=compare", "baselines=[independent,one_shot,hard,mixed,oracle]", "guidance.region=object"),
+        ("inversion=null_text", "backbone=sd15", "tracker=wandb", "editor=plain", "guidance.region=object"),
+    ],
+    ids=["every schedule", "other variants"],
 )
-def test_what_cannot_change_a_result_is_no_part_of_the_identity(override: str) -> None:
-    assert name_of(override) == name_of()
+def test_flipping_a_leaf_changes_the_identity_exactly_where_it_can_change_a_result(overrides: tuple[str, ...]) -> None:
+    settings = settings_of(*overrides)
+    plain = settings.model_dump(mode="json")
+    before, seen = Stages(settings, INPUTS).identity(), 0
+    for path, value in leaves(plain):
+        other = flipped(plain, path, value) if path[-1] not in ONE_VALUE else None
+        if other is None:
+            continue
+        key = ".".join(path)
+        silent = any(key == name or key.startswith(name + ".") for name in WITHOUT_EFFECT) or key.endswith(LABELS)
+        assert (Stages(other, INPUTS).identity() == before) == silent, key
+        seen += 1
+    assert seen > 80, "most leaves have another valid value"
 
 
-@pytest.mark.parametrize(
-    "override",
-    ["seed=1", "guidance.strength=0.5", "schedule.interval=4", "control.detail=bones", "scene.views=6", "baselines=[]",
-     "inversion.steps=29", "field.optimiser.iterations=7", "metrics=quick", "editor=plain"],
-)  # fmt: skip
-def test_every_other_setting_is(override: str) -> None:
-    assert name_of(override) != name_of()
+@pytest.mark.parametrize("override", ["inversion=uniform_attention", "editor=plain", "guidance=hard", "baselines=[]"])
+def test_every_variant_has_its_own_identity(override: str) -> None:
+    assert stages_of(override).identity() != stages_of().identity()
 
 
-def test_scene_weights_and_code_are_part_of_the_identity() -> None:
-    settings = settings_of()
-    names = {identity(settings, *parts) for parts in (("a", "b", "c"), ("x", "b", "c"), ("a", "x", "c"), ("a", "b", "x"))}
-    assert len(names) == 4
+def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
+    plain = ("schedule=independent", "baselines=[]", "metrics=quick")
+    for unread in ("field.optimiser.iterations=7", "seed=3", "guidance=hard", "capture=decoder_fine", "metrics.heldout_every=3"):
+        assert stages_of(*plain, unread).identity() == stages_of(*plain).identity(), unread
+
+
+def test_the_margin_counts_only_where_guidance_is_restricted_to_the_object() -> None:
+    assert stages_of("control.margin=.2").identity() == stages_of().identity()
+    wide, narrow = (stages_of("guidance.region=object", margin) for margin in ("control.margin=.2", "control.margin=.1"))
+    assert wide.identity() != narrow.identity()
+    assert wide.inversion() == narrow.inversion()
+
+
+def test_inputs_are_part_of_every_identity() -> None:
+    names = {stages_of(inputs=inputs).identity() for inputs in (INPUTS, Inputs("x", "weights"), Inputs("scene", "x"))}
+    assert len(names) == 3
+
+
+def test_a_grid_over_guidance_shares_the_inversion_the_baselines_and_the_first_interval() -> None:
+    weak, strong = stages_of("guidance.strength=.01"), stages_of("guidance.strength=.02")
+    assert weak.inversion() == strong.inversion()
+    assert weak.reconstruction() == strong.reconstruction()
+    methods = [stages.settings.methods() for stages in (weak, strong)]
+    assert weak.edit(methods[0]["independent"]) == strong.edit(methods[1]["independent"])
+    assert weak.edit(methods[0]["full"]) != strong.edit(methods[1]["full"])
+    first, *rest = zip(weak.intervals(methods[0]["full"]), strong.intervals(methods[1]["full"]), strict=True)
+    assert first[0] == first[1]
+    assert rest
+    assert all(a != b for a, b in rest)
+
+
+def test_other_metrics_leave_the_edit_as_it_is() -> None:
+    few, many = stages_of("metrics=quick"), stages_of("metrics.depth_tolerance=.05", "rgb_field.hidden_width=8")
+    method = few.settings.methods()["full"]
+    assert few.edit(method) == many.edit(method)
+    assert few.figures(method, "fidelity") == many.figures(method, "fidelity")
+    assert few.figures(method, "consistency") != many.figures(method, "consistency")
+    assert few.identity() != many.identity()
+
+
+def test_the_prompt_of_the_edit_leaves_the_inversion_as_it_is() -> None:
+    a, b = stages_of("scene.target_prompt=x"), stages_of("scene.target_prompt=y")
+    assert a.inversion() == b.inversion()
+    assert a.inversion("truth") != b.inversion("truth")
+    method = a.settings.methods()["independent"]
+    assert a.edit(method) != b.edit(method)
 
 
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
@@ -45,15 +148,14 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": [2, 3]}) != digest({"a": [3, 2]})
 
 
-def test_code_hash_sees_the_method_but_not_the_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import qnerf
+def test_inputs_are_hashed_from_files_and_weights_that_are_not_here_are_none() -> None:
+    inputs = read_inputs(settings_of())
+    assert len(inputs.weights or "") == 16
+    assert read_inputs(settings_of("backbone=sd15", "backbone.model=no/where")) == replace(inputs, weights=None)
 
-    for folder in ("guidance", "reports"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "x.py").write_text("a = 1\n")
-    monkeypatch.setattr(qnerf, "__file__", str(tmp_path / "__init__.py"))
-    before = hash_code()
-    (tmp_path / "reports" / "x.py").write_text("a = 2\n")
-    assert hash_code() == before
-    (tmp_path / "guidance" / "x.py").write_text("a = 2\n")
-    assert hash_code() != before
+
+def test_settings_without_effect_exist() -> None:
+    plain = settings_of("backbone=sd15", "editor=masactrl").model_dump(mode="json")
+    keys = {".".join(path[: n + 1]) for path, _ in leaves(plain) for n in range(len(path))}
+    assert set(WITHOUT_EFFECT) - {"backbone.path"} <= keys
+    assert "path" not in effective_settings(settings_of())["backbone"]

@@ -1,0 +1,31 @@
+"""`qnerf <command> …`: the same as `python -m qnerf.<command> …`."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+COMMANDS = {
+    "run": "a run, or with -m a sweep",
+    "validate": "check a command line, and estimate what it will cost",
+    "ls": "the experiments and choices there are",
+    "compare": "the page of a sweep",
+    "dashboard": "a sweep's dashboard at W&B",
+    "store": "list, check and prune the artefact store",
+    "pretrain": "train the embedded backbone",
+}
+
+
+def main() -> None:
+    """Exit code 2 where there is no such command, else the command's own."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in COMMANDS:
+        lines = [f"  qnerf {command:<10}{meaning}" for command, meaning in COMMANDS.items()]
+        print("\n".join([f"qnerf: {name or 'no command'!r} is not valid; expected one of:", *lines]), file=sys.stderr)
+        raise SystemExit(2)
+    sys.argv = [f"qnerf {name}", *sys.argv[2:]]
+    runpy.run_module(f"qnerf.{name}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

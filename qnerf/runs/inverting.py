@@ -1,0 +1,58 @@
+"""The stage before the edit: views are taken back to noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from qnerf.inversions.ddim import Trajectory
+from qnerf.inversions.invert import invert_views
+from qnerf.inversions.source_branch import SourceBranch
+from qnerf.runs.plan import invert_passes
+from qnerf.runs.work import Workshop, encode
+from qnerf.store.entry import Artefact
+from qnerf.store.key import Key
+
+Branch = Callable[[slice], SourceBranch]
+
+
+def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
+    """The inversion's predictor of some of the views, under a prompt and a control (N, 3, H, W)."""
+    text, null_text = work.text(prompt), work.text("")
+    settings = work.settings
+
+    def branch(views: slice) -> SourceBranch:
+        return SourceBranch(
+            backbone=work.backbone,
+            steps=work.steps,
+            settings=settings.inversion,
+            text=text[views],
+            null_text=null_text[views],
+            control=control[views],
+            control_scale=settings.control.scale,
+        )
+
+    return branch
+
+
+def invert(work: Workshop, key: Key, branch: Branch, images: Tensor) -> Trajectory:
+    """The trajectory of images (N, 3, H, W), inverted once for all runs that share its key."""
+    passes = invert_passes(work.settings) - work.settings.inversion.steps
+    done = [0]
+
+    def report(views: int) -> None:
+        work.progress.advance("invert", passes * (views - done[0]))
+        done[0] = views
+
+    def compute() -> Artefact:
+        trajectory = invert_views(branch, encode(work, images), work.settings.chunk_size, report)
+        null = {} if trajectory.null_text is None else {"null_text": trajectory.null_text}
+        return Artefact({"states": trajectory.states, **null})
+
+    found = work.store.once(key, compute).tensors
+    if not done[0]:
+        work.progress.skip("invert", passes * len(images))
+        work.progress.skip("encode", len(images))
+    on_device = {name: tensor.to(work.device) for name, tensor in found.items()}
+    return Trajectory(on_device["states"], on_device.get("null_text"))

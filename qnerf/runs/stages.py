@@ -1,0 +1,134 @@
+"""The stages of a run, each with the identity of its result: what the store keeps them by.
+
+    inversion ──▶ reconstruction
+        └──▶ interval (of each progressive method) ──▶ edit ──▶ figures, group by group
+
+A stage's identity holds those of the stages that it builds on, the settings that it reads and the version of its code. So a
+grid over the strength of guidance inverts once (and trains its first field once, since nothing guides the first interval), and
+a new metric edits nothing again. Neither torch nor a model is needed to know them: a sweep is laid out before it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+from qnerf.config import MethodSettings, RunSettings
+from qnerf.runs.identity import Inputs, digest, effective_settings
+from qnerf.runs.sources import code_version
+from qnerf.schedules.settings import ProgressiveSettings
+from qnerf.store.key import Key
+
+CODE = {  # the modules that a stage runs; what they import counts too
+    "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
+    "reconstruction": ("qnerf.runs.reconstruction",),
+    "edit": ("qnerf.runs.methods",),
+    "fidelity": ("qnerf.metrics.against_truth",),
+    "consistency": ("qnerf.metrics.against_truth",),
+    "silhouette": ("qnerf.metrics.against_truth",),
+    "depth": ("qnerf.metrics.depth",),
+    "heldout": ("qnerf.metrics.heldout", "qnerf.fields.rgb_field"),
+}
+METRIC_SETTINGS = {"consistency": "depth_tolerance", "silhouette": "silhouette_threshold", "heldout": "heldout_every"}
+Views = Literal["source", "truth"]
+
+
+class Stages:
+    """Keys of the stages of one run."""
+
+    def __init__(self, settings: RunSettings, inputs: Inputs) -> None:
+        self.settings = settings
+        self.inputs = inputs
+        self._plain = effective_settings(settings)
+
+    def inversion(self, views: Views = "source") -> Key:
+        """The trajectory of the source views, or of the true edited ones (under the target's prompt and control)."""
+        unread = {"source_prompt" if views == "truth" else "target_prompt", "focus", "radius"}
+        scene = {key: value for key, value in self._plain["scene"].items() if key not in unread}
+        control = {key: value for key, value in self._plain["control"].items() if key != "margin"}
+        parts = [control, self._plain["inversion"], self._plain["backbone"]]
+        return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, _code("inversion")]))
+
+    def reconstruction(self) -> Key:
+        """How well the inversion reconstructs each source view."""
+        return Key("reconstruction", digest([self.inversion().identity, _code("reconstruction")]))
+
+    def interval(self, method: MethodSettings, stop: int) -> Key:
+        """Latents, field and target queries at state `stop` of a progressive edit. Nothing guides the first interval."""
+        first = isinstance(method.schedule, ProgressiveSettings) and stop == method.schedule.interval
+        guidance = None if first else self._guidance(method)
+        return Key("interval", digest([self._edit_base(method), self._field_base(method), stop, guidance]))
+
+    def edit(self, method: MethodSettings) -> Key:
+        """The edit by one method; only what its schedule reads counts."""
+        parts: list[Any] = [self._edit_base(method)]
+        if method.schedule.name != "independent":
+            parts += [self._guidance(method), list(self._layers(method))]
+        if method.schedule.name == "oracle":
+            parts.append(self.inversion("truth").identity)
+        elif method.schedule.name != "independent":
+            parts.append(self._field_base(method))
+        return Key("edit", digest(parts))
+
+    def figures(self, method: MethodSettings, group: str) -> Key:
+        """One group of figures of a method's edited views."""
+        parts: list[Any] = [self.edit(method).identity, _code(group)]
+        if group in METRIC_SETTINGS:
+            parts.append(self._plain["metrics"][METRIC_SETTINGS[group]])
+        if group == "heldout":
+            parts += [self._plain["rgb_field"], self.settings.seed, self._region]
+        return Key(group, digest(parts))
+
+    def intervals(self, method: MethodSettings) -> list[Key]:
+        """Every interval that a method keeps, in order."""
+        if not isinstance(method.schedule, ProgressiveSettings):
+            return []
+        steps = range(method.schedule.interval, self.settings.inversion.steps, method.schedule.interval)
+        return [self.interval(method, stop) for stop in steps]
+
+    def identity(self) -> str:
+        """The run's: 16 hexadecimal digits over everything that can change its result."""
+        groups = self.groups()
+        methods = [
+            [name, self.edit(method).identity, [self.figures(method, group).identity for group in groups]]
+            for name, method in self.settings.methods().items()
+        ]
+        return digest([self.reconstruction().identity, methods])
+
+    def groups(self) -> list[str]:
+        """The groups of figures that are measured."""
+        return sorted(set(self.settings.metrics.measured()))
+
+    def all(self) -> Iterator[Key]:
+        """Every stage but the intervals, which count only until their edit is there."""
+        yield self.inversion()
+        yield self.reconstruction()
+        methods = self.settings.methods().values()
+        if any(method.schedule.name == "oracle" for method in methods):
+            yield self.inversion("truth")
+        for method in methods:
+            yield self.edit(method)
+            yield from (self.figures(method, group) for group in self.groups())
+
+    def _edit_base(self, method: MethodSettings) -> list[Any]:
+        target, schedule = self._plain["scene"]["target_prompt"], method.schedule.model_dump(mode="json")
+        return [self.inversion().identity, target, self._plain["editor"], schedule, _code("edit")]
+
+    def _guidance(self, method: MethodSettings) -> list[Any]:
+        restricted = getattr(method.guidance, "region", "all") == "object"
+        return [method.guidance.model_dump(mode="json"), self._plain["control"]["margin"] if restricted else None]
+
+    def _field_base(self, method: MethodSettings) -> list[Any]:
+        return [self._plain["field"], list(self._layers(method)), self.settings.seed, self._region]
+
+    @cached_property
+    def _region(self) -> list[Any]:
+        return [self._plain["scene"]["focus"], self._plain["scene"]["radius"]]
+
+    def _layers(self, method: MethodSettings) -> tuple[int, ...]:
+        return (method.capture or self.settings.capture).layers
+
+
+def _code(stage: str) -> str:
+    return code_version(*CODE[stage])

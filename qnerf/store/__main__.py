@@ -1,0 +1,73 @@
+"""python -m qnerf.store list|check|prune: what the artefact store holds, whether it is whole, and making it smaller."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from qnerf.errors import UserError
+from qnerf.store.prune import damaged, entries, prune
+from qnerf.store.store import Store
+
+GIB = 2**30
+DAMAGED, USER_ERROR = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0; 1: check found damage; 2: something the user can mend."""
+    options = _parser().parse_args(arguments)
+    try:
+        if not options.store.is_dir():
+            raise UserError(f"--store {options.store}: no such folder; expected a run's artefact store, by default outputs/store")
+        return {"list": _list, "check": _check, "prune": _prune}[options.command](Store(options.store), options)
+    except UserError as error:
+        print(f"qnerf: {error}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="qnerf store", description=__doc__.split(": ", 1)[1] if __doc__ else None)
+    parser.add_argument("--store", type=Path, default=Path("outputs/store"), help="the store's folder (outputs/store)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="every artefact: stage, identity, size, when it was last used")
+    check = commands.add_parser("check", help="read every byte and name what is damaged")
+    check.add_argument("--drop", action="store_true", help="remove what is damaged")
+    shrink = commands.add_parser("prune", help="drop what was used longest ago")
+    shrink.add_argument("--max-gib", type=float, default=0.0, help="size to shrink to, GiB (0: empty the store)")
+    return parser
+
+
+def _list(store: Store, options: argparse.Namespace) -> int:
+    found = entries(store)
+    for kept in found:
+        age = (time.time() - kept.used) / 3600
+        print(f"{kept.key.stage:<16}{kept.key.identity:<18}{kept.bytes / 2**20:>10.2f} MiB   used {age:8.1f} h ago")
+    print(f"{len(found)} artefacts, {sum(kept.bytes for kept in found) / GIB:.3f} GiB")
+    return 0
+
+
+def _check(store: Store, options: argparse.Namespace) -> int:
+    found = list(damaged(store))
+    for key, reason in found:
+        print(f"{key}: {reason}{': dropped' if options.drop else ''}")
+        if options.drop:
+            store.drop(key)
+    print(f"{len(found)} damaged of {len(entries(store)) + (len(found) if options.drop else 0)} artefacts")
+    return DAMAGED if found and not options.drop else 0
+
+
+def _prune(store: Store, options: argparse.Namespace) -> int:
+    dropped = prune(store, options.max_gib * GIB)
+    left = entries(store)
+    print(
+        f"{len(dropped)} artefacts dropped ({sum(kept.bytes for kept in dropped) / GIB:.3f} GiB), "
+        f"{len(left)} left ({sum(kept.bytes for kept in left) / GIB:.3f} GiB)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

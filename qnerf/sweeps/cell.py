@@ -1,0 +1,48 @@
+"""One cell of a sweep, wherever it runs: its failure is told at once and stops no other cell."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import traceback
+from contextlib import suppress
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from qnerf.config import RunSettings, parse
+from qnerf.errors import UserError, explain_os_error
+from qnerf.runs.folder import RunBusy, note_failure
+from qnerf.runs.identity import read_inputs, run_folder
+from qnerf.runs.stages import Stages
+from qnerf.sweeps.command import COMMAND
+
+
+def run_cell(config: DictConfig) -> None:
+    """The task of every launcher. Its outcome is in the run folder: `done`, or `failed.json` with the reason."""
+    overrides = shlex.join(HydraConfig.get().overrides.task)
+    settings = parse(config)
+    try:
+        from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
+
+        run(settings, f"{COMMAND} {overrides}")
+    except RunBusy as error:
+        print(f"qnerf: cell {overrides} is left to another process: {error}", file=sys.stderr, flush=True)
+    except (Exception, SystemExit) as error:
+        reason = reason_of(error)
+        print(f"qnerf: cell {overrides} failed: {reason}", file=sys.stderr, flush=True)
+        with suppress(OSError, UserError):  # where the disk is full, or the scene is what failed
+            folder = run_folder(settings, identity_of(settings))
+            note_failure(folder, reason, "" if isinstance(error, UserError) else traceback.format_exc())
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a cell failed, in a sentence."""
+    if isinstance(error, OSError) and (sentence := explain_os_error(error)):
+        return sentence
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def identity_of(settings: RunSettings) -> str:
+    """The identity of the run that these settings describe."""
+    return Stages(settings, read_inputs(settings)).identity()

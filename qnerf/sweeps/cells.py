@@ -1,0 +1,104 @@
+"""The cells of a sweep: what each would run, under which identity, and how far it has come. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from qnerf.config import RunSettings, check
+from qnerf.errors import UserError
+from qnerf.runs.folder import RunState, state_of
+from qnerf.runs.identity import read_inputs, run_folder, store_folder
+from qnerf.runs.stages import Stages
+from qnerf.store.key import has_artefact
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep. overrides: all of its command line. swept: those that differ between cells, key by key."""
+
+    overrides: tuple[str, ...]
+    swept: Mapping[str, str]
+    settings: RunSettings
+    identity: str
+    stages: Stages
+
+    @property
+    def folder(self) -> Path:
+        """Where it lands."""
+        return run_folder(self.settings, self.identity)
+
+    def state(self) -> RunState:
+        """Where it stands, as its folder tells."""
+        return state_of(self.folder)
+
+    def progress(self) -> str:
+        """How many of its stages the store has already, and at which interval its unfinished edits stand."""
+        root = store_folder(self.settings)
+        ready = [has_artefact(root, key) for key in self.stages.all()]
+        words = [f"{sum(ready)} of {len(ready)} stages ready"]
+        for name, method in self.settings.methods().items():
+            intervals = [has_artefact(root, key) for key in self.stages.intervals(method)]
+            if any(intervals) and not has_artefact(root, self.stages.edit(method)):
+                words.append(f"{name} at interval {sum(intervals)} of {len(intervals) + 1}")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A sweep laid out. swept: the keys that are swept and their values, as on the command line."""
+
+    cells: Sequence[Cell]
+    swept: Mapping[str, Sequence[str]]
+
+
+def lay_out(loader: ConfigLoader, master: DictConfig) -> Grid:
+    """Every cell of a sweep in Hydra's order. Raises one UserError with a line for every error of any cell."""
+    parser = OverridesParser.create(config_loader=loader)
+    params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}), resolve=True)
+    assert isinstance(params, dict)
+    given = [*(f"{key}={value}" for key, value in params.items()), *master.hydra.overrides.task]
+    parsed = parser.parse_overrides(given)
+    final = {override.get_key_element(): override for override in parsed}  # the last of a key counts, as in Hydra
+    swept = {
+        key: [str(value) for value in override.sweep_string_iterator()]
+        for key, override in final.items()
+        if override.is_sweep_override()
+    }
+    [jobs] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    errors: list[str] = []
+    cells = [cell for job in jobs for cell in _cell(loader, master, job, swept, errors)]
+    if errors:
+        raise UserError("\n".join(dict.fromkeys(errors)))
+    return Grid(cells, {key.lstrip("+"): values for key, values in swept.items()})
+
+
+def _cell(
+    loader: ConfigLoader, master: DictConfig, job: Sequence[str], swept: Mapping[str, object], errors: list[str]
+) -> Iterator[Cell]:
+    """The cell of one job, or its errors."""
+    found, settings = check(without_hydra(loader.load_sweep_config(master, list(job))))
+    if settings is None:
+        errors += found
+        return
+    try:
+        stages = Stages(settings, read_inputs(settings))
+    except UserError as error:
+        errors += str(error).splitlines()
+        return
+    pairs = dict(override.split("=", 1) for override in job if "=" in override)
+    values = {key.lstrip("+"): value for key, value in pairs.items() if key in swept}
+    yield Cell(tuple(job), values, settings, stages.identity(), stages)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The run's own part of a composed config."""
+    with read_write(config), open_dict(config):
+        del config["hydra"]
+    return config
