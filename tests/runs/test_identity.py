@@ -102,7 +102,8 @@ def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
 
 
 def test_the_margin_counts_only_where_guidance_is_restricted_to_the_object() -> None:
-    assert stages_of("control.margin=.2").identity() == stages_of().identity()
+    everywhere = "guidance.region=all"
+    assert stages_of(everywhere, "control.margin=.2").identity() == stages_of(everywhere).identity()
     wide, narrow = (stages_of("guidance.region=object", margin) for margin in ("control.margin=.2", "control.margin=.1"))
     assert wide.identity() != narrow.identity()
     assert wide.inversion() == narrow.inversion()

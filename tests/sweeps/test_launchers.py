@@ -44,20 +44,26 @@ def computed(output: Path) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def plain(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The grid in one process."""
+    """The grid in one process, of one thread: sums over several threads round otherwise."""
     from tests.sweeps.conftest import SMALL
 
     output = tmp_path_factory.mktemp("plain")
     overrides = [f"scene.path={place / 'scene'}", f"backbone.path={place / 'backbone'}", f"output_dir={output}", *SMALL]
-    assert sweep(["-m", *overrides, *GRID], CONFIGS) == 0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert sweep(["-m", *overrides, *GRID], CONFIGS) == 0
+    finally:
+        torch.set_num_threads(threads)
     return output
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("launcher", [pytest.param(name, marks=needs(name)) for name in LAUNCHERS])
 def test_two_workers_give_what_one_process_gives_and_compute_no_stage_twice(
-    launcher: str, small: list[str], plain: Path, tmp_path: Path
+    launcher: str, small: list[str], plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert sweep(["-m", *small, *GRID, f"hydra/launcher={launcher}", *LAUNCHERS[launcher]], CONFIGS) == 0
     expected, found = latents(plain), latents(tmp_path)
     assert found.keys() == expected.keys()
