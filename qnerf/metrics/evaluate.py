@@ -12,7 +12,6 @@ from qnerf.fields.settings import RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.metrics.against_truth import truth_figures
 from qnerf.metrics.depth import field_depth_error
-from qnerf.metrics.fidelity import psnr
 from qnerf.metrics.heldout import Render, heldout_psnr
 from qnerf.metrics.settings import MetricsSettings
 from qnerf.scenes.cameras import Cameras
@@ -36,29 +35,6 @@ COMPARISON_COLUMNS = (
 )
 
 
-def evaluate_edit(
-    edited: Tensor,
-    scene: Scene,
-    settings: MetricsSettings,
-    rgb_settings: RgbFieldSettings,
-    seed: int,
-    reconstruction: Tensor | None = None,
-    round_trip: Tensor | None = None,
-    field_depth: Tensor | None = None,
-) -> dict[str, float]:
-    """The figures of edited views (N, 3, H, W) in [0, 1], keyed as `COMPARISON_COLUMNS`, without those that do not apply.
-
-    reconstruction, round_trip: (N, 3, H, W), the source views inverted and denoised, and merely encoded and decoded.
-    field_depth: (N, rows, columns) expected depth of the last query field, world units.
-    """
-    figures: dict[str, float] = {}
-    for group in settings.measured():
-        figures |= evaluate_group(group, edited, scene, settings, rgb_settings, seed, field_depth)
-    if reconstruction is not None and round_trip is not None:
-        figures["reconstruction_psnr"] = psnr(reconstruction, round_trip)
-    return in_order(figures)
-
-
 def evaluate_group(
     group: str,
     edited: Tensor,
@@ -68,7 +44,11 @@ def evaluate_group(
     seed: int,
     field_depth: Tensor | None = None,
 ) -> dict[str, float]:
-    """The figures of one of the settings' measured groups, without those that do not apply; the rest as for `evaluate_edit`."""
+    """One of the settings' measured groups of figures of edited views (N, 3, H, W) in [0, 1], keyed as `COMPARISON_COLUMNS`,
+    without those that do not apply.
+
+    field_depth: (N, rows, columns) expected depth of the last query field, world units.
+    """
     if group == "heldout":
         figures = {"heldout_psnr": _heldout_psnr(edited, scene, settings.heldout_every, rgb_settings, seed)}
     elif scene.truth is None or (group == "depth" and field_depth is None):

@@ -1,25 +1,18 @@
-"""The cells of a sweep and all their errors, without starting one: what `-m` would run, composed and validated.
-
-Hydra takes a tenth of a second to compose a config, so that a sweep of 200 cells is composed once for every combination of
-chosen files, and the swept values are then set in copies of it.
-"""
+"""The cells of a sweep and all their errors, without starting one: what `-m` would run, composed and validated."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.global_hydra import GlobalHydra
 
 from qnerf.config import RunSettings, check
-from qnerf.runs.overrides import REFUSALS, explain_refusal
-
-Swept = Mapping[str, Sequence[str]]  # the values of each swept key, as a command line has them
+from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
+from qnerf.sweeps.command import FLAGS
+from qnerf.sweeps.expand import Job, Swept, expand, split_overrides, sweep_params
 
 
 @dataclass(frozen=True)
@@ -36,12 +29,14 @@ def plan_command(overrides: Sequence[str], folder: Path) -> Plan:
 
     A named experiment may bring a sweep of its own, in `hydra.sweeper.params`; the command line's values replace it.
     """
-    overrides = [o for o in overrides if o not in ("-m", "--multirun")]
+    overrides = [o for o in overrides if o not in FLAGS]
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            fixed, swept = split_overrides(overrides)
-            swept = {**_sweep_of_experiment(fixed, swept), **swept}
-            errors, cells = _check_cells(fixed, swept, folder)
+            first = [first_value(override) for override in overrides]
+            params = sweep_params(compose("config", first, return_hydra_config=True))
+            loader = GlobalHydra.instance().config_loader()
+            swept, jobs = expand([*params, *overrides], lambda chosen: compose("config", chosen), loader)
+            errors, cells = _check_jobs(jobs)
     except REFUSALS as refusal:
         return Plan({}, (), _explain_all(refusal, overrides, folder))
     return Plan(swept, cells, errors)
@@ -65,63 +60,15 @@ def _values(override: str) -> list[str]:
         fixed, swept = split_overrides([override])
     except REFUSALS:
         return [override]
-    return fixed or [f"{key}={value}" for key, values in swept.items() for value in values]
+    return list(fixed.values()) or [f"{key}={value}" for key, values in swept.items() for value in values]
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The overrides with one value, and the values of those with several (`a=1,2` or `a=range(3)`)."""
-    fixed: list[str] = []
-    swept: dict[str, list[str]] = {}
-    for override in overrides:
-        parsed = OverridesParser.create().parse_override(override)
-        if parsed.is_sweep_override():
-            swept[override.split("=", 1)[0]] = [str(value) for value in parsed.sweep_string_iterator()]
-        else:
-            fixed.append(override)
-    return fixed, swept
-
-
-def _sweep_of_experiment(fixed: Sequence[str], swept: Swept) -> dict[str, list[str]]:
-    """The sweep that the chosen experiment brings, without the keys that the command line sets."""
-    config = compose("config", [*fixed, *_first_values(swept)], return_hydra_config=True)
-    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    given = {override.split("=", 1)[0] for override in fixed}
-    return split_overrides([f"{key}={value}" for key, value in params.items() if key not in given])[1]
-
-
-def _check_cells(fixed: Sequence[str], swept: Swept, folder: Path) -> tuple[list[str], list[RunSettings]]:
-    """Every error of any cell, each once, and the settings of the cells without one."""
-    groups = [key for key in swept if (folder / key.lstrip("+")).is_dir() or key.startswith(("+", "~"))]
-    values = [key for key in swept if key not in groups]
+def _check_jobs(jobs: Iterable[Job]) -> tuple[list[str], list[RunSettings]]:
+    """Every error of any job, each once, and the settings of the jobs without one."""
     errors: dict[str, None] = {}
     cells: list[RunSettings] = []
-    for choice in _combinations(swept, groups):
-        config = compose("config", [*fixed, *_texts(choice), *_first_values({key: swept[key] for key in values})])
-        for cell in _combinations(swept, values):
-            found, settings = check(_with_values(config, cell))
-            errors.update(dict.fromkeys(found))
-            cells += [settings] if settings else []
+    for job in jobs:
+        found, settings = check(job.config)
+        errors.update(dict.fromkeys(found))
+        cells += [settings] if settings else []
     return list(errors), cells
-
-
-def _with_values(config: DictConfig, values: Mapping[str, str]) -> DictConfig:
-    if not values:
-        return config
-    config = deepcopy(config)
-    for override in _texts(values):
-        parsed = OverridesParser.create().parse_override(override)
-        OmegaConf.update(config, parsed.key_or_group, parsed.value(), merge=False)
-    return config
-
-
-def _combinations(swept: Swept, keys: Sequence[str]) -> Iterable[dict[str, str]]:
-    """Every combination of the values of some keys, the last key fastest, as Hydra orders its jobs."""
-    return (dict(zip(keys, values, strict=True)) for values in itertools.product(*(swept[key] for key in keys)))
-
-
-def _first_values(swept: Swept) -> list[str]:
-    return _texts({key: values[0] for key, values in swept.items()})
-
-
-def _texts(values: Mapping[str, str]) -> list[str]:
-    return [f"{key}={value}" for key, value in values.items()]

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from qnerf.errors import UserError
+from qnerf.pretrain.team import Team
 from qnerf.scenes.procedural.samples import HELDOUT_SEEDS, SEED_STRIDE, render_sample
 from qnerf.scenes.procedural.world import WORLDS, check_kind
 
@@ -71,9 +72,9 @@ class _Shares:
         return str(rng.choice(self.names, p=self.shares))
 
 
-def stream(samples: PuppetSamples, batch: int, first_step: int, workers: int) -> Iterator[Batch]:
-    """Batches without end from step `first_step` on; batch k holds samples k·batch … (k+1)·batch − 1."""
-    steps = _Steps(batch, first_step)
+def stream(samples: PuppetSamples, batch: int, first_step: int, workers: int, members: Team | None = None) -> Iterator[Batch]:
+    """Batches without end from step `first_step` on; batch k holds samples k·batch … (k+1)·batch − 1 (a member's part)."""
+    steps = _Steps(batch, first_step, members or Team())
     yield from DataLoader(
         samples,
         batch_sampler=steps,
@@ -90,13 +91,13 @@ def load_batch(samples: PuppetSamples, indices: range) -> Batch:
 
 
 class _Steps:
-    def __init__(self, batch: int, first_step: int) -> None:
-        self.batch, self.first_step = batch, first_step
+    def __init__(self, batch: int, first_step: int, members: Team) -> None:
+        self.batch, self.first_step, self.members = batch, first_step, members
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.first_step
         while True:
-            yield list(range(step * self.batch, (step + 1) * self.batch))
+            yield self.members.part(list(range(step * self.batch, (step + 1) * self.batch)))
             step += 1
 
 

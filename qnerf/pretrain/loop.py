@@ -17,8 +17,9 @@ from qnerf.pretrain.checkpoint import Counters, load_checkpoint, save_checkpoint
 from qnerf.pretrain.data import Batch, PuppetSamples, stream
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import LoopSettings
+from qnerf.pretrain.team import Team, team
 from qnerf.runs.identity import digest
-from qnerf.trackers.tracker import make_tracker
+from qnerf.trackers.tracker import NoTracker, make_tracker
 
 
 class Trainee(Protocol):
@@ -57,18 +58,29 @@ def learning_rate(settings: LoopSettings, step: int, fraction: float) -> float:
 
 
 def train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None = None) -> Average:
-    """Trains from the folder's checkpoint, or from scratch, to the end; returns the averaged weights."""
+    """Trains from the folder's checkpoint, or from scratch, to the end; returns the averaged weights.
+
+    Under torchrun every process does so with its part of each batch; the first one alone writes.
+    """
+    with team() as members:
+        if settings.batch % members.size:
+            raise UserError(f"stage.batch is {settings.batch}, which {members.size} processes cannot share: choose a multiple.")
+        return _train(trainee, settings, on_checkpoint, members)
+
+
+def _train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None, members: Team) -> Average:
     folder = Path(settings.output)
     folder.mkdir(parents=True, exist_ok=True)
     plain = settings.model_dump(mode="json")
-    tracker = make_tracker(settings.tracker, folder, digest(["pretrain", settings.output, settings.seed]), plain)
+    identity = digest(["pretrain", settings.output, settings.seed])
+    tracker = make_tracker(settings.tracker, folder, identity, plain) if members.leads else NoTracker()
     average = Average(trainee.modules, settings.ema)
     optimiser = torch.optim.AdamW(
         trainee.modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     counters = load_checkpoint(folder, trainee.modules, average, optimiser)
     progress = Progress(tracker, settings, counters)
-    batches = stream(trainee.samples, settings.batch, counters.step, settings.workers)
+    batches = stream(trainee.samples, settings.batch, counters.step, settings.workers, members)
 
     def save() -> None:
         save_checkpoint(folder, trainee.modules, average, optimiser, counters)
@@ -82,15 +94,18 @@ def train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Ave
 
     try:
         saved = drawn = time.monotonic()
-        for seconds in _laps(settings, counters, batches, trainee, optimiser, average, progress):
+        for seconds in _laps(settings, counters, batches, trainee, optimiser, average, progress, members):
+            if not members.leads:
+                continue
             if seconds - saved > 60 * settings.checkpoint_minutes:
                 save()
                 saved = time.monotonic()
             if seconds - drawn > 60 * settings.sheet_minutes:
                 draw()
                 drawn = time.monotonic()
-        save()
-        draw()
+        if members.leads:
+            save()
+            draw()
         return average
     finally:
         tracker.finish({"step": counters.step, "samples": counters.step * settings.batch, "seconds": counters.seconds})
@@ -104,12 +119,13 @@ def _laps(
     optimiser: torch.optim.Optimizer,
     average: Average,
     progress: Progress,
+    members: Team,
 ) -> Iterator[float]:
     """One training step a lap, until `done_fraction` is 1; yields the clock. Time spent by the caller counts too."""
     generator = torch.Generator()
     last = time.monotonic()
-    while (fraction := done_fraction(settings, counters)) < 1:
-        generator.manual_seed(settings.seed * 1_000_003 + counters.step)
+    while (fraction := members.agree(done_fraction(settings, counters))) < 1:
+        generator.manual_seed((settings.seed * 1_000_003 + counters.step) * members.size + members.rank)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, counters.step, fraction)
         loss, parts = trainee.loss(next(batches), generator)
@@ -119,6 +135,7 @@ def _laps(
                 "checkpoint, with a lower stage.learning_rate."
             )
         loss.backward()
+        members.average_gradients(trainee.modules)
         norm = nn.utils.clip_grad_norm_(trainee.modules.parameters(), settings.clip, foreach=True)  # else a quarter of a CPU step
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -127,5 +144,6 @@ def _laps(
         now = time.monotonic()
         counters.seconds += now - last
         last = now
-        progress.step(float(loss.detach()), {**parts, "gradient": float(norm)}, optimiser.param_groups[0]["lr"])
+        if members.leads:
+            progress.step(float(loss.detach()), {**parts, "gradient": float(norm)}, optimiser.param_groups[0]["lr"])
         yield now

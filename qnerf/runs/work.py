@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -72,19 +73,18 @@ def draw_controls(work: Workshop) -> Controls:
 
 def encode(work: Workshop, images: Tensor) -> Tensor:
     """Latents (N, 4, h, w) of images (N, 3, H, W), chunk by chunk."""
-    parts = []
-    for views in chunks(len(images), work.settings.chunk_size):
-        with torch.no_grad():
-            parts.append(work.backbone.encode(images[views]))
-        work.progress.advance("encode", views.stop - views.start)
-    return torch.cat(parts)
+    return _by_chunk(work, "encode", work.backbone.encode, images)
 
 
 def decode(work: Workshop, latents: Tensor) -> Tensor:
     """Images (N, 3, H, W) in [0, 1] of latents (N, 4, h, w), chunk by chunk."""
+    return _by_chunk(work, "decode", work.backbone.decode, latents)
+
+
+@torch.no_grad()
+def _by_chunk(work: Workshop, kind: str, function: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
     parts = []
-    for views in chunks(len(latents), work.settings.chunk_size):
-        with torch.no_grad():
-            parts.append(work.backbone.decode(latents[views]))
-        work.progress.advance("decode", views.stop - views.start)
+    for chunk in chunks(len(views), work.settings.chunk_size):
+        parts.append(function(views[chunk]))
+        work.progress.advance(kind, chunk.stop - chunk.start)
     return torch.cat(parts)

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from qnerf.config import RunSettings, check
 from qnerf.errors import UserError
@@ -17,6 +15,7 @@ from qnerf.runs.folder import RunState, state_of
 from qnerf.runs.identity import read_inputs, run_folder, store_folder
 from qnerf.runs.stages import Stages
 from qnerf.store.key import has_artefact
+from qnerf.sweeps.expand import Job, Swept, expand, sweep_params
 
 
 @dataclass(frozen=True)
@@ -55,35 +54,23 @@ class Grid:
     """A sweep laid out. swept: the keys that are swept and their values, as on the command line."""
 
     cells: Sequence[Cell]
-    swept: Mapping[str, Sequence[str]]
+    swept: Swept
 
 
 def lay_out(loader: ConfigLoader, master: DictConfig) -> Grid:
     """Every cell of a sweep in Hydra's order. Raises one UserError with a line for every error of any cell."""
-    parser = OverridesParser.create(config_loader=loader)
-    params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}), resolve=True)
-    assert isinstance(params, dict)
-    given = [*(f"{key}={value}" for key, value in params.items()), *master.hydra.overrides.task]
-    parsed = parser.parse_overrides(given)
-    final = {override.get_key_element(): override for override in parsed}  # the last of a key counts, as in Hydra
-    swept = {
-        key: [str(value) for value in override.sweep_string_iterator()]
-        for key, override in final.items()
-        if override.is_sweep_override()
-    }
-    [jobs] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    given = [*sweep_params(master), *master.hydra.overrides.task]
+    swept, jobs = expand(given, lambda overrides: without_hydra(loader.load_sweep_config(master, overrides)), loader)
     errors: list[str] = []
-    cells = [cell for job in jobs for cell in _cell(loader, master, job, swept, errors)]
+    cells = [cell for job in jobs for cell in _cell(job, errors)]
     if errors:
         raise UserError("\n".join(dict.fromkeys(errors)))
-    return Grid(cells, {key.lstrip("+"): values for key, values in swept.items()})
+    return Grid(cells, swept)
 
 
-def _cell(
-    loader: ConfigLoader, master: DictConfig, job: Sequence[str], swept: Mapping[str, object], errors: list[str]
-) -> Iterator[Cell]:
+def _cell(job: Job, errors: list[str]) -> Iterator[Cell]:
     """The cell of one job, or its errors."""
-    found, settings = check(without_hydra(loader.load_sweep_config(master, list(job))))
+    found, settings = check(job.config)
     if settings is None:
         errors += found
         return
@@ -92,9 +79,7 @@ def _cell(
     except UserError as error:
         errors += str(error).splitlines()
         return
-    pairs = dict(override.split("=", 1) for override in job if "=" in override)
-    values = {key.lstrip("+"): value for key, value in pairs.items() if key in swept}
-    yield Cell(tuple(job), values, settings, stages.identity(), stages)
+    yield Cell(job.overrides, job.swept, settings, stages.identity(), stages)
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

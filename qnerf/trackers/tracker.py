@@ -25,6 +25,19 @@ class Tracker(Protocol):
         ...
 
 
+class NoTracker:
+    """Records nothing: for a process whose leader records."""
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        pass
+
+    def image(self, name: str, path: Path, step: int | None = None) -> None:
+        pass
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        pass
+
+
 def make_tracker(settings: TrackerSettings, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
     """The tracker of a run. folder: the run's. identity: the id at W&B. config: plain data, recorded with it."""
     files = FilesTracker(folder)
