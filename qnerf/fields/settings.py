@@ -94,6 +94,8 @@ class FieldSettings(Settings):
     """A rendered token is the mean of this many rays squared, spread evenly over its patch."""
     small_map_share: float = Field(default=0.5, ge=0, le=1)
     """Rays per resolution grow as (number of tokens) ** this: 1 is in proportion, 0 the same number for each."""
+    object_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the rays that are spent on the object's region, where it is known, beside those that fall there anyway."""
     depth_weight: float = Field(default=0.0, ge=0)
     """Weight λ_d of the depth term, where a target depth is given."""
     background: bool = True

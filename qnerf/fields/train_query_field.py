@@ -13,7 +13,7 @@ from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
-from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.token_rays import TokenGrid, training_order
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import derive_seed
 from qnerf.scenes.cameras import Cameras, Rays
@@ -21,7 +21,7 @@ from qnerf.scenes.cameras import Cameras, Rays
 
 @dataclass(frozen=True)
 class TokenBatches:
-    """One resolution's training rays. order: a fixed shuffle of the tokens. targets: (tokens, Σ channels) standardised.
+    """One resolution's training rays. order: in which training sees the tokens. targets: (tokens, Σ channels) standardised.
 
     layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch.
     """
@@ -33,7 +33,7 @@ class TokenBatches:
     per_step: int
 
     def draw(self, step: int) -> Tensor:
-        """The tokens of a step (per_step,): successive stretches of the shuffle, so that all are seen equally often."""
+        """The tokens of a step (per_step,): successive stretches of the order."""
         place = torch.arange(step * self.per_step, (step + 1) * self.per_step, device=self.order.device)
         return self.order[place % len(self.order)]
 
@@ -46,6 +46,7 @@ def train_query_field(
     seed: int,
     warm_start: QueryField | None = None,
     target_depth: Tensor | None = None,
+    region: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> QueryField:
     """Fit one field to the queries of V views.
@@ -53,7 +54,8 @@ def train_query_field(
     queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
     settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not
     finite where unknown; used where
-    `settings.depth_weight` > 0. on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
+    `settings.depth_weight` > 0. region: (V, h, w), 0 or 1: where the object may be, `settings.object_share` of the rays go there.
+    on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
     """
     shapes = _check(queries, cameras)
     device = next(iter(queries.values())).device
@@ -61,7 +63,7 @@ def train_query_field(
     if warm_start is not None:
         _copy_parameters(warm_start, field)
     _standardise(field, queries)
-    batches = [_batches(field, group, queries, seed) for group in field.groups]
+    batches = [_batches(field, group, queries, region, seed) for group in field.groups]
     if warm_start is None:
         _start_heads(field, batches, seed)
     depth = target_depth if settings.depth_weight > 0 else None
@@ -101,16 +103,23 @@ def _standardise(field: QueryField, queries: dict[str, Tensor]) -> None:
         field.scale[index] = value.float().std().clamp_min(1e-6)
 
 
-def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], seed: int) -> TokenBatches:
+def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], region: Tensor | None, seed: int) -> TokenBatches:
     settings, values = field.settings, list(queries.values())
     parts = [(values[i].float() - field.mean[i]) / field.scale[i] for i in group.layers]
     targets = torch.cat([part.flatten(0, 2) for part in parts], dim=-1)
     grid = TokenGrid(values[group.layers[0]].shape[0], group.rows, group.columns)
     sizes = {other: (other.rows * other.columns) ** settings.small_map_share for other in field.groups}
     per_step = max(1, round(settings.optimiser.rays_per_batch * sizes[group] / sum(sizes.values())))
+    share = settings.object_share
+    inside = torch.zeros(len(grid), dtype=torch.bool) if region is None or not share else _inside(region, grid)
     generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
-    order = torch.randperm(len(grid), generator=generator).to(targets.device)
+    order = training_order(inside, share, per_step * settings.optimiser.iterations, generator).to(targets.device)
     return TokenBatches(grid, order, targets, group.channels, per_step)
+
+
+def _inside(region: Tensor, grid: TokenGrid) -> Tensor:
+    """Which tokens cover any of the region (V, h, w): (tokens,)."""
+    return torch.nn.functional.adaptive_max_pool2d(region.cpu(), (grid.rows, grid.columns)).flatten() > 0
 
 
 @torch.no_grad()

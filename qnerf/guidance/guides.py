@@ -55,10 +55,13 @@ def _no_grad_noise(branch: EditBranch, z: Tensor, k: int) -> Tensor:
 def soft_step(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
     """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: one gradient step on the latents (V, 4, h, w)."""
     region = guided_region(settings, branch)
-    gradient = region * query_gradient(settings, branch, z, k, target)
+    gradient, disagreement = query_gradient(settings, branch, z, k, target)
+    gradient = region * gradient
     alpha = settings.strength * (branch.steps.sigma(k) if settings.decay == "sigma" else 1.0)
-    if settings.step == "relative":
+    if settings.step != "raw":
         alpha = alpha * _norm(region * z) / _norm(gradient).clamp_min(1e-12)
+    if settings.step == "proportional":
+        alpha = alpha * disagreement[:, None, None, None]
     return z - alpha * gradient
 
 
@@ -67,33 +70,54 @@ def guided_region(settings: SoftSettings, branch: EditBranch) -> Tensor:
     return branch.region[:, None] if settings.region == "object" else torch.ones_like(branch.region[:, None])
 
 
-def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
-    """∇_z of `query_loss`. The conditional half alone is run: that is whose queries the field was trained on."""
+def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> tuple[Tensor, Tensor]:
+    """∇_z of the `query_loss`, and how far the queries are from the target now: `disagreement`, (V,).
+
+    The conditional half alone is run: that is whose queries the field was trained on.
+    """
     capture = CaptureQueries(slice(None))
     with torch.enable_grad():
         z = z.detach().requires_grad_(True)
         branch.conditional_noise(z, k, {layer: [capture] for layer in target.maps})
-        loss = query_loss(capture.queries, target, settings.weights, guided_region(settings, branch))
-        (gradient,) = torch.autograd.grad(loss, z)
-    return gradient
+        distances, counts = query_distances(capture.queries, target, settings.weights, guided_region(settings, branch))
+        (gradient,) = torch.autograd.grad(query_loss(distances), z)
+    return gradient, disagreement(distances.detach(), counts)
 
 
-def query_loss(queries: dict[AttentionLayer, Tensor], target: TargetQueries, weights: str, region: Tensor) -> Tensor:
-    """Σ over views and layers of ‖q(l) - Q̂(l)‖₂ over tokens and channels, in units of the layer's standard deviation.
+def query_distances(
+    queries: dict[AttentionLayer, Tensor], target: TargetQueries, weights: str, region: Tensor
+) -> tuple[Tensor, Tensor]:
+    """‖q(l) - Q̂(l)‖₂ over tokens and channels in units of the layer's standard deviation, and how many numbers that is of.
 
-    weights: as in `SoftSettings`. region: (V, 1, h, w); tokens that cover none of it do not count.
+    Both (V, layers). weights: as in `SoftSettings`. region: (V, 1, h, w); tokens that cover none of it do not count.
     The norm is taken view by view, so that views do not couple and chunks change nothing.
     """
-    total = torch.zeros((), device=region.device)
+    distances, counts = [], []
     for layer, q in queries.items():
-        inside = torch.nn.functional.max_pool2d(region, layer.downsampling).flatten(2).transpose(1, 2)
+        inside = region_tokens(region, layer)
         difference = (q - target.maps[layer]) * inside
         if weights == "component":
             difference = difference @ target.components[layer]
         weight = max(target.trust[layer], 0.0) if weights == "layer" else 1.0
-        distance = difference.flatten(1).square().sum(dim=1)
-        total = total + weight / target.scale[layer] * (distance + 1e-12).sqrt().sum()
-    return total
+        squared = difference.flatten(1).square().sum(dim=1)
+        distances.append(weight / target.scale[layer] * (squared + 1e-12).sqrt())
+        counts.append(inside.sum(dim=(1, 2)) * q.shape[-1])
+    return torch.stack(distances, dim=1), torch.stack(counts, dim=1)
+
+
+def query_loss(distances: Tensor) -> Tensor:
+    """Σ over views and layers of the `query_distances`."""
+    return distances.sum()
+
+
+def disagreement(distances: Tensor, counts: Tensor) -> Tensor:
+    """RMS over layers, tokens and channels of a view's distance from the target in standard deviations: (V,), mostly below 1."""
+    return (distances.square() / counts.clamp_min(1)).mean(dim=1).sqrt()
+
+
+def region_tokens(region: Tensor, layer: AttentionLayer) -> Tensor:
+    """Which of a layer's tokens cover any of the region (V, 1, h, w): (V, tokens, 1), 0 or 1."""
+    return torch.nn.functional.max_pool2d(region, layer.downsampling).flatten(2).transpose(1, 2)
 
 
 def _norm(x: Tensor) -> Tensor:

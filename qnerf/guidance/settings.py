@@ -18,8 +18,10 @@ class OffSettings(Settings):
 class SoftSettings(Settings):
     """One gradient step on the latents towards the rendered queries.
 
-    strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the latent's RMS, "raw" is the
-    paper's z - α∇. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
+    strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the latent's RMS; "proportional"
+    scales that once more by how far the view's queries are from the rendered ones (in standard deviations, as far as `weights`
+    trusts the field), so that views that agree are left alone; "raw" is the paper's z - α∇.
+    decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
     weights: what the pull is weighted by, since a field cannot know the part of the queries that mirrors each view's own noise.
     "equal": nothing. "layer": the share of the layer's variance that the field explains. "component": the same for each
     principal component of the layer's queries.
@@ -29,7 +31,7 @@ class SoftSettings(Settings):
 
     name: Literal["soft"]
     strength: float = Field(default=0.03, gt=0)
-    step: Literal["relative", "raw"] = "relative"
+    step: Literal["relative", "proportional", "raw"] = "relative"
     decay: Literal["sigma", "constant"] = "sigma"
     weights: Literal["equal", "layer", "component"] = "component"
     region: Literal["object", "all"] = "all"

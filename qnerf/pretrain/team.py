@@ -13,7 +13,7 @@ from torch import distributed, nn
 class Team:
     """This process's place among `size` training processes; alone, without torchrun, everything here is the identity.
 
-    On a CPU, two processes of one thread train 1.4 times as fast as one of two (docs/embedded-backbone.md).
+    docs/embedded-backbone.md has what two processes gain over two threads on a CPU. Gradients travel by gloo, through host memory.
     """
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from qnerf.attention.layers import AttentionLayer
 from qnerf.fields.query_field import QueryField, RenderedQueries
 from qnerf.fields.train_query_field import train_query_field
-from qnerf.guidance.guides import TargetQueries
+from qnerf.guidance.guides import TargetQueries, region_tokens
 from qnerf.schedules.job import EditJob, layer_grid
 
 Queries = dict[AttentionLayer, Tensor]  # (views, tokens, channels)
@@ -45,6 +45,7 @@ def train_field(job: EditJob, queries: dict[str, Queries], key: str, warm_start:
         job.field,
         seed=derive_seed(job.seed, key),
         warm_start=warm_start,
+        region=job.region,
         on_step=lambda step, total, loss: job.on_work("field", 1 / total),
     )
 
@@ -58,7 +59,7 @@ def consolidate(
     """
     with torch.no_grad():
         rendered = field.render(job.cameras)
-    targets = {label: _target(field, rendered, label, part) for label, part in queries.items()}
+    targets = {label: _target(job, field, rendered, label, part) for label, part in queries.items()}
     depth = {label: rendered.depth[name(label, finest_layer(tuple(part)))] for label, part in queries.items()}
     records = [record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()]
     return targets, records
@@ -78,23 +79,31 @@ def _grid(job: EditJob, layer: AttentionLayer, queries: Tensor) -> Tensor:
     return queries.unflatten(1, layer_grid(job.backbone, layer))
 
 
-def _target(field: QueryField, rendered: RenderedQueries, label: str, queries: Queries) -> TargetQueries:
+def _target(job: EditJob, field: QueryField, rendered: RenderedQueries, label: str, queries: Queries) -> TargetQueries:
     return TargetQueries(
         maps={layer: rendered.maps[name(label, layer)].flatten(1, 2) for layer in queries},
         scale={layer: float(q.std()) for layer, q in queries.items()},
         trust={layer: field.explained[name(label, layer)] for layer in queries},
         components={
-            layer: explained_components(q, rendered.maps[name(label, layer)].flatten(1, 2)) for layer, q in queries.items()
+            layer: explained_components(
+                q, rendered.maps[name(label, layer)].flatten(1, 2), region_tokens(job.region[:, None], layer)
+            )
+            for layer, q in queries.items()
         },
     )
 
 
-def explained_components(queries: Tensor, rendered: Tensor) -> Tensor:
+def explained_components(queries: Tensor, rendered: Tensor, inside: Tensor) -> Tensor:
     """U diag(R²) Uᵀ, (channels, channels): U the principal axes of the queries (V, tokens, channels), R² the share of each
-    one's variance that `rendered` explains, 0 where it explains none."""
-    centred = (queries - queries.mean(dim=(0, 1))).flatten(0, 1).double()
+    one's variance that `rendered` explains, 0 where it explains none.
+
+    inside: (V, tokens, 1), 0 or 1: which tokens count. Of the object the field knows other components than of the background.
+    """
+    chosen = inside[..., 0].flatten() > 0
+    wanted, found = (x.flatten(0, 1)[chosen].double() for x in (queries, rendered))
+    centred = wanted - wanted.mean(dim=0)
     _, axes = torch.linalg.eigh(centred.T @ centred)
-    error = ((queries - rendered).flatten(0, 1).double() @ axes).square().sum(dim=0)
+    error = ((wanted - found) @ axes).square().sum(dim=0)
     variance = (centred @ axes).square().sum(dim=0)
     explained = (1 - error / variance.clamp_min(1e-12)).clamp(0, 1)
     return ((axes * explained) @ axes.T).to(queries.dtype)

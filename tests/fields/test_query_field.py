@@ -5,7 +5,7 @@ from qnerf.errors import UserError
 from qnerf.fields.explained import explained_variance, r_squared
 from qnerf.fields.heads import heads_per_sample
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField, group_layers
-from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.token_rays import TokenGrid, training_order
 from qnerf.fields.train_query_field import train_query_field
 from tests.fields.helpers import SPACE, field_settings, queries, ring, sphere
 
@@ -23,6 +23,17 @@ def test_centre_rays_are_the_cameras_token_rays() -> None:
     expected = cameras.token_rays(3, 5)
     torch.testing.assert_close(rays.directions.view(2, 3, 5, 3), expected.directions)
     torch.testing.assert_close(rays.origins.view(2, 3, 5, 3), expected.origins)
+
+
+def test_a_share_of_the_rays_goes_to_the_object() -> None:
+    """Ten tokens, two of them inside: of 40 draws half are the 20 of the object's share, and the rest take each token twice."""
+    inside = torch.zeros(10, dtype=torch.bool)
+    inside[[3, 7]] = True
+    order = training_order(inside, 0.5, 40, torch.Generator().manual_seed(0))
+    assert order.bincount(minlength=10).tolist() == [2, 2, 2, 12, 2, 2, 2, 12, 2, 2]
+    assert all(order[start : start + 20].bincount(minlength=10)[3] == 6 for start in (0, 20))
+    for share, region in ((0.0, inside), (0.5, ~inside & inside), (0.5, inside | ~inside)):  # nothing to prefer: a plain shuffle
+        assert sorted(training_order(region, share, 10, torch.Generator().manual_seed(0)).tolist()) == list(range(10))
 
 
 def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:

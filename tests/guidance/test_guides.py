@@ -5,7 +5,15 @@ import torch
 
 from qnerf.attention.edits import CaptureQueries
 from qnerf.attention.layers import AttentionLayer
-from qnerf.guidance.guides import TargetQueries, guided_noise_at, query_gradient, query_loss, soft_step
+from qnerf.guidance.guides import (
+    TargetQueries,
+    disagreement,
+    guided_noise_at,
+    query_distances,
+    query_gradient,
+    query_loss,
+    soft_step,
+)
 from qnerf.guidance.settings import HardSettings, MixedSettings, OffSettings, SoftSettings
 from qnerf.schedules.job import EditJob
 from tests.schedules.helpers import layers, make_job
@@ -36,12 +44,12 @@ def test_gradient_against_finite_differences(job: EditJob) -> None:
     target, branch = random_target(job, chosen, 2), job.branch(slice(0, 2))
     settings = SoftSettings(name="soft", weights="component")
     z = job.trajectory.states[K, :2]
-    gradient = query_gradient(settings, branch, z, K, target)
+    gradient, _ = query_gradient(settings, branch, z, K, target)
 
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
         branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
-        return query_loss(capture.queries, target, weights="component", region=torch.ones(len(at), 1, 8, 8)).item()
+        return query_loss(query_distances(capture.queries, target, "component", torch.ones(len(at), 1, 8, 8))[0]).item()
 
     direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(8))
     step = 2e-3
@@ -60,10 +68,18 @@ def test_loss_by_hand() -> None:
     )
     # view 0: |(3, -4)| = 5, view 1: 2; over the deviation 2; by layer a half of it; the second component is not trusted
     everywhere, first = torch.ones(2, 1, 1, 1), torch.tensor([1.0, 0.0])[:, None, None, None]
-    assert query_loss({layer: q}, target, "equal", everywhere).item() == pytest.approx(3.5)
-    assert query_loss({layer: q}, target, "layer", everywhere).item() == pytest.approx(1.75)
-    assert query_loss({layer: q}, target, "component", everywhere).item() == pytest.approx(1.5, abs=1e-5)
-    assert query_loss({layer: q}, target, "equal", first).item() == pytest.approx(2.5, abs=1e-5)
+    for weights, region, expected in (
+        ("equal", everywhere, [2.5, 1.0]),
+        ("layer", everywhere, [1.25, 0.5]),
+        ("component", everywhere, [1.5, 0.0]),
+        ("equal", first, [2.5, 0.0]),
+    ):
+        distances, counts = query_distances({layer: q}, target, weights, region)
+        assert distances[:, 0].tolist() == pytest.approx(expected, abs=1e-5)
+        assert query_loss(distances).item() == pytest.approx(sum(expected), abs=1e-5)
+        assert counts[:, 0].tolist() == [2, 2 * region[1].item()]
+    # two layers, of 2 and of 8 numbers: sqrt(((4/2) + (8/8)) / 2)
+    assert disagreement(torch.tensor([[2.0, 8**0.5]]), torch.tensor([[2.0, 8.0]])).item() == pytest.approx(1.5**0.5)
 
 
 def test_guidance_of_the_object_leaves_the_rest_of_the_latents_alone() -> None:
@@ -92,15 +108,34 @@ def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> 
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
         branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
-        return query_loss(capture.queries, target, weights="component", region=torch.ones(len(at), 1, 8, 8)).item()
+        return query_loss(query_distances(capture.queries, target, "component", torch.ones(len(at), 1, 8, 8))[0]).item()
 
     assert loss(moved) < loss(z)
+
+
+def test_a_proportional_step_shrinks_with_the_disagreement(job: EditJob) -> None:
+    """Of a view whose queries are all but the target's it is next to nothing, where the relative step is as long as any."""
+    chosen = layers(10, 13)
+    branch, z = job.branch(slice(0, 2)), job.trajectory.states[K, :2]
+    capture = CaptureQueries(slice(None))
+    branch.conditional_noise(z, K, {layer: [capture] for layer in chosen})
+    noise = {layer: 0.01 * torch.randn(q.shape, generator=torch.Generator().manual_seed(9)) for layer, q in capture.queries.items()}
+    far = torch.tensor([1.0, 100.0])[:, None, None]
+    maps = {layer: q + far * noise[layer] * q.std() for layer, q in capture.queries.items()}
+    scale = {layer: float(q.std()) for layer, q in capture.queries.items()}
+    whole = {layer: torch.eye(q.shape[-1]) for layer, q in maps.items()}
+    target = TargetQueries(maps, scale, dict.fromkeys(chosen, 1.0), whole)
+    relative, proportional = (
+        soft_step(SoftSettings(name="soft", step=step), branch, z, K, target) - z for step in ("relative", "proportional")
+    )
+    ratio = proportional.flatten(1).norm(dim=1) / relative.flatten(1).norm(dim=1)
+    assert ratio.tolist() == pytest.approx([0.01, 1.0], rel=0.1)
 
 
 def test_raw_step_is_alpha_times_the_gradient(job: EditJob) -> None:
     target, branch, z = random_target(job, layers(12), 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
     settings = SoftSettings(name="soft", strength=0.5, step="raw", decay="constant")
-    expected = z - 0.5 * query_gradient(settings, branch, z, K, target)
+    expected = z - 0.5 * query_gradient(settings, branch, z, K, target)[0]
     torch.testing.assert_close(soft_step(settings, branch, z, K, target), expected)
 
 
@@ -108,7 +143,7 @@ def test_a_layer_that_the_field_does_not_explain_does_not_pull(job: EditJob) -> 
     chosen = layers(12)
     found = random_target(job, chosen, 2)
     target = TargetQueries(found.maps, found.scale, dict.fromkeys(chosen, -0.3), found.components)
-    gradient = query_gradient(
+    gradient, _ = query_gradient(
         SoftSettings(name="soft", weights="layer"), job.branch(slice(0, 2)), job.trajectory.states[K, :2], K, target
     )
     assert gradient.abs().max() == 0

@@ -100,10 +100,13 @@ def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
 
 
 def test_explained_components_by_hand() -> None:
-    """Two independent axes, turned by 45 degrees: the first is rendered exactly, of the second three quarters of the variance."""
+    """Two independent axes, turned by 45 degrees: the first is rendered exactly, of the second three quarters of the variance.
+    A fifth token outside, of another kind and rendered wrongly, does not count."""
     first, second = torch.tensor([1.0, 1.0]) / 2**0.5, torch.tensor([1.0, -1.0]) / 2**0.5
     a, b = torch.tensor([2.0, -2.0, 2.0, -2.0])[:, None], torch.tensor([1.0, 1.0, -1.0, -1.0])[:, None]
-    matrix = explained_components((a * first + b * second)[None], (a * first + 0.5 * b * second)[None])
+    outside, inside = torch.tensor([[50.0, 7.0]]), torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0])[None, :, None]
+    queries, rendered = torch.cat([a * first + b * second, outside]), torch.cat([a * first + 0.5 * b * second, -outside])
+    matrix = explained_components(queries[None], rendered[None], inside)
     torch.testing.assert_close(matrix @ first, first)
     torch.testing.assert_close(matrix @ second, 0.75 * second)
 
