@@ -55,9 +55,8 @@ def sphere_queries(cameras: Cameras) -> dict[str, Tensor]:
 def measure(encoding: Literal["torch", "warp"]) -> tuple[float, float]:
     """Seconds per step, and the mean R² over the layers."""
     settings = FieldSettings()
-    grid = settings.grid.model_copy(update={"encoding": encoding})
     optimiser = settings.optimiser.model_copy(update={"iterations": STEPS})
-    settings = settings.model_copy(update={"grid": grid, "optimiser": optimiser})
+    settings = settings.model_copy(update={"encoding": encoding, "optimiser": optimiser})
     cameras = ring(VIEWS, 3.0)
     times: list[float] = []
     space = Space(torch.zeros(3), 1.1)

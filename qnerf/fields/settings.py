@@ -6,12 +6,13 @@ from pydantic import Field, model_validator
 
 from qnerf.settings import Settings
 
+EncodingName = Literal["auto", "torch", "warp", "tinycudann"]
+"""Implementation of the hash grid: `auto` takes tiny-cuda-nn on a GPU where it loads, else the warp kernels, else plain torch."""
+
 
 class EncodingSettings(Settings):
     """The multiresolution hash grid (Müller et al., "Instant neural graphics primitives", 2022)."""
 
-    encoding: Literal["auto", "torch", "warp", "tinycudann"] = "auto"
-    """Implementation: `auto` takes tiny-cuda-nn on a GPU where it loads, else the warp kernels, else plain torch."""
     levels: int = Field(default=4, gt=0, le=32)
     features_per_level: Literal[1, 2, 4, 8] = 4
     log2_table_size: int = Field(default=18, ge=4, le=24)
@@ -79,6 +80,7 @@ class FieldSettings(Settings):
     """The query field (METHOD §2.4)."""
 
     name: Literal["hash_grid"] = "hash_grid"
+    encoding: EncodingName = "auto"
     grid: EncodingSettings = EncodingSettings()
     initial_density: InitialDensitySettings = InitialDensitySettings()
     sampling: SamplingSettings = SamplingSettings()
@@ -106,6 +108,7 @@ class RgbFieldSettings(Settings):
     """A radiance field without view dependence, on the same trunk."""
 
     name: Literal["hash_grid"] = "hash_grid"
+    encoding: EncodingName = "auto"
     grid: EncodingSettings = EncodingSettings()
     initial_density: InitialDensitySettings = InitialDensitySettings()
     sampling: SamplingSettings = SamplingSettings(fine_samples=24)

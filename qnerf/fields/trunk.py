@@ -26,7 +26,7 @@ class Trunk(nn.Module):
     def __init__(self, settings: FieldSettings | RgbFieldSettings, space: Space, device: torch.device, seed: int) -> None:
         super().__init__()
         self.settings, self.space = settings, space
-        self.encoding = build_encoding(settings.grid, device, derive_seed(seed, 1))
+        self.encoding = build_encoding(settings.grid, settings.encoding, device, derive_seed(seed, 1))
         generator = torch.Generator().manual_seed(derive_seed(seed, 2))
         widths = [self.encoding.width] + [settings.hidden_width] * settings.hidden_layers
         self.layers = nn.ModuleList(linear(a, b, generator, device) for a, b in itertools.pairwise(widths))

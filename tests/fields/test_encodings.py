@@ -83,8 +83,8 @@ def test_warp_gives_the_same_bits_on_any_number_of_threads() -> None:
 
 def test_implementations_share_their_initial_table() -> None:
     device = torch.device("cpu")
-    first = build_encoding(SMALL.model_copy(update={"encoding": "torch"}), device, seed=3)
-    second = build_encoding(SMALL, device, seed=3)
+    first = build_encoding(SMALL, "torch", device, seed=3)
+    second = build_encoding(SMALL, "auto", device, seed=3)
     assert isinstance(first, HashGrid)
     assert isinstance(second, HashGrid)
     assert first.encode is encode_torch
@@ -93,14 +93,14 @@ def test_implementations_share_their_initial_table() -> None:
 
 def test_tinycudann_asked_for_without_a_gpu_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"tinycudann.*encoding=auto"):
-        build_encoding(SMALL.model_copy(update={"encoding": "tinycudann"}), torch.device("cpu"), seed=0)
+        build_encoding(SMALL, "tinycudann", torch.device("cpu"), seed=0)
 
 
 def test_missing_warp_is_an_error_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hash_grid, "load_warp", lambda: None)
     with pytest.raises(UserError, match="warp-lang is not installed"):
-        build_encoding(SMALL.model_copy(update={"encoding": "warp"}), torch.device("cpu"), seed=0)
-    grid = build_encoding(SMALL, torch.device("cpu"), seed=0)
+        build_encoding(SMALL, "warp", torch.device("cpu"), seed=0)
+    grid = build_encoding(SMALL, "auto", torch.device("cpu"), seed=0)
     assert isinstance(grid, HashGrid)
     assert grid.encode is encode_torch
 

@@ -63,7 +63,8 @@ def test_contradicting_views_are_harder_to_foresee_than_true_ones() -> None:
     assert scene.truth is not None
     rgb = RgbFieldSettings.model_validate(
         {
-            "grid": {"encoding": "torch", "finest_resolution": 64, "log2_table_size": 12, "levels": 6},
+            "encoding": "torch",
+            "grid": {"finest_resolution": 64, "log2_table_size": 12, "levels": 6},
             "sampling": {"coarse_samples": 24, "fine_samples": 12, "render_samples": 16},
             "optimiser": {"iterations": 120, "rays_per_batch": 256},
         }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qnerf.errors import UserError
 from qnerf.fields.encodings.layout import GridLayout, grid_layout
 from qnerf.fields.encodings.reference import encode_torch
-from qnerf.fields.settings import EncodingSettings
+from qnerf.fields.settings import EncodingName, EncodingSettings
 
 INITIAL_SCALE = 1e-4
 """Table entries start uniform in ± this (instant-ngp, §4)."""
@@ -70,20 +70,20 @@ def load_warp() -> Callable[[Tensor, Tensor, GridLayout], Tensor] | None:
         return None
 
 
-def build_encoding(settings: EncodingSettings, device: torch.device, seed: int) -> HashGrid | TinyCudaGrid:
-    """The grid that `settings.encoding` asks for, on `device`. UserError where what it asks for by name is not there."""
-    if settings.encoding == "tinycudann" or (settings.encoding == "auto" and device.type == "cuda"):
+def build_encoding(settings: EncodingSettings, name: EncodingName, device: torch.device, seed: int) -> HashGrid | TinyCudaGrid:
+    """The grid by the implementation of this name, on `device`. UserError where one that is asked for by name is not there."""
+    if name == "tinycudann" or (name == "auto" and device.type == "cuda"):
         module = load_tinycudann() if device.type == "cuda" else None
         if module is not None:
             return TinyCudaGrid(module, settings, seed).to(device)
-        if settings.encoding == "tinycudann":
+        if name == "tinycudann":
             raise UserError(
-                f"field.grid.encoding is 'tinycudann', but the package does not load or the device is {device.type} where "
-                "it needs a CUDA GPU; install it from its git repository or set field.grid.encoding=auto"
+                f"field.encoding is 'tinycudann', but the package does not load or the device is {device.type} where "
+                "it needs a CUDA GPU; install it from its git repository or set field.encoding=auto"
             )
-    encode = load_warp() if settings.encoding in ("auto", "warp") else encode_torch
-    if encode is None and settings.encoding == "warp":
+    encode = load_warp() if name in ("auto", "warp") else encode_torch
+    if encode is None and name == "warp":
         raise UserError(
-            "field.grid.encoding is 'warp', but warp-lang is not installed; pip install warp-lang or set field.grid.encoding=auto"
+            "field.encoding is 'warp', but warp-lang is not installed; pip install warp-lang or set field.encoding=auto"
         )
     return HashGrid(grid_layout(settings), encode or encode_torch, seed).to(device)
