@@ -20,7 +20,8 @@ from qnerf.inversions.settings import InversionSettings
 from qnerf.metrics.settings import MetricsSettings
 from qnerf.runs.messages import describe_error
 from qnerf.scenes.settings import Detail, SceneSettings
-from qnerf.schedules.settings import ScheduleSettings
+from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
+from qnerf.schedules.work import interval_stops
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
 from qnerf.sweeps.settings import SweepSettings
@@ -76,12 +77,19 @@ class RunSettings(Settings):
         if MAIN_METHOD in self.baselines:
             raise ValueError(f"baselines.{MAIN_METHOD} is the name of the main method; give the baseline another name")
         for name, method in self.methods().items():
-            interval = getattr(method.schedule, "interval", 0)
-            if interval >= self.inversion.steps:
-                key = "schedule" if name == MAIN_METHOD else f"baselines.{name}.schedule"
+            if not isinstance(method.schedule, ProgressiveSettings | OneShotSettings):
+                continue
+            where = "" if name == MAIN_METHOD else f"baselines.{name}."
+            interval, steps = method.schedule.interval, self.inversion.steps
+            if interval >= steps:
                 raise ValueError(
-                    f"{key}.interval: got {interval}; expected less than the {self.inversion.steps} steps of "
-                    "inversion.steps, or no field is ever trained"
+                    f"{where}schedule.interval: got {interval}; expected less than the {steps} steps of inversion.steps, "
+                    "or no field is ever trained"
+                )
+            if not interval_stops(method.schedule, method.guidance, steps):
+                raise ValueError(
+                    f"{where}guidance.until: guidance ends before step {interval} of {steps}, where the first field is trained; "
+                    f"expected more than {interval / steps:.3g}, or a shorter {where}schedule.interval"
                 )
         return self
 

@@ -18,6 +18,7 @@ from qnerf.config import MethodSettings, RunSettings
 from qnerf.runs.identity import Inputs, digest, effective_settings
 from qnerf.runs.sources import code_version
 from qnerf.schedules.settings import ProgressiveSettings
+from qnerf.schedules.work import interval_stops
 from qnerf.store.key import Key
 
 CODE = {  # the modules that a stage runs; what they import counts too
@@ -84,8 +85,8 @@ class Stages:
         """Every interval that a method keeps, in order."""
         if not isinstance(method.schedule, ProgressiveSettings):
             return []
-        steps = range(method.schedule.interval, self.settings.inversion.steps, method.schedule.interval)
-        return [self.interval(method, stop) for stop in steps]
+        stops = interval_stops(method.schedule, method.guidance, self.settings.inversion.steps)
+        return [self.interval(method, stop) for stop in stops]
 
     def identity(self) -> str:
         """The run's: 16 hexadecimal digits over everything that can change its result."""

@@ -23,6 +23,7 @@ from qnerf.schedules.settings import (
     ProgressiveSettings,
     ScheduleSettings,
 )
+from qnerf.schedules.work import interval_stops
 
 Layers = tuple[AttentionLayer, ...]
 FieldState = dict[str, Tensor]
@@ -55,11 +56,12 @@ def edit_progressively(
     """Intervals of `schedule.interval` steps, guided by the field of the interval before (none in the first).
 
     At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries of the last of
-    them train the next field. So every step is visited unguided first, then guided.
+    them train the next field. So every guided step is visited unguided first, then guided. Where guidance has ended
+    (`guidance.until`) no field is needed any more, and plain steps lead to the end.
     """
     count, start, last = len(job.steps), 0, None
     records: list[IntervalRecord] = []
-    for stop in range(schedule.interval, count, schedule.interval):
+    for stop in interval_stops(schedule, guidance, count):
         compute = partial(finish_interval, schedule, guidance, layers, job, start, stop, last)
         last = unpack(checkpoints.once(stop, compute), layers)
         records.append(last.record)
@@ -101,7 +103,7 @@ def look_ahead(
 def edit_in_one_shot(schedule: OneShotSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob) -> EditResult:
     """A single field for the queries that an independent edit has at the ends of the intervals, each with its own heads."""
     count, interval, z = len(job.steps), schedule.interval, job.trajectory.states[0]
-    ends = {str(k): min(k + interval, count) - 1 for k in range(interval, count, interval)}
+    ends = {str(k): min(k + interval, count) - 1 for k in interval_stops(schedule, guidance, count)}
     _, captured = plain_steps(job, z, 0, count, capture_at=tuple(ends.values()), layers=layers)
     queries = {label: captured[end] for label, end in ends.items()}
     targets, records = consolidate(job, train_field(job, queries, "one shot"), queries, ends)

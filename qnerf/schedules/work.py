@@ -7,7 +7,7 @@ costs two: four), "field" counts fields trained. The runner measures what each k
 from __future__ import annotations
 
 from qnerf.guidance.settings import GuidanceSettings
-from qnerf.schedules.settings import ProgressiveSettings, ScheduleSettings
+from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
 
 SOFT_STEP_COST = 4
 
@@ -18,14 +18,24 @@ def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
     return SOFT_STEP_COST if soft else 1
 
 
+def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: GuidanceSettings, steps: int) -> list[int]:
+    """The states at which an interval begins that is guided, each by a field of its own (one shot: by heads of its own).
+
+    Once guidance has ended there are none, since nothing would use them; guidance=off has all, to be looked at.
+    """
+    stops = range(schedule.interval, steps, schedule.interval)
+    return [stop for stop in stops if guidance.name == "off" or stop < guidance.until * steps]
+
+
 def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: int, views: int) -> dict[str, float]:
     """The work of one edit of `views` views in `steps` denoising steps, by kind."""
     if schedule.name == "independent":
         return {"unet": steps * views}
     if schedule.name == "oracle":
         return {"unet": views * sum(1 + step_cost(guidance, k, steps) for k in range(steps))}
+    stops = interval_stops(schedule, guidance, steps)
     guided = schedule.interval + sum(step_cost(guidance, k, steps) for k in range(schedule.interval, steps))
     if isinstance(schedule, ProgressiveSettings):
-        intervals = -(-steps // schedule.interval) - 1
-        return {"unet": views * (guided + steps - schedule.interval), "field": intervals}
+        look_ahead = sum(min(schedule.interval, steps - stop) for stop in stops)
+        return {"unet": views * (guided + look_ahead), "field": len(stops)}
     return {"unet": views * (guided + steps), "field": 1}

@@ -40,6 +40,14 @@ def test_errors_of_any_cell_are_found_and_told_once() -> None:
     ]
 
 
+def test_guidance_that_would_end_before_its_first_field_is_refused() -> None:
+    errors = plan_command(["guidance.until=.35,.1", "schedule.interval=5"], CONFIGS).errors
+    assert errors == [
+        "guidance.until: guidance ends before step 5 of 30, where the first field is trained; expected more than 0.167, "
+        "or a shorter schedule.interval"
+    ]
+
+
 def test_a_swept_choice_that_is_not_there_is_found_beside_the_other_errors() -> None:
     errors = plan_command(["guidance=soft,sfot", "sed=1", "seed=-1"], CONFIGS).errors
     assert [error.split(":")[0] for error in errors] == ["sed", "seed", "guidance=sfot"]

@@ -68,6 +68,16 @@ def test_each_interval_captures_at_its_end_and_returns() -> None:
     assert set(record.explained) == {layer.path for layer in layers(10, 13)}
 
 
+@pytest.mark.parametrize("schedule", [PROGRESSIVE, ONE_SHOT])
+def test_no_field_is_trained_that_nothing_would_use(schedule: Any) -> None:
+    """Guidance of the first 3 of 7 steps needs one field, of the interval that begins at 2; without guidance all are shown."""
+    early = HardSettings(name="hard", until=3 / 7)
+    assert [record.step for record in edit(schedule, early, make_job(steps=7)[0]).intervals] == [3]
+    off = edit(schedule, OffSettings(name="off"), make_job(steps=7)[0])
+    assert [record.step for record in off.intervals] == [3, 5, 6]
+    assert torch.equal(off.latents, edit(INDEPENDENT, SOFT, make_job(steps=7)[0]).latents)
+
+
 @pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, ONE_SHOT])
 def test_chunk_size_changes_nothing(schedule: Any) -> None:
     whole, single = (edit(schedule, SOFT, make_job(chunk_size=size)[0]).latents for size in (4, 1))
@@ -89,7 +99,7 @@ def test_a_broken_run_goes_on_where_it_was(warm_start: bool) -> None:
 
 
 @pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])
-@pytest.mark.parametrize("guidance", [SOFT, HardSettings(name="hard")])
+@pytest.mark.parametrize("guidance", [SOFT, SOFT.model_copy(update={"until": 0.5}), HardSettings(name="hard")])
 def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     base, _ = make_job(steps=5)
     job, work = make_job(steps=5, oracle=Trajectory(base.trajectory.states))

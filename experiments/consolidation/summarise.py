@@ -1,0 +1,51 @@
+"""What consolidation gave in every cell of a sweep, and in the mean, as a Markdown table:
+
+    python experiments/consolidation/summarise.py outputs/sweeps/articulation-<hash>/results.csv
+
+cut: how much of `consistency_moved` above its floor the full edit takes away of the independent one's. A cell counts in the mean
+only where there is something to consolidate: the independent edit's `consistency_moved` is at least 1.5 times its floor.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+LEAST_DISAGREEMENT = 1.5  # times the floor
+FIGURES = ("psnr_object", "psnr_moved", "consistency_moved")
+
+
+def main(path: str) -> int:
+    with Path(path).open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["status"] == "done"]
+    cells = [(row["scene"], *compare(row)) for row in rows]
+    print("| scene | psnr_object | psnr_moved | consistency_moved (floor) | cut |\n|---|---|---|---|---|")
+    for scene, independent, full, floor, cut in cells:
+        figures = [f"{independent[name]:.2f}, {full[name]:.2f}" for name in FIGURES[:2]]
+        print(
+            f"| {scene} | {' | '.join(figures)} | {independent[FIGURES[2]]:.4f}, {full[FIGURES[2]]:.4f} ({floor:.4f}) | {cut:.0%} |"
+        )
+    counted = [cell for cell in cells if cell[1]["consistency_moved"] >= LEAST_DISAGREEMENT * cell[3]]
+    if not counted:
+        print("\nNo cell has anything to consolidate.")
+        return 1
+    gains = {
+        name: sum(full[name] - independent[name] for _, independent, full, _, _ in counted) / len(counted) for name in FIGURES[:2]
+    }
+    cut = sum(cell[4] for cell in counted) / len(counted)
+    told = ", ".join(f"{name} {gain:+.2f} dB" for name, gain in gains.items())
+    print(f"\nMean of {len(counted)} cells: cut {cut:.1%}, {told}.")
+    return 0
+
+
+def compare(row: dict[str, str]) -> tuple[dict[str, float], dict[str, float], float, float]:
+    """Figures of the independent and of the full edit, the floor, and the cut."""
+    independent, full = ({name: float(row[f"methods.{method}.{name}"]) for name in FIGURES} for method in ("independent", "full"))
+    floor = float(row["methods.full.consistency_moved_floor"])
+    before, after = independent["consistency_moved"], full["consistency_moved"]
+    return independent, full, floor, (before - after) / (before - floor)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
