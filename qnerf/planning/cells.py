@@ -56,7 +56,7 @@ def _plan_search(config: DictConfig, overrides: Sequence[str], loader: ConfigLoa
     errors, _ = _check_jobs(jobs_at(fixed, ends(space), _compose, loader))
     more, cells = _check_jobs(jobs_at(fixed, spread(space, settings.trials), _compose, loader))
     swept = {key.lstrip("+"): [str(dimension)] for key, dimension in space.items()}
-    return Plan(swept, cells, list(dict.fromkeys([*errors, *more])))
+    return Plan(swept, cells, errors or more)
 
 
 def _compose(overrides: list[str]) -> DictConfig:

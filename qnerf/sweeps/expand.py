@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -68,12 +69,11 @@ def expand(overrides: Sequence[str], compose: Compose, loader: ConfigLoader) -> 
 
 def jobs_at(fixed: Sequence[str], points: Iterable[Mapping[str, str]], compose: Compose, loader: ConfigLoader) -> Iterator[Job]:
     """A job for each point, which has a value for every swept key. Raises what `compose` raises, in the iteration."""
+    is_file = cache(lambda key: key.startswith(("+", "~")) or bool(loader.get_group_options(key)))
     bases: dict[tuple[str, ...], DictConfig] = {}
-    files: list[str] | None = None
     for point in points:
-        if files is None:
-            files = [key for key in point if key.startswith(("+", "~")) or loader.get_group_options(key)]
-        chosen = tuple(point[key] for key in files)
+        files = [key for key in point if is_file(key)]
+        chosen = (*point, *(point[key] for key in files))
         texts = [f"{key}={value}" for key, value in point.items()]
         if chosen not in bases:  # its swept values are replaced below, but tell whether their keys exist
             bases[chosen] = compose([*fixed, *texts])

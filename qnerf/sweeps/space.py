@@ -21,7 +21,7 @@ from qnerf.sweeps.settings import SearchSettings
 
 Point = Mapping[str, str]  # a value for every key, as on a command line
 DIGITS = 4  # of a number: what is run is what is read
-UNSWEPT = "there is nothing to search; give a key an interval or several values: guidance.strength='interval(0.01,0.06)'"
+UNSWEPT = "there is nothing to search; give a key an interval or several values: 'guidance.strength=interval(0.01,0.06)'"
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,11 @@ def _dimension(override: Override) -> Dimension:
 
 
 def ends(space: Space) -> list[Point]:
-    """Points that have every choice and every interval's ends among them, one key changed at a time: where errors are."""
-    first = {key: dimension.ends()[0] for key, dimension in space.items()}
-    return [first, *({**first, key: value} for key, dimension in space.items() for value in dimension.ends()[1:])]
+    """Points that have every choice and every interval's ends among them, one key at a time: where errors are. The other keys have
+    their first choice, or where they are intervals no value but the config's own."""
+    first = {key: dimension.values[0] for key, dimension in space.items() if isinstance(dimension, Choices)}
+    points = [{**first, key: value} for key, dimension in space.items() for value in dimension.ends()]
+    return list({tuple(point.items()): point for point in points}.values())
 
 
 def spread(space: Space, count: int) -> list[Point]:
