@@ -22,7 +22,7 @@ function placesFor(values) {
   const isNumber = values.every((value) => value !== "" && Number.isFinite(Number(value)));
   if (isGrid || !isNumber || values.length <= MOST_PLACES) return values.map((value) => ({ name: value, values: [value] }));
   const rising = [...values].sort((a, b) => a - b);
-  const edge = (bin) => Math.round((bin * rising.length) / BINS);
+  const edge = (bin) => Math.floor((bin * rising.length) / BINS);
   return Array.from({ length: BINS }, (_, bin) => rising.slice(edge(bin), edge(bin + 1)))
     .map((inside) => ({ name: `${inside[0]} … ${inside.at(-1)}`, values: inside }));
 }

@@ -254,7 +254,7 @@ def test_a_search_is_a_map_of_ranges_over_all_its_cells(driver: Any, tmp_path: P
     choose(driver, "columns", "guidance.strength")
     heads = [head.text for head in driver.find_elements("css selector", "#heatmap thead th[scope=col]")]
     assert len(heads) == 8
-    assert [head.split(" … ")[0] for head in heads] == [strengths[round(bin * 20 / 8)] for bin in range(8)]
+    assert [head.split(" … ")[0] for head in heads] == [strengths[bin * 20 // 8] for bin in range(8)]
     with_figures = driver.execute_script(
         "return [...document.querySelectorAll('#heatmap button')].filter((b) => b.style.color).length"
     )
