@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
@@ -89,7 +90,8 @@ def is_search(config: DictConfig) -> bool:
 
 def read_search(config: DictConfig, overrides: Sequence[str]) -> tuple[SearchSettings, list[str], Space]:
     """The settings of a search, the overrides that all its cells share, and its space. Raises UserError for all errors found."""
-    node = {key: value for key, value in OmegaConf.to_container(config.hydra.sweeper).items() if key != "_target_"}  # pyright: ignore[reportAttributeAccessIssue]
+    container: Any = OmegaConf.to_container(config.hydra.sweeper)
+    node = {key: value for key, value in container.items() if key != "_target_"}
     try:
         settings = SearchSettings.model_validate(node)
     except ValidationError as error:
