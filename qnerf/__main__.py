@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
+USER_ERROR = 2
 COMMANDS = {
     "run": "a run, or with -m a sweep",
     "validate": "check a command line, and estimate what it will cost",
@@ -21,8 +22,11 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in COMMANDS:
         lines = [f"  qnerf {command:<10}{meaning}" for command, meaning in COMMANDS.items()]
+        if name in ("-h", "--help"):
+            print("\n".join(["Usage: qnerf <command> …", *lines]))
+            raise SystemExit(0)
         print("\n".join([f"qnerf: {name or 'no command'!r} is not valid; expected one of:", *lines]), file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(USER_ERROR)
     sys.argv = [f"qnerf {name}", *sys.argv[2:]]
     runpy.run_module(f"qnerf.{name}", run_name="__main__", alter_sys=True)
 

@@ -25,13 +25,15 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
-def _job(config: DictConfig) -> None:
-    """One run, or a trial of another sweeper than ours."""
+def _job(config: DictConfig) -> float | tuple[float, ...] | None:
+    """One run, or a trial of another sweeper than ours, which reads what is returned: the figures of `sweep.objectives`."""
     try:
         settings = parse(config)
         from qnerf.runs.pipeline import run  # torch and the models: only once the settings are good
+        from qnerf.sweeps.objectives import value_for_hydra
 
-        run(settings, shlex.join([*COMMAND.split(), *HydraConfig.get().overrides.task]))
+        folder = run(settings, shlex.join([*COMMAND.split(), *HydraConfig.get().overrides.task]))
+        return value_for_hydra(folder, settings.sweep.objectives)
     except UserError as error:
         _leave(error)
     except OSError as error:

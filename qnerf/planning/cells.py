@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
 from qnerf.config import RunSettings, check
+from qnerf.errors import UserError
 from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
 from qnerf.sweeps.command import FLAGS
-from qnerf.sweeps.expand import Job, Swept, expand, split_overrides, sweep_params
+from qnerf.sweeps.expand import Job, Swept, expand, jobs_at, split_overrides, sweep_params
+from qnerf.sweeps.space import ends, is_search, read_search, spread
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,31 @@ def plan_command(overrides: Sequence[str], folder: Path) -> Plan:
     overrides = [o for o in overrides if o not in FLAGS]
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            first = [first_value(override) for override in overrides]
-            params = sweep_params(compose("config", first, return_hydra_config=True))
+            config = compose("config", [first_value(override) for override in overrides], return_hydra_config=True)
             loader = GlobalHydra.instance().config_loader()
-            swept, jobs = expand([*params, *overrides], lambda chosen: compose("config", chosen), loader)
+            if is_search(config):
+                return _plan_search(config, overrides, loader)
+            swept, jobs = expand([*sweep_params(config), *overrides], _compose, loader)
             errors, cells = _check_jobs(jobs)
     except REFUSALS as refusal:
         return Plan({}, (), _explain_all(refusal, overrides, folder))
     return Plan(swept, cells, errors)
+
+
+def _plan_search(config: DictConfig, overrides: Sequence[str], loader: ConfigLoader) -> Plan:
+    """As many cells as a search has trials, spread over its space, since nobody knows yet which it will choose."""
+    try:
+        settings, fixed, space = read_search(config, overrides)
+    except UserError as error:
+        return Plan({}, (), str(error).splitlines())
+    errors, _ = _check_jobs(jobs_at(fixed, ends(space), _compose, loader))
+    more, cells = _check_jobs(jobs_at(fixed, spread(space, settings.trials), _compose, loader))
+    swept = {key.lstrip("+"): [str(dimension)] for key, dimension in space.items()}
+    return Plan(swept, cells, errors or more)
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    return compose("config", overrides)
 
 
 def _explain_all(refusal: Exception, overrides: Sequence[str], folder: Path) -> list[str]:
@@ -55,11 +76,11 @@ def _explain_all(refusal: Exception, overrides: Sequence[str], folder: Path) -> 
 
 
 def _values(override: str) -> list[str]:
-    """An override once for each of its values; one that cannot be read as it stands."""
+    """An override once for each of its values; an interval by its start, and one that cannot be read as it stands."""
     try:
         fixed, swept = split_overrides([override])
     except REFUSALS:
-        return [override]
+        return [first_value(override)]
     return list(fixed.values()) or [f"{key}={value}" for key, values in swept.items() for value in values]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -57,12 +58,14 @@ def _compose_rest(overrides: list[str], folder: Path) -> tuple[list[str], list[s
 
 
 def first_value(override: str) -> str:
-    """One override of a sweep (`a=1,2` or `a=range(3)`) as that of its first job; any other override as it is."""
+    """One override of a sweep (`a=1,2`, `a=range(3)`, `a=interval(1, 2)`) as that of its first job; any other as it is."""
     try:
         parsed = OverridesParser.create().parse_override(override)
         if not parsed.is_sweep_override():
             return override
-        return f"{override.split('=', 1)[0]}={next(iter(parsed.sweep_string_iterator()))}"
+        sweep = parsed.value()
+        first = sweep.start if isinstance(sweep, IntervalSweep) else next(iter(parsed.sweep_string_iterator()))
+        return f"{override.split('=', 1)[0]}={first}"
     except (*REFUSALS, StopIteration):
         return override
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from qnerf.runs.folder import RunState, state_of
 from qnerf.runs.identity import read_inputs, run_folder, store_folder
 from qnerf.runs.stages import Stages
 from qnerf.store.key import has_artefact
-from qnerf.sweeps.expand import Job, Swept, expand, sweep_params
+from qnerf.sweeps.expand import Compose, Job, Swept, expand, sweep_params
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,22 @@ class Grid:
 def lay_out(loader: ConfigLoader, master: DictConfig) -> Grid:
     """Every cell of a sweep in Hydra's order. Raises one UserError with a line for every error of any cell."""
     given = [*sweep_params(master), *master.hydra.overrides.task]
-    swept, jobs = expand(given, lambda overrides: without_hydra(loader.load_sweep_config(master, overrides)), loader)
+    swept, jobs = expand(given, composer(loader, master), loader)
+    return Grid(cells_of(jobs), swept)
+
+
+def cells_of(jobs: Iterable[Job]) -> list[Cell]:
+    """The cells of some jobs. Raises one UserError with a line for every error of any job."""
     errors: list[str] = []
     cells = [cell for job in jobs for cell in _cell(job, errors)]
     if errors:
         raise UserError("\n".join(dict.fromkeys(errors)))
-    return Grid(cells, swept)
+    return cells
+
+
+def composer(loader: ConfigLoader, master: DictConfig) -> Compose:
+    """Composes a cell's config from its overrides, as Hydra's launchers will."""
+    return lambda overrides: without_hydra(loader.load_sweep_config(master, overrides))
 
 
 def _cell(job: Job, errors: list[str]) -> Iterator[Cell]:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 COMMAND = "python -m qnerf.run"
 FLAGS = ("-m", "--multirun")
+SWEEPER = "hydra/sweeper"
+GRID, SEARCH = "basic", "optuna"  # the sweepers that are carried out here; all others are Hydra's own business
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
-    """Whether a command line is a grid of ours; other flags (--help, --cfg) and other sweepers are Hydra's own business."""
+    """Whether a command line is a grid or a search of ours; other flags (--help, --cfg) and other sweepers are not."""
     flags = {argument for argument in arguments if argument.startswith("-")}
-    own_sweeper = not any(argument.startswith("hydra/sweeper=") for argument in arguments)
-    return bool(flags) and flags <= set(FLAGS) and own_sweeper
+    sweepers = [argument.split("=", 1)[1] for argument in arguments if argument.startswith(f"{SWEEPER}=")]
+    return bool(flags) and flags <= set(FLAGS) and all(sweeper == SEARCH for sweeper in sweepers)

@@ -7,12 +7,15 @@ chosen files, and the swept values are then set in copies of it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 Swept = Mapping[str, Sequence[str]]  # the values of each swept key, as a command line has them
@@ -34,37 +37,48 @@ def sweep_params(config: DictConfig) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The overrides with one value, and the values of those with several (`a=1,2` or `a=range(3)`), by key (`+exp`).
-
-    Of a key that is given twice the last counts, as in Hydra.
-    """
+def last_of(overrides: Sequence[str]) -> dict[str, Override]:
+    """The overrides by key (`+exp`), parsed. Of a key that is given twice the last counts, as in Hydra."""
     parser = OverridesParser.create()
-    last = {parsed.get_key_element(): parsed for parsed in map(parser.parse_override, overrides)}
+    return {parsed.get_key_element(): parsed for parsed in map(parser.parse_override, overrides)}
+
+
+def values_of(override: Override) -> list[str]:
+    """The values of a swept override. Raises HydraException for an interval, which has none to enumerate."""
+    if override.is_interval_sweep():
+        raise HydraException(
+            f"{override.input_line}: an interval has no values to enumerate; list some, or search it with hydra/sweeper=optuna"
+        )
+    return [str(value) for value in override.sweep_string_iterator()]
+
+
+def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The overrides with one value, and the values of those with several (`a=1,2` or `a=range(3)`), by key (`+exp`)."""
+    last = last_of(overrides)
     fixed = {key: str(parsed.input_line) for key, parsed in last.items() if not parsed.is_sweep_override()}
-    swept = {
-        key: [str(value) for value in parsed.sweep_string_iterator()] for key, parsed in last.items() if parsed.is_sweep_override()
-    }
-    return fixed, swept
+    return fixed, {key: values_of(parsed) for key, parsed in last.items() if parsed.is_sweep_override()}
 
 
 def expand(overrides: Sequence[str], compose: Compose, loader: ConfigLoader) -> tuple[Swept, Iterator[Job]]:
     """What is swept, and every job in Hydra's order: the last key fastest. Raises what `compose` raises, in the iteration."""
     fixed, swept = split_overrides(overrides)
-    return {key.lstrip("+"): values for key, values in swept.items()}, _jobs(list(fixed.values()), swept, compose, loader)
+    grid = (dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values()))
+    jobs = jobs_at(list(fixed.values()), grid, compose, loader)
+    return {key.lstrip("+"): values for key, values in swept.items()}, jobs
 
 
-def _jobs(fixed: list[str], swept: Swept, compose: Compose, loader: ConfigLoader) -> Iterator[Job]:
-    files = [key for key in swept if key.startswith(("+", "~")) or loader.get_group_options(key)]
+def jobs_at(fixed: Sequence[str], points: Iterable[Mapping[str, str]], compose: Compose, loader: ConfigLoader) -> Iterator[Job]:
+    """A job for each point, which has a value for every swept key. Raises what `compose` raises, in the iteration."""
+    is_file = cache(lambda key: key.startswith(("+", "~")) or bool(loader.get_group_options(key)))
     bases: dict[tuple[str, ...], DictConfig] = {}
-    for values in itertools.product(*swept.values()):
-        cell = dict(zip(swept, values, strict=True))
-        chosen = tuple(cell[key] for key in files)
-        texts = [f"{key}={value}" for key, value in cell.items()]
+    for point in points:
+        files = [key for key in point if is_file(key)]
+        chosen = (*point, *(point[key] for key in files))
+        texts = [f"{key}={value}" for key, value in point.items()]
         if chosen not in bases:  # its swept values are replaced below, but tell whether their keys exist
             bases[chosen] = compose([*fixed, *texts])
-        config = _with_values(bases[chosen], [f"{key}={cell[key]}" for key in cell if key not in files])
-        yield Job((*fixed, *texts), {key.lstrip("+"): value for key, value in cell.items()}, config)
+        config = _with_values(bases[chosen], [f"{key}={point[key]}" for key in point if key not in files])
+        yield Job((*fixed, *texts), {key.lstrip("+"): value for key, value in point.items()}, config)
 
 
 def _with_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:

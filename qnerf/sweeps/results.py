@@ -15,10 +15,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.files import DamagedFile, read_json, write_json, write_text
 from qnerf.sweeps.cells import Cell, Grid
+from qnerf.sweeps.command import COMMAND
 
 RESULTS, SWEEP = "results.csv", "sweep.json"
+
+
+def save_results(folder: Path, grid: Grid, command: str) -> None:
+    """Both files. Raises UserError where the disk is full or the folder cannot be written."""
+    try:
+        write_results(folder, grid, command, COMMAND)
+    except OSError as error:
+        raise UserError(explain_os_error(error) or f"{folder}: the results cannot be written ({error.strerror})") from error
 
 
 def write_results(folder: Path, grid: Grid, command: str, cell_command: str) -> None:

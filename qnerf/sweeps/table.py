@@ -1,13 +1,18 @@
-"""What a sweep is about to do, in one table: which cells are done, partial, failed and new."""
+"""What a sweep is about to do, in one table, and what it has done: which cells are done, partial, failed and new."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from qnerf.runs.folder import RunState
 from qnerf.sweeps.cells import Cell, Grid
+from qnerf.sweeps.results import RESULTS
+
+OK, CELLS_MISSING = 0, 1
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,14 @@ def _words(row: Row) -> str:
         again = "run again" if row.is_run else "left alone (sweep.retry_failed=true runs it again)"
         return f"failed: {row.state.reason.splitlines()[0] if row.state.reason else 'unknown'}; {again}"
     return f"{status}: {row.cell.progress()}"
+
+
+def sum_up(grid: Grid, folder: Path) -> int:
+    """Prints how many cells are done, and why others are not. The sweep's exit code: 0 where every cell is done, else 1."""
+    states = {cell.identity: cell.state() for cell in grid.cells}
+    missing = [cell for cell in grid.cells if states[cell.identity].status != "done"]
+    print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} cells are done: {folder / RESULTS}", flush=True)
+    for cell in missing:
+        state = states[cell.identity]
+        print(f"qnerf: {state.status}: {' '.join(cell.overrides)}: {state.reason or 'the same command goes on'}", file=sys.stderr)
+    return CELLS_MISSING if missing else OK

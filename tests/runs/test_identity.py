@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,19 @@ import pytest
 from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
-from qnerf.config import RunSettings, parse
+from qnerf.config import MethodSettings, RunSettings, parse
+from qnerf.guidance.settings import OffSettings
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import WITHOUT_EFFECT, Inputs, digest, effective_settings, read_inputs
 from qnerf.runs.stages import Stages
+from qnerf.schedules.settings import IndependentSettings
+from qnerf.sweeps.expand import sweep_params
+from qnerf.sweeps.space import ends, read_space
 
 INPUTS = Inputs("scene", "weights")
 LABELS = ("capture.name", ".capture.name")  # what a set of layers is called; its layers count
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "exp").glob("*.yaml"))
+EMPTY = MethodSettings(schedule=IndependentSettings(name="independent"), guidance=OffSettings(name="off"))  # reads the run's own
 ONE_VALUE = ("name",)  # tags of variants: swapped as a whole below
 
 
@@ -53,7 +60,7 @@ def others(value: Any) -> Iterator[Any]:
 def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSettings | None:
     """The settings with another valid value in one leaf, or none where there is no other."""
     for other in others(value):
-        copy: Any = RunSettings.model_validate(plain).model_dump(mode="json")
+        copy: Any = deepcopy(plain)
         node = copy
         for part in path[:-1]:
             node = node[part]
@@ -62,9 +69,40 @@ def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSett
             found = RunSettings.model_validate(copy)
         except ValidationError:
             continue
-        if found != RunSettings.model_validate(plain):
+        if found.model_dump(mode="json") != plain:
             return found
     return None
+
+
+def unread(settings: RunSettings) -> set[str]:
+    """The keys (with all below them) that no stage of these settings reads, said here once more, by what the methods do."""
+    methods, groups = settings.methods(), settings.metrics.groups
+    guided = {name: method for name, method in methods.items() if method.schedule.name != "independent"}
+    fields, heldout = any(m.schedule.name in ("progressive", "one_shot") for m in methods.values()), "heldout" in groups
+    found = {"baselines." + name + part for name in methods if name not in guided for part in (".guidance", ".capture")}
+    found |= set() if "full" in guided else {"guidance"}
+    found |= set() if any(settings.baselines.get(n, EMPTY).capture is None for n in guided) else {"capture"}
+    found |= set() if fields else {"field"}
+    found |= set() if heldout else {"rgb_field", "metrics.heldout_every"}
+    found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
+    found |= set() if "consistency" in groups else {"metrics.depth_tolerance"}
+    found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
+    found |= set() if any(getattr(m.guidance, "region", "") == "object" for m in guided.values()) else {"control.margin"}
+    return found
+
+
+def check_every_leaf(settings: RunSettings) -> int:
+    """Flips each leaf that has another valid value; how many those were."""
+    plain = settings.model_dump(mode="json")
+    before, seen, silent = Stages(settings, INPUTS).identity(), 0, {*WITHOUT_EFFECT, *unread(settings)}
+    for path, value in leaves(plain):
+        other = flipped(plain, path, value) if path[-1] not in ONE_VALUE else None
+        if other is not None:
+            key = ".".join(path)
+            without = any(key == name or key.startswith(name + ".") for name in silent) or key.endswith(LABELS)
+            assert (Stages(other, INPUTS).identity() == before) == without, key
+            seen += 1
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -76,18 +114,34 @@ def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSett
     ids=["every schedule", "other variants"],
 )
 def test_flipping_a_leaf_changes_the_identity_exactly_where_it_can_change_a_result(overrides: tuple[str, ...]) -> None:
-    settings = settings_of(*overrides)
-    plain = settings.model_dump(mode="json")
-    before, seen = Stages(settings, INPUTS).identity(), 0
-    for path, value in leaves(plain):
-        other = flipped(plain, path, value) if path[-1] not in ONE_VALUE else None
-        if other is None:
-            continue
-        key = ".".join(path)
-        silent = any(key == name or key.startswith(name + ".") for name in WITHOUT_EFFECT) or key.endswith(LABELS)
-        assert (Stages(other, INPUTS).identity() == before) == silent, key
-        seen += 1
-    assert seen > 80, "most leaves have another valid value"
+    assert check_every_leaf(settings_of(*overrides)) > 80, "most leaves have another valid value"
+
+
+def variants(experiment: str) -> Iterator[RunSettings]:
+    """An experiment's settings, and those of its sweep that have other keys or choices: other numbers have the same leaves."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        node = compose("config", [f"+exp={experiment}"], return_hydra_config=True)
+    _, space = read_space(sweep_params(node))
+    shapes = set()
+    for point in [{}, *ends(space)]:
+        settings = settings_of(f"+exp={experiment}", "scene.path=somewhere", *(f"{key}={value}" for key, value in point.items()))
+        plain = settings.model_dump(mode="json")
+        shape = tuple((path, value if path[-1] in ONE_VALUE or path[-1] == "region" else "") for path, value in leaves(plain))
+        if shape not in shapes:
+            shapes.add(shape)
+            yield settings
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_so_it_is_for_every_variant_of_every_shipped_experiment(experiment: str) -> None:
+    assert all(check_every_leaf(settings) > 60 for settings in variants(experiment))
+
+
+@pytest.mark.parametrize("group", ["inversion", "editor", "capture", "guidance", "schedule", "baselines", "metrics", "tracker"])
+def test_choices_of_a_group_are_so_many_identities_unless_they_only_record(group: str) -> None:
+    choices = sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+    names = {stages_of(f"{group}=[{choice}]" if group == "baselines" else f"{group}={choice}").identity() for choice in choices}
+    assert len(names) == (1 if group == "tracker" else len(choices))
 
 
 @pytest.mark.parametrize("override", ["inversion=uniform_attention", "editor=plain", "guidance=hard", "baselines=[]"])

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
-from qnerf.sweeps import sweep as sweeping
+from qnerf.sweeps import launch
 from qnerf.sweeps.sweep import sweep
 
 GRID = ("guidance.strength=.01,.02", "schedule.interval=2", "baselines=[independent]")
@@ -78,7 +78,7 @@ def test_two_workers_give_what_one_process_gives_and_compute_no_stage_twice(
 def test_a_launcher_that_is_not_installed_is_said_before_anything_starts(
     launcher: str, small: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sweeping, "find_spec", lambda name: None)
+    monkeypatch.setattr(launch, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=rf"hydra/launcher={launcher} needs .* pip install 'qnerf\[{launcher.split('_')[0]}\]'"):
         sweep(["-m", *small, "seed=0,1", f"hydra/launcher={launcher}"], CONFIGS)
     assert not list(tmp_path.iterdir())

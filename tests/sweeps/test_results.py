@@ -17,8 +17,9 @@ from qnerf.runs.identity import Inputs
 from qnerf.runs.stages import Stages
 from qnerf.store.key import DONE, folder_of
 from qnerf.sweeps.cells import Cell, Grid
+from qnerf.sweeps.launch import quoted
 from qnerf.sweeps.results import flatten, results_table
-from qnerf.sweeps.sweep import quoted, sweep_folder
+from qnerf.sweeps.sweep import sweep_folder
 from qnerf.sweeps.table import plan_rows, show_table
 
 

@@ -215,7 +215,14 @@ def test_an_experiment_can_bring_its_grid(small: list[str], tmp_path: Path, caps
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("-m a=1,2", True), ("a=1 --multirun", True), ("a=1", False), ("-m --help", False), ("-m hydra/sweeper=optuna a=1", False)],
+    [
+        ("-m a=1,2", True),
+        ("a=1 --multirun", True),
+        ("a=1", False),
+        ("-m --help", False),
+        ("-m hydra/sweeper=optuna a=1", True),
+        ("-m hydra/sweeper=nevergrad a=1", False),
+    ],
 )
 def test_which_command_lines_are_sweeps(line: str, expected: bool) -> None:
     assert is_sweep(line.split()) == expected

@@ -4,11 +4,12 @@
 const COLOURS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
+const MOST_WITH_INTERVALS = 7; // columns; a wider map has the intervals in the line below it alone
+
 let focused = [0, 0]; // row and column of the button that Tab leads to
 
 function drawHeatmap() {
-  const rows = state.rows === NONE ? [""] : valuesOf(state.rows);
-  const columns = state.columns === NONE ? [""] : valuesOf(state.columns);
+  const [rows, columns] = [placesOf(state.rows), placesOf(state.columns)];
   const squares = rows.map((row) => columns.map((column) => {
     const cells = cellsAt(row, column);
     return { row, column, cells, summary: summarise(cells, state.metric) };
@@ -19,7 +20,9 @@ function drawHeatmap() {
   const body = squares.map((line, r) => element("tr", { role: "row" },
     element("th", { scope: "row" }, rows[r]),
     ...line.map((square, c) => element("td", { role: "gridcell" }, squareButton(square, r, c, scale)))));
-  document.getElementById("heatmap").replaceChildren(mapHead(columns), element("tbody", {}, ...body));
+  const map = document.getElementById("heatmap");
+  map.className = columns.length > MOST_WITH_INTERVALS ? "wide" : "";
+  map.replaceChildren(mapHead(columns), element("tbody", {}, ...body));
   document.getElementById("explanation").textContent = `${title(state.metric)}: ${metricOf[state.metric].explanation}`;
 }
 
@@ -44,6 +47,7 @@ function squareButton(square, r, c, scale) {
     focused = [r, c];
     if (cells.length) select((cells.find((cell) => cell.views) ?? cells[0]).id);
   };
+  button.onfocus = button.onmouseenter = () => { document.getElementById("square").textContent = describeSquare(square); };
   button.onkeydown = (event) => moveFocus(event, r, c);
   return button;
 }

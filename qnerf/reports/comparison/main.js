@@ -32,8 +32,8 @@ function chooseAxis(axis, other, key) {
 /** A choice for every other setting, which is held at one value unless all are averaged. */
 function fillFilters() {
   const labels = heldKeys().map((key) => {
-    if (!(key in state.filters)) state.filters[key] = valuesOf(key)[0];
-    const options = [["", "all (mean)"], ...valuesOf(key).map((value) => [value, value])].map(([value, text]) => element("option", { value }, text));
+    if (!(key in state.filters)) state.filters[key] = isGrid ? valuesOf(key)[0] : ""; // held values of a search leave next to nothing
+    const options = [["", "all (mean)"], ...placesOf(key).map((value) => [value, value])].map(([value, text]) => element("option", { value }, text));
     const choice = element("select", { "data-filter": key }, ...options);
     choice.value = state.filters[key];
     choice.onchange = () => { state.filters[key] = choice.value; drawHeatmap(); };

@@ -12,6 +12,29 @@ function valuesOf(key) {
   return data.swept.find((each) => each.key === key)?.values ?? [];
 }
 
+// A search tries numbers that hardly ever come back: the map puts them in bins, or it would be a desert of single cells.
+const MOST_PLACES = 12, BINS = 8;
+const isGrid = data.cells.length >= data.swept.reduce((count, each) => count * each.values.length, 1);
+const placesByKey = Object.fromEntries(data.swept.map((each) => [each.key, placesFor(each.values)]));
+
+/** The rows or columns that a setting makes on the map: a name, and the values that fall there. */
+function placesFor(values) {
+  const isNumber = values.every((value) => value !== "" && Number.isFinite(Number(value)));
+  if (isGrid || !isNumber || values.length <= MOST_PLACES) return values.map((value) => ({ name: value, values: [value] }));
+  const rising = [...values].sort((a, b) => a - b);
+  const edge = (bin) => Math.floor((bin * rising.length) / BINS);
+  return Array.from({ length: BINS }, (_, bin) => rising.slice(edge(bin), edge(bin + 1)))
+    .map((inside) => ({ name: `${inside[0]} … ${inside.at(-1)}`, values: inside }));
+}
+
+function placesOf(key) {
+  return key === NONE ? [""] : placesByKey[key].map((place) => place.name);
+}
+
+function isAt(cell, key, name) {
+  return key === NONE || placesByKey[key].find((place) => place.name === name).values.includes(cell.settings[key]);
+}
+
 /** The first metric of a list of names that this sweep has, or else its first. */
 function firstMetric(names) {
   return names.find((name) => name in metricOf) ?? data.metrics[0].key;
@@ -23,17 +46,12 @@ function heldKeys() {
 }
 
 function isHeld(cell) {
-  return heldKeys().every((key) => !state.filters[key] || cell.settings[key] === state.filters[key]);
+  return heldKeys().every((key) => !state.filters[key] || isAt(cell, key, state.filters[key]));
 }
 
 /** The cells of one square of the map. */
 function cellsAt(row, column) {
-  return data.cells.filter(
-    (cell) =>
-      isHeld(cell) &&
-      (state.rows === NONE || cell.settings[state.rows] === row) &&
-      (state.columns === NONE || cell.settings[state.columns] === column),
-  );
+  return data.cells.filter((cell) => isHeld(cell) && isAt(cell, state.rows, row) && isAt(cell, state.columns, column));
 }
 
 /** Cells by the settings that are compared: the groups that the Pareto plot shows. */

@@ -20,7 +20,7 @@ from qnerf.runs.files import write_text
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = ("statistics.js", "model.js", "heatmap.js", "viewer.js", "charts.js", "table.js", "main.js")
+SCRIPTS = ("statistics.js", "model.js", "heatmap.js", "viewer.js", "ranges.js", "charts.js", "table.js", "main.js")
 TIME = Meaning("time", "s", "lower", 0, "Wall clock, in seconds.")
 REPLICATES = ("scene.path", "seed")  # what intervals are over: not compared, repeated
 

@@ -1,10 +1,8 @@
 // Every cell in a table that sorts by any column: what the charts show, within reach of keys and of a text search.
 
 const order = { column: null, descending: false };
-let listed = data.cells;
-
-function drawTable(cells = listed) {
-  listed = cells;
+function drawTable() {
+  const cells = keptCells();
   const columns = tableColumns();
   const rows = sorted(cells, columns).map((cell) => tableRow(cell, columns));
   document.getElementById("cells").replaceChildren(tableHead(columns), element("tbody", {}, ...rows));
@@ -17,7 +15,7 @@ function tableColumns() {
   const figure = (key) => ({ name: title(key), value: (cell) => cell.metrics[key], text: (cell) => show(cell.metrics[key], key) });
   const plain = (key) => ({ name: key, value: (cell) => cell[key], text: (cell) => cell[key] });
   const figures = [...new Set([state.metric, state.across, state.up, "seconds"])];
-  const places = ["scene", "seed"].filter((key) => !sweptKeys.includes(key));
+  const places = ["scene", "seed"].filter((key) => !sweptKeys.some((swept) => swept === key || swept === `${key}.path`));
   return [...sweptKeys.map(setting), ...places.map(plain), plain("status"), ...figures.map(figure)];
 }
 

@@ -3,7 +3,7 @@
 import csv
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,22 @@ def make_sweep(
     """Two scenes by two seeds by the settings; figures drawn from the settings with noise. Returns the sweep's folder."""
     scenes = [write_scene_of(folder, seed, size, views) for seed in (0, 1)]
     swept = {"guidance.strength": strengths, "schedule.interval": intervals, "scene.path": scenes, "seed": SEEDS}
+    return _write_sweep(folder, swept, [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())])
+
+
+def make_search(folder: Path, strengths: Sequence[str]) -> Path:
+    """One scene, and each strength with one interval: as a search leaves it."""
+    swept = {"guidance.strength": strengths, "schedule.interval": INTERVALS}
+    scene = write_scene_of(folder, 0, 32, 4)
+    cells = [{"guidance.strength": s, "schedule.interval": INTERVALS[i % 2]} for i, s in enumerate(strengths)]
+    return _write_sweep(folder, swept, [{**cell, "scene.path": scene, "seed": "0"} for cell in cells])
+
+
+def _write_sweep(folder: Path, swept: Mapping[str, Sequence[str]], cells: Sequence[dict[str, str]]) -> Path:
     sweep = folder / "sweeps" / "2026-11-21"
     sweep.mkdir(parents=True)
     random = np.random.default_rng(0)
-    rows = [_row(folder, dict(zip(swept, values, strict=True)), random) for values in itertools.product(*swept.values())]
+    rows = [_row(folder, cell, random) for cell in cells]
     with (sweep / "results.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

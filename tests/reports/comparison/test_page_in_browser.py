@@ -1,61 +1,19 @@
 """The page as a user has it, in headless Chromium: what is clicked is what results.csv says."""
 
-import csv
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qnerf.reports.comparison.page import write_comparison
-from tests.browser import open_browser
-from tests.reports.comparison.synthetic import STRENGTHS, make_sweep
+from tests.reports.comparison.hands import choose, find, rows_of, square
+from tests.reports.comparison.synthetic import STRENGTHS
 
 pytestmark = pytest.mark.integration
 
 DIGITS = {"consistency_moved": 4, "psnr_object": 2}
-
-
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Any]:
-    with open_browser() as driver:
-        driver.implicitly_wait(5)
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def sweep(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_sweep(tmp_path_factory.mktemp("browser"))
-    write_comparison(folder)
-    return folder
-
-
-@pytest.fixture
-def page(driver: Any, sweep: Path) -> Any:
-    driver.get(f"file://{sweep}/report.html")
-    return driver
-
-
-def rows_of(sweep: Path, **settings: str) -> list[dict[str, str]]:
-    rows = csv.DictReader((sweep / "results.csv").open())
-    return [row for row in rows if all(row[key.replace("__", ".")] == value for key, value in settings.items())]
-
-
-def find(page: Any, selector: str) -> Any:
-    return page.find_element("css selector", selector)
-
-
-def choose(page: Any, identifier: str, value: str) -> None:
-    from selenium.webdriver.support.select import Select
-
-    Select(find(page, f"#{identifier}")).select_by_value(value)
-
-
-def square(page: Any, row: int, column: int) -> Any:
-    return find(page, f'#heatmap [data-place="{row},{column}"]')
 
 
 @pytest.mark.parametrize("metric", ["consistency_moved", "psnr_object"])
@@ -142,16 +100,3 @@ def test_nothing_is_asked_of_the_network_and_no_script_fails(page: Any, sweep: P
     asked = {m["params"]["request"]["url"].split(":")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
     assert asked <= {"file", "data", "blob"}
     assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-@pytest.mark.slow
-def test_two_hundred_cells_answer_at_once(driver: Any, tmp_path: Path) -> None:
-    folder = make_sweep(tmp_path, [f"{0.01 * i:.2f}" for i in range(1, 11)], ["2", "3", "4", "5", "6"])
-    write_comparison(folder)
-    driver.get(f"file://{folder}/report.html")
-    assert "200 cells" in find(driver, "#summary").text
-    slowest = driver.execute_script(
-        "let most = 0; for (const id of [3, 77, 150]) { const t = performance.now(); select(id);"
-        " most = Math.max(most, performance.now() - t); } return most"
-    )
-    assert slowest < 1000, "milliseconds from a click to the cell"

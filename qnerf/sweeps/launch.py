@@ -1,0 +1,55 @@
+"""Jobs handed to Hydra's launchers, whichever is chosen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
+
+from qnerf.errors import UserError
+from qnerf.sweeps.cell import run_cell
+
+
+def load_master(loader: ConfigLoader, overrides: Sequence[str], folder: Path | None = None) -> DictConfig:
+    """The config that all cells come from. folder: the sweep's own, once it is known."""
+    place = [] if folder is None else [f"hydra.sweep.dir={quoted(folder)}"]
+    return loader.load_configuration("config", [*overrides, *place], run_mode=RunMode.MULTIRUN)
+
+
+def quoted(path: Path) -> str:
+    """A path as the value of an override, whatever signs it holds."""
+    return "'" + str(path).replace("'", r"\'") + "'"
+
+
+def require_launcher(master: DictConfig) -> None:
+    """Raises UserError where the launcher's package is not installed."""
+    choice, target = master.hydra.runtime.choices["hydra/launcher"], master.hydra.launcher["_target_"]
+    if find_spec(".".join(target.split(".")[:2])) is None:
+        extra = choice.split("_")[0]
+        raise UserError(
+            f"hydra/launcher={choice} needs a package that is not installed: pip install 'qnerf[{extra}]', "
+            "or leave it out to run the cells one after the other"
+        )
+
+
+def launch(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
+    """Runs the jobs, each a cell's overrides. A launcher that fails as a whole (a killed worker, say) leaves the other cells'
+    results whole."""
+    if not jobs:
+        return
+    context = HydraContext(config_loader=loader, callbacks=Callbacks(master))
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=run_cell, config=master)
+    try:
+        for job in launcher.launch([list(job) for job in jobs], initial_job_idx=0):
+            _ = job.return_value  # raises what went wrong round a cell
+    except UserError:
+        raise
+    except Exception as error:  # of the launcher: a cell's own failures are told and noted by the cell
+        print(f"qnerf: the launcher gave up: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
