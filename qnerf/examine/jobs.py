@@ -67,7 +67,9 @@ class Painter:
     def round_trip(self, count: int) -> Tensor:
         """The autoencoder's reconstructions of the first true views: the best that any of its pictures can be."""
         images = self.views.images[:count]
-        return torch.cat([self.backbone.decode(self.backbone.encode(some)).cpu() for some in images.split(self.settings.chunk_size)])
+        return torch.cat(
+            [self.backbone.decode(self.backbone.encode(some)).cpu() for some in images.split(self.settings.chunk_size)]
+        )
 
     def _chunks(self, job: Job) -> Iterator[range]:
         for first in range(0, job.views, self.settings.chunk_size):

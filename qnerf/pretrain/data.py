@@ -69,7 +69,6 @@ class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
         sample = render_sample(seed, self.size, kind, self.world, (detail,), self.heldout)
         return sample.image, sample.controls[detail], sample.caption
 
-
     def collate(self, items: list[tuple[np.ndarray, np.ndarray, str]]) -> Batch:
         images, controls, captions = zip(*items, strict=True)
         return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(controls)), list(captions))

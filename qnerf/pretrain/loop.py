@@ -21,7 +21,6 @@ from qnerf.pretrain.team import Team, team
 from qnerf.runs.identity import digest
 from qnerf.trackers.tracker import NoTracker, make_tracker
 
-
 BatchT = TypeVar("BatchT")
 
 
@@ -71,7 +70,9 @@ def train(trainee: Trainee[BatchT], settings: LoopSettings, on_checkpoint: Calla
         return _train(trainee, settings, on_checkpoint, members)
 
 
-def _train(trainee: Trainee[BatchT], settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None, members: Team) -> Average:
+def _train(
+    trainee: Trainee[BatchT], settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None, members: Team
+) -> Average:
     folder = Path(settings.output)
     folder.mkdir(parents=True, exist_ok=True)
     plain = settings.model_dump(mode="json")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from qnerf.backbones.load import load_backbone
 from qnerf.backbones.settings import PUPPET_FOLDER
@@ -23,8 +26,6 @@ def jobs(settings: ExamineSettings) -> list[Job]:
 def measure(subject: Subject) -> Findings:
     """weights_mb: all files of the weights' folder, 10⁶ bytes. load_seconds: once more in this process, without imports.
     forward_seconds: median of five U-Net passes of twelve views without control, and with it."""
-    from pathlib import Path
-
     settings, backbone = subject.settings.backbone, subject.painter.backbone
     folder = Path(settings.path) if settings.path else PUPPET_FOLDER
     started = time.perf_counter()
@@ -43,7 +44,7 @@ def measure(subject: Subject) -> Findings:
     })  # fmt: skip
 
 
-def _median_seconds(work) -> float:
+def _median_seconds(work: Callable[[], Tensor]) -> float:
     def once() -> float:
         started = time.perf_counter()
         with torch.no_grad():

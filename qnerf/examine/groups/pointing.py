@@ -1,7 +1,7 @@
 """Cross-attention: does the map of a part's word light up where the part is?
 
 The pointing game (Zhang et al., "Top-down neural attention by excitation backprop", 2016): a word scores a hit where the
-highest cell of its map shows the part. Maps are means over cross-attention layers of at least a quarter of the latents'
+highest cell of its map shows the part. Maps are means over cross-attention layers of at least half of the latents'
 rows, heads and noise levels, of the true view's noised latents under its caption and control.
 """
 
