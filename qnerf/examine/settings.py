@@ -25,7 +25,7 @@ class ExamineSettings(Settings):
     backbone: PuppetSettings
     judges: str | None = None
     world: Literal[1, 2] = 1
-    kinds: tuple[Kind, ...] | None = Field(default=None, min_length=1)
+    kinds: tuple[Kind, ...] | None = None
     seed: int = Field(default=950, ge=900, le=999)
     views: int = Field(default=256, ge=4)
     sweep_views: int = Field(default=64, ge=4)
@@ -36,7 +36,7 @@ class ExamineSettings(Settings):
     control: Literal["bones", "joints", "ends"] = "bones"
     control_scale: float = Field(default=1.0, ge=0, le=2)
     photographs: str | None = None
-    groups: tuple[Group, ...] | None = Field(default=None, min_length=1)
+    groups: tuple[Group, ...] | None = None
     chunk_size: int = Field(default=16, ge=1)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int | None = Field(default=None, gt=0)

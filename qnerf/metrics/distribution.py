@@ -5,6 +5,8 @@ Their values are comparable with each other alone, under one `features` name, an
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -35,10 +37,12 @@ def distances(images: Tensor, reference: Tensor, features: nn.Module) -> dict[st
     kernel (x·y / F + 1)³ (Bińkowski et al. 2018), the mean over 50 subsets of half the pictures, drawn from a fixed seed; it may
     be slightly negative where there is no difference. features: gives (B, F) and has `num_features`.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # KID says that it keeps all features, a few hundred rows here
+        kid = KernelInceptionDistance(
+            feature=features, subsets=KID_SUBSETS, subset_size=min(len(images), len(reference)) // 2, normalize=True
+        )
     fid = FrechetInceptionDistance(feature=features, normalize=True)
-    kid = KernelInceptionDistance(
-        feature=features, subsets=KID_SUBSETS, subset_size=min(len(images), len(reference)) // 2, normalize=True
-    )
     for metric in (fid, kid):
         metric.update(reference, real=True)
         metric.update(images, real=False)

@@ -28,7 +28,9 @@ class Trainee(Protocol[BatchT]):
     """A stage's model. `modules` are trained; `loss` may use only the batch and the generator for randomness."""
 
     modules: nn.ModuleDict
-    samples: Samples[BatchT]
+
+    @property
+    def samples(self) -> Samples[BatchT]: ...
 
     def loss(self, batch: BatchT, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]: ...
 

@@ -43,7 +43,7 @@ def measure(subject: Subject) -> Findings:
             maps = decoder_queries(backbone, views, layers, s.control, s.control_scale)
             rows = [list(views.images)]
             for layer, queries in maps.items():
-                name, size = f"layer {layer.index}", queries.shape[1:3]
+                name, size = f"layer {layer.index}", layer.token_grid(backbone.latent_size)
                 colours, _ = principal_colours(queries, queries)
                 parts = token_parts(views.parts, size[0])
                 tokens.setdefault(name, []).append(part_recall(colours, parts))
