@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from qnerf.judges.labels import BACKGROUND, FLOOR, NAMES, OTHER, PARTS, allowed_names
+from qnerf.judges.labels import BACKGROUND, FLOOR, NAMES, OTHER, PARTS, UNSURE, allowed_names
 from qnerf.scenes.procedural.world import KINDS
 
 WIDTHS = (16, 32, 48, 64, 96)
@@ -60,8 +60,9 @@ class JudgeNet(nn.Module):
     def num_features(self) -> int:
         return self.widths[-1]
 
-    def forward(self, images: Tensor) -> Opinion:
-        """images: (B, 3, S, S) in [0, 1]."""
+    def forward(self, images: Tensor, hints: Tensor | None = None) -> Opinion:
+        """images: (B, 3, S, S) in [0, 1]. hints: in training, true part maps (B, S, S) by which colours are read in place of the
+        network's own maps; a row that is `UNSURE` all over has none."""
         levels: list[Tensor] = []
         x = 2 * images - 1
         for down in self.down:
@@ -73,17 +74,26 @@ class JudgeNet(nn.Module):
             x = up(skip + F.interpolate(across(x), scale_factor=2))
         parts = self.part(x).float()
         paint = F.relu(self.paint(torch.cat([x, levels[0], F.avg_pool2d(images, 2).to(x.dtype)], dim=1))).float()
-        names = self._name_colours(parts, paint, features)
+        names = self._name_colours(_weights(parts, hints), paint, features)
         return Opinion(kinds.float(), parts, F.pixel_shuffle(self.silhouette(x), 2)[:, 0].float(), names, features)
 
-    def _name_colours(self, parts: Tensor, paint: Tensor, features: Tensor) -> Tensor:
-        weights = parts.softmax(dim=1)[:, :OTHER].flatten(2)
+    def _name_colours(self, weights: Tensor, paint: Tensor, features: Tensor) -> Tensor:
+        weights = weights.flatten(2)
         pooled = weights @ paint.flatten(2).transpose(1, 2) / (weights.sum(dim=2, keepdim=True) + 1e-3)
         count = len(PARTS)
         around = [pooled[:, [part]].expand(-1, count, -1) for part in (FLOOR, BACKGROUND)]
         which = torch.eye(count, device=paint.device).expand(len(paint), -1, -1)
         asked = torch.cat([pooled, *around, features[:, None].expand(-1, count, -1), which], dim=2)
         return self.name(asked).float().masked_fill(~self.allowed, float("-inf"))
+
+
+def _weights(parts: Tensor, hints: Tensor | None) -> Tensor:
+    """(B, parts, S/2, S/2): how much each place shows each part."""
+    own = parts.softmax(dim=1)[:, :OTHER]
+    if hints is None:
+        return own
+    true = F.avg_pool2d((hints[:, None] == torch.arange(OTHER, device=hints.device)[:, None, None]).float(), 2)
+    return torch.where((hints != UNSURE).flatten(1).any(dim=1)[:, None, None, None], true, own)
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from qnerf.judges.accuracy import LEAST_PIXELS, accuracy, counted_parts
 from qnerf.judges.judges import ASSET, Judges, save_judges
-from qnerf.judges.labels import UNSURE, UNTOLD, LabelledView, label_sample, silhouettes
+from qnerf.judges.labels import BACKGROUND, FLOOR, OTHER, UNSURE, UNTOLD, LabelledView, label_sample, silhouettes
 from qnerf.judges.net import WIDTHS, JudgeNet
 from qnerf.metrics.overlap import mask_iou
 from qnerf.pretrain.data import Shares, check_seed, load_batch
@@ -69,6 +69,8 @@ class JudgesTrainee:
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.net.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         self.modules = nn.ModuleDict({"judges": self.net}).train()
+        # A collar has a hundredth of the floor's pixels.
+        self.weights = torch.tensor([1.0 if part in (FLOOR, BACKGROUND) else 3.0 for part in range(OTHER + 1)], device=self.device)
         kinds = {**settings.kinds} if settings.kinds else None
         self.samples = LabelledSamples(settings.seed, size, settings.world, kinds)
         self.tests = load_batch(LabelledSamples(TEST_SEED, size, settings.world, kinds, heldout=True), range(tests))
@@ -77,12 +79,15 @@ class JudgesTrainee:
         s = self.settings
         images, parts = mirror(batch.images, batch.parts, generator)
         images = disturb(images, generator, s.blur, s.blotches, s.noise).to(self.device).contiguous(memory_format=self.layout)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            seen = self.net(images)
-        names = torch.where(counted_parts(batch.names, batch.parts, LEAST_PIXELS // 2), batch.names, UNTOLD).to(self.device)
         parts, kinds = parts.to(self.device), batch.kinds.to(self.device)
+        # Half of the pictures teach colours by their true part maps: else they are not learnt before parts are.
+        hinted = (torch.rand(len(images), generator=generator) < 0.5).to(self.device)
+        hints = torch.where(hinted[:, None, None], parts, UNSURE)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
+            seen = self.net(images, hints)
+        names = torch.where(counted_parts(batch.names, batch.parts, LEAST_PIXELS // 2), batch.names, UNTOLD).to(self.device)
         losses = {
-            "part": F.cross_entropy(seen.parts, parts[:, 1::2, 1::2].long(), ignore_index=UNSURE),
+            "part": F.cross_entropy(seen.parts, parts[:, 1::2, 1::2].long(), self.weights, ignore_index=UNSURE),
             "silhouette": F.binary_cross_entropy_with_logits(seen.silhouettes, silhouettes(parts).float()),
             "name": F.cross_entropy(seen.names.flatten(0, 1), names.flatten(), ignore_index=UNTOLD),
             "kind": F.cross_entropy(seen.kinds, kinds),

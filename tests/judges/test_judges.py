@@ -11,7 +11,7 @@ import torch
 from qnerf.errors import UserError
 from qnerf.judges.accuracy import accuracy, counted_parts
 from qnerf.judges.judges import ASSET, Judges, load_judges, save_judges
-from qnerf.judges.labels import NAMES, PARTS, silhouettes
+from qnerf.judges.labels import NAMES, PARTS, UNSURE, silhouettes
 from qnerf.judges.net import JudgeNet
 from qnerf.metrics.overlap import mask_iou
 from qnerf.pretrain.checkpoint import read_checkpoint
@@ -33,6 +33,19 @@ def test_opinions_have_a_shape_and_only_allowed_names() -> None:
     skin = PARTS.index("skin")
     assert {NAMES[i] for i in seen.names.argmax(2)[:, skin]} <= {"light", "tan", "dark"}
     assert not {NAMES[i] for i in seen.names.argmax(2)[:, skin + 1]} & {"light", "tan", "dark"}
+
+
+def test_colours_are_read_where_the_hints_say() -> None:
+    """The hints of the first row change the names of its parts, and of no other row; without any they change nothing."""
+    net, images = JudgeNet(TINY).eval(), torch.rand(2, 3, 32, 32)
+    hints = torch.full((2, 32, 32), UNSURE, dtype=torch.uint8)
+    plain, none = net(images), net(images, hints)
+    assert torch.equal(plain.names, none.names)
+    hints[0, :16] = 1
+    hinted = net(images, hints)
+    assert not torch.allclose(hinted.names[0, 1].exp(), plain.names[0, 1].exp())
+    assert torch.equal(hinted.names[1], plain.names[1])
+    assert torch.equal(hinted.parts, plain.parts)
 
 
 def test_a_verdict_does_not_depend_on_the_chunk() -> None:
