@@ -14,7 +14,7 @@ from qnerf.errors import UserError
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.messages import sentence
 
-NOT_OF_THE_RUN = ("pretrain", "hydra")  # composed by their own entry point, or Hydra's own (launchers)
+NOT_OF_THE_RUN = ("pretrain", "examine", "hydra")  # composed by their own entry point, or Hydra's own (launchers)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ from qnerf.run import CONFIGS
 from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
 
 GROUPS = ("inversion", "editor", "capture", "field", "rgb_field", "guidance", "schedule", "metrics", "tracker", "backbone")
-NOT_OF_THE_RUN = {"pretrain", "hydra"}  # composed by another entry point, or by Hydra for itself
+NOT_OF_THE_RUN = {"pretrain", "examine", "hydra"}  # composed by another entry point, or by Hydra for itself
 
 
 def choices(group: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -26,6 +27,17 @@ class Batch:
     captions: list[str]
 
 
+BatchT_co = TypeVar("BatchT_co", covariant=True)
+
+
+class Samples(Protocol[BatchT_co]):
+    """What a training streams: samples by index, and the batch that some of them make."""
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def collate(self, items: list[Any]) -> BatchT_co: ...
+
+
 class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
     """Samples of a world by index, each of a kind drawn by `kinds`' shares with one control of a grade drawn by `details`'.
 
@@ -43,15 +55,12 @@ class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
         kinds: dict[str, float] | None = None,
         heldout: bool = False,
     ) -> None:
-        if (seed in HELDOUT_SEEDS) != heldout:
-            span = f"{HELDOUT_SEEDS.start} to {HELDOUT_SEEDS.stop - 1}"
-            use, cure = ("measuring", "one of them") if heldout else ("training", "another")
-            raise UserError(f"Seed {seed} cannot be used for {use}: seeds {span} are held out for measuring, choose {cure}.")
+        check_seed(seed, heldout)
         kinds = kinds or dict.fromkeys(WORLDS.get(world, ("figure",)), 1.0)
         for kind in kinds:
             check_kind(kind, world)
         self.seed, self.size, self.world, self.heldout = seed, size, world, heldout
-        self.details, self.kinds = _Shares(details), _Shares(kinds)
+        self.details, self.kinds = Shares(details), Shares(kinds)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         rng = np.random.default_rng([self.seed, index])
@@ -60,8 +69,20 @@ class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
         sample = render_sample(seed, self.size, kind, self.world, (detail,), self.heldout)
         return sample.image, sample.controls[detail], sample.caption
 
+    def collate(self, items: list[tuple[np.ndarray, np.ndarray, str]]) -> Batch:
+        images, controls, captions = zip(*items, strict=True)
+        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(controls)), list(captions))
 
-class _Shares:
+
+def check_seed(seed: int, heldout: bool) -> None:
+    """Raise UserError where a training would have a seed that is held out for measuring, or a measurement another."""
+    if (seed in HELDOUT_SEEDS) != heldout:
+        span = f"{HELDOUT_SEEDS.start} to {HELDOUT_SEEDS.stop - 1}"
+        use, cure = ("measuring", "one of them") if heldout else ("training", "another")
+        raise UserError(f"Seed {seed} cannot be used for {use}: seeds {span} are held out for measuring, choose {cure}.")
+
+
+class Shares:
     """Names to draw from, each in proportion to its share."""
 
     def __init__(self, shares: dict[str, float]) -> None:
@@ -72,22 +93,24 @@ class _Shares:
         return str(rng.choice(self.names, p=self.shares))
 
 
-def stream(samples: PuppetSamples, batch: int, first_step: int, workers: int, members: Team | None = None) -> Iterator[Batch]:
+def stream(
+    samples: Samples[BatchT_co], batch: int, first_step: int, workers: int, members: Team | None = None
+) -> Iterator[BatchT_co]:
     """Batches without end from step `first_step` on; batch k holds samples k·batch … (k+1)·batch − 1 (a member's part)."""
     steps = _Steps(batch, first_step, members or Team())
     yield from DataLoader(
-        samples,
+        cast(Dataset[Any], samples),
         batch_sampler=steps,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=samples.collate,
         prefetch_factor=6 if workers else None,
         worker_init_fn=_single_thread,
     )
 
 
-def load_batch(samples: PuppetSamples, indices: range) -> Batch:
+def load_batch(samples: Samples[BatchT_co], indices: range) -> BatchT_co:
     """The samples of these indices, rendered here and now."""
-    return _collate([samples[index] for index in indices])
+    return samples.collate([samples[index] for index in indices])
 
 
 class _Steps:
@@ -99,11 +122,6 @@ class _Steps:
         while True:
             yield self.members.part(list(range(step * self.batch, (step + 1) * self.batch)))
             step += 1
-
-
-def _collate(items: list[tuple[np.ndarray, np.ndarray, str]]) -> Batch:
-    images, controls, captions = zip(*items, strict=True)
-    return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(controls)), list(captions))
 
 
 def _single_thread(worker: int) -> None:

@@ -1,4 +1,4 @@
-"""The training loop that the two stages share: schedule, clipping, averaging, checkpoints, sheets, metrics."""
+"""The training loop that the stages share: schedule, clipping, averaging, checkpoints, sheets, metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +14,25 @@ from torch import Tensor, nn
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
 from qnerf.pretrain.checkpoint import Counters, load_checkpoint, save_checkpoint
-from qnerf.pretrain.data import Batch, PuppetSamples, stream
+from qnerf.pretrain.data import Samples, stream
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import LoopSettings
 from qnerf.pretrain.team import Team, team
 from qnerf.runs.identity import digest
 from qnerf.trackers.tracker import NoTracker, make_tracker
 
+BatchT = TypeVar("BatchT")
 
-class Trainee(Protocol):
+
+class Trainee(Protocol[BatchT]):
     """A stage's model. `modules` are trained; `loss` may use only the batch and the generator for randomness."""
 
     modules: nn.ModuleDict
-    samples: PuppetSamples
 
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]: ...
+    @property
+    def samples(self) -> Samples[BatchT]: ...
+
+    def loss(self, batch: BatchT, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]: ...
 
     def sheet(self, path: Path) -> dict[str, float]: ...
 
@@ -57,7 +61,7 @@ def learning_rate(settings: LoopSettings, step: int, fraction: float) -> float:
     return settings.learning_rate * min(1.0, (step + 1) / settings.warmup) * cosine
 
 
-def train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None = None) -> Average:
+def train(trainee: Trainee[BatchT], settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None = None) -> Average:
     """Trains from the folder's checkpoint, or from scratch, to the end; returns the averaged weights.
 
     Under torchrun every process does so with its part of each batch; the first one alone writes.
@@ -68,7 +72,9 @@ def train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Ave
         return _train(trainee, settings, on_checkpoint, members)
 
 
-def _train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None, members: Team) -> Average:
+def _train(
+    trainee: Trainee[BatchT], settings: LoopSettings, on_checkpoint: Callable[[Average], None] | None, members: Team
+) -> Average:
     folder = Path(settings.output)
     folder.mkdir(parents=True, exist_ok=True)
     plain = settings.model_dump(mode="json")
@@ -114,8 +120,8 @@ def _train(trainee: Trainee, settings: LoopSettings, on_checkpoint: Callable[[Av
 def _laps(
     settings: LoopSettings,
     counters: Counters,
-    batches: Iterator[Batch],
-    trainee: Trainee,
+    batches: Iterator[BatchT],
+    trainee: Trainee[BatchT],
     optimiser: torch.optim.Optimizer,
     average: Average,
     progress: Progress,

@@ -1,4 +1,4 @@
-"""Typed settings of the training of the embedded backbone: `python -m qnerf.pretrain stage=vae|diffusion|export`."""
+"""Typed settings of the training of the embedded backbone: `python -m qnerf.pretrain stage=vae|diffusion|export|judges`."""
 
 from typing import Annotated, Literal, Self
 
@@ -23,7 +23,7 @@ DetailShares = Annotated[dict[Detail, Share], AfterValidator(_some)]
 
 
 class LoopSettings(Settings):
-    """What the two training stages share: length, optimiser, average of the weights, data and files."""
+    """What the training stages share: length, optimiser, average of the weights, data and files."""
 
     output: str = Field(min_length=1)
     """Folder of the checkpoint, the metrics and the sample sheets; a rerun resumes from it."""
@@ -112,6 +112,20 @@ class DiffusionStage(LoopSettings):
         return {**self.details} if self.details else dict.fromkeys(grades, 1.0)
 
 
+class JudgesStage(LoopSettings):
+    """The judges of `qnerf.examine`, on true renders: part maps, silhouettes, kinds and the colours of named parts."""
+
+    name: Literal["judges"] = "judges"
+    weights: str | None = None
+    """File to write at the end; null: the judges inside the package."""
+    blur: float = Field(default=1.0, ge=0, le=1)
+    """Largest weight of the blurred picture mixed into a picture."""
+    blotches: float = Field(default=0.06, ge=0, le=0.5)
+    """Largest amplitude of smooth colour noise."""
+    noise: float = Field(default=0.04, ge=0, le=0.5)
+    """Largest standard deviation of white noise."""
+
+
 class ExportStage(Settings):
     """Writes the running averages of a trained model as a float16 folder in diffusers' layout."""
 
@@ -124,7 +138,7 @@ class ExportStage(Settings):
     """Folder to write; null: the weights inside the package."""
 
 
-Stage = Annotated[VaeStage | DiffusionStage | ExportStage, Field(discriminator="name")]
+Stage = Annotated[VaeStage | DiffusionStage | JudgesStage | ExportStage, Field(discriminator="name")]
 
 
 class PretrainSettings(Settings):

@@ -173,7 +173,7 @@ def test_export_writes_a_loadable_model_of_the_averages(tmp_path: Path, vae: Pat
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("name", ["vae", "diffusion_half", "diffusion", "export"])
+@pytest.mark.parametrize("name", ["vae", "diffusion_half", "diffusion", "judges", "export"])
 def test_shipped_configurations_are_valid_and_complete(name: str) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
         config = compose("config", overrides=[f"stage={name}"])

@@ -77,19 +77,23 @@ def render_sample(
 ) -> Sample:
     """One sample: a random scene from a random camera, with controls of these grades. Follows from the arguments alone.
 
-    heldout: whether the sample is for measuring rather than for training. Raises UserError where the seed is on the other
-    side of `HELDOUT`, so that what is measured was never trained on.
+    heldout: whether the sample is for measuring rather than for training. Raises UserError as `check_side` does.
     """
+    check_side(seed, heldout)
+    scene, view = draw_sample(seed, size, kind, world)
+    solids = scene.solids()
+    image = render(view, solids, scene.paints, scene.around, ContactShadow(solids, scene.around.light))
+    return Sample(image, scene.caption, draw_details(scene, view, details), scene.kind, scene.names)
+
+
+def check_side(seed: int, heldout: bool) -> None:
+    """Raise UserError where a sample's seed is on the other side of `HELDOUT`, so that what is measured was never trained on."""
     if (seed in HELDOUT) != heldout:
         found, use = ("held out", "training") if seed in HELDOUT else ("for training", "measuring")
         raise UserError(
             f"Sample {seed} is {found} and cannot be used for {use}: held-out samples have the seeds from {HELDOUT.start} "
             f"to {HELDOUT.stop - 1}, choose another."
         )
-    scene, view = draw_sample(seed, size, kind, world)
-    solids = scene.solids()
-    image = render(view, solids, scene.paints, scene.around, ContactShadow(solids, scene.around.light))
-    return Sample(image, scene.caption, draw_details(scene, view, details), scene.kind, scene.names)
 
 
 def draw_details(scene: WorldScene, view: PinholeView, details: Sequence[str]) -> dict[str, np.ndarray]:

@@ -1,0 +1,43 @@
+"""Text and skeleton: does the backbone draw what the caption says where the control says it?"""
+
+from __future__ import annotations
+
+import math
+
+from qnerf.examine.jobs import Job
+from qnerf.examine.judging import judge
+from qnerf.examine.settings import ExamineSettings
+from qnerf.examine.subject import Findings, Subject
+from qnerf.examine.views import heldout_views
+from qnerf.metrics.distribution import JudgesFeatures, distances
+from qnerf.metrics.overlap import constant_iou
+
+
+def job(settings: ExamineSettings) -> Job:
+    return Job("generate", settings.control, settings.guidance, settings.views)
+
+
+def jobs(settings: ExamineSettings) -> list[Job]:
+    return [job(settings)]
+
+
+def measure(subject: Subject) -> Findings:
+    """What the judges say of generated pictures, of the autoencoder's round trip of the true ones, and of these themselves; the
+    same one silhouette for all views as a floor; FID and KID of each from as many true renders of other held-out scenes."""
+    s, views = subject.settings, subject.views
+    drawn, returned = subject.painter.paint(job(s)), subject.painter.round_trip(s.views)
+    others = heldout_views(s.seed, s.views, s.views, views.images.shape[-1], s.world, (), s.kinds).images
+    features = JudgesFeatures(subject.judges)
+    rows = {"generated": drawn, "round_trip": returned, "true": views.images}
+    figures = {
+        name: {**judge(subject.judges, images, views), **distances(images, others, features)} for name, images in rows.items()
+    }
+    figures["generated"]["kid_over_round_trip"] = ratio(figures["generated"]["kid"], figures["round_trip"]["kid"])
+    control = views.controls[s.control]
+    sheets = {"generation": [list(some[:10]) for some in (control, views.images, drawn)]}
+    return Findings({**figures, "silhouette_iou_constant": constant_iou(views.silhouettes), "features": features.name}, sheets)
+
+
+def ratio(value: float, floor: float) -> float:
+    """value / floor; NaN where the floor is not above 0, as an unbiased estimate can be."""
+    return value / floor if floor > 0 else math.nan

@@ -1,0 +1,131 @@
+"""The dear part: pictures that the backbone paints, planned before they are painted, and kept chunk by chunk.
+
+A job's chunk is an artefact of the store under all that can change it, so an examination that was broken off goes on where
+it was, and groups share what both need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.examine.settings import ExamineSettings
+from qnerf.examine.views import Views
+from qnerf.inversions.ddim import NoisePredictor, denoise
+from qnerf.inversions.settings import DdimInversionSettings
+from qnerf.inversions.source_branch import SourceBranch, ddim_steps
+from qnerf.runs.identity import digest
+from qnerf.runs.progress import RunProgress
+from qnerf.runs.sources import code_version
+from qnerf.store.entry import Artefact
+from qnerf.store.key import Key
+from qnerf.store.store import Store
+
+PASSES = "passes"  # the unit of progress: one view once through the U-Net
+
+
+@dataclass(frozen=True)
+class Job:
+    """Pictures of the first `views` views. generate: from noise, caption and control. reconstruct: by inversion and back, with
+    the same caption, control and γ. detail: grade of the control. guidance: γ."""
+
+    task: Literal["generate", "reconstruct"]
+    detail: str
+    guidance: float
+    views: int
+
+    def passes(self, steps: int) -> int:
+        """How often a view goes through the U-Net; γ = 1 needs no null prompt."""
+        return steps * (1 if self.guidance == 1 else 2) * (2 if self.task == "reconstruct" else 1)
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Does jobs on `views`, once."""
+
+    backbone: DiffusionBackbone
+    views: Views
+    settings: ExamineSettings
+    store: Store
+    progress: RunProgress
+
+    def plan(self, jobs: Iterable[Job]) -> float:
+        """Passes that the jobs still need; chunks that two of them share, or that are kept, count once or not at all."""
+        chunks = {(self._key(job, some), job, some) for job in jobs for some in self._chunks(job)}
+        missing = {key: len(some) * job.passes(self.settings.steps) for key, job, some in chunks if not self.store.has(key)}
+        return float(sum(missing.values()))
+
+    def paint(self, job: Job) -> Tensor:
+        """(job.views, 3, H, W) in [0, 1], rounded to bytes."""
+        return torch.cat([self._chunk(job, some) for some in self._chunks(job)])
+
+    def round_trip(self, count: int) -> Tensor:
+        """The autoencoder's reconstructions of the first true views: the best that any of its pictures can be."""
+        images = self.views.images[:count]
+        return torch.cat(
+            [self.backbone.decode(self.backbone.encode(some)).cpu() for some in images.split(self.settings.chunk_size)]
+        )
+
+    def _chunks(self, job: Job) -> Iterator[range]:
+        for first in range(0, job.views, self.settings.chunk_size):
+            yield range(first, min(first + self.settings.chunk_size, job.views))
+
+    def _key(self, job: Job, some: range) -> Key:
+        s = self.settings
+        what = [job.task, job.detail, job.guidance, some.start, some.stop, s.steps, s.control_scale]
+        scenes = [s.world, list(s.kinds or ()), s.seed]
+        return Key("examine", digest([what, scenes, self.backbone.revision, s.backbone.dtype, code_version(__name__)]))
+
+    def _chunk(self, job: Job, some: range) -> Tensor:
+        def compute() -> Artefact:
+            views = self.views[some.start : some.stop]
+            paint = generate if job.task == "generate" else reconstruct
+            images = paint(self.backbone, views, job, self.settings.steps, self.settings.control_scale)
+            self.progress.advance(PASSES, len(some) * job.passes(self.settings.steps))
+            return Artefact(tensors={"images": (images.cpu() * 255).round().byte()})
+
+        return self.store.once(self._key(job, some), compute).tensors["images"].float() / 255
+
+
+def generate(backbone: DiffusionBackbone, views: Views, job: Job, steps: int, control_scale: float) -> Tensor:
+    """DDIM from each view's own noise: images (N, 3, H, W)."""
+    shape = (4, *backbone.latent_size)
+    noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in views.seeds])
+    eps = guided_predictor(backbone, views, job, steps, control_scale)
+    return backbone.decode(denoise(eps, noise.to(backbone.device), ddim_steps(backbone, steps)))
+
+
+def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, steps: int, control_scale: float) -> NoisePredictor:
+    """ε = ε_∅ + γ (ε_c − ε_∅), the control in both (Ho and Salimans, "Classifier-free diffusion guidance", 2022)."""
+    times = backbone.timesteps(steps)
+    text, null = backbone.embed(list(views.captions)), backbone.embed([""]).expand(len(views), -1, -1)
+    control = views.controls[job.detail].to(backbone.device)
+
+    @torch.no_grad()
+    def eps(z: Tensor, k: int) -> Tensor:
+        if job.guidance == 1:
+            return backbone.predict(z, times[k], text, control, control_scale)
+        both = backbone.predict(torch.cat([z, z]), times[k], torch.cat([null, text]), torch.cat([control, control]), control_scale)
+        without, full = both.chunk(2)
+        return without + job.guidance * (full - without)
+
+    return eps
+
+
+def reconstruct(backbone: DiffusionBackbone, views: Views, job: Job, steps: int, control_scale: float) -> Tensor:
+    """DDIM inversion of the true views at γ, and back at γ: images (N, 3, H, W)."""
+    branch = SourceBranch(
+        backbone=backbone,
+        steps=ddim_steps(backbone, steps),
+        settings=DdimInversionSettings(name="ddim", steps=steps, guidance_scale=job.guidance),
+        text=backbone.embed(list(views.captions)),
+        null_text=backbone.embed([""]).expand(len(views), -1, -1),
+        control=views.controls[job.detail].to(backbone.device),
+        control_scale=control_scale,
+    )
+    return backbone.decode(branch.reconstruct(branch.invert(backbone.encode(views.images.to(backbone.device)))))

@@ -1,0 +1,41 @@
+"""What the judges say of pictures, held against the truth of the views that they are to show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qnerf.examine.views import Views
+from qnerf.judges.accuracy import accuracy, accuracy_by_part, confusions, counted_parts
+from qnerf.judges.judges import Judges, Verdict
+from qnerf.metrics.overlap import mask_iou
+from qnerf.scenes.procedural.world import KINDS
+
+
+def judge(judges: Judges, images: Tensor, views: Views) -> dict[str, Any]:
+    """colour_accuracy: over the parts that captions name and true views show (`LEAST_PIXELS`); an answer that never changes
+    has about 1/12. kind_accuracy: only where there are several kinds. silhouette_iou: the median over views."""
+    verdict = judges.look(images)
+    counted = counted_parts(views.names, views.parts)
+    figures: dict[str, Any] = {
+        "colour_accuracy": accuracy(verdict.names, views.names, counted),
+        "colour_accuracy_by_part": accuracy_by_part(verdict.names, views.names, counted),
+        "colours_counted": int(counted.sum()),
+        "commonest_confusions": confusions(verdict.names, views.names, counted),
+        "silhouette_iou": median_iou(verdict, views),
+        "silhouette_iou_by_kind": _by_kind(mask_iou(verdict.silhouettes, views.silhouettes), views),
+    }
+    if len(views.kinds.unique()) > 1:
+        figures["kind_accuracy"] = accuracy(verdict.kinds, views.kinds)
+    return figures
+
+
+def median_iou(verdict: Verdict, views: Views) -> float:
+    """Median over views of the overlap of the silhouettes found with the true ones."""
+    return torch.nanmedian(mask_iou(verdict.silhouettes, views.silhouettes)).item()
+
+
+def _by_kind(values: Tensor, views: Views) -> dict[str, float]:
+    return {KINDS[int(kind)]: torch.nanmedian(values[views.kinds == kind]).item() for kind in views.kinds.unique()}

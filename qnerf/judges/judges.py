@@ -1,0 +1,74 @@
+"""The trained judges: kinds, named colours, silhouettes and features of pictures.
+
+They have seen true renders of world 2 only, never a generator's pictures (`python -m qnerf.pretrain stage=judges`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from qnerf.errors import UserError
+from qnerf.judges.net import JudgeNet
+
+ASSET = Path(__file__).resolve().parents[1] / "assets" / "judges" / "judges.safetensors"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of N pictures of side S. kinds: (N,) indices of KINDS. names: (N, parts) indices of `NAMES`, an answer for every part,
+    there or not. silhouettes: (N, S, S) bool. features: (N, F)."""
+
+    kinds: Tensor
+    names: Tensor
+    silhouettes: Tensor
+    features: Tensor
+
+
+class Judges:
+    """The network, frozen. revision: hash of its weights."""
+
+    def __init__(self, net: JudgeNet, revision: str, device: torch.device | str = "cpu") -> None:
+        self.net = net.to(device).eval().requires_grad_(False)
+        self.revision, self.device = revision, torch.device(device)
+
+    @torch.no_grad()
+    def look(self, images: Tensor, chunk: int = 32) -> Verdict:
+        """The verdict, on the CPU, on images (N, 3, S, S) in [0, 1], S a multiple of 16 (they were trained at 128)."""
+        parts: list[Verdict] = []
+        for some in images.split(chunk):
+            seen = self.net(some.to(self.device))
+            answer = Verdict(seen.kinds.argmax(1), seen.names.argmax(2), seen.silhouettes > 0, seen.features)
+            parts.append(answer)
+        return Verdict(*(torch.cat([getattr(part, name) for part in parts]).cpu() for name in Verdict.__dataclass_fields__))
+
+
+def save_judges(net: JudgeNet, path: Path = ASSET) -> None:
+    """Float16 weights with the widths in the header, written whole or not at all."""
+    tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in net.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, {"widths": json.dumps(net.widths)})
+    partial.replace(path)
+
+
+def load_judges(path: Path = ASSET, device: torch.device | str = "cpu") -> Judges:
+    """Raises UserError where there are none or the file is not theirs."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            widths = tuple(json.loads((file.metadata() or {})["widths"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        net = JudgeNet(widths)
+        net.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()})
+    except FileNotFoundError as error:
+        raise UserError(f"The judges' weights were looked for in {path}: run `python -m qnerf.pretrain stage=judges`.") from error
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold the judges' weights: run `python -m qnerf.pretrain stage=judges` again.") from error
+    return Judges(net, hashlib.sha256(path.read_bytes()).hexdigest()[:16], device)
