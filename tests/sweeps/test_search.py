@@ -9,12 +9,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra.core.plugins import Plugins
 
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
-from qnerf.run import CONFIGS
+from qnerf.run import CONFIGS, main
 from qnerf.runs import pipeline
 from qnerf.runs.files import write_json
 from qnerf.runs.folder import RunFolder
@@ -29,7 +31,6 @@ SPACE = ("guidance.strength=tag(log,interval(0.001,0.1))", "schedule.interval=1,
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Runs that compute nothing but figures of their settings: agreement and fidelity pull the strength apart. Counts runs."""
-    pytest.importorskip("optuna")
     counted: Counter[str] = Counter()
 
     def run(settings: RunSettings, command: str) -> Path:
@@ -49,6 +50,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def search(small: Sequence[str], *overrides: str) -> int:
+    pytest.importorskip("optuna")
     return sweep(["-m", *small, "hydra/sweeper=optuna", *overrides], CONFIGS)
 
 
@@ -117,7 +119,6 @@ def test_a_figure_that_runs_do_not_measure_ends_the_search_at_the_first(small: l
 
 
 def test_every_error_comes_before_anything_starts(small: list[str], tmp_path: Path) -> None:
-    pytest.importorskip("optuna")
     with pytest.raises(UserError) as caught:
         search(small, "guidance.strength=interval(-1,0.1)", "schedule.interval=2,9")
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["guidance.strength", "schedule.interval"]
@@ -129,7 +130,7 @@ def test_every_error_comes_before_anything_starts(small: list[str], tmp_path: Pa
 def test_a_missing_package_is_one_sentence(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not there
     with pytest.raises(UserError) as caught:
-        search(small, *SPACE)
+        sweep(["-m", *small, "hydra/sweeper=optuna", *SPACE], CONFIGS)
     assert "hydra/sweeper=optuna needs a package that is not installed: pip install 'qnerf[optuna]'" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
@@ -141,6 +142,25 @@ def test_what_other_sweepers_of_hydra_are_given(tmp_path: Path) -> None:
     assert value_for_hydra(tmp_path, ["psnr_object"]) == 20.5
     assert value_for_hydra(tmp_path, ["consistency_moved", "psnr_object"]) == (0.1, 20.5)
     assert value_for_hydra(tmp_path, ["psnr_object", "heldout_psnr"]) is None
+
+
+def test_a_run_hands_them_to_hydra_and_its_exit_code_stays_0(
+    small: list[str], made_up: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[Any] = []
+    sweeper = Plugins.instance().class_name_to_class["hydra._internal.core_plugins.basic_sweeper.BasicSweeper"]
+    real: Any = getattr(sweeper, "sweep")  # noqa: B009  # of a class that is only known by its name
+
+    def overhear(self: Any, arguments: list[str]) -> Any:
+        found = real(self, arguments)
+        returned.extend(job.return_value for batch in found for job in batch)
+        return found
+
+    monkeypatch.setattr(sweeper, "sweep", overhear)
+    line = ["-m", *small, "hydra/sweeper=basic", "schedule.interval=1", "guidance.strength=.01,.1"]
+    monkeypatch.setattr(sys, "argv", ["qnerf run", *line])
+    main()  # raises SystemExit for any other exit code
+    assert returned == [(2.0, 19.0), (1.0, 18.0)]
 
 
 @pytest.mark.integration
