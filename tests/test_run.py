@@ -30,6 +30,7 @@ SMALL = (
     "scene.size=32",
     "inversion.steps=4",
     "schedule.interval=2",
+    "guidance.until=1",
     "field.optimiser.iterations=3",
     "rgb_field.optimiser.iterations=3",
     "device=cpu",

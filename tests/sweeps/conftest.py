@@ -15,6 +15,7 @@ SMALL = (
     "scene.size=32",
     "inversion.steps=4",
     "inversion.warn_below_psnr=0",
+    "guidance.until=1",
     "field.optimiser.iterations=2",
     "rgb_field.optimiser.iterations=2",
     "metrics=quick",
