@@ -19,13 +19,14 @@ from qnerf.editors.settings import EditorSettings, MasaCtrlSettings
 from qnerf.editors.source_cache import KeysValues, SourceCache
 from qnerf.inversions.ddim import DdimSteps, Trajectory
 from qnerf.inversions.source_branch import SourceBranch
+from qnerf.scenes.region import EditedRegion
 
 
 @dataclass(frozen=True)
 class EditBranch:
     """The edit of some of the views. text, null_text: (V, L, C). control: (V, 3, H, W), of the target.
 
-    region: (V, h, w), 1 where the object may be before or after the edit (`qnerf.scenes.region`), at the latents' size.
+    region: where the edit happens, at the latents' size.
     """
 
     backbone: DiffusionBackbone
@@ -37,7 +38,7 @@ class EditBranch:
     null_text: Tensor
     control: Tensor
     control_scale: float
-    region: Tensor
+    region: EditedRegion
     cache: SourceCache
     cache_key: Hashable
 

@@ -67,7 +67,8 @@ def soft_step(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, tar
 
 def guided_region(settings: SoftSettings, branch: EditBranch) -> Tensor:
     """Where the latents are guided: (V, 1, h, w), 0 or 1."""
-    return branch.region[:, None] if settings.region == "object" else torch.ones_like(branch.region[:, None])
+    regions = {"moved": branch.region.moved, "object": branch.region.object, "all": torch.ones_like(branch.region.object)}
+    return regions[settings.region][:, None]
 
 
 def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,8 @@ class SoftSettings(Settings):
     weights: what the pull is weighted by, since a field cannot know the part of the queries that mirrors each view's own noise.
     "equal": nothing. "layer": the share of the layer's variance that the field explains. "component": the same for each
     principal component of the layer's queries.
-    region: "object" pulls, and moves the latents, only where the object may be before or after the edit, "all" everywhere.
+    region: where the latents are pulled and moved. "moved": where a part that the edit moves may be before or after it;
+    "object": where any of the object may be; "all": everywhere.
     until: share of the denoising steps after which guidance ends.
     """
 
@@ -34,7 +35,7 @@ class SoftSettings(Settings):
     step: Literal["relative", "proportional", "raw"] = "relative"
     decay: Literal["sigma", "constant"] = "sigma"
     weights: Literal["equal", "layer", "component"] = "component"
-    region: Literal["object", "all"] = "all"
+    region: Literal["moved", "object", "all"] = "all"
     until: float = Field(default=1.0, gt=0, le=1)
 
 

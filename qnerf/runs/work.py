@@ -18,7 +18,7 @@ from qnerf.runs.folder import RunFolder
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.stages import Stages
 from qnerf.scenes.controls import draw_proxy_control
-from qnerf.scenes.region import edited_region
+from qnerf.scenes.region import EditedRegion, edited_region
 from qnerf.scenes.scene import Scene
 from qnerf.store.store import Store
 from qnerf.trackers.tracker import Tracker
@@ -50,12 +50,12 @@ class Workshop:
 
 @dataclass(frozen=True)
 class Controls:
-    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]; and where it is in either, (N, h, w)
-    at the latents' size, 0 or 1."""
+    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]; and where it is in either, at the
+    latents' size."""
 
     source: Tensor
     target: Tensor
-    region: Tensor
+    region: EditedRegion
 
 
 def draw_controls(work: Workshop) -> Controls:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
 import torch
@@ -11,38 +13,84 @@ from torch import Tensor
 from qnerf.scenes.bounds import bounding_box
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.loose_depth import draw_loose_depth
-from qnerf.scenes.scene import Proxy
+from qnerf.scenes.scene import Bounds, Proxy
+from qnerf.scenes.solids import Solid
 
 _NEAR = 1e-3  # world units in front of the camera: anything nearer is skipped
 _FINER = 8  # the region is drawn this many times finer than asked for, then any touched cell counts
 _FAR_OFF = 16_000.0  # pixels: inside cv2's range
 
 
-def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin: float) -> Tensor:
-    """(N, h, w) float32, 1 where the object may be before or after the edit, 0 elsewhere. size: (h, w), say of the latents.
+_STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not move
+
+
+@dataclass(frozen=True)
+class EditedRegion:
+    """Where the edit happens, each (N, h, w) float32, 0 or 1: `object` where any of the object may be before or after the
+    edit, `moved` where a part of it may be that moves."""
+
+    object: Tensor
+    moved: Tensor
+
+    def views(self, views: slice) -> EditedRegion:
+        return EditedRegion(self.object[views], self.moved[views])
+
+    def to(self, device: torch.device) -> EditedRegion:
+        return EditedRegion(self.object.to(device), self.moved.to(device))
+
+
+def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin: float) -> EditedRegion:
+    """size: (h, w), say of the latents. Cells that the inflated proxies only touch count too.
 
     margin: radius of the flesh round a skeleton's bones, as a share of the proxy's height (its largest extent); a box is
     filled and grown by as much. A proxy that has bounds is where these are: they leave room enough by themselves.
-    Cells that the inflated proxies only touch count too.
     """
-    points = torch.stack([proxy.source, proxy.target]).double().cpu()
-    extent = float((points.amax(dim=(0, 1)) - points.amin(dim=(0, 1))).max())
+    flesh = margin * _extent(proxy)
+    return EditedRegion(*(_covered(part, cameras, size, flesh) for part in (proxy, moved_part(proxy))))
+
+
+def moved_part(proxy: Proxy) -> Proxy:
+    """The proxy with those bones and bounding solids alone that the edit moves; all of a box, and of a proxy that stands still."""
+    moves = (proxy.target - proxy.source).norm(dim=-1) > _STILL * _extent(proxy)
+    bones = tuple((a, b) for a, b in proxy.bones if moves[a] or moves[b])
+    if proxy.kind == "box" or not bones:
+        return proxy
+    before, after = proxy.source_bounds, proxy.target_bounds
+    if before is None or after is None:
+        return replace(proxy, bones=bones)
+    pairs = [pair for pair in zip(before.solids, after.solids, strict=True) if _differ(*pair, _STILL * _extent(proxy))]
+    solids = [Bounds(tuple(side), bounds.corners) for side, bounds in zip(zip(*pairs, strict=True), (before, after), strict=True)]
+    return replace(proxy, bones=bones, source_bounds=solids[0], target_bounds=solids[1]) if pairs else proxy
+
+
+def _differ(before: Solid, after: Solid, least: float) -> bool:
+    (points, radius), (others, other_radius) = before.hull(), after.hull()
+    return points.shape != others.shape or max(float(np.abs(points - others).max()), abs(radius - other_radius)) > least
+
+
+def _extent(proxy: Proxy) -> float:
+    points = torch.stack([proxy.source, proxy.target])
+    return float((points.amax(dim=(0, 1)) - points.amin(dim=(0, 1))).max())
+
+
+def _covered(proxy: Proxy, cameras: Cameras, size: tuple[int, int], flesh: float) -> Tensor:
+    """Where any of the proxy may be in either state, (N, h, w). flesh: world units."""
     height, width = size[0] * _FINER, size[1] * _FINER
     if proxy.source_bounds is not None and proxy.target_bounds is not None:
         bounded = [draw_loose_depth(proxy, state, cameras, (height, width))[:, :1] for state in ("source", "target")]
         return (F.max_pool2d(torch.maximum(*bounded), _FINER)[:, 0] > 0).float()
     views = cameras.resized(width, height)
     canvas = np.zeros((len(cameras), height, width), dtype=np.uint8)
-    for pose in points:
+    for pose in torch.stack([proxy.source, proxy.target]).double().cpu():
         if proxy.kind == "box":
-            pose = _grown(bounding_box(pose), margin * extent)
+            pose = _grown(bounding_box(pose), flesh)
         pixels, z_depth = (x.cpu().double().numpy() for x in views.project(pose.to(cameras.focal)))
         focal = views.focal[:, 0].tolist()
         for view, (xy, z) in enumerate(zip(pixels, z_depth, strict=True)):
             if proxy.kind == "box":
                 _fill(canvas[view], xy, z)
             else:
-                _inflate(canvas[view], xy, z, proxy.bones, margin * extent * focal[view])
+                _inflate(canvas[view], xy, z, proxy.bones, flesh * focal[view])
     cells = canvas.reshape(len(cameras), size[0], _FINER, size[1], _FINER).max(axis=(2, 4))
     return torch.from_numpy((cells > 0).astype(np.float32)).to(cameras.focal.device)
 

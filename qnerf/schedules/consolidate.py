@@ -45,7 +45,7 @@ def train_field(job: EditJob, queries: dict[str, Queries], key: str, warm_start:
         job.field,
         seed=derive_seed(job.seed, key),
         warm_start=warm_start,
-        region=job.region,
+        region=job.region.object,
         on_step=lambda step, total, loss: job.on_work("field", 1 / total),
     )
 
@@ -86,7 +86,7 @@ def _target(job: EditJob, field: QueryField, rendered: RenderedQueries, label: s
         trust={layer: field.explained[name(label, layer)] for layer in queries},
         components={
             layer: explained_components(
-                q, rendered.maps[name(label, layer)].flatten(1, 2), region_tokens(job.region[:, None], layer)
+                q, rendered.maps[name(label, layer)].flatten(1, 2), region_tokens(job.region.object[:, None], layer)
             )
             for layer, q in queries.items()
         },

@@ -19,6 +19,7 @@ from qnerf.inversions.ddim import DdimSteps, Trajectory
 from qnerf.inversions.invert import chunks
 from qnerf.inversions.source_branch import SourceBranch
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.region import EditedRegion
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class EditJob:
     """Everything that the methods of a run share. on_work(kind, amount) reports finished work: kind "unet" counts UNet
     forward passes of one view (a backward pass counts two), kind "field" counts fields trained.
 
-    text_*: (N, L, C). control_target: (N, 3, H, W). region: (N, h, w), as in `EditBranch`.
+    text_*: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size.
     oracle: the true edited views' trajectory, where the truth is known.
     """
 
@@ -38,7 +39,7 @@ class EditJob:
     null_text: Tensor
     control_target: Tensor
     control_scale: float
-    region: Tensor
+    region: EditedRegion
     editor: EditorSettings
     cameras: Cameras
     space: Space
@@ -69,7 +70,7 @@ class EditJob:
             null_text=self.null_text[views],
             control=self.control_target[views],
             control_scale=self.control_scale,
-            region=self.region[views],
+            region=self.region.views(views),
             cache=self.source_cache,
             cache_key=(views.start, views.stop),
         )

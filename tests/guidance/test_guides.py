@@ -1,5 +1,7 @@
 """Guidance: the gradient against finite differences, the size of the step, and what hard and mixed put in the place of queries."""
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from qnerf.guidance.guides import (
     soft_step,
 )
 from qnerf.guidance.settings import HardSettings, MixedSettings, OffSettings, SoftSettings
+from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.job import EditJob
 from tests.schedules.helpers import layers, make_job
 
@@ -82,12 +85,13 @@ def test_loss_by_hand() -> None:
     assert disagreement(torch.tensor([[2.0, 8**0.5]]), torch.tensor([[2.0, 8.0]])).item() == pytest.approx(1.5**0.5)
 
 
-def test_guidance_of_the_object_leaves_the_rest_of_the_latents_alone() -> None:
-    region = torch.zeros(4, 8, 8)
-    region[:, 2:6, 3:5] = 1
-    job = make_job(region=region)[0]
+@pytest.mark.parametrize("where", ["object", "moved"])
+def test_guidance_of_a_region_leaves_the_rest_of_the_latents_alone(where: Literal["object", "moved"]) -> None:
+    large, small = torch.zeros(4, 8, 8), torch.zeros(4, 8, 8)
+    large[:, 2:6, 3:5] = small[:, 2:4, 4:5] = 1
+    job, region = make_job(region=EditedRegion(large, small))[0], {"object": large, "moved": small}[where]
     target, branch, z = random_target(job, layers(10, 13), 4), job.branch(slice(0, 4)), job.trajectory.states[K]
-    settings = SoftSettings(name="soft", strength=0.02, decay="constant", region="object")
+    settings = SoftSettings(name="soft", strength=0.02, decay="constant", region=where)
     moved = soft_step(settings, branch, z, K, target)
     inside = region[:, None].bool().expand_as(z)
     assert torch.equal(moved[~inside], z[~inside])

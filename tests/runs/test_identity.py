@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from qnerf.config import MethodSettings, RunSettings, parse
-from qnerf.guidance.settings import OffSettings
+from qnerf.guidance.settings import OffSettings, SoftSettings
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import WITHOUT_EFFECT, Inputs, digest, effective_settings, read_inputs
 from qnerf.runs.stages import Stages
@@ -87,8 +87,15 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
     found |= set() if "consistency" in groups else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
-    found |= set() if any(getattr(m.guidance, "region", "") == "object" for m in guided.values()) else {"control.margin"}
+    found |= set() if any(reads_the_margin(m, settings.field.object_share) for m in guided.values()) else {"control.margin"}
     return found
+
+
+def reads_the_margin(method: MethodSettings, object_share: float) -> bool:
+    if isinstance(method.guidance, SoftSettings) and method.guidance.region != "all":
+        return True
+    components = isinstance(method.guidance, SoftSettings) and method.guidance.weights == "component"
+    return method.schedule.name != "oracle" and (components or object_share > 0)
 
 
 def check_every_leaf(settings: RunSettings) -> int:
@@ -155,9 +162,11 @@ def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
         assert stages_of(*plain, unread).identity() == stages_of(*plain).identity(), unread
 
 
-def test_the_margin_counts_only_where_guidance_is_restricted_to_the_object() -> None:
-    everywhere = "guidance.region=all"
-    assert stages_of(everywhere, "control.margin=.2").identity() == stages_of(everywhere).identity()
+def test_the_margin_counts_only_where_something_is_restricted_to_the_object() -> None:
+    everywhere = ("guidance.region=all", "guidance.weights=equal")
+    assert stages_of(*everywhere, "control.margin=.2").identity() == stages_of(*everywhere).identity()
+    for reads in (("guidance.region=all",), (*everywhere, "field.object_share=.5")):
+        assert stages_of(*reads, "control.margin=.2").identity() != stages_of(*reads).identity()
     wide, narrow = (stages_of("guidance.region=object", margin) for margin in ("control.margin=.2", "control.margin=.1"))
     assert wide.identity() != narrow.identity()
     assert wide.inversion() == narrow.inversion()

@@ -16,6 +16,7 @@ from qnerf.inversions.invert import invert_views
 from qnerf.inversions.settings import DdimInversionSettings
 from qnerf.inversions.source_branch import SourceBranch, ddim_steps
 from qnerf.scenes.procedural.build import build_scene
+from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.job import EditJob
 
 BACKBONE = tiny_backbone()
@@ -50,7 +51,7 @@ def make_job(steps: int = 6, chunk_size: int = 4, **changes: Any) -> tuple[EditJ
     job = EditJob(
         backbone=BACKBONE, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
         source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0,
-        region=changes.pop("region", torch.ones(4, 8, 8)),
+        region=changes.pop("region", EditedRegion(torch.ones(4, 8, 8), torch.ones(4, 8, 8))),
         editor=changes.pop("editor", MasaCtrlSettings(name="masactrl")), cameras=scene.cameras,
         space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()), seed=0, chunk_size=chunk_size,
         on_work=lambda kind, amount: work.update({kind: amount}), **changes,
