@@ -67,9 +67,9 @@ class InitialDensitySettings(Settings):
 class OptimiserSettings(Settings):
     """Adam with a warm-up over the first twentieth and an exponential decay of the learning rate."""
 
-    iterations: int = Field(default=300, gt=0)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    final_learning_rate: float = Field(default=1e-3, gt=0)
+    iterations: int = Field(default=400, gt=0)
+    learning_rate: float = Field(default=2e-2, gt=0)
+    final_learning_rate: float = Field(default=2e-3, gt=0)
     eps: float = Field(default=1e-15, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled (AdamW) decay of every parameter."""
@@ -112,7 +112,7 @@ class RgbFieldSettings(Settings):
     grid: EncodingSettings = EncodingSettings()
     initial_density: InitialDensitySettings = InitialDensitySettings()
     sampling: SamplingSettings = SamplingSettings(fine_samples=24)
-    optimiser: OptimiserSettings = OptimiserSettings()
+    optimiser: OptimiserSettings = OptimiserSettings(iterations=300, learning_rate=1e-2, final_learning_rate=1e-3)
     hidden_width: int = Field(default=64, gt=0)
     hidden_layers: int = Field(default=1, ge=1, le=8)
     geometry_width: int = Field(default=16, gt=0)
