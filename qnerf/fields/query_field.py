@@ -62,7 +62,8 @@ def group_layers(layers: tuple[LayerShape, ...]) -> tuple[LayerGroup, ...]:
 
 
 class QueryField(nn.Module):
-    """explained: R² per layer on the training views (`qnerf.fields.explained`), filled by `train_query_field`."""
+    """explained: R² per layer (`qnerf.fields.explained`), filled by `train_query_field`: on the views left out of the training
+    (`settings.hold_out_every`), on the training views where none are."""
 
     mean: Tensor
     scale: Tensor

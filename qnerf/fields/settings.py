@@ -98,6 +98,8 @@ class FieldSettings(Settings):
     """Rays per resolution grow as (number of tokens) ** this: 1 is in proportion, 0 the same number for each."""
     object_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the rays that are spent on the object's region, where it is known, beside those that fall there anyway."""
+    hold_out_every: int | None = Field(default=None, ge=2)
+    """Every n-th view is left out of the training, and R² measured on these alone: for studies of the field. None: no view is."""
     depth_weight: float = Field(default=0.0, ge=0)
     """Weight λ_d of the depth term, where a target depth is given."""
     background: bool = True

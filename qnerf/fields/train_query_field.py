@@ -55,9 +55,14 @@ def train_query_field(
     settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not
     finite where unknown; used where
     `settings.depth_weight` > 0. region: (V, h, w), 0 or 1: where the object may be, `settings.object_share` of the rays go there.
+    Views that `settings.hold_out_every` leaves out only serve to measure R².
     on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
     """
     shapes = _check(queries, cameras)
+    seen, judging = split_views(len(cameras), settings.hold_out_every)
+    judged, judges = {name: value[judging] for name, value in queries.items()}, cameras[judging]
+    queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
+    target_depth, region = (None if x is None else x[seen] for x in (target_depth, region))
     device = next(iter(queries.values())).device
     field = QueryField(settings, space, shapes, device, seed)
     if warm_start is not None:
@@ -72,8 +77,21 @@ def train_query_field(
         return _loss(field, batches, cameras, depth, step, generator)
 
     train(field, field.trunk, loss, settings.optimiser, seed, on_step)
-    field.explained = explained_variance(field, queries, cameras)
+    field.explained = explained_variance(field, judged, judges)
     return field
+
+
+def split_views(views: int, hold_out_every: int | None) -> tuple[list[int], list[int]]:
+    """The views that a field is trained on, and those that R² is measured on: what is left out, or the same where nothing is."""
+    everyone = list(range(views))
+    if hold_out_every is None:
+        return everyone, everyone
+    if hold_out_every > views:
+        raise UserError(
+            f"field.hold_out_every: got {hold_out_every}, which leaves out none of {views} views; expected at most {views}"
+        )
+    held_out = everyone[hold_out_every - 1 :: hold_out_every]
+    return [view for view in everyone if view not in held_out], held_out
 
 
 def _check(queries: dict[str, Tensor], cameras: Cameras) -> tuple[LayerShape, ...]:
