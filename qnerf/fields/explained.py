@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from qnerf.fields.query_field import QueryField
@@ -19,7 +20,20 @@ def r_squared(found: Tensor, wanted: Tensor) -> float:
     return float(1 - residual / variance.clamp_min(1e-12))
 
 
-def explained_variance(field: QueryField, maps: dict[str, Tensor], cameras: Cameras) -> dict[str, float]:
-    """R² per layer of the field's renderings against maps (V, rows, columns, C) of `cameras`, training or held-out."""
+def explained_variance(
+    field: QueryField, maps: dict[str, Tensor], cameras: Cameras, region: Tensor | None = None
+) -> dict[str, float]:
+    """R² per layer of the field's renderings against maps (V, rows, columns, C) of `cameras`, training or held-out.
+
+    region: (V, h, w), 0 or 1: only tokens that cover any of it count. None, or nothing inside: all do.
+    """
     rendered = field.render(cameras).maps
-    return {name: r_squared(rendered[name], wanted) for name, wanted in maps.items()}
+    if region is None or not region.any():
+        return {name: r_squared(rendered[name], wanted) for name, wanted in maps.items()}
+    inside = {name: tokens_inside(region, *wanted.shape[1:3]) for name, wanted in maps.items()}
+    return {name: r_squared(rendered[name][inside[name]], wanted[inside[name]]) for name, wanted in maps.items()}
+
+
+def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
+    """Which tokens of a map cover any of the region (V, h, w): (V, rows, columns) bool, on the CPU."""
+    return torch.nn.functional.adaptive_max_pool2d(region.cpu(), (rows, columns)) > 0

@@ -62,8 +62,8 @@ def group_layers(layers: tuple[LayerShape, ...]) -> tuple[LayerGroup, ...]:
 
 
 class QueryField(nn.Module):
-    """explained: R² per layer (`qnerf.fields.explained`), filled by `train_query_field`: on the views left out of the training
-    (`settings.hold_out_every`), on the training views where none are."""
+    """explained: R² per layer (`qnerf.fields.explained`), filled by `train_query_field`: of the object's tokens where its region
+    is known, on the views left out of the training (`settings.hold_out_every`) or, where none are, on the training views."""
 
     mean: Tensor
     scale: Tensor

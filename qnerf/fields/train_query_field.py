@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qnerf.errors import UserError
-from qnerf.fields.explained import explained_variance
+from qnerf.fields.explained import explained_variance, tokens_inside
 from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
 from qnerf.fields.settings import FieldSettings
@@ -54,7 +54,8 @@ def train_query_field(
     queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
     settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not
     finite where unknown; used where
-    `settings.depth_weight` > 0. region: (V, h, w), 0 or 1: where the object may be, `settings.object_share` of the rays go there.
+    `settings.depth_weight` > 0. region: (V, h, w), 0 or 1: where the object may be; `settings.object_share` of the
+    rays go there, and R² is measured there.
     Views that `settings.hold_out_every` leaves out only serve to measure R².
     on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
     """
@@ -62,6 +63,7 @@ def train_query_field(
     seen, judging = split_views(len(cameras), settings.hold_out_every)
     judged, judges = {name: value[judging] for name, value in queries.items()}, cameras[judging]
     queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
+    judged_region = None if region is None else region[judging]
     target_depth, region = (None if x is None else x[seen] for x in (target_depth, region))
     device = next(iter(queries.values())).device
     field = QueryField(settings, space, shapes, device, seed)
@@ -77,7 +79,7 @@ def train_query_field(
         return _loss(field, batches, cameras, depth, step, generator)
 
     train(field, field.trunk, loss, settings.optimiser, seed, on_step)
-    field.explained = explained_variance(field, judged, judges)
+    field.explained = explained_variance(field, judged, judges, judged_region)
     return field
 
 
@@ -129,15 +131,14 @@ def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], r
     sizes = {other: (other.rows * other.columns) ** settings.small_map_share for other in field.groups}
     per_step = max(1, round(settings.optimiser.rays_per_batch * sizes[group] / sum(sizes.values())))
     share = settings.object_share
-    inside = torch.zeros(len(grid), dtype=torch.bool) if region is None or not share else _inside(region, grid)
+    inside = (
+        torch.zeros(len(grid), dtype=torch.bool)
+        if region is None or not share
+        else tokens_inside(region, grid.rows, grid.columns).flatten()
+    )
     generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
     order = training_order(inside, share, per_step * settings.optimiser.iterations, generator).to(targets.device)
     return TokenBatches(grid, order, targets, group.channels, per_step)
-
-
-def _inside(region: Tensor, grid: TokenGrid) -> Tensor:
-    """Which tokens cover any of the region (V, h, w): (tokens,)."""
-    return torch.nn.functional.adaptive_max_pool2d(region.cpu(), (grid.rows, grid.columns)).flatten() > 0
 
 
 @torch.no_grad()

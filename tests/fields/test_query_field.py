@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
 
 from qnerf.errors import UserError
-from qnerf.fields.explained import explained_variance, r_squared
+from qnerf.fields.explained import explained_variance, r_squared, tokens_inside
 from qnerf.fields.heads import heads_per_sample
-from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField, group_layers
+from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField, RenderedQueries, group_layers
 from qnerf.fields.token_rays import TokenGrid, training_order
 from qnerf.fields.train_query_field import train_query_field
 from tests.fields.helpers import SPACE, field_settings, queries, ring, sphere
@@ -41,6 +43,26 @@ def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:
     field = train_query_field(queries(cameras), cameras, SPACE, field_settings(250), seed=0)
     assert min(field.explained.values()) > 0.75
     assert min(explained_variance(field, queries(others), others).values()) > 0.65
+
+
+def test_only_the_objects_tokens_are_judged_where_they_are_known() -> None:
+    """A map whose two tokens inside are met exactly and whose others are not at all: R² is 1, not what all tokens give."""
+    wanted = torch.randn(1, 2, 2, 3)
+    region = torch.zeros(1, 4, 4)
+    region[0, 0, 0] = region[0, 3, 3] = 1  # of tokens of 2 x 2 cells: the first and the last
+    assert tokens_inside(region, 2, 2)[0].tolist() == [[True, False], [False, True]]
+    found = wanted.clone()
+    found[0, 0, 1] = found[0, 1, 0] = 9.0
+
+    class Known:
+        def render(self, cameras: object) -> RenderedQueries:
+            return RenderedQueries({"a": found}, {}, {})
+
+    field: Any = Known()
+    assert explained_variance(field, {"a": wanted}, CAMERAS[[0]], region) == {"a": 1.0}
+    everywhere = explained_variance(field, {"a": wanted}, CAMERAS[[0]])
+    assert everywhere["a"] < 0
+    assert explained_variance(field, {"a": wanted}, CAMERAS[[0]], torch.zeros(1, 4, 4)) == everywhere
 
 
 def test_views_that_are_left_out_only_measure() -> None:
