@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
-from qnerf.backbones.revision import weights_revision
+from qnerf.backbones.revision import check_seal, weights_revision
 from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
 from qnerf.errors import UserError
 
@@ -25,6 +25,7 @@ def load_backbone(settings: PuppetSettings | Sd15Settings, device: torch.device 
                 f"The embedded backbone's weights were looked for in {folder} and are not there: reinstall the package, "
                 "train them with `python -m qnerf.pretrain`, or name their folder in backbone.path."
             )
+        check_seal(folder, weights_revision(settings))
         parts = _load_parts(str(folder), str(folder), "controlnet", dtype, download=False)
         size = parts.vae.config["sample_size"]
     else:

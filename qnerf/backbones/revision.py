@@ -1,16 +1,23 @@
-"""Which weights a backbone has, as a hash of the files that `load_backbone` reads; nothing is loaded for it."""
+"""Which weights a backbone has, as a hash of the files that `load_backbone` reads; nothing is loaded for it.
+
+A folder of the embedded backbone is sealed when it is exported: `seal.json` holds that hash and the world of the training, and
+files that were changed or damaged since are refused.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from qnerf.backbones.settings import PUPPET_FOLDER, BackboneSettings, PuppetSettings
+from qnerf.errors import UserError
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+SEAL = "seal.json"
 KINDS = (".json", ".safetensors", ".txt", ".model")
 
 
@@ -22,6 +29,27 @@ def weights_revision(settings: BackboneSettings) -> str | None:
         return _hash(found) if (folder / "unet" / "config.json").is_file() else None
     model, net = (_folder(name) for name in (settings.model, settings.controlnet))
     return _hash([*_parts(model), net]) if model is not None and net is not None else None
+
+
+def seal(folder: Path, world: int) -> None:
+    """Writes the hash of an embedded backbone's folder into it. world: version of the procedural world that it was trained on."""
+    revision = weights_revision(PuppetSettings(path=str(folder)))
+    (folder / SEAL).write_text(json.dumps({"world": world, "revision": revision}, indent=2) + "\n", encoding="utf-8")
+
+
+def check_seal(folder: Path, revision: str | None) -> None:
+    """Raises UserError where a sealed folder's weights are not those that were exported. A folder without a seal is anybody's."""
+    try:
+        sealed = json.loads((folder / SEAL).read_text(encoding="utf-8"))["revision"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError):
+        sealed = "unreadable"
+    if sealed != revision:
+        raise UserError(
+            f"The weights in {folder} are not those that were exported: their revision is {revision}, {SEAL} says {sealed}. "
+            "Reinstall the package or export them again; weights that you changed yourself load without that file."
+        )
 
 
 def _folder(name: str) -> Path | None:

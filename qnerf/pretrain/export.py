@@ -10,11 +10,12 @@ from diffusers import StableDiffusionControlNetPipeline
 
 from qnerf.backbones.diffusion import BackboneParts
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
+from qnerf.backbones.revision import seal
 from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.pretrain.checkpoint import averaged_weights
 from qnerf.pretrain.diffusion import load_vae
 from qnerf.pretrain.settings import ExportStage
-from qnerf.pretrain.words import words_of
+from qnerf.pretrain.words import words_of, world_of
 
 
 def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
@@ -28,6 +29,7 @@ def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     save_parts(BackboneParts(**{**vars(parts), "vae": load_vae(settings.vae)}), fresh)
+    seal(fresh, world_of(weights))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

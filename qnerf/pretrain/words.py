@@ -12,12 +12,17 @@ _TABLE = "token_embedding.weight"
 
 
 def words_of(weights: dict[str, Tensor]) -> tuple[str, ...]:
-    """The vocabulary of the world that a text encoder was trained on: the one with as many tokens as it has embeddings.
+    """The vocabulary of the world that a text encoder was trained on."""
+    return WORDS[world_of(weights)]
+
+
+def world_of(weights: dict[str, Tensor]) -> int:
+    """The version of that world: the one whose vocabulary has as many tokens as there are embeddings.
 
     Raises UserError where no world has.
     """
     tokens = next((len(tensor) for name, tensor in weights.items() if name.endswith("token_embedding.weight")), 0)
-    known = {len(clip_vocabulary(words)): words for words in WORDS.values()}
+    known = {len(clip_vocabulary(words)): world for world, words in WORDS.items()}
     if tokens not in known:
         sizes = ", ".join(map(str, known))
         raise UserError(f"The trained text encoder knows {tokens} tokens, expected one of {sizes}: train it again.")

@@ -1,3 +1,4 @@
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -10,7 +11,7 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.load import load_backbone
 from qnerf.backbones.puppet import TINY, build_puppet
-from qnerf.backbones.revision import weights_revision
+from qnerf.backbones.revision import seal, weights_revision
 from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
 from qnerf.errors import UserError
 from qnerf.pretrain.export import save_parts
@@ -46,6 +47,30 @@ def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:
     assert model.revision == weights_revision(PuppetSettings(path=str(folder)))
     expected = predict(DiffusionBackbone(parts, (32, 32), "x"))
     torch.testing.assert_close(predict(model), expected)
+
+
+def test_a_sealed_folder_refuses_other_weights(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    seal(copy, world=1)
+    assert load_backbone(PuppetSettings(path=str(copy))).revision == json.loads((copy / "seal.json").read_text())["revision"]
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    spoilt = bytearray(weights.read_bytes())
+    spoilt[-1] ^= 1  # one bit of one weight: safetensors itself would not notice
+    weights.write_bytes(spoilt)
+    with pytest.raises(UserError, match=r"are not those that were exported: their revision is \w{16}, seal.json says \w{16}"):
+        load_backbone(PuppetSettings(path=str(copy)))
+    (copy / "seal.json").write_text("{")
+    with pytest.raises(UserError, match=r"seal.json says unreadable"):
+        load_backbone(PuppetSettings(path=str(copy)))
+    (copy / "seal.json").unlink()
+    load_backbone(PuppetSettings(path=str(copy)))
+
+
+def test_the_shipped_weights_are_sealed_and_in_the_card() -> None:
+    sealed = json.loads((PUPPET_FOLDER / "seal.json").read_text())
+    assert sealed["revision"] == weights_revision(PuppetSettings())
+    card = (Path(__file__).parents[2] / "docs" / "embedded-backbone.md").read_text()
+    assert f"revision `{sealed['revision']}`, world {sealed['world']}" in card
 
 
 def test_the_revision_follows_the_files_and_not_their_place(folder: Path, tmp_path: Path) -> None:
