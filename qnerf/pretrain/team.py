@@ -61,5 +61,6 @@ def team() -> Iterator[Team]:
     distributed.init_process_group("gloo")
     try:
         yield Team(distributed.get_rank(), size)
+        distributed.barrier()  # the leader hosts what the others meet at, and must not leave first
     finally:
         distributed.destroy_process_group()
