@@ -18,6 +18,7 @@ from qnerf.errors import UserError
 def load_backbone(settings: PuppetSettings | Sd15Settings, device: torch.device | str = "cpu") -> DiffusionBackbone:
     """The model on `device`, frozen. Raises UserError where its weights are missing or unreadable."""
     dtype: torch.dtype = getattr(torch, settings.dtype)
+    revision = weights_revision(settings)
     if isinstance(settings, PuppetSettings):
         folder = Path(settings.path) if settings.path else PUPPET_FOLDER
         if not (folder / "unet" / "config.json").is_file():
@@ -25,14 +26,13 @@ def load_backbone(settings: PuppetSettings | Sd15Settings, device: torch.device 
                 f"The embedded backbone's weights were looked for in {folder} and are not there: reinstall the package, "
                 "train them with `python -m qnerf.pretrain`, or name their folder in backbone.path."
             )
-        check_seal(folder, weights_revision(settings))
+        check_seal(folder, revision)
         parts = _load_parts(str(folder), str(folder), "controlnet", dtype, download=False)
         size = parts.vae.config["sample_size"]
     else:
         parts = _load_parts(settings.model, settings.controlnet, None, dtype, settings.download)
         size = settings.image_size
-    revision = weights_revision(settings) or "unknown"
-    return DiffusionBackbone(parts, (size, size), revision, device, settings.channels_last)
+    return DiffusionBackbone(parts, (size, size), revision or "unknown", device, settings.channels_last)
 
 
 def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtype: torch.dtype, download: bool) -> BackboneParts:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from qnerf.fields.query_field import QueryField
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.region import tokens_inside
 
 
 def r_squared(found: Tensor, wanted: Tensor) -> float:
@@ -32,8 +32,3 @@ def explained_variance(
         return {name: r_squared(rendered[name], wanted) for name, wanted in maps.items()}
     inside = {name: tokens_inside(region, *wanted.shape[1:3]) for name, wanted in maps.items()}
     return {name: r_squared(rendered[name][inside[name]], wanted[inside[name]]) for name, wanted in maps.items()}
-
-
-def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
-    """Which tokens of a map cover any of the region (V, h, w): (V, rows, columns) bool, on the CPU."""
-    return torch.nn.functional.adaptive_max_pool2d(region.cpu(), (rows, columns)) > 0

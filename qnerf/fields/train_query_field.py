@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qnerf.errors import UserError
-from qnerf.fields.explained import explained_variance, tokens_inside
+from qnerf.fields.explained import explained_variance
 from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
 from qnerf.fields.settings import FieldSettings
@@ -17,6 +17,7 @@ from qnerf.fields.token_rays import TokenGrid, training_order
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import derive_seed
 from qnerf.scenes.cameras import Cameras, Rays
+from qnerf.scenes.region import tokens_inside
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], r
     inside = (
         torch.zeros(len(grid), dtype=torch.bool)
         if region is None or not share
-        else tokens_inside(region, grid.rows, grid.columns).flatten()
+        else tokens_inside(region, grid.rows, grid.columns).flatten().cpu()
     )
     generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
     order = training_order(inside, share, per_step * settings.optimiser.iterations, generator).to(targets.device)

@@ -11,6 +11,7 @@ from qnerf.attention.edits import BlendQueries, CaptureQueries
 from qnerf.attention.layers import AttentionLayer
 from qnerf.editors.branch import EditBranch
 from qnerf.guidance.settings import GuidanceSettings, HardSettings, MixedSettings, SoftSettings
+from qnerf.scenes.region import tokens_inside
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def disagreement(distances: Tensor, counts: Tensor) -> Tensor:
 
 def region_tokens(region: Tensor, layer: AttentionLayer) -> Tensor:
     """Which of a layer's tokens cover any of the region (V, 1, h, w): (V, tokens, 1), 0 or 1."""
-    return torch.nn.functional.max_pool2d(region, layer.downsampling).flatten(2).transpose(1, 2)
+    inside = tokens_inside(region[:, 0], *layer.token_grid((region.shape[-2], region.shape[-1])))
+    return inside.flatten(1)[..., None].to(region.dtype)
 
 
 def _norm(x: Tensor) -> Tensor:

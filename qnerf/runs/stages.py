@@ -59,7 +59,7 @@ class Stages:
         """Latents, field and target queries at state `stop` of a progressive edit. Nothing guides the first interval."""
         first = isinstance(method.schedule, ProgressiveSettings) and stop == method.schedule.interval
         guidance = None if first else self._guidance(method)
-        return Key("interval", digest([self._edit_base(method), self._field_base(method), self._margin, stop, guidance]))
+        return Key("interval", digest([self._edit_base(method), self._field_base(method), stop, guidance]))
 
     def edit(self, method: MethodSettings) -> Key:
         """The edit by one method; only what its schedule reads counts."""
@@ -117,16 +117,12 @@ class Stages:
         return [self.inversion().identity, target, self._plain["editor"], schedule, _code("edit")]
 
     def _guidance(self, method: MethodSettings) -> list[Any]:
-        by_field = method.schedule.name in ("progressive", "one_shot")
-        reads_region = (
-            getattr(method.guidance, "region", "all") != "all"
-            or (by_field and getattr(method.guidance, "weights", "equal") == "component")
-            or (by_field and self.settings.field.object_share > 0)
-        )
-        return [method.guidance.model_dump(mode="json"), self._margin if reads_region else None]
+        restricted = getattr(method.guidance, "region", "all") != "all"
+        return [method.guidance.model_dump(mode="json"), self._margin if restricted else None]
 
     def _field_base(self, method: MethodSettings) -> list[Any]:
-        return [self._plain["field"], list(self._layers(method)), self.settings.seed, self._region]
+        """What trains a field and judges it: its R² is that of the object, and the margin says where that is."""
+        return [self._plain["field"], list(self._layers(method)), self.settings.seed, self._region, self._margin]
 
     @property
     def _margin(self) -> float:

@@ -49,6 +49,11 @@ def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin:
     return EditedRegion(*(_covered(part, cameras, size, flesh) for part in (proxy, moved_part(proxy))))
 
 
+def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
+    """Which tokens of a map of rows x columns cover any of the region (V, h, w), 0 or 1: (V, rows, columns) bool."""
+    return F.adaptive_max_pool2d(region, (rows, columns)) > 0
+
+
 def moved_part(proxy: Proxy) -> Proxy:
     """The proxy with those bones and bounding solids alone that the edit moves; all of a box, and of a proxy that stands still."""
     moves = (proxy.target - proxy.source).norm(dim=-1) > _STILL * _extent(proxy)

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from qnerf.errors import UserError
-from qnerf.fields.explained import explained_variance, r_squared, tokens_inside
+from qnerf.fields.explained import explained_variance, r_squared
 from qnerf.fields.heads import heads_per_sample
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField, RenderedQueries, group_layers
 from qnerf.fields.token_rays import TokenGrid, training_order
 from qnerf.fields.train_query_field import train_query_field
+from qnerf.scenes.region import tokens_inside
 from tests.fields.helpers import SPACE, field_settings, queries, ring, sphere
 
 CAMERAS = ring(4)

@@ -87,15 +87,14 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
     found |= set() if "consistency" in groups else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
-    found |= set() if any(reads_the_margin(m, settings.field.object_share) for m in guided.values()) else {"control.margin"}
+    found |= set() if any(reads_the_margin(m) for m in guided.values()) else {"control.margin"}
     return found
 
 
-def reads_the_margin(method: MethodSettings, object_share: float) -> bool:
-    if isinstance(method.guidance, SoftSettings) and method.guidance.region != "all":
-        return True
-    components = isinstance(method.guidance, SoftSettings) and method.guidance.weights == "component"
-    return method.schedule.name != "oracle" and (components or object_share > 0)
+def reads_the_margin(method: MethodSettings) -> bool:
+    """Whoever trains a field, since its R² is that of the object, or guides the object alone."""
+    restricted = isinstance(method.guidance, SoftSettings) and method.guidance.region != "all"
+    return method.schedule.name != "oracle" or restricted
 
 
 def check_every_leaf(settings: RunSettings) -> int:
@@ -162,11 +161,11 @@ def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
         assert stages_of(*plain, unread).identity() == stages_of(*plain).identity(), unread
 
 
-def test_the_margin_counts_only_where_something_is_restricted_to_the_object() -> None:
-    everywhere = ("guidance.region=all", "guidance.weights=equal")
-    assert stages_of(*everywhere, "control.margin=.2").identity() == stages_of(*everywhere).identity()
-    for reads in (("guidance.region=all",), (*everywhere, "field.object_share=.5")):
-        assert stages_of(*reads, "control.margin=.2").identity() != stages_of(*reads).identity()
+def test_the_margin_counts_where_the_region_is_read() -> None:
+    oracle = ("schedule=oracle", "guidance.region=all")
+    assert stages_of(*oracle, "control.margin=.2").identity() == stages_of(*oracle).identity()
+    trained = ("guidance.region=all", "guidance.weights=equal")
+    assert stages_of(*trained, "control.margin=.2").identity() != stages_of(*trained).identity()
     wide, narrow = (stages_of("guidance.region=object", margin) for margin in ("control.margin=.2", "control.margin=.1"))
     assert wide.identity() != narrow.identity()
     assert wide.inversion() == narrow.inversion()
