@@ -11,7 +11,7 @@ import torch
 
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.load import load_backbone
-from qnerf.errors import UserError
+from qnerf.devices import pick_device
 from qnerf.examine.bars import describe, held_against
 from qnerf.examine.groups import autoencoder, cost, generation, guidance, inversion, judges, loose, pointing, queries
 from qnerf.examine.jobs import PASSES, Job, Painter
@@ -67,7 +67,7 @@ def examine(settings: ExamineSettings, backbone: DiffusionBackbone | None = None
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    device = choose_device(settings.device)
+    device = pick_device(settings.device)
     judges = judges or load_judges(Path(settings.judges) if settings.judges else ASSET, device)
     backbone = backbone or load_backbone(settings.backbone, device)
     folder = Path(settings.output_dir) / settings.name
@@ -87,15 +87,6 @@ def examine(settings: ExamineSettings, backbone: DiffusionBackbone | None = None
             _write(folder, subject, found)
         log.info("%s\n%s", folder, describe(held_against(found)))
     return folder
-
-
-def choose_device(name: str) -> torch.device:
-    """Raises UserError for a CUDA device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device is {name!r} but PyTorch sees no CUDA device: use device=cpu.")
-    return torch.device(name)
 
 
 def group_key(group: Group, subject: Subject) -> Key:

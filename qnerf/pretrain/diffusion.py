@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
+from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
 from qnerf.pretrain.initialise import load_initial, start_from_copy
-from qnerf.pretrain.loop import choose_device, train
+from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import DiffusionStage
 from qnerf.pretrain.sheets import write_sheet
 from qnerf.pretrain.vae import TEST_SEED, psnr
@@ -28,7 +29,7 @@ class DiffusionTrainee:
 
     def __init__(self, settings: DiffusionStage, widths: PuppetWidths) -> None:
         self.settings = settings
-        self.device = choose_device(settings.device)
+        self.device = pick_device(settings.device, "stage.device")
         self.parts = build_puppet(settings.seed, widths, WORDS[settings.world])
         self.vae = load_vae(settings.vae).to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
         unet, controlnet, text_encoder = self.parts.unet, self.parts.controlnet, self.parts.text_encoder

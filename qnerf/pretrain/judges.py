@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from qnerf.devices import pick_device
 from qnerf.judges.accuracy import LEAST_PIXELS, accuracy, counted_parts
 from qnerf.judges.judges import ASSET, Judges, save_judges
 from qnerf.judges.labels import BACKGROUND, FLOOR, OTHER, UNSURE, UNTOLD, LabelledView, label_sample, silhouettes
 from qnerf.judges.net import WIDTHS, JudgeNet
 from qnerf.metrics.overlap import mask_iou
 from qnerf.pretrain.data import Shares, check_seed, load_batch
-from qnerf.pretrain.loop import choose_device, train
+from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import JudgesStage
 from qnerf.pretrain.sheets import write_sheet
 from qnerf.pretrain.vae import TEST_SEED
@@ -63,7 +64,7 @@ class JudgesTrainee:
 
     def __init__(self, settings: JudgesStage, widths: tuple[int, ...] = WIDTHS, size: int = 128, tests: int = 128) -> None:
         self.settings = settings
-        self.device = choose_device(settings.device)
+        self.device = pick_device(settings.device, "stage.device")
         torch.manual_seed(settings.seed)
         self.net = JudgeNet(widths).to(self.device)
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format

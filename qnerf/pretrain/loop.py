@@ -37,14 +37,6 @@ class Trainee(Protocol[BatchT]):
     def sheet(self, path: Path) -> dict[str, float]: ...
 
 
-def choose_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"stage.device is {name!r} but PyTorch sees no CUDA device: use stage.device=cpu.")
-    return torch.device(name)
-
-
 def done_fraction(settings: LoopSettings, counters: Counters) -> float:
     """How much of the run is behind us, in [0, 1]: the farther of its two limits."""
     fractions = [0.0]

@@ -10,9 +10,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from qnerf.backbones.puppet import PuppetWidths, build_vae
+from qnerf.devices import pick_device
 from qnerf.pretrain.average import Average
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
-from qnerf.pretrain.loop import choose_device, train
+from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import VaeStage
 from qnerf.pretrain.sheets import write_sheet
 
@@ -24,7 +25,7 @@ class VaeTrainee:
 
     def __init__(self, settings: VaeStage, widths: PuppetWidths) -> None:
         self.settings = settings
-        self.device = choose_device(settings.device)
+        self.device = pick_device(settings.device, "stage.device")
         torch.manual_seed(settings.seed)
         self.vae = build_vae(widths).to(self.device)  # pyright: ignore[reportArgumentType]
         _quiet_posterior(self.vae)

@@ -15,6 +15,7 @@ from torch import Tensor
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.load import load_backbone
 from qnerf.config import RunSettings
+from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
 from qnerf.runs.files import write_text
@@ -110,17 +111,6 @@ def produce(work: Workshop) -> Results:
     # 10. The caller writes it all down.
     progress.enter("writing the report")
     return Results(outcomes, common, by_view)
-
-
-def pick_device(wanted: str) -> torch.device:
-    """The device that `device` names; `auto` is a CUDA GPU where there is one, else the CPU."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(wanted)
-    count = torch.cuda.device_count() if device.type == "cuda" else int(torch.backends.mps.is_available())
-    if device.type != "cpu" and (device.index or 0) >= count:
-        raise UserError(f"device: {wanted} is not there (PyTorch sees {count} of this kind); set device=auto or device=cpu")
-    return device
 
 
 def on_device(scene: Scene, device: torch.device) -> Scene:
