@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from qnerf.errors import UserError
+from qnerf.pretrain.photographs import photograph
 from qnerf.pretrain.team import Team
 from qnerf.scenes.procedural.samples import HELDOUT_SEEDS, SEED_STRIDE, render_sample
 from qnerf.scenes.procedural.world import WORLDS, check_kind
@@ -72,6 +73,18 @@ class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
     def collate(self, items: list[tuple[np.ndarray, np.ndarray, str]]) -> Batch:
         images, controls, captions = zip(*items, strict=True)
         return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(controls)), list(captions))
+
+
+class WithPhotographs(PuppetSamples):
+    """Samples of which a `share` are procedural photographs, without caption and control."""
+
+    share: float = 0.0
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+        rng = np.random.default_rng([self.seed, index, 1])
+        if rng.random() >= self.share:
+            return super().__getitem__(index)
+        return photograph(rng, self.size), np.zeros((3, self.size, self.size), np.float32), ""
 
 
 def check_seed(seed: int, heldout: bool) -> None:

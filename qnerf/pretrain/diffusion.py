@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.devices import pick_device
-from qnerf.errors import UserError
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
 from qnerf.pretrain.initialise import load_initial, start_from_copy
 from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import DiffusionStage
 from qnerf.pretrain.sheets import write_sheet
-from qnerf.pretrain.vae import TEST_SEED, psnr
+from qnerf.pretrain.vae import TEST_SEED, load_vae, psnr
 from qnerf.scenes.procedural.phrases import WORDS
 
 SHEET_STEPS, SHEET_GUIDANCE = 20, 2.0
@@ -31,7 +29,7 @@ class DiffusionTrainee:
         self.settings = settings
         self.device = pick_device(settings.device, "stage.device")
         self.parts = build_puppet(settings.seed, widths, WORDS[settings.world])
-        self.vae = load_vae(settings.vae).to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
+        self.vae = load_vae(settings.vae, "stage.vae").to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
         unet, controlnet, text_encoder = self.parts.unet, self.parts.controlnet, self.parts.text_encoder
         self.modules = nn.ModuleDict({"unet": unet, "controlnet": controlnet, "text_encoder": text_encoder})
         if settings.initial:
@@ -146,15 +144,6 @@ def sample(model: DiffusionBackbone, captions: list[str], control: Tensor, steps
         z0 = (z - (1 - now) ** 0.5 * eps) / now**0.5
         z = later**0.5 * z0 + (1 - later) ** 0.5 * eps
     return model.decode(z)
-
-
-def load_vae(folder: str) -> AutoencoderKL:
-    if not (Path(folder) / "config.json").is_file():
-        raise UserError(
-            f"There is no trained autoencoder in {folder}: run `python -m qnerf.pretrain stage=vae` first, "
-            "or name its folder in stage.vae."
-        )
-    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
 
 
 def train_diffusion(settings: DiffusionStage, widths: PuppetWidths | None = None) -> None:

@@ -13,8 +13,8 @@ from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.backbones.revision import seal
 from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.pretrain.checkpoint import averaged_weights
-from qnerf.pretrain.diffusion import load_vae
 from qnerf.pretrain.settings import ExportStage
+from qnerf.pretrain.vae import load_vae
 from qnerf.pretrain.words import words_of, world_of
 
 
@@ -28,7 +28,7 @@ def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
     folder = Path(settings.output) if settings.output else PUPPET_FOLDER
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
-    save_parts(BackboneParts(**{**vars(parts), "vae": load_vae(settings.vae)}), fresh)
+    save_parts(BackboneParts(**{**vars(parts), "vae": load_vae(settings.vae, "stage.vae")}), fresh)
     seal(fresh, world_of(weights))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)

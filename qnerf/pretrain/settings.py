@@ -77,6 +77,10 @@ class VaeStage(LoopSettings):
     """The autoencoder: L1 and squared error, L1 of image gradients, and a faint KL term."""
 
     name: Literal["vae"] = "vae"
+    initial: str | None = None
+    """Folder of the autoencoder to start from, as stage=vae leaves it in <output>/model; null: random weights."""
+    photographs: float = Field(default=0.0, ge=0, le=1)
+    """Share of procedural pictures with photographs' statistics (`qnerf.pretrain.photographs`) among the samples."""
     crop: int | None = Field(default=64, gt=0)
     """Side of the random square cut from each image, pixels; null: whole images. Small crops give more steps a minute."""
     squared: float = Field(default=4.0, ge=0)

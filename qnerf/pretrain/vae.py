@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from qnerf.backbones.puppet import PuppetWidths, build_vae
 from qnerf.devices import pick_device
+from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
-from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
+from qnerf.pretrain.data import Batch, PuppetSamples, WithPhotographs, load_batch
 from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import VaeStage
 from qnerf.pretrain.sheets import write_sheet
@@ -27,13 +28,18 @@ class VaeTrainee:
         self.settings = settings
         self.device = pick_device(settings.device, "stage.device")
         torch.manual_seed(settings.seed)
-        self.vae = build_vae(widths).to(self.device)  # pyright: ignore[reportArgumentType]
-        _quiet_posterior(self.vae)
+        if settings.initial:
+            self.vae = load_vae(settings.initial, "stage.initial")
+        else:
+            self.vae = build_vae(widths)
+            _quiet_posterior(self.vae)
+        self.vae.to(self.device)  # pyright: ignore[reportArgumentType]
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.vae.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         self.modules = nn.ModuleDict({"vae": self.vae}).train()
         what = {"details": {"bones": 1.0}, "world": settings.world, "kinds": settings.kinds and {**settings.kinds}}
-        self.samples = PuppetSamples(settings.seed, widths.image, **what)
+        self.samples = WithPhotographs(settings.seed, widths.image, **what)
+        self.samples.share = settings.photographs
         self.heldout = PuppetSamples(TEST_SEED, widths.image, **what, heldout=True)
         self.tests = load_batch(self.heldout, range(16))
 
@@ -100,6 +106,16 @@ def latent_scale(vae: AutoencoderKL, samples: PuppetSamples, count: int, device:
         images = load_batch(samples, range(first, min(first + 16, count))).images.to(device)
         means.append(vae.encode(2 * images - 1).latent_dist.mean)  # pyright: ignore[reportAttributeAccessIssue]
     return 1 / float(torch.cat(means).std())
+
+
+def load_vae(folder: str, key: str) -> AutoencoderKL:
+    """A trained autoencoder in float32. Raises UserError, naming the settings' key, where the folder holds none."""
+    if not (Path(folder) / "config.json").is_file():
+        raise UserError(
+            f"{key}: there is no trained autoencoder in {folder}: run `python -m qnerf.pretrain stage=vae` first, "
+            "or name the folder of one."
+        )
+    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
 
 
 def train_vae(settings: VaeStage, widths: PuppetWidths | None = None, scale_samples: int = 256) -> Path:
