@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,15 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from qnerf.errors import UserError
+from qnerf.scenes.settings import LOOSE_DETAILS, Detail
 
 
 @dataclass(frozen=True)
 class BackboneParts:
-    """The six parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them."""
+    """The parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them.
+
+    loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every control.
+    """
 
     unet: UNet2DConditionModel
     controlnet: ControlNetModel
@@ -22,6 +27,7 @@ class BackboneParts:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
+    loose_controlnet: ControlNetModel | None = None
 
 
 class DiffusionBackbone:
@@ -39,15 +45,17 @@ class DiffusionBackbone:
         device: torch.device | str = "cpu",
         channels_last: bool = True,
     ) -> None:
-        self.unet, self.controlnet, self.vae = parts.unet, parts.controlnet, parts.vae
+        self.parts, self.controlnet = parts, parts.controlnet
+        self.unet, self.vae = parts.unet, parts.vae
         self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
         self.image_size = image_size
         self.revision = revision
         self.device = torch.device(device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        for model in (self.unet, self.controlnet, self.vae, self.text_encoder):
+        nets = [net for net in (parts.controlnet, parts.loose_controlnet) if net is not None]
+        for model in (self.unet, *nets, self.vae, self.text_encoder):
             model.to(device=self.device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
-        for model in (self.unet, self.controlnet, self.vae):
+        for model in (self.unet, *nets, self.vae):
             model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
         self.alphas_cumprod: Tensor = _alphas_cumprod(self.scheduler)
         factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
@@ -57,6 +65,13 @@ class DiffusionBackbone:
     def dtype(self) -> torch.dtype:
         """The dtype that the model computes in."""
         return self.unet.dtype
+
+    def for_control(self, detail: Detail) -> DiffusionBackbone:
+        """The same model with the ControlNet for this grade of control."""
+        twin = copy(self)
+        loose = detail in LOOSE_DETAILS and self.parts.loose_controlnet is not None
+        twin.controlnet = self.parts.loose_controlnet if loose else self.parts.controlnet  # pyright: ignore[reportAttributeAccessIssue]
+        return twin
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to latents (B, 4, h, w): the posterior mean times the scaling factor."""

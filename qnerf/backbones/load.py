@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
-from qnerf.backbones.revision import check_seal, weights_revision
+from qnerf.backbones.revision import LOOSE_FOLDER, check_seal, weights_revision
 from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
 from qnerf.errors import UserError
 
@@ -40,6 +40,9 @@ def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtyp
     options["low_cpu_mem_usage"] = False  # the other way needs the accelerate package
     try:
         net = ControlNetModel.from_pretrained(controlnet, subfolder=controlnet_folder, **options)
+        loose = None
+        if controlnet_folder and (Path(controlnet) / LOOSE_FOLDER).is_dir():
+            loose = ControlNetModel.from_pretrained(controlnet, subfolder=LOOSE_FOLDER, **options)
     except (OSError, ValueError) as error:
         raise _missing("ControlNet", "backbone.controlnet", controlnet, download) from error
     local: dict[str, Any] = {"local_files_only": not download}
@@ -52,6 +55,7 @@ def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtyp
             text_encoder=CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=dtype, **local),
             tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer", **local),
             scheduler=cast(DDIMScheduler, DDIMScheduler.from_pretrained(model, subfolder="scheduler", **schedule, **local)),
+            loose_controlnet=loose,
         )
     except (OSError, ValueError) as error:
         raise _missing("diffusion model", "backbone.model", model, download) from error

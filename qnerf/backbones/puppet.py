@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -47,7 +47,7 @@ TINY = PuppetWidths(
 
 
 def build_puppet(seed: int, widths: PuppetWidths | None = None, words: tuple[str, ...] = VOCABULARY) -> BackboneParts:
-    """The model with random weights that follow from the seed; the ControlNet starts as in training, with zero output.
+    """The model with random weights that follow from the seed; the ControlNets start as in training, with zero output.
 
     words: those of the world that it is trained on. Trained models bring their own tokenizer.
     """
@@ -55,19 +55,25 @@ def build_puppet(seed: int, widths: PuppetWidths | None = None, words: tuple[str
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = build_unet(widths)
+
+        def build_controlnet() -> ControlNetModel:
+            return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths.control)
+
         return BackboneParts(
             unet=unet,
-            controlnet=ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=widths.control),
+            controlnet=build_controlnet(),
             vae=build_vae(widths),
             text_encoder=build_text_encoder(widths, words),
             tokenizer=build_tokenizer(words, widths.tokens),
             scheduler=build_scheduler(),
+            loose_controlnet=build_controlnet(),
         )
 
 
 def tiny_backbone(seed: int = 0) -> DiffusionBackbone:
     """A random backbone of the same topology for tests: 32 px images, 8 x 8 latents; its ControlNet does respond."""
     parts = build_puppet(seed, TINY)
+    parts = replace(parts, loose_controlnet=None)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for layer in (*parts.controlnet.controlnet_down_blocks, parts.controlnet.controlnet_mid_block):

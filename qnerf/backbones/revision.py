@@ -17,6 +17,7 @@ from qnerf.backbones.settings import PUPPET_FOLDER, BackboneSettings, PuppetSett
 from qnerf.errors import UserError
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+LOOSE_FOLDER = "controlnet_loose"  # of the embedded backbone: its ControlNet for bounds; `controlnet` takes drawings of the pose
 SEAL = "seal.json"
 KINDS = (".json", ".safetensors", ".txt", ".model")
 
@@ -25,7 +26,7 @@ def weights_revision(settings: BackboneSettings) -> str | None:
     """16 hex digits over all weights, tokens and schedules; none where they are not on this machine (yet)."""
     if isinstance(settings, PuppetSettings):
         folder = Path(settings.path).expanduser() if settings.path else PUPPET_FOLDER
-        found = [*_parts(folder), folder / "controlnet"]
+        found = [*_parts(folder), folder / "controlnet", folder / LOOSE_FOLDER]
         return _hash(found) if (folder / "unet" / "config.json").is_file() else None
     model, net = (_folder(name) for name in (settings.model, settings.controlnet))
     return _hash([*_parts(model), net]) if model is not None and net is not None else None
@@ -70,10 +71,10 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _hash(folders: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
+    digest, named = hashlib.sha256(), (*PARTS, LOOSE_FOLDER)
     for folder in folders:
         for path in sorted(p for p in folder.glob("*") if p.suffix in KINDS):
-            digest.update(f"{folder.name if folder.name in PARTS else 'controlnet'}/{path.name} {_sha256(path)}\n".encode())
+            digest.update(f"{folder.name if folder.name in named else 'controlnet'}/{path.name} {_sha256(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 

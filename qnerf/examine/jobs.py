@@ -22,6 +22,7 @@ from qnerf.inversions.source_branch import SourceBranch, ddim_steps
 from qnerf.runs.identity import digest
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.sources import code_version
+from qnerf.scenes.settings import Detail
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key
 from qnerf.store.store import Store
@@ -35,7 +36,7 @@ class Job:
     the same caption, control and γ. detail: grade of the control. guidance: γ."""
 
     task: Literal["generate", "reconstruct"]
-    detail: str
+    detail: Detail
     guidance: float
     views: int
 
@@ -85,7 +86,7 @@ class Painter:
         def compute() -> Artefact:
             views = self.views[some.start : some.stop]
             paint = generate if job.task == "generate" else reconstruct
-            images = paint(self.backbone, views, job, self.settings.steps, self.settings.control_scale)
+            images = paint(self.backbone.for_control(job.detail), views, job, self.settings.steps, self.settings.control_scale)
             self.progress.advance(PASSES, len(some) * job.passes(self.settings.steps))
             return Artefact(tensors={"images": (images.cpu() * 255).round().byte()})
 

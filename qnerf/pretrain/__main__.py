@@ -1,4 +1,4 @@
-"""The entry: `python -m qnerf.pretrain stage=vae|diffusion|judges|export [stage.key=value …]`."""
+"""The entry: `python -m qnerf.pretrain stage=vae|diffusion|unet|control|judges|export [stage.key=value …]`."""
 
 from __future__ import annotations
 

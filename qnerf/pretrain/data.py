@@ -21,11 +21,12 @@ from qnerf.scenes.procedural.world import WORLDS, check_kind
 
 @dataclass(frozen=True)
 class Batch:
-    """images, controls: (B, 3, S, S) float32 in [0, 1]. captions: B texts."""
+    """images, controls: (B, 3, S, S) float32 in [0, 1]. captions: B texts. details: B grades of the controls."""
 
     images: Tensor
     controls: Tensor
     captions: list[str]
+    details: list[str]
 
 
 BatchT_co = TypeVar("BatchT_co", covariant=True)
@@ -39,7 +40,10 @@ class Samples(Protocol[BatchT_co]):
     def collate(self, items: list[Any]) -> BatchT_co: ...
 
 
-class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
+Item = tuple[np.ndarray, np.ndarray, str, str]  # of a Batch
+
+
+class PuppetSamples(Dataset[Item]):
     """Samples of a world by index, each of a kind drawn by `kinds`' shares with one control of a grade drawn by `details`'.
 
     kinds: None, all of the world alike. heldout: whether the samples are for measuring, of a seed in `HELDOUT_SEEDS`; no
@@ -63,16 +67,16 @@ class PuppetSamples(Dataset[tuple[np.ndarray, np.ndarray, str]]):
         self.seed, self.size, self.world, self.heldout = seed, size, world, heldout
         self.details, self.kinds = Shares(details), Shares(kinds)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+    def __getitem__(self, index: int) -> Item:
         rng = np.random.default_rng([self.seed, index])
         detail, kind = self.details.draw(rng), self.kinds.draw(rng)
         seed = self.seed * SEED_STRIDE + index
         sample = render_sample(seed, self.size, kind, self.world, (detail,), self.heldout)
-        return sample.image, sample.controls[detail], sample.caption
+        return sample.image, sample.controls[detail], sample.caption, detail
 
-    def collate(self, items: list[tuple[np.ndarray, np.ndarray, str]]) -> Batch:
-        images, controls, captions = zip(*items, strict=True)
-        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(controls)), list(captions))
+    def collate(self, items: list[Item]) -> Batch:
+        images, controls, captions, details = zip(*items, strict=True)
+        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(controls)), list(captions), list(details))
 
 
 class WithPhotographs(PuppetSamples):
@@ -80,11 +84,11 @@ class WithPhotographs(PuppetSamples):
 
     share: float = 0.0
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+    def __getitem__(self, index: int) -> Item:
         rng = np.random.default_rng([self.seed, index, 1])
         if rng.random() >= self.share:
             return super().__getitem__(index)
-        return photograph(rng, self.size), np.zeros((3, self.size, self.size), np.float32), ""
+        return photograph(rng, self.size), np.zeros((3, self.size, self.size), np.float32), "", "bones"
 
 
 def check_seed(seed: int, heldout: bool) -> None:

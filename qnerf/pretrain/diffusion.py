@@ -1,15 +1,19 @@
-"""stage=diffusion: U-Net, ControlNet and text encoder together, by noise prediction."""
+"""stage=diffusion, unet, control: the U-Net with its text encoder, and the ControlNets, together or apart, by noise prediction."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
+from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
-from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
+from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
+from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.devices import pick_device
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
 from qnerf.pretrain.initialise import load_initial, start_from_copy
@@ -18,27 +22,36 @@ from qnerf.pretrain.settings import DiffusionStage
 from qnerf.pretrain.sheets import write_sheet
 from qnerf.pretrain.vae import TEST_SEED, load_vae, psnr
 from qnerf.scenes.procedural.phrases import WORDS
+from qnerf.scenes.settings import LOOSE_DETAILS, Detail
 
 SHEET_STEPS, SHEET_GUIDANCE = 20, 2.0
+TRAINED = {
+    "diffusion": ("unet", "controlnet", "loose_controlnet", "text_encoder"),
+    "unet": ("unet", "text_encoder"),
+    "control": ("controlnet", "loose_controlnet"),
+}
 
 
 class DiffusionTrainee:
-    """The three trained parts, the frozen autoencoder, and the noise-prediction loss."""
+    """The trained parts, the frozen ones, and the noise-prediction loss. `modules` has all that a checkpoint needs."""
 
     def __init__(self, settings: DiffusionStage, widths: PuppetWidths) -> None:
         self.settings = settings
         self.device = pick_device(settings.device, "stage.device")
         self.parts = build_puppet(settings.seed, widths, WORDS[settings.world])
-        self.vae = load_vae(settings.vae, "stage.vae").to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
-        unet, controlnet, text_encoder = self.parts.unet, self.parts.controlnet, self.parts.text_encoder
-        self.modules = nn.ModuleDict({"unet": unet, "controlnet": controlnet, "text_encoder": text_encoder})
+        self.vae = load_vae(settings.vae or str(PUPPET_FOLDER / "vae"), "stage.vae").to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
+        unet = self.parts.unet
+        self.modules = nn.ModuleDict({name: getattr(self.parts, name) for name in TRAINED["diffusion"]})
         if settings.initial:
             load_initial(self.modules, Path(settings.initial), self.parts.tokenizer)
         else:
             start_from_copy(unet)
+        for name, module in self.modules.items():
+            module.requires_grad_(name in TRAINED[settings.name])
         self.modules.to(self.device).train()
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        for model in (unet, controlnet):
+        self.control_dropout = 1.0 if settings.name == "unet" else settings.control_dropout
+        for model in (unet, *self._controlnets()):
             model.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
             if self.device.type == "cpu":  # materialised scores: 1.4 to 15 times faster there than the fused kernel, backward
                 model.set_attn_processor(AttnProcessor())
@@ -54,51 +67,62 @@ class DiffusionTrainee:
         spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # one time in each count-th of the range
         t = (spread * len(self.alphas)).long().clamp(max=len(self.alphas) - 1)
         keep_text = torch.rand(count, generator=generator) >= s.text_dropout
-        keep_control = torch.rand(count, generator=generator) >= s.control_dropout
+        keep_control = torch.rand(count, generator=generator) >= self.control_dropout
         captions = [caption if keep else "" for caption, keep in zip(batch.captions, keep_text.tolist(), strict=True)]
         with self._autocast():
             z0 = self._encode(batch.images)
             noise = torch.randn(z0.shape, generator=generator).to(self.device)
             alpha = self.alphas[t][:, None, None, None]
             noisy = (alpha.sqrt() * z0 + (1 - alpha).sqrt() * noise).contiguous(memory_format=self.layout)
-            predicted = self._predict(noisy, t.to(self.device), captions, batch.controls, keep_control)
+            predicted = self._predict(noisy, t.to(self.device), captions, batch, keep_control)
         error = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
         loss = (snr_weight(self.alphas[t], s.snr_floor, s.snr_cap) * error).mean()
         return loss, {"error": float(error.detach().mean())}
 
     def sheet(self, path: Path) -> dict[str, float]:
-        """Rows: control, truth, sample (DDIM from the averaged weights)."""
-        sampler = self.backbone()
-        control = self.tests.controls.to(self.device)
-        drawn = sample(sampler, self.tests.captions, control, SHEET_STEPS, SHEET_GUIDANCE)
-        self.modules.requires_grad_(True)
-        truth = self.tests.images.to(self.device)
-        write_sheet(path, [list(control), list(truth), list(drawn)])
-        return {"sample_psnr": psnr(drawn - truth)}
+        """Rows: control, truth, sample (DDIM from the averaged weights; stage=unet's without control)."""
+        tests, frozen = self.tests, {name: p.requires_grad for name, p in self.modules.named_parameters()}
+        model, drawn = self.backbone(), []
+        for caption, control, detail in zip(tests.captions, tests.controls.to(self.device), tests.details, strict=True):
+            given = None if self.settings.name == "unet" else control[None]
+            drawn.append(sample(model.for_control(cast(Detail, detail)), [caption], given, SHEET_STEPS, SHEET_GUIDANCE)[0])
+        for name, parameter in self.modules.named_parameters():
+            parameter.requires_grad_(frozen[name])
+        truth = tests.images.to(self.device)
+        write_sheet(path, [list(tests.controls), list(truth), drawn])
+        return {"sample_psnr": psnr(torch.stack(drawn) - truth)}
 
     def backbone(self) -> DiffusionBackbone:
         """The present weights behind the common interface; freezes them."""
-        p = self.parts
-        parts = BackboneParts(p.unet, p.controlnet, self.vae, p.text_encoder, p.tokenizer, p.scheduler)
-        size = self.samples.size
+        parts, size = replace(self.parts, vae=self.vae), self.samples.size
         return DiffusionBackbone(parts, (size, size), "training", self.device, self.settings.channels_last)
 
-    def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], controls: Tensor, keep_control: Tensor) -> Tensor:
+    def _controlnets(self) -> list[ControlNetModel]:
+        """That of drawings of the pose and that of loose bounds."""
+        assert self.parts.loose_controlnet is not None
+        return [self.parts.controlnet, self.parts.loose_controlnet]
+
+    def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], batch: Batch, keep_control: Tensor) -> Tensor:
+        """Each sample by the ControlNet of its control's grade, or by none."""
         p = self.parts
         tokens = p.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         states = p.text_encoder(tokens.to(self.device)).last_hidden_state
-        rows = keep_control.nonzero()[:, 0].to(self.device)
-        down, mid = None, None
-        if len(rows):
-            control = controls[keep_control].to(self.device).contiguous(memory_format=self.layout)
-            down, mid = p.controlnet(noisy[rows], t[rows], states[rows], control, return_dict=False)
-            down, mid = [_spread(r, rows, len(noisy)) for r in down], _spread(mid, rows, len(noisy))
+        loose = torch.tensor([detail in LOOSE_DETAILS for detail in batch.details])
+        residuals: list[Tensor] = []
+        for net, mine in zip(self._controlnets(), (keep_control & ~loose, keep_control & loose), strict=True):
+            rows = mine.nonzero()[:, 0].to(self.device)
+            if len(rows) == 0:
+                continue
+            control = batch.controls[mine].to(self.device).contiguous(memory_format=self.layout)
+            down, mid = net(noisy[rows], t[rows], states[rows], control, return_dict=False)
+            spread = [_spread(residual, rows, len(noisy)) for residual in (*down, mid)]
+            residuals = [a + b for a, b in zip(residuals, spread, strict=True)] if residuals else spread
         return p.unet(
             noisy,
             t,
             states,
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=mid,
+            down_block_additional_residuals=residuals[:-1] or None,
+            mid_block_additional_residual=residuals[-1] if residuals else None,
             return_dict=False,
         )[0]
 
@@ -130,15 +154,16 @@ def snr_weight(alpha_bar: Tensor, floor: float, cap: float) -> Tensor:
 
 
 @torch.no_grad()
-def sample(model: DiffusionBackbone, captions: list[str], control: Tensor, steps: int, guidance: float) -> Tensor:
+def sample(model: DiffusionBackbone, captions: list[str], control: Tensor | None, steps: int, guidance: float) -> Tensor:
     """Images (B, 3, H, W) by DDIM (METHOD §1) with classifier-free guidance of the text; noise from a fixed seed."""
     count = len(captions)
     noise = torch.randn((count, 4, *model.latent_size), generator=torch.Generator().manual_seed(0))
     z = noise.to(model.device)
     text = torch.cat([model.embed([""] * count), model.embed(captions)])
+    twice = None if control is None else torch.cat([control, control])
     times = model.timesteps(steps)
     for t, after in zip(times, [*times[1:], -1], strict=True):
-        null, full = model.predict(torch.cat([z, z]), t, text, torch.cat([control, control])).chunk(2)
+        null, full = model.predict(torch.cat([z, z]), t, text, twice).chunk(2)
         eps = null + guidance * (full - null)
         now, later = model.alpha_bar(t), model.alpha_bar(after)
         z0 = (z - (1 - now) ** 0.5 * eps) / now**0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,9 +11,11 @@ from diffusers import StableDiffusionControlNetPipeline
 
 from qnerf.backbones.diffusion import BackboneParts
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
-from qnerf.backbones.revision import seal
+from qnerf.backbones.revision import LOOSE_FOLDER, seal
 from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.pretrain.checkpoint import averaged_weights
+from qnerf.pretrain.diffusion import TRAINED
+from qnerf.pretrain.initialise import was_trained
 from qnerf.pretrain.settings import ExportStage
 from qnerf.pretrain.vae import load_vae
 from qnerf.pretrain.words import words_of, world_of
@@ -22,13 +25,15 @@ def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
     """Writes the model folder beside its place, then moves it there; returns its path."""
     weights = averaged_weights(Path(settings.diffusion))
     parts = build_puppet(0, widths or PuppetWidths(), words_of(weights))
-    for name in ("unet", "controlnet", "text_encoder"):
+    for name in TRAINED["diffusion"]:
         own = {key.removeprefix(name + "."): value for key, value in weights.items() if key.startswith(name + ".")}
         getattr(parts, name).load_state_dict(own)
     folder = Path(settings.output) if settings.output else PUPPET_FOLDER
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
-    save_parts(BackboneParts(**{**vars(parts), "vae": load_vae(settings.vae, "stage.vae")}), fresh)
+    if parts.loose_controlnet is not None and not was_trained(parts.loose_controlnet):  # world 1 has no loose bounds
+        parts = replace(parts, loose_controlnet=None)
+    save_parts(replace(parts, vae=load_vae(settings.vae or str(PUPPET_FOLDER / "vae"), "stage.vae")), fresh)
     seal(fresh, world_of(weights))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
@@ -38,7 +43,7 @@ def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
 
 
 def save_parts(parts: BackboneParts, folder: Path) -> None:
-    """A `StableDiffusionControlNetPipeline` folder with float16 weights."""
+    """A `StableDiffusionControlNetPipeline` folder with float16 weights, and the ControlNet for loose bounds beside them."""
     pipeline = StableDiffusionControlNetPipeline(
         vae=parts.vae,
         text_encoder=parts.text_encoder,
@@ -52,3 +57,5 @@ def save_parts(parts: BackboneParts, folder: Path) -> None:
     )
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
+    if parts.loose_controlnet is not None:
+        parts.loose_controlnet.half().save_pretrained(folder / LOOSE_FOLDER)

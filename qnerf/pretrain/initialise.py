@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
@@ -15,30 +16,49 @@ from qnerf.errors import UserError
 from qnerf.pretrain.checkpoint import CHECKPOINT, averaged_weights
 from qnerf.pretrain.words import translate
 
+LOOSE = "loose_controlnet."
 _OTHERS = 0.1  # factor on the output layer's weights of all other channels: they start as a small correction
 
 
 def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer) -> None:
     """Puts the averaged weights of a training's output folder, or those of an exported model folder, into the modules.
 
-    Words that the model knows keep their embeddings, others start at random. Raises UserError where neither is there, and
-    where the model is of other sizes.
+    Words that the model knows keep their embeddings, others start at random. A ControlNet for loose bounds that the model lacks
+    starts as its other one; one that was never trained, its output still zero, starts as the U-Net's copy. Raises UserError where
+    neither is there, and where the model is of other sizes.
     """
     if (folder / CHECKPOINT).is_file():
         weights = averaged_weights(folder)
     elif (folder / "unet" / "config.json").is_file():
         model = load_backbone(PuppetSettings(path=str(folder)))
-        parts = {name: getattr(model, name).state_dict() for name in modules}
+        parts = {name: part.state_dict() for name in modules if (part := getattr(model.parts, name)) is not None}
         weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
     else:
         raise UserError(
             f"stage.initial: {folder} holds neither a training's {CHECKPOINT} nor a model's unet/config.json: "
             "name the output folder of a training or of stage=export."
         )
+    if not any(name.startswith(LOOSE) for name in weights):
+        weights |= {"loose_" + name: value for name, value in weights.items() if name.startswith("controlnet.")}
     try:
         modules.load_state_dict(translate(weights, modules, tokenizer.get_vocab()))
     except RuntimeError as error:
         raise UserError(f"stage.initial: the model in {folder} is of other sizes than the present one: choose another.") from error
+    for name in ("controlnet", "loose_controlnet"):
+        net = cast(ControlNetModel, modules[name])
+        if not was_trained(net):
+            copy_encoder(cast(UNet2DConditionModel, modules["unet"]), net)
+
+
+def was_trained(net: ControlNetModel) -> bool:
+    """Whether a ControlNet ever was: its outputs start at zero."""
+    return any(bool(layer.get_parameter("weight").any()) for layer in net.controlnet_down_blocks)
+
+
+def copy_encoder(unet: UNet2DConditionModel, net: ControlNetModel) -> None:
+    """Gives a ControlNet the U-Net's encoder (Zhang et al., "Adding conditional control", 2023, §3.1)."""
+    for name in ("conv_in", "time_embedding", "down_blocks", "mid_block"):
+        getattr(net, name).load_state_dict(getattr(unet, name).state_dict())
 
 
 @torch.no_grad()

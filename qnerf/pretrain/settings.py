@@ -1,4 +1,4 @@
-"""Typed settings of the training of the embedded backbone: `python -m qnerf.pretrain stage=vae|diffusion|export|judges`."""
+"""Typed settings of the training of the embedded backbone: `python -m qnerf.pretrain stage=…`."""
 
 from typing import Annotated, Literal, Self
 
@@ -91,11 +91,15 @@ class VaeStage(LoopSettings):
 
 
 class DiffusionStage(LoopSettings):
-    """U-Net, ControlNet and text encoder together, from scratch, by noise prediction on the autoencoder's latents."""
+    """U-Net, text encoder and ControlNets, by noise prediction on the autoencoder's latents.
 
-    name: Literal["diffusion"] = "diffusion"
-    vae: str = Field(min_length=1)
-    """Folder of the trained autoencoder (stage=vae leaves it in <output>/model)."""
+    diffusion trains all together, which a short training needs; unet the U-Net and the text encoder without control; control the
+    ControlNets for a U-Net that stays as it is, as for SD 1.5.
+    """
+
+    name: Literal["diffusion", "unet", "control"] = "diffusion"
+    vae: str | None = None
+    """Folder of the trained autoencoder (stage=vae leaves it in <output>/model); null: that of the shipped weights."""
     initial: str | None = None
     """Where the weights come from that this training starts from: the output folder of another one, or a folder that stage=export
     wrote, such as qnerf/assets/puppet; null: random weights."""
@@ -136,8 +140,8 @@ class ExportStage(Settings):
     name: Literal["export"] = "export"
     diffusion: str = Field(min_length=1)
     """Output folder of stage=diffusion."""
-    vae: str = Field(min_length=1)
-    """Folder of the trained autoencoder."""
+    vae: str | None = None
+    """Folder of the autoencoder that it was trained with; null: that of the shipped weights."""
     output: str | None = None
     """Folder to write; null: the weights inside the package."""
 

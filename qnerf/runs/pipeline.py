@@ -52,7 +52,7 @@ def run(settings: RunSettings, command: str) -> Path:
         scene = on_device(read_scene(settings.scene), device)
         check_scene(settings, scene)
         # 3. The diffusion model.
-        backbone = load_backbone(settings.backbone, device)
+        backbone = load_backbone(settings.backbone, device).for_control(settings.control.detail)
         check_backbone(settings, backbone)
         # 4. The run's identity and its folder, which may hold a finished or an interrupted run.
         stages = Stages(settings, run_inputs(settings, backbone))

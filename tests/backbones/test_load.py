@@ -11,7 +11,7 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.load import load_backbone
 from qnerf.backbones.puppet import TINY, build_puppet
-from qnerf.backbones.revision import seal, weights_revision
+from qnerf.backbones.revision import LOOSE_FOLDER, seal, weights_revision
 from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
 from qnerf.errors import UserError
 from qnerf.pretrain.export import save_parts
@@ -86,9 +86,12 @@ def test_the_revision_follows_the_files_and_not_their_place(folder: Path, tmp_pa
         before = weights_revision(settings)
 
 
-def test_the_revision_of_two_folders_and_of_weights_that_are_not_here(folder: Path) -> None:
+def test_the_revision_of_two_folders_and_of_weights_that_are_not_here(folder: Path, tmp_path: Path) -> None:
     both = Sd15Settings(model=str(folder), controlnet=str(folder / "controlnet"))
-    assert weights_revision(both) == weights_revision(PuppetSettings(path=str(folder)))
+    whole = weights_revision(PuppetSettings(path=str(folder)))
+    assert weights_revision(both) != whole  # which has a second ControlNet
+    alone = Path(shutil.copytree(folder, tmp_path / "alone", ignore=shutil.ignore_patterns(LOOSE_FOLDER)))
+    assert weights_revision(both) == weights_revision(PuppetSettings(path=str(alone)))
     assert weights_revision(Sd15Settings(model="no/where", controlnet=str(folder))) is None
     assert weights_revision(PuppetSettings(path=str(folder / "vae"))) is None
 

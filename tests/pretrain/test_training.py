@@ -12,6 +12,7 @@ from torch import nn
 
 from qnerf.backbones.load import load_backbone
 from qnerf.backbones.puppet import TINY, build_puppet, clip_vocabulary
+from qnerf.backbones.revision import LOOSE_FOLDER
 from qnerf.backbones.settings import PuppetSettings
 from qnerf.errors import UserError
 from qnerf.pretrain.__main__ import CONF, parse
@@ -23,6 +24,7 @@ from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import DiffusionStage, ExportStage, VaeStage
 from qnerf.pretrain.vae import latent_scale, train_vae
 from qnerf.scenes.procedural.phrases import WORDS
+from qnerf.scenes.settings import Detail
 
 COMMON = {"batch": 2, "warmup": 1, "workers": 0, "log_steps": 1, "device": "cpu", "precision": "float32"}
 
@@ -35,6 +37,11 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stage(output: Path, vae: Path, samples: int, **changes: object) -> DiffusionStage:
     return DiffusionStage.model_validate({**COMMON, "output": str(output), "vae": str(vae), "samples": samples, **changes})
+
+
+def trained(trainee: DiffusionTrainee) -> dict[str, torch.Tensor]:
+    """The weights of all that world 1 trains: it has no loose bounds."""
+    return {name: value for name, value in trainee.modules.state_dict().items() if not name.startswith("loose_controlnet.")}
 
 
 def losses(folder: Path) -> list[float]:
@@ -79,7 +86,7 @@ def test_training_on_from_a_smaller_training(tmp_path: Path, vae: Path) -> None:
     train_diffusion(stage(tmp_path / "small", vae, 4, image=32), wide)
     trainee = DiffusionTrainee(stage(tmp_path / "large", vae, 4, initial=str(tmp_path / "small")), wide)
     weights = averaged_weights(tmp_path / "small")
-    assert all(torch.equal(weights[name], value) for name, value in trainee.modules.state_dict().items())
+    assert all(torch.equal(weights[name], value) for name, value in trained(trainee).items())
     assert trainee.samples[0][0].shape[-1] == 64
     assert DiffusionTrainee(stage(tmp_path / "other", vae, 4, image=32), wide).samples[0][0].shape[-1] == 32
 
@@ -102,7 +109,7 @@ def test_training_on_from_exported_weights(tmp_path: Path, vae: Path) -> None:
     folder = export(settings, TINY)
     trainee = DiffusionTrainee(stage(tmp_path / "second", vae, 4, initial=str(folder)), TINY)
     weights = averaged_weights(tmp_path / "first")
-    for name, value in trainee.modules.state_dict().items():
+    for name, value in trained(trainee).items():
         torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-5)  # exported as float16
     with pytest.raises(UserError, match="other sizes"):
         DiffusionTrainee(stage(tmp_path / "third", vae, 4, initial=str(folder)), replace(TINY, unet=(8, 16, 16, 16)))
@@ -110,33 +117,66 @@ def test_training_on_from_exported_weights(tmp_path: Path, vae: Path) -> None:
         DiffusionTrainee(stage(tmp_path / "fourth", vae, 4, initial=str(tmp_path)), TINY)
 
 
-def test_every_part_gets_a_gradient(tmp_path: Path, vae: Path) -> None:
-    trainee = DiffusionTrainee(stage(tmp_path, vae, 4, control_dropout=0.0, text_dropout=0.0), TINY)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("diffusion", {"unet", "controlnet", "loose_controlnet", "text_encoder"}),
+        ("unet", {"unet", "text_encoder"}),
+        ("control", {"controlnet", "loose_controlnet"}),
+    ],
+)
+def test_every_trained_part_gets_a_gradient_and_no_other(tmp_path: Path, vae: Path, name: str, expected: set[str]) -> None:
+    mixed = {"world": 2, "details": {"bones": 1.0, "box": 1.0}, "control_dropout": 0.0, "text_dropout": 0.0}
+    trainee = DiffusionTrainee(stage(tmp_path, vae, 4, name=name, **mixed), TINY)
     optimiser = torch.optim.SGD(trainee.modules.parameters(), lr=1e-3)
     for _ in range(4):  # it starts as a copy of its input: layers that start at zero let nothing through to those behind them
         optimiser.step()
         optimiser.zero_grad()
-        trainee.loss(load_batch(trainee.samples, range(2)), torch.Generator().manual_seed(0))[0].backward()
-    for name, part in trainee.modules.items():
-        assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in part.parameters()), name
+        batch = load_batch(trainee.samples, range(6))
+        assert {*batch.details} == {"bones", "box"}
+        trainee.loss(batch, torch.Generator().manual_seed(0))[0].backward()
+    moved = {
+        name for name, part in trainee.modules.items() if any(p.grad is not None and bool(p.grad.any()) for p in part.parameters())
+    }
+    assert moved == expected
     assert all(p.grad is None for p in trainee.vae.parameters())
 
 
-def test_samples_with_dropped_control_are_predicted_as_without(tmp_path: Path, vae: Path) -> None:
-    """Half of the batch dropped: each sample's prediction is what it would be alone with, or without, its control."""
+def test_each_sample_is_predicted_as_alone(tmp_path: Path, vae: Path) -> None:
+    """One without control, one with a drawing of the pose, one with a box: as the backbone predicts each with its ControlNet."""
     trainee = DiffusionTrainee(stage(tmp_path, vae, 4), TINY)
-    for layer in trainee.parts.controlnet.controlnet_down_blocks:
-        nn.init.normal_(layer.get_parameter("weight"), std=0.3)
+    for net in trainee._controlnets():
+        for layer in net.controlnet_down_blocks:
+            nn.init.normal_(layer.get_parameter("weight"), std=0.3)
     trainee.modules.eval()
-    z, controls, t = torch.randn(2, 4, 8, 8), torch.rand(2, 3, 32, 32), torch.tensor([100, 800])
-    captions = ["a red shirt", ""]
+    z, controls, t = torch.randn(3, 4, 8, 8), torch.rand(3, 3, 32, 32), torch.tensor([100, 800, 500])
+    captions, details = ["a red shirt", "", "a puppet"], ["bones", "ends", "box"]
     with torch.no_grad():
-        together = trainee._predict(z, t, captions, controls, torch.tensor([True, False]))
+        batch = Batch(controls, controls, captions, details)
+        together = trainee._predict(z, t, captions, batch, torch.tensor([True, False, True]))
         model = trainee.backbone()
         text = model.embed(captions)
-        with_control = model.predict(z[:1], 100, text[:1], controls[:1])
-        without = model.predict(z[1:], 800, text[1:])
-    torch.testing.assert_close(together, torch.cat([with_control, without]), atol=1e-5, rtol=1e-4)
+        posed = model.for_control("bones").predict(z[:1], 100, text[:1], controls[:1])
+        without = model.predict(z[1:2], 800, text[1:2])
+        bounded = model.for_control("box").predict(z[2:], 500, text[2:], controls[2:])
+    torch.testing.assert_close(together, torch.cat([posed, without, bounded]), atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        assert not torch.allclose(bounded, model.predict(z[2:], 500, text[2:], controls[2:]), atol=1e-3)
+
+
+def test_controlnets_for_a_trained_unet(tmp_path: Path, vae: Path) -> None:
+    """stage=unet leaves ControlNets untrained; stage=control starts them as copies of that U-Net and changes nothing else."""
+    train_diffusion(stage(tmp_path / "unet", vae, 4, name="unet"), TINY)
+    before = averaged_weights(tmp_path / "unet")
+    settings = stage(tmp_path / "control", vae, 16, name="control", initial=str(tmp_path / "unet"), control_dropout=0.0)
+    start = DiffusionTrainee(settings, TINY).modules.state_dict()
+    assert torch.equal(start["controlnet.conv_in.weight"], before["unet.conv_in.weight"])
+    train_diffusion(settings, TINY)
+    after = averaged_weights(tmp_path / "control")
+    changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, start[name])}
+    assert changed == {"controlnet"}  # world 1 has no loose bounds
+    folder = export(ExportStage(diffusion=str(tmp_path / "control"), vae=str(vae), output=str(tmp_path / "model")), TINY)
+    assert not (folder / LOOSE_FOLDER).exists()
 
 
 def test_a_nan_stops_the_training_and_keeps_the_checkpoint(tmp_path: Path, vae: Path) -> None:
@@ -173,7 +213,7 @@ def test_export_writes_a_loadable_model_of_the_averages(tmp_path: Path, vae: Pat
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("name", ["vae", "diffusion_half", "diffusion", "judges", "export"])
+@pytest.mark.parametrize("name", ["vae", "diffusion_half", "diffusion", "unet", "control", "judges", "export"])
 def test_shipped_configurations_are_valid_and_complete(name: str) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
         config = compose("config", overrides=[f"stage={name}"])
@@ -198,6 +238,30 @@ def test_a_training_on_the_second_world_is_exported_with_its_words(tmp_path: Pat
     tokenizer = load_backbone(PuppetSettings(path=str(folder))).tokenizer
     assert len(tokenizer) == len(clip_vocabulary(WORDS[2]))
     assert tokenizer.tokenize("armchair") == ["armchair</w>"]
+
+
+def test_exported_weights_have_a_controlnet_for_loose_bounds(tmp_path: Path, vae: Path) -> None:
+    settings = stage(tmp_path / "run", vae, 8, world=2, details={"box": 1.0}, control_dropout=0.0)
+    train_diffusion(settings, TINY)
+    folder = export(ExportStage(diffusion=str(tmp_path / "run"), vae=str(vae), output=str(tmp_path / "model")), TINY)
+    model, weights = load_backbone(PuppetSettings(path=str(folder))), averaged_weights(tmp_path / "run")
+    nets: dict[Detail, str] = {"bones": "controlnet", "loose_depth": "loose_controlnet", "box": "loose_controlnet"}
+    for detail, name in nets.items():
+        held = model.for_control(detail).controlnet.controlnet_mid_block.get_parameter("weight").float()
+        torch.testing.assert_close(held, weights[f"{name}.controlnet_mid_block.weight"], rtol=1e-3, atol=1e-6)
+    (folder / LOOSE_FOLDER / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="not those that were exported"):
+        load_backbone(PuppetSettings(path=str(folder)))
+
+
+@pytest.mark.parametrize("name", ["vae", "diffusion", "unet", "control", "judges"])
+@pytest.mark.parametrize("experiment", ["smoke", "shipped", "gpu"])
+def test_named_trainings_fit_every_stage(name: str, experiment: str) -> None:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("config", overrides=[f"stage={name}", f"+exp=pretrain/{experiment}", "stage.budget_minutes=1"])
+    settings = parse(config).stage
+    assert settings.name == name
+    assert set(config.stage) == set(type(settings).model_fields)
 
 
 def test_a_bad_setting_is_one_clear_sentence() -> None:
