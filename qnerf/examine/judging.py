@@ -39,3 +39,12 @@ def median_iou(verdict: Verdict, views: Views) -> float:
 
 def _by_kind(values: Tensor, views: Views) -> dict[str, float]:
     return {KINDS[int(kind)]: torch.nanmedian(values[views.kinds == kind]).item() for kind in views.kinds.unique()}
+
+
+def failures(judges: Judges, images: Tensor, views: Views, count: int = 10) -> list[int]:
+    """Indices of the worst pictures, worst first: by the silhouette's overlap, less the share of wrong colours, less one for
+    a wrong kind. Views whose object the judges find nowhere come first."""
+    verdict, counted = judges.look(images), counted_parts(views.names, views.parts)
+    wrong = (counted & (verdict.names != views.names)).sum(dim=1) / counted.sum(dim=1).clamp_min(1)
+    overlap = mask_iou(verdict.silhouettes, views.silhouettes).nan_to_num(0.0)
+    return (overlap - wrong - (verdict.kinds != views.kinds).float()).argsort(stable=True)[:count].tolist()

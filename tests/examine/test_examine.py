@@ -32,7 +32,17 @@ def test_an_examination_leaves_every_figure_and_goes_on_where_it_was(tmp_path: P
     assert len(found["bars"]) >= 15
     assert found["backbone"] == "tiny-0"
     assert set(found["groups"]["guidance"]["saturation"]) == {"1.0", "5.0", "15.0"}
-    for name in ("generation.png", "loose.png", "inversion.png", "guidance.png", "queries_toy.png", "saturation.svg", "run.log"):
+    for name in (
+        "generation.png",
+        "loose.png",
+        "loose_failures.png",
+        "generation_failures.png",
+        "inversion.png",
+        "guidance.png",
+        "queries_toy.png",
+        "saturation.svg",
+        "run.log",
+    ):
         assert (folder / name).stat().st_size > 100, name
     for name in ("silhouette_iou", "colour_accuracy", "fid", "kid"):
         assert name in found["groups"]["generation"]["generated"]

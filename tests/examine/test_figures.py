@@ -20,8 +20,11 @@ from qnerf.examine.groups.guidance import chroma, saturation
 from qnerf.examine.groups.pointing import positions, score, separation, word_pairs
 from qnerf.examine.groups.queries import part_recall, token_parts
 from qnerf.examine.jobs import Job
+from qnerf.examine.judging import failures
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.views import heldout_views, ring_views
+from qnerf.judges.accuracy import counted_parts
+from qnerf.judges.judges import Judges, Verdict
 from qnerf.judges.labels import FLOOR, PARTS, UNSURE
 
 
@@ -145,6 +148,26 @@ def test_part_recall_of_perfect_constant_and_unsure_tokens() -> None:
 def test_tokens_take_the_part_at_their_centre() -> None:
     parts = torch.arange(16, dtype=torch.uint8).view(1, 4, 4)
     assert token_parts(parts, 2).tolist() == [[[5, 7], [13, 15]]]
+
+
+def test_failures_are_the_worst_by_place_colour_and_kind() -> None:
+    views = heldout_views(950, 0, 4, 32, 2, ())
+    truth = Verdict(views.kinds.clone(), views.names.clone(), views.silhouettes.clone(), torch.zeros(4, 1))
+    counted = counted_parts(views.names, views.parts)
+    truth.kinds[2] = (truth.kinds[2] + 1) % 4  # costs 1
+    truth.silhouettes[1] = False  # costs 1, and the colours something more
+    truth.names[1][counted[1].nonzero()[0, 0]] = 0 if views.names[1][counted[1].nonzero()[0, 0]] else 1
+    half = truth.silhouettes[3].nonzero()
+    truth.silhouettes[3][tuple(half[: len(half) // 2].T)] = False  # costs a half
+
+    class Saying(Judges):
+        def __init__(self) -> None: ...
+
+        def look(self, images: torch.Tensor, chunk: int = 64) -> Verdict:
+            return truth
+
+    assert failures(Saying(), views.images, views) == [1, 2, 3, 0]
+    assert failures(Saying(), views.images, views, count=2) == [1, 2]
 
 
 def test_bars_are_held_against_what_was_measured() -> None:

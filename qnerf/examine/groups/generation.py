@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from qnerf.examine.jobs import Job
-from qnerf.examine.judging import judge
+from qnerf.examine.judging import failures, judge
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.subject import Findings, Subject
 from qnerf.examine.views import heldout_views
@@ -34,7 +34,12 @@ def measure(subject: Subject) -> Findings:
     }
     figures["generated"]["kid_over_round_trip"] = ratio(figures["generated"]["kid"], figures["round_trip"]["kid"])
     control = views.controls[s.control]
-    sheets = {"generation": [list(some[:10]) for some in (control, views.images, drawn)]}
+    worst = failures(subject.judges, drawn, views)
+    sheets = {
+        "generation": [list(some[:10]) for some in (control, views.images, drawn)],
+        "generation_failures": [list(some[worst]) for some in (control, views.images, drawn)],
+    }
+    figures["generated"]["failures"] = [{"view": view, "caption": views.captions[view]} for view in worst]
     return Findings({**figures, "silhouette_iou_constant": constant_iou(views.silhouettes), "features": features.name}, sheets)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from qnerf.examine.jobs import Job
-from qnerf.examine.judging import judge
+from qnerf.examine.judging import failures, judge
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.subject import Findings, Subject
 from qnerf.metrics.overlap import constant_iou, mask_iou, share_inside
@@ -33,5 +33,7 @@ def measure(subject: Subject) -> Findings:
         "silhouette_iou_constant": constant_iou(views.silhouettes),
         "silhouette_iou_region": torch.nanmedian(mask_iou(region, views.silhouettes)).item(),
     }
-    sheets = {"loose": [list(some[:10]) for some in (views.controls["loose_depth"], views.images, drawn)]}
+    worst = failures(subject.judges, drawn, views)
+    rows = (views.controls["loose_depth"], views.images, drawn)
+    sheets = {"loose": [list(some[:10]) for some in rows], "loose_failures": [list(some[worst]) for some in rows]}
     return Findings({**figures, **floors}, sheets)
