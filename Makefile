@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 RUN    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compare test test-all lint bench
+.PHONY: help demo compare test test-all lint bench bench-edits
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ lint: $(STAMP)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+bench-edits: $(STAMP)  ## The benchmark of edits, hours on a CPU: every method on 12 scenes, resumed when run again
+	$(BIN)/python -m qnerf.run -m +exp=benchmark $(RUN)
+	$(BIN)/python -m qnerf.benchmark $$(ls -td outputs/sweeps/benchmark-*/ | head -1)
 
 bench: $(STAMP)  ## Speed and memory, each beside a peer
 	@set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done

@@ -46,6 +46,7 @@ class MethodSettings(Settings):
     schedule: ScheduleSettings
     guidance: GuidanceSettings
     capture: CaptureSettings | None = None  # none: the run's own
+    editor: EditorSettings | None = None  # none: the run's own
 
 
 class RunSettings(Settings):
@@ -95,8 +96,11 @@ class RunSettings(Settings):
 
     def methods(self) -> dict[str, MethodSettings]:
         """Every method of this run by its name in the results, the baselines first and the main one last."""
-        main = MethodSettings(schedule=self.schedule, guidance=self.guidance, capture=self.capture)
-        filled = {name: m.model_copy(update={"capture": m.capture or self.capture}) for name, m in self.baselines.items()}
+        main = MethodSettings(schedule=self.schedule, guidance=self.guidance, capture=self.capture, editor=self.editor)
+        filled = {
+            name: m.model_copy(update={"capture": m.capture or self.capture, "editor": m.editor or self.editor})
+            for name, m in self.baselines.items()
+        }
         return {**filled, MAIN_METHOD: main}
 
 

@@ -13,6 +13,7 @@ from qnerf.config import MethodSettings, RunSettings
 from qnerf.editors.settings import MasaCtrlSettings
 from qnerf.planning.light_checks import count_views
 from qnerf.runs.plan import invert_passes, plan_method, plan_work, uses_oracle
+from qnerf.schedules.settings import SourceSettings, consolidates
 
 MIB, GIB = 2**20, 2**30
 
@@ -67,8 +68,9 @@ def _edits(settings: RunSettings) -> dict[str, float]:
     """Seconds of each method's edit. Seed, guidance and fields enter an edit's key where its schedule reads them."""
     found = {}
     for method in settings.methods().values():
-        parts = [_inversion_key(settings), settings.editor.model_dump_json(), method.schedule.model_dump_json()]
-        if method.schedule.name != "independent":
+        editor = method.editor or settings.editor
+        parts = [_inversion_key(settings), editor.model_dump_json(), method.schedule.model_dump_json()]
+        if consolidates(method.schedule):
             parts += [method.guidance.model_dump_json(), str(method.capture)]
         if method.schedule.name in ("progressive", "one_shot"):
             parts += [settings.field.model_dump_json(), str(settings.seed)]
@@ -85,7 +87,9 @@ def run_seconds(settings: RunSettings) -> float:
 
 def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
     """One method's edit of `views` views."""
-    steps, editor = settings.inversion.steps, settings.editor
+    if isinstance(method.schedule, SourceSettings):
+        return 0.0
+    steps, editor = settings.inversion.steps, method.editor or settings.editor
     work = plan_method(method, steps, views)
     passes = 1 + (editor.guidance_scale != 1) + (editor.control_guidance != 1)  # predictions that are combined at each step
     first = steps * views * (FIRST_VISIT if isinstance(editor, MasaCtrlSettings) else PASS)

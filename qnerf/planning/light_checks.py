@@ -11,6 +11,7 @@ from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import uses_oracle
 from qnerf.scenes.fingerprint import scene_folder
+from qnerf.scenes.on_demand import VIEWS, is_unwritten
 from qnerf.scenes.transforms import read_frames
 
 SELF_ATTENTION_LAYERS = 16  # of Stable Diffusion 1.5's topology, which every backbone here has
@@ -26,8 +27,11 @@ def check_files(cells: Iterable[RunSettings]) -> list[str]:
 
 def count_views(settings: RunSettings) -> int:
     """How many views a run will edit: `scene.views`, or all images that are there. Raises UserError for a bad scene."""
-    _, frames = read_frames(scene_folder(settings.scene.path))
-    there = sum(frame.exists for frame in frames)
+    if is_unwritten(settings.scene.path):
+        there = VIEWS
+    else:
+        _, frames = read_frames(scene_folder(settings.scene.path))
+        there = sum(frame.exists for frame in frames)
     wanted = settings.scene.views or there
     if there < max(2, wanted):
         raise UserError(f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: ask for fewer")
@@ -36,8 +40,10 @@ def count_views(settings: RunSettings) -> int:
 
 def _scene_errors(settings: RunSettings) -> list[str]:
     try:
-        folder = scene_folder(settings.scene.path)
         count_views(settings)
+        if is_unwritten(settings.scene.path):  # it will have a proxy and the truth, and nothing is written for a check
+            return []
+        folder = scene_folder(settings.scene.path)
     except UserError as error:
         return str(error).splitlines()
     errors = []

@@ -33,6 +33,7 @@ WITHOUT_EFFECT = (
     "inversion.warn_below_psnr",
     "editor.source_cache_gib",
 )
+WITHOUT_EFFECT_OF_EDITOR = {key.removeprefix("editor.") for key in WITHOUT_EFFECT if key.startswith("editor.")}
 LENGTH = 16
 
 

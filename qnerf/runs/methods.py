@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from qnerf.attention.layers import AttentionLayer, select_layers, self_attention
 from qnerf.attention.settings import CaptureSettings
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import MethodSettings
+from qnerf.editors.settings import EditorSettings
 from qnerf.editors.source_cache import SourceCache
 from qnerf.fields.space import Space
 from qnerf.inversions.ddim import Trajectory
@@ -94,8 +95,18 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         chunk_size=settings.chunk_size,
         oracle=oracle,
         on_work=work.progress.advance,
-        source_cache=SourceCache(getattr(settings.editor, "source_cache_gib", 0.0)),
+        source_cache=source_cache(settings.editor),
     )
+
+
+def with_editor(job: EditJob, editor: EditorSettings) -> EditJob:
+    """The job by another editor, which reads other keys and values of the source branch, if any."""
+    return job if editor == job.editor else replace(job, editor=editor, source_cache=source_cache(editor))
+
+
+def source_cache(editor: EditorSettings) -> SourceCache:
+    """Room for what the editor reads of the source branch."""
+    return SourceCache(getattr(editor, "source_cache_gib", 0.0))
 
 
 def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> Edit:
@@ -123,7 +134,7 @@ def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> 
 def _compute(work: Workshop, job: EditJob, method: MethodSettings, intervals: StoredIntervals) -> Artefact:
     started = time.monotonic()
     layers = captured_layers(work.backbone, method.capture or work.settings.capture)
-    result = run_schedule(method.schedule, method.guidance, layers, job, intervals)
+    result = run_schedule(method.schedule, method.guidance, layers, with_editor(job, method.editor or job.editor), intervals)
     record, pictures = [], {}
     for interval in result.intervals:
         picture = f"step{interval.step:03d}.png"

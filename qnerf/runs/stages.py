@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from qnerf.config import MethodSettings, RunSettings
-from qnerf.runs.identity import Inputs, digest, effective_settings
+from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, Inputs, digest, effective_settings
 from qnerf.runs.sources import code_version
-from qnerf.schedules.settings import ProgressiveSettings
+from qnerf.schedules.settings import ProgressiveSettings, consolidates
 from qnerf.schedules.work import interval_stops
 from qnerf.store.key import Key
 
@@ -64,12 +64,10 @@ class Stages:
     def edit(self, method: MethodSettings) -> Key:
         """The edit by one method; only what its schedule reads counts."""
         parts: list[Any] = [self._edit_base(method)]
-        if method.schedule.name != "independent":
+        if consolidates(method.schedule):
             parts += [self._guidance(method), list(self._layers(method))]
-        if method.schedule.name == "oracle":
-            parts.append(self.inversion("truth").identity)
-        elif method.schedule.name != "independent":
-            parts.append(self._field_base(method))
+            oracle = method.schedule.name == "oracle"
+            parts.append(self.inversion("truth").identity if oracle else self._field_base(method))
         return Key("edit", digest(parts))
 
     def figures(self, method: MethodSettings, group: str) -> Key:
@@ -113,8 +111,11 @@ class Stages:
             yield from (self.figures(method, group) for group in self.groups())
 
     def _edit_base(self, method: MethodSettings) -> list[Any]:
-        target, schedule = self._plain["scene"]["target_prompt"], method.schedule.model_dump(mode="json")
-        return [self.inversion().identity, target, self._plain["editor"], schedule, _code("edit")]
+        schedule = method.schedule.model_dump(mode="json")
+        if method.schedule.name == "source":
+            return [self.inversion().identity, schedule, _code("edit")]
+        editor = (method.editor or self.settings.editor).model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_EDITOR)
+        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, schedule, _code("edit")]
 
     def _guidance(self, method: MethodSettings) -> list[Any]:
         restricted = getattr(method.guidance, "region", "all") != "all"

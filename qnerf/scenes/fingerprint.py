@@ -6,13 +6,17 @@ import hashlib
 from pathlib import Path
 
 from qnerf.errors import UserError
+from qnerf.scenes.on_demand import ensure_written, is_procedural
 from qnerf.scenes.transforms import read_frames
 
 ASSETS = Path(__file__).parents[1] / "assets" / "scenes"
 
 
 def scene_folder(path: str) -> Path:
-    """The folder that a scene's path names; `asset:<name>` is a scene that ships with the package."""
+    """The folder that a scene's path names; `asset:<name>` is a scene that ships with the package, `procedural:<kind>_<seed>`
+    one of the procedural world, which is written at need."""
+    if is_procedural(path):
+        return ensure_written(path)
     if not path.startswith("asset:"):
         return Path(path).expanduser().resolve()
     folder = ASSETS / path.removeprefix("asset:")

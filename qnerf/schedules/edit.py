@@ -22,6 +22,7 @@ from qnerf.schedules.settings import (
     OracleSettings,
     ProgressiveSettings,
     ScheduleSettings,
+    SourceSettings,
 )
 from qnerf.schedules.work import interval_stops
 
@@ -41,6 +42,8 @@ def run_schedule(
     schedule: ScheduleSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob, checkpoints: Checkpoints
 ) -> EditResult:
     """Edit all views of the job. layers: whose queries are captured. checkpoints: where finished intervals are kept."""
+    if isinstance(schedule, SourceSettings):
+        return EditResult(job.trajectory.states[-1])
     if isinstance(schedule, IndependentSettings):
         return EditResult(plain_steps(job, job.trajectory.states[0], 0, len(job.steps))[0])
     if isinstance(schedule, OracleSettings):

@@ -15,6 +15,12 @@ class IndependentSettings(Settings):
     name: Literal["independent"]
 
 
+class SourceSettings(Settings):
+    """No edit: the source views through the autoencoder, what an editor that does nothing would score."""
+
+    name: Literal["source"]
+
+
 class ProgressiveSettings(Settings):
     """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: begin from the field before."""
 
@@ -37,5 +43,10 @@ class OracleSettings(Settings):
 
 
 ScheduleSettings = Annotated[
-    IndependentSettings | ProgressiveSettings | OneShotSettings | OracleSettings, Field(discriminator="name")
+    SourceSettings | IndependentSettings | ProgressiveSettings | OneShotSettings | OracleSettings, Field(discriminator="name")
 ]
+
+
+def consolidates(schedule: ScheduleSettings) -> bool:
+    """Whether queries of several views act on each other: only then do guidance and captured layers count."""
+    return not isinstance(schedule, SourceSettings | IndependentSettings)

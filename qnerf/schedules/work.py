@@ -29,6 +29,8 @@ def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: Gu
 
 def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: int, views: int) -> dict[str, float]:
     """The work of one edit of `views` views in `steps` denoising steps, by kind."""
+    if schedule.name == "source":
+        return {"unet": 0.0}
     if schedule.name == "independent":
         return {"unet": steps * views}
     if schedule.name == "oracle":

@@ -77,9 +77,10 @@ def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSett
 def unread(settings: RunSettings) -> set[str]:
     """The keys (with all below them) that no stage of these settings reads, said here once more, by what the methods do."""
     methods, groups = settings.methods(), settings.metrics.groups
-    guided = {name: method for name, method in methods.items() if method.schedule.name != "independent"}
+    guided = {name: method for name, method in methods.items() if method.schedule.name not in ("independent", "source")}
     fields, heldout = any(m.schedule.name in ("progressive", "one_shot") for m in methods.values()), "heldout" in groups
     found = {"baselines." + name + part for name in methods if name not in guided for part in (".guidance", ".capture")}
+    found |= {f"baselines.{name}.editor" for name, method in methods.items() if method.schedule.name == "source"}
     found |= set() if "full" in guided else {"guidance"}
     found |= set() if any(settings.baselines.get(n, EMPTY).capture is None for n in guided) else {"capture"}
     found |= set() if fields else {"field"}
@@ -114,7 +115,7 @@ def check_every_leaf(settings: RunSettings) -> int:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("+exp=compare", "baselines=[independent,one_shot,hard,mixed,oracle]", "guidance.region=object"),
+        ("+exp=compare", "baselines=[source,controlnet,independent,one_shot,hard,mixed,oracle]", "guidance.region=object"),
         ("inversion=null_text", "backbone=sd15", "tracker=wandb", "editor=plain", "guidance.region=object"),
     ],
     ids=["every schedule", "other variants"],

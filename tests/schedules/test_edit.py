@@ -7,18 +7,27 @@ import pytest
 import torch
 from torch import Tensor
 
+from qnerf.editors.settings import MasaCtrlSettings, PlainEditorSettings
 from qnerf.errors import UserError
 from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
 from qnerf.inversions.ddim import Trajectory
+from qnerf.runs.methods import with_editor
 from qnerf.schedules.checkpoint import NoCheckpoints
 from qnerf.schedules.consolidate import explained_components
 from qnerf.schedules.edit import EditResult, run_schedule
 from qnerf.schedules.job import EditJob
-from qnerf.schedules.settings import IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
+from qnerf.schedules.settings import (
+    IndependentSettings,
+    OneShotSettings,
+    OracleSettings,
+    ProgressiveSettings,
+    SourceSettings,
+)
 from qnerf.schedules.work import planned_work
 from tests.schedules.helpers import layers, make_job
 
 SOFT = SoftSettings(name="soft", strength=0.05, weights="equal")
+SOURCE = SourceSettings(name="source")
 INDEPENDENT = IndependentSettings(name="independent")
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
 ONE_SHOT = OneShotSettings(name="one_shot", interval=2)
@@ -98,7 +107,7 @@ def test_a_broken_run_goes_on_where_it_was(warm_start: bool) -> None:
     assert work["field"] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])
+@pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])
 @pytest.mark.parametrize("guidance", [SOFT, SOFT.model_copy(update={"until": 0.5}), HardSettings(name="hard")])
 def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     base, _ = make_job(steps=5)
@@ -119,6 +128,25 @@ def test_explained_components_by_hand() -> None:
     matrix = explained_components(queries[None], rendered[None], inside)
     torch.testing.assert_close(matrix @ first, first)
     torch.testing.assert_close(matrix @ second, 0.75 * second)
+
+
+def test_no_edit_is_the_encoded_source() -> None:
+    job, work = make_job()
+    assert torch.equal(edit(SOURCE, SOFT, job).latents, job.trajectory.states[-1])
+    assert not work
+
+
+def test_a_method_may_have_an_editor_of_its_own(independent: Tensor) -> None:
+    """As in a run of its own: nothing is left over of what the job's own editor has read of the source branch."""
+    job, plain = make_job()[0], PlainEditorSettings(name="plain", control_guidance=2.0)
+    assert torch.equal(edit(INDEPENDENT, SOFT, job).latents, independent)
+    found = edit(INDEPENDENT, SOFT, with_editor(job, plain)).latents
+    assert torch.equal(found, edit(INDEPENDENT, SOFT, make_job(editor=plain)[0]).latents)
+    assert (found - independent).abs().max() > 1e-3
+    later = MasaCtrlSettings(name="masactrl", start_layer=12)
+    other = edit(INDEPENDENT, SOFT, with_editor(job, later)).latents
+    assert torch.equal(other, edit(INDEPENDENT, SOFT, make_job(editor=later)[0]).latents)
+    assert with_editor(job, job.editor) is job
 
 
 def test_the_oracle_needs_truth() -> None:

@@ -1,0 +1,112 @@
+"""`python -m qnerf.benchmark <folder of a sweep>`: the tables, the chart and the sheet of a finished benchmark, in that folder.
+
+python -m qnerf.run -m +exp=benchmark
+python -m qnerf.benchmark outputs/sweeps/benchmark-<hash>
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from qnerf.benchmark.cells import BenchmarkCell, read_cells
+from qnerf.benchmark.pictures import benchmark_sheet
+from qnerf.benchmark.tables import DISAGREEMENTS, Row, gains, in_words, means, over_looseness, share_of_oracle, to_csv, to_markdown
+from qnerf.config import MAIN_METHOD
+from qnerf.errors import UserError
+from qnerf.reports.charts import line_chart
+from qnerf.reports.html import cell, escape, page, picture, table
+from qnerf.runs.files import write_image, write_text
+
+TITLES = {
+    "means": "Every method, mean over all cells",
+    "gains": f"What {MAIN_METHOD} gains over each other method, where the independent edit's views disagree",
+    "looseness": f"What {MAIN_METHOD} gains over the independent edit, by grade of control from tight to loose",
+    "kinds": f"What {MAIN_METHOD} gains over the independent edit, by kind of object",
+    "oracle": f"Share of the oracle's gain over the independent edit that {MAIN_METHOD} reaches",
+}
+NOTE = (
+    "Values with 95 % bootstrap intervals over scenes. A gain in agreement (consistency_…) is the share of the other method's "
+    "disagreement above its floor that is gone; all others are differences, up is better."
+)
+
+
+def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
+    """All tables by name. Gains rest on the cells that leave something to consolidate, by grade and kind on all."""
+    counted = [c for c in cells if c.disagrees] or cells
+    kinds = sorted({c.kind for c in cells})
+    by_kind = [Row(k, gains_over_independent([c for c in cells if c.kind == k])) for k in kinds]
+    oracle = share_of_oracle(counted)
+    return {
+        "means": means(cells),
+        "gains": gains(counted),
+        "looseness": over_looseness(cells),
+        "kinds": by_kind,
+        **({"oracle": [Row(MAIN_METHOD, oracle)]} if oracle else {}),
+    }
+
+
+def gains_over_independent(cells: Sequence[BenchmarkCell]):
+    return next(row for row in gains(cells) if row.name == "independent").estimates
+
+
+def looseness_chart(rows: Sequence[Row]) -> str:
+    """The shares of disagreement that are gone, over the grades."""
+    series = {name: [row.estimates[name].value for row in rows] for name in DISAGREEMENTS if name in rows[0].estimates}
+    names = " to ".join(row.name for row in rows)
+    return line_chart(series, list(range(1, len(rows) + 1)), f"grade of control: {names}", "share of disagreement gone")
+
+
+def report(folder: Path) -> list[Path]:
+    """Writes benchmark.md, .csv, .html, looseness.svg and benchmark.png; returns them."""
+    cells = read_cells(folder)
+    found = tables(cells)
+    sheet, chart = benchmark_sheet(cells), looseness_chart(found["looseness"])
+    counted = sum(c.disagrees for c in cells)
+    head = f"{len(cells)} cells, {len({c.scene for c in cells})} scenes; in {counted} cells there is something to consolidate."
+    text = [f"# Benchmark of edits\n\n{head}\n\n{NOTE}"]
+    body = [f"<h1>Benchmark of edits</h1><p>{escape(head)}</p><p>{escape(NOTE)}</p>"]
+    for name, rows in found.items():
+        text.append(f"## {TITLES[name]}\n\n{to_markdown(rows, name)}")
+        body.append(f"<h2>{escape(TITLES[name])}</h2>{to_html(rows)}")
+    body += [
+        f"<h2>Gain against looseness</h2>{chart}",
+        picture(sheet, "One scene of each kind, the view that shows most of the edit"),
+    ]
+    written = {"benchmark.md": "\n\n".join(text) + "\n", "benchmark.csv": to_csv(found), "looseness.svg": chart}
+    for name, content in {**written, "benchmark.html": page("Benchmark of edits", body)}.items():
+        write_text(folder / name, content)
+    write_image(folder / "benchmark.png", sheet)
+    print("\n\n".join(text))
+    return [folder / name for name in (*written, "benchmark.html", "benchmark.png")]
+
+
+def to_html(rows: Sequence[Row]) -> str:
+    """One table, significant gains in bold."""
+    metrics = list(rows[0].estimates)
+    lines = [
+        [
+            cell(row.name, "text"),
+            *(cell(in_words(row.estimates[m], m), "best" if row.estimates[m].excludes_zero else "") for m in metrics),
+        ]
+        for row in rows
+    ]
+    return table(["", *metrics], lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m qnerf.benchmark", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sweep", type=Path, help="folder of the sweep, outputs/sweeps/benchmark-<hash>")
+    try:
+        for path in report(parser.parse_args(arguments).sweep):
+            print(path)
+    except UserError as error:
+        print(f"qnerf: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The cells of a finished benchmark: every method's figures on one scene under one grade of control."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qnerf.errors import UserError
+from qnerf.sweeps.results import RESULTS
+
+FLOOR = "_floor"
+LEAST_DISAGREEMENT = 1.5  # times the floor: below, the independent edit leaves nothing to consolidate
+
+
+@dataclass(frozen=True)
+class BenchmarkCell:
+    """detail: the grade of control. kind: of the scene's object. figures: by method, then by metric."""
+
+    scene: str
+    kind: str
+    detail: str
+    folder: Path
+    figures: Mapping[str, Mapping[str, float]]
+
+    def excess(self, method: str, metric: str) -> float:
+        """How far a disagreement is above its floor, the same of the true views."""
+        figures = self.figures[method]
+        return figures[metric] - figures[metric + FLOOR]
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the independent edit's views disagree enough for consolidation to have something to do."""
+        figures = self.figures["independent"]
+        return figures["consistency_moved"] >= LEAST_DISAGREEMENT * figures["consistency_moved" + FLOOR]
+
+
+def read_cells(sweep: Path) -> list[BenchmarkCell]:
+    """The finished cells of a sweep's results.csv. Raises UserError where there are none, or no independent edit."""
+    try:
+        with (sweep / RESULTS).open(encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["status"] == "done"]
+    except OSError as error:
+        raise UserError(f"{sweep / RESULTS} cannot be read ({error.strerror}): name the folder of a sweep.") from error
+    cells = [_cell(row) for row in rows]
+    if not cells:
+        raise UserError(f"{sweep / RESULTS} has no finished cell: run the sweep first, `python -m qnerf.run -m +exp=benchmark`.")
+    for cell in cells:
+        if "independent" not in cell.figures:
+            raise UserError(f"{cell.folder} has no independent edit to compare with: add it, baselines=[independent].")
+    return cells
+
+
+def _cell(row: Mapping[str, str]) -> BenchmarkCell:
+    figures: dict[str, dict[str, float]] = {}
+    for key, text in row.items():
+        if key.startswith("methods.") and text:
+            _, method, metric = key.split(".", 2)
+            figures.setdefault(method, {})[metric] = float(text)
+    scene = row["scene"]
+    kind = scene.rsplit("_", 1)[0]
+    return BenchmarkCell(scene, "figure" if kind == "puppet" else kind, row.get("control.detail", ""), Path(row["folder"]), figures)

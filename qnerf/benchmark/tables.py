@@ -1,0 +1,112 @@
+"""The benchmark's answers: every method's figures, what full gains over each other method, and over each grade of control."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qnerf.benchmark.bootstrap import Interval, mean_interval, ratio_interval
+from qnerf.benchmark.cells import BenchmarkCell
+from qnerf.config import MAIN_METHOD
+from qnerf.scenes.settings import Detail
+
+METHODS = ("source", "controlnet", "independent", "one_shot", "hard", "mixed", MAIN_METHOD, "oracle")
+METRICS = (
+    "psnr_truth", "ssim_truth", "psnr_object", "psnr_moved", "psnr_background", "consistency_object", "consistency_moved",
+    "silhouette_iou", "heldout_psnr",
+)  # fmt: skip
+DISAGREEMENTS = ("consistency_object", "consistency_moved")
+LOOSENESS: tuple[Detail, ...] = ("bones", "joints", "ends", "loose_depth", "box")  # from tight to loose
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: what it is about, and an estimate per column."""
+
+    name: str
+    estimates: dict[str, Interval]
+
+
+def methods_of(cells: Sequence[BenchmarkCell]) -> list[str]:
+    """Those that every cell has, in a fixed order."""
+    common = set.intersection(*(set(cell.figures) for cell in cells))
+    return [*(m for m in METHODS if m in common), *sorted(common - set(METHODS))]
+
+
+def metrics_of(cells: Sequence[BenchmarkCell], methods: Sequence[str]) -> list[str]:
+    return [metric for metric in METRICS if all(metric in cell.figures[method] for cell in cells for method in methods)]
+
+
+def means(cells: Sequence[BenchmarkCell]) -> list[Row]:
+    """Every method's mean figures."""
+    methods, scenes = methods_of(cells), [cell.scene for cell in cells]
+    return [
+        Row(m, {k: mean_interval([cell.figures[m][k] for cell in cells], scenes) for k in metrics_of(cells, methods)})
+        for m in methods
+    ]
+
+
+def gains(cells: Sequence[BenchmarkCell], method: str = MAIN_METHOD) -> list[Row]:
+    """What `method` is better by than each other one, cell by cell: fidelity in its own unit, and of a disagreement the share
+    that it takes away of what is above the floor."""
+    methods, scenes = methods_of(cells), [cell.scene for cell in cells]
+
+    def gain(other: str, metric: str) -> Interval:
+        if metric in DISAGREEMENTS:
+            before, after = ([cell.excess(name, metric) for cell in cells] for name in (other, method))
+            return ratio_interval([b - a for b, a in zip(before, after, strict=True)], before, scenes)
+        return mean_interval([cell.figures[method][metric] - cell.figures[other][metric] for cell in cells], scenes)
+
+    return [Row(o, {k: gain(o, k) for k in metrics_of(cells, methods)}) for o in methods if o != method]
+
+
+def share_of_oracle(cells: Sequence[BenchmarkCell], method: str = MAIN_METHOD) -> dict[str, Interval]:
+    """How much of the oracle's gain over the independent edit `method` reaches."""
+    scenes = [cell.scene for cell in cells]
+    if not all("oracle" in cell.figures for cell in cells):
+        return {}
+
+    def gained(name: str, metric: str) -> list[float]:
+        sign = -1 if metric in DISAGREEMENTS else 1
+        return [sign * (cell.figures[name][metric] - cell.figures["independent"][metric]) for cell in cells]
+
+    metrics = ("psnr_object", "consistency_moved")
+    return {metric: ratio_interval(gained(method, metric), gained("oracle", metric), scenes) for metric in metrics}
+
+
+def over_looseness(cells: Sequence[BenchmarkCell]) -> list[Row]:
+    """`gains` over the independent edit by grade of control, tight to loose."""
+    found = []
+    for detail in LOOSENESS:
+        some = [cell for cell in cells if cell.detail == detail]
+        if some:
+            found.append(Row(detail, next(row for row in gains(some) if row.name == "independent").estimates))
+    return found
+
+
+def to_csv(tables: dict[str, list[Row]]) -> str:
+    """All estimates in long form."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["table", "row", "metric", "value", "low", "high", "scenes"])
+    for table, rows in tables.items():
+        for row in rows:
+            for metric, found in row.estimates.items():
+                numbers = (f"{value:.6g}" for value in (found.value, found.low, found.high))
+                writer.writerow([table, row.name, metric, *numbers, found.count])
+    return buffer.getvalue()
+
+
+def to_markdown(rows: Sequence[Row], first: str) -> str:
+    """One table; estimates as value [low, high]."""
+    metrics = list(rows[0].estimates)
+    lines = [f"| {first} | {' | '.join(metrics)} |", f"|{'---|' * (len(metrics) + 1)}"]
+    lines += [f"| {row.name} | {' | '.join(in_words(row.estimates[m], m) for m in metrics)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def in_words(found: Interval, metric: str) -> str:
+    digits = 2 if metric.startswith(("psnr", "heldout")) else 3
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"

@@ -1,0 +1,68 @@
+"""Procedural scenes by name: `scene.path=procedural:lamp_101` is the held-out lamp of seed 101, written when it is first asked for.
+
+They follow from their name and the generator's code alone, so they are kept in the user's cache, under the version of that code.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from qnerf.errors import UserError
+from qnerf.runs.sources import code_version
+
+PROCEDURAL = "procedural:"
+VIEWS = 16
+WORLD = 2
+KINDS = ("figure", "lamp", "seat", "toy")  # of that world; its own module would import torch, which a light check must not
+
+
+def is_procedural(path: str) -> bool:
+    """Whether a scene's path names a procedural scene."""
+    return path.startswith(PROCEDURAL)
+
+
+def kind_and_seed(path: str) -> tuple[str, int]:
+    """What `procedural:<kind>_<seed>` names. Raises UserError for anything else."""
+    found = re.fullmatch(rf"{PROCEDURAL}({'|'.join(KINDS)})_(\d{{1,9}})", path)
+    if not found:
+        raise UserError(
+            f"scene.path is {path!r}, expected {PROCEDURAL}<kind>_<seed> with a kind of {', '.join(KINDS)} and a whole number, "
+            f"such as {PROCEDURAL}lamp_101."
+        )
+    return found[1], int(found[2])
+
+
+def procedural_folder(path: str) -> Path:
+    """Where the scene is, or will be."""
+    kind, seed = kind_and_seed(path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "qnerf" / "scenes" / code_version("qnerf.scenes.procedural.build") / f"{kind}_{seed}"
+
+
+def is_unwritten(path: str) -> bool:
+    """Whether a path names a procedural scene that nobody has asked for yet. Raises UserError for one that there cannot be."""
+    return is_procedural(path) and not procedural_folder(path).is_dir()
+
+
+def ensure_written(path: str) -> Path:
+    """The scene's folder, written now if it is not there. Raises UserError where that is impossible."""
+    folder = procedural_folder(path)
+    if folder.is_dir():
+        return folder
+    from qnerf.scenes.procedural.build import build_scene  # half a second, and only who asks for such a scene pays
+    from qnerf.scenes.writer import write_scene
+
+    kind, seed = kind_and_seed(path)
+    print(f"Writing the procedural scene {folder.name}, {VIEWS} views, to {folder}", file=sys.stderr, flush=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_scene(folder, build_scene(seed, VIEWS, kind=kind, world=WORLD), WORLD)
+    except OSError as error:
+        if not folder.is_dir():  # else another process was faster, and wrote the same
+            raise UserError(
+                f"{folder.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to a folder that can."
+            ) from error
+    return folder

@@ -1,0 +1,123 @@
+"""The benchmark's statistics on cases worked by hand: no method may win that changes nothing."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qnerf.benchmark.__main__ import looseness_chart, tables
+from qnerf.benchmark.bootstrap import mean_interval, ratio_interval
+from qnerf.benchmark.cells import BenchmarkCell, read_cells
+from qnerf.benchmark.pictures import chosen_cells
+from qnerf.benchmark.tables import gains, methods_of, over_looseness, share_of_oracle, to_csv, to_markdown
+from qnerf.errors import UserError
+
+
+def figures(psnr: float, moved: float, floor: float = 0.02) -> dict[str, float]:
+    return {"psnr_object": psnr, "consistency_moved": moved, "consistency_moved_floor": floor}
+
+
+def cell(scene: str, detail: str, independent: dict[str, float], full: dict[str, float], oracle: dict[str, float]) -> BenchmarkCell:
+    found = {"independent": independent, "full": full, "oracle": oracle}
+    return BenchmarkCell(scene, scene.split("_")[0], detail, Path("unused"), found)
+
+
+CELLS = [
+    cell("lamp_1", "joints", figures(20, 0.12), figures(20.5, 0.10), figures(22, 0.04)),
+    cell("lamp_1", "ends", figures(18, 0.22), figures(19, 0.12), figures(21, 0.07)),
+    cell("toy_1", "joints", figures(24, 0.025), figures(24, 0.025), figures(25, 0.02)),
+]
+
+
+def test_gains_by_hand() -> None:
+    found = {row.name: row.estimates for row in gains(CELLS)}
+    assert found["independent"]["psnr_object"].value == pytest.approx((0.5 + 1.0 + 0.0) / 3)
+    assert found["independent"]["consistency_moved"].value == pytest.approx((0.02 + 0.10) / (0.10 + 0.20 + 0.005))
+    assert found["oracle"]["psnr_object"].value == pytest.approx((-1.5 - 2 - 1) / 3)
+    assert "full" not in found
+
+
+def test_the_share_of_the_oracle_by_hand() -> None:
+    found = share_of_oracle(CELLS)
+    assert found["psnr_object"].value == pytest.approx(1.5 / 6)
+    assert found["consistency_moved"].value == pytest.approx(0.12 / (0.08 + 0.15 + 0.005))
+    alone = [BenchmarkCell(c.scene, c.kind, c.detail, c.folder, {"independent": {}, "full": {}}) for c in CELLS]
+    assert share_of_oracle(alone) == {}
+
+
+def test_a_method_that_changes_nothing_gains_nothing() -> None:
+    same = [cell(f"lamp_{i}", "ends", figures(20 + i, 0.1), figures(20 + i, 0.1), figures(21, 0.05)) for i in range(5)]
+    for found in next(row for row in gains(same) if row.name == "independent").estimates.values():
+        assert (found.value, found.low, found.high) == (0, 0, 0)
+        assert not found.excludes_zero
+
+
+def test_grades_go_from_tight_to_loose_and_each_counts_its_own_cells() -> None:
+    rows = over_looseness([*reversed(CELLS)])
+    assert [row.name for row in rows] == ["joints", "ends"]
+    assert rows[1].estimates["consistency_moved"].value == pytest.approx(0.5)
+    assert "joints to ends" in looseness_chart(rows)
+
+
+def test_only_cells_that_disagree_count_towards_gains() -> None:
+    assert [c.disagrees for c in CELLS] == [True, True, False]
+    found = tables(CELLS)
+    assert next(row for row in found["gains"] if row.name == "independent").estimates["psnr_object"].value == pytest.approx(0.75)
+    assert next(row for row in found["means"] if row.name == "full").estimates["psnr_object"].value == pytest.approx(63.5 / 3)
+    assert [row.name for row in found["kinds"]] == ["lamp", "toy"]
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """Means of 30 scenes of three correlated cells: cells of a scene taken for independent would cover far less often."""
+    rng, hits, naive = np.random.default_rng(3), 0, 0
+    for _ in range(200):
+        scene = rng.normal(1.0, 1.0, 30)
+        values = np.repeat(scene, 3) + rng.normal(0, 0.1, 90)
+        names = [f"s{i}" for i in range(30) for _ in range(3)]
+        found = ratio_interval(values.tolist(), [1.0] * 90, names, draws=400)
+        hits += found.low <= 1.0 <= found.high
+        other = ratio_interval(values.tolist(), [1.0] * 90, [f"c{i}" for i in range(90)], draws=400)
+        naive += other.low <= 1.0 <= other.high
+    assert 0.88 < hits / 200 < 0.99
+    assert naive / 200 < 0.85
+
+
+def test_one_scene_says_nothing_of_others() -> None:
+    found = mean_interval([1.0, 3.0], ["a", "a"])
+    assert (found.value, found.low, found.high, found.count) == (2, -math.inf, math.inf, 1)
+    assert not found.excludes_zero
+    assert math.isnan(ratio_interval([], [], []).value)
+    assert math.isnan(ratio_interval([1.0], [0.0], ["a"]).value)
+
+
+def test_tables_as_text() -> None:
+    rows = gains(CELLS)
+    assert to_markdown(rows, "method").splitlines()[0] == "| method | psnr_object | consistency_moved |"
+    found = list(csv.DictReader(io.StringIO(to_csv({"gains": rows}))))
+    assert (found[0]["row"], found[0]["metric"], float(found[0]["value"])) == ("independent", "psnr_object", 0.5)
+    assert methods_of(CELLS) == ["independent", "full", "oracle"]
+
+
+def test_the_sheet_has_the_loosest_control_of_each_kind() -> None:
+    assert [(c.scene, c.detail) for c in chosen_cells(CELLS)] == [("lamp_1", "ends"), ("toy_1", "joints")]
+
+
+def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
+    header = "scene.path,control.detail,scene,status,folder"
+    columns = [f"methods.{m}.{k}" for m in ("independent", "full") for k in figures(0, 0)]
+    done = "x,ends,puppet_3,done,/somewhere,20,0.1,0.02,21,0.08,0.02"
+    (tmp_path / "results.csv").write_text(f"{header},{','.join(columns)}\n{done}\nx,ends,toy_1,failed,/there,,,,,,\n")
+    (found,) = read_cells(tmp_path)
+    assert (found.scene, found.kind, found.detail) == ("puppet_3", "figure", "ends")
+    assert found.excess("full", "consistency_moved") == pytest.approx(0.06)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_cells(tmp_path / "nowhere")
+    (tmp_path / "results.csv").write_text(f"{header},{columns[3]}\nx,ends,toy_1,done,/there,3\n")
+    with pytest.raises(UserError, match="no independent edit"):
+        read_cells(tmp_path)
+    (tmp_path / "results.csv").write_text(f"{header}\nx,ends,toy_1,failed,/there\n")
+    with pytest.raises(UserError, match="no finished cell"):
+        read_cells(tmp_path)
