@@ -13,20 +13,29 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from qnerf.errors import UserError
+from qnerf.judges.labels import OTHER, part_map
+from qnerf.pretrain.grounding import words_of_parts
 from qnerf.pretrain.photographs import photograph
 from qnerf.pretrain.team import Team
-from qnerf.scenes.procedural.samples import HELDOUT_SEEDS, SEED_STRIDE, render_sample
+from qnerf.scenes.procedural.samples import HELDOUT_SEEDS, SEED_STRIDE, draw_sample, render_sample
 from qnerf.scenes.procedural.world import WORLDS, check_kind
+
+PART_CELL = 4  # pixels a side of a part map's cell: one latent pixel
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images, controls: (B, 3, S, S) float32 in [0, 1]. captions: B texts. details: B grades of the controls."""
+    """images, controls: (B, 3, S, S) float32 in [0, 1]. captions: B texts. details: B grades of the controls.
+
+    words: for each word of each caption, the part that it speaks of (`words_of_parts`). parts: (B, s, s) part maps.
+    """
 
     images: Tensor
     controls: Tensor
     captions: list[str]
     details: list[str]
+    words: list[list[int]]
+    parts: Tensor
 
 
 BatchT_co = TypeVar("BatchT_co", covariant=True)
@@ -40,7 +49,16 @@ class Samples(Protocol[BatchT_co]):
     def collate(self, items: list[Any]) -> BatchT_co: ...
 
 
-Item = tuple[np.ndarray, np.ndarray, str, str]  # of a Batch
+@dataclass(frozen=True)
+class Item:
+    """One sample of a `Batch`."""
+
+    image: np.ndarray
+    control: np.ndarray
+    caption: str
+    detail: str
+    words: list[int]
+    parts: np.ndarray
 
 
 class PuppetSamples(Dataset[Item]):
@@ -72,11 +90,16 @@ class PuppetSamples(Dataset[Item]):
         detail, kind = self.details.draw(rng), self.kinds.draw(rng)
         seed = self.seed * SEED_STRIDE + index
         sample = render_sample(seed, self.size, kind, self.world, (detail,), self.heldout)
-        return sample.image, sample.controls[detail], sample.caption, detail
+        parts = part_map(*draw_sample(seed, max(self.size // PART_CELL, 1), kind, self.world))
+        words = words_of_parts(sample.caption, sample.names)
+        return Item(sample.image, sample.controls[detail], sample.caption, detail, words, parts)
 
     def collate(self, items: list[Item]) -> Batch:
-        images, controls, captions, details = zip(*items, strict=True)
-        return Batch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(controls)), list(captions), list(details))
+        images, controls, parts = (
+            torch.from_numpy(np.stack([getattr(i, k) for i in items])) for k in ("image", "control", "parts")
+        )
+        captions, details, words = ([getattr(item, key) for item in items] for key in ("caption", "detail", "words"))
+        return Batch(images, controls, captions, details, words, parts)
 
 
 class WithPhotographs(PuppetSamples):
@@ -88,7 +111,9 @@ class WithPhotographs(PuppetSamples):
         rng = np.random.default_rng([self.seed, index, 1])
         if rng.random() >= self.share:
             return super().__getitem__(index)
-        return photograph(rng, self.size), np.zeros((3, self.size, self.size), np.float32), "", "bones"
+        cells = max(self.size // PART_CELL, 1)
+        blank = np.zeros((3, self.size, self.size), np.float32)
+        return Item(photograph(rng, self.size), blank, "", "bones", [], np.full((cells, cells), OTHER, np.uint8))
 
 
 def check_seed(seed: int, heldout: bool) -> None:

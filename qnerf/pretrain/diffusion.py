@@ -16,6 +16,7 @@ from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.devices import pick_device
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
+from qnerf.pretrain.grounding import NO_PART, GroundedAttention, as_tokens
 from qnerf.pretrain.initialise import load_initial, start_from_copy
 from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import DiffusionStage
@@ -55,6 +56,7 @@ class DiffusionTrainee:
             model.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
             if self.device.type == "cpu":  # materialised scores: 1.4 to 15 times faster there than the fused kernel, backward
                 model.set_attn_processor(AttnProcessor())
+        self.grounded = GroundedAttention(unet) if settings.grounding else None
         self.alphas = self.parts.scheduler.alphas_cumprod.float().to(self.device)
         size = settings.image or widths.image
         what = {"details": settings.shares(), "world": settings.world, "kinds": settings.kinds and {**settings.kinds}}
@@ -63,7 +65,7 @@ class DiffusionTrainee:
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The weighted squared error of the predicted noise. All randomness is drawn on the CPU, for any device."""
-        s, count = self.settings, len(batch.captions)
+        s, p, count = self.settings, self.parts, len(batch.captions)
         spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count  # one time in each count-th of the range
         t = (spread * len(self.alphas)).long().clamp(max=len(self.alphas) - 1)
         keep_text = torch.rand(count, generator=generator) >= s.text_dropout
@@ -76,8 +78,13 @@ class DiffusionTrainee:
             noisy = (alpha.sqrt() * z0 + (1 - alpha).sqrt() * noise).contiguous(memory_format=self.layout)
             predicted = self._predict(noisy, t.to(self.device), captions, batch, keep_control)
         error = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
-        loss = (snr_weight(self.alphas[t], s.snr_floor, s.snr_cap) * error).mean()
-        return loss, {"error": float(error.detach().mean())}
+        loss, parts = (snr_weight(self.alphas[t], s.snr_floor, s.snr_cap) * error).mean(), {"error": float(error.detach().mean())}
+        if self.grounded is not None:
+            tokens = as_tokens(batch.words, p.text_encoder.config.max_position_embeddings)
+            tokens[~keep_text] = NO_PART
+            stray = self.grounded.loss(tokens, batch.parts, (z0.shape[2], z0.shape[3]))
+            loss, parts["stray"] = loss + s.grounding * stray, float(stray.detach())
+        return loss, parts
 
     def sheet(self, path: Path) -> dict[str, float]:
         """Rows: control, truth, sample (DDIM from the averaged weights; stage=unet's without control)."""

@@ -109,6 +109,8 @@ class DiffusionStage(LoopSettings):
     """Relative share of each grade of control; null: bones, joints and ends alike, and in world 2 loose_depth and box too."""
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     control_dropout: float = Field(default=0.15, ge=0, le=1)
+    grounding: float = Field(default=0.0, ge=0)
+    """Weight of the cross-attention of words outside the parts that they speak of (`qnerf.pretrain.grounding`)."""
     snr_floor: float = Field(default=0.1, ge=0)
     """Least weight of the clean image's error, however noisy: colours and pose are decided at high noise."""
     snr_cap: float = Field(default=5.0, gt=0)

@@ -87,8 +87,8 @@ def test_training_on_from_a_smaller_training(tmp_path: Path, vae: Path) -> None:
     trainee = DiffusionTrainee(stage(tmp_path / "large", vae, 4, initial=str(tmp_path / "small")), wide)
     weights = averaged_weights(tmp_path / "small")
     assert all(torch.equal(weights[name], value) for name, value in trained(trainee).items())
-    assert trainee.samples[0][0].shape[-1] == 64
-    assert DiffusionTrainee(stage(tmp_path / "other", vae, 4, image=32), wide).samples[0][0].shape[-1] == 32
+    assert trainee.samples[0].image.shape[-1] == 64
+    assert DiffusionTrainee(stage(tmp_path / "other", vae, 4, image=32), wide).samples[0].image.shape[-1] == 32
 
 
 def test_training_on_in_a_world_of_more_words(tmp_path: Path, vae: Path) -> None:
@@ -126,7 +126,7 @@ def test_training_on_from_exported_weights(tmp_path: Path, vae: Path) -> None:
     ],
 )
 def test_every_trained_part_gets_a_gradient_and_no_other(tmp_path: Path, vae: Path, name: str, expected: set[str]) -> None:
-    mixed = {"world": 2, "details": {"bones": 1.0, "box": 1.0}, "control_dropout": 0.0, "text_dropout": 0.0}
+    mixed = {"grounding": 0.1, "world": 2, "details": {"bones": 1.0, "box": 1.0}, "control_dropout": 0.0, "text_dropout": 0.0}
     trainee = DiffusionTrainee(stage(tmp_path, vae, 4, name=name, **mixed), TINY)
     optimiser = torch.optim.SGD(trainee.modules.parameters(), lr=1e-3)
     for _ in range(4):  # it starts as a copy of its input: layers that start at zero let nothing through to those behind them
@@ -152,7 +152,7 @@ def test_each_sample_is_predicted_as_alone(tmp_path: Path, vae: Path) -> None:
     z, controls, t = torch.randn(3, 4, 8, 8), torch.rand(3, 3, 32, 32), torch.tensor([100, 800, 500])
     captions, details = ["a red shirt", "", "a puppet"], ["bones", "ends", "box"]
     with torch.no_grad():
-        batch = Batch(controls, controls, captions, details)
+        batch = Batch(controls, controls, captions, details, [[]] * 3, torch.zeros(3, 8, 8))
         together = trainee._predict(z, t, captions, batch, torch.tensor([True, False, True]))
         model = trainee.backbone()
         text = model.embed(captions)
@@ -162,6 +162,15 @@ def test_each_sample_is_predicted_as_alone(tmp_path: Path, vae: Path) -> None:
     torch.testing.assert_close(together, torch.cat([posed, without, bounded]), atol=1e-5, rtol=1e-4)
     with torch.no_grad():
         assert not torch.allclose(bounded, model.predict(z[2:], 500, text[2:], controls[2:]), atol=1e-3)
+
+
+def test_grounding_changes_no_prediction_and_counts_no_dropped_caption(tmp_path: Path, vae: Path) -> None:
+    plain, grounded = (DiffusionTrainee(stage(tmp_path, vae, 4, grounding=weight, world=2), TINY) for weight in (0.0, 0.5))
+    batch = load_batch(plain.samples, range(4))
+    (without, _), (with_it, parts) = (t.loss(batch, torch.Generator().manual_seed(1)) for t in (plain, grounded))
+    assert with_it.item() == pytest.approx(without.item() + 0.5 * parts["stray"], rel=1e-4)
+    silent = DiffusionTrainee(stage(tmp_path, vae, 4, grounding=0.5, world=2, text_dropout=1.0), TINY)
+    assert silent.loss(batch, torch.Generator().manual_seed(1))[1]["stray"] == 0
 
 
 def test_controlnets_for_a_trained_unet(tmp_path: Path, vae: Path) -> None:
