@@ -1,0 +1,178 @@
+"""A whole run against its floor, as many bare U-Net passes, stage by stage; and time and memory over the number of views:
+
+    python -m benchmarks.bench_edit                         # the default edit, 12 views
+    python -m benchmarks.bench_edit --views 8 16 32 64      # one row a number of views, each in a process of its own
+    python -m benchmarks.bench_edit --chunks 1 2 4 8        # likewise over the chunk
+
+What follows `--` goes to the run as overrides: `-- schedule.interval=3`. Scenes are procedural and written to a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.config import parse
+from qnerf.run import CONFIGS
+from qnerf.runs import pipeline
+from qnerf.scenes.procedural.build import build_scene
+from qnerf.scenes.writer import write_scene
+from qnerf.schedules import edit
+
+STAGES = {  # where a run's time goes; what one of them calls of another counts for the inner one
+    "inversion": (pipeline, "invert"),
+    "reconstruction": (pipeline, "reconstruction_psnr"),
+    "field training": (edit, "train_field"),
+    "rendering queries": (edit, "consolidate"),
+    "guided steps": (edit, "guided_steps"),
+    "plain steps": (edit, "plain_steps"),
+    "decoding": (pipeline, "decode"),
+    "figures": (pipeline, "measure"),
+    "report": (pipeline, "write_outcome"),
+}
+EDIT = ("field training", "rendering queries", "guided steps", "plain steps")
+REPEATS = 5
+
+
+class Watch:
+    """Seconds by stage, and views that went through the U-Net by stage: forward alone, and forward and backward."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.passes: Counter[tuple[str, str]] = Counter()
+        self.running = ["elsewhere"]
+        self.last = time.perf_counter()
+
+    def turn(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self.running[-1]] += now - self.last
+        self.last = now
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(*arguments: Any, **keywords: Any) -> Any:
+            self.turn()
+            self.running.append(stage)
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                self.turn()
+                self.running.pop()
+
+        return inner
+
+    def counted(self, predict: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(backbone: DiffusionBackbone, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
+            kind = "backward" if torch.is_grad_enabled() and latents.requires_grad else "forward"
+            self.passes[self.running[-1], kind] += len(latents)
+            return predict(backbone, latents, *arguments, **keywords)
+
+        return inner
+
+
+def bare_seconds(backbone: DiffusionBackbone, chunk: int) -> dict[str, float]:
+    """Seconds a view of a bare pass with control, without and with its backward pass: medians."""
+    text = backbone.embed(["a figure"]).expand(chunk, -1, -1)
+    control = torch.rand((chunk, 3, *backbone.image_size))
+    found: dict[str, list[float]] = {"forward": [], "backward": []}
+    for _ in range(REPEATS):
+        for kind, seconds in found.items():
+            z = torch.randn((chunk, 4, *backbone.latent_size)).requires_grad_(kind == "backward")
+            started = time.perf_counter()
+            with torch.set_grad_enabled(kind == "backward"):
+                predicted = backbone.predict(z, 500, text, control)
+                if kind == "backward":
+                    predicted.square().sum().backward()
+            seconds.append((time.perf_counter() - started) / chunk)
+    return {kind: sorted(seconds)[REPEATS // 2] for kind, seconds in found.items()}
+
+
+def measure(views: int, overrides: list[str]) -> dict[str, Any]:
+    """One run: seconds and floor by stage, the edit's and the run's ratio to its floor, the field's share, peak memory."""
+    watch = Watch()
+    for stage, (module, name) in STAGES.items():
+        setattr(module, name, watch.timed(stage, getattr(module, name)))
+    plain = DiffusionBackbone.predict
+    DiffusionBackbone.predict = watch.counted(plain)
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Path(folder) / "scene"
+        write_scene(scene, build_scene(3, views=views))
+        own = [f"scene.path={scene}", f"output_dir={folder}/out", "baselines=[]", *overrides]
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            settings = parse(compose("config", own))
+        watch.last = started = time.perf_counter()
+        pipeline.run(settings, "benchmark")
+        watch.turn()
+        wall = time.perf_counter() - started
+        DiffusionBackbone.predict = plain
+        bare = bare_seconds(pipeline.load_backbone(settings.backbone), settings.chunk_size)
+    floors: Counter[str] = Counter()
+    for (stage, kind), count in watch.passes.items():
+        floors[stage] += count * bare[kind]
+    edit_seconds = sum(watch.seconds[stage] for stage in EDIT)
+    return {
+        "views": views,
+        "chunk": settings.chunk_size,
+        "wall": wall,
+        "seconds": dict(watch.seconds),
+        "floor": dict(floors),
+        "edit_over_floor": edit_seconds / sum(floors[stage] for stage in EDIT),
+        "field_share": watch.seconds["field training"] / wall,
+        "seconds_a_view": wall / views,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def in_a_process(views: int, overrides: list[str]) -> dict[str, Any]:
+    """`measure` with a peak of memory of its own."""
+    command = [sys.executable, "-m", "benchmarks.bench_edit", "--json", "--views", str(views), "--", *overrides]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+
+
+def show(found: dict[str, Any]) -> None:
+    stages = f"stage ({found['views']} views, chunks of {found['chunk']})"
+    print(f"\n| {stages} | seconds | bare U-Net passes | ratio |\n|---|---|---|---|")
+    for stage, seconds in found["seconds"].items():
+        floor = found["floor"].get(stage, 0.0)
+        against = f"{floor:.1f} | {seconds / floor:.2f}" if floor else "- | -"
+        print(f"| {stage} | {seconds:.1f} | {against} |")
+    print(
+        f"\nThe edit takes {found['edit_over_floor']:.2f} times its floor. Field training is {found['field_share']:.0%} of the run's"
+    )
+    print(
+        f"{found['wall']:.0f} s, {found['seconds_a_view']:.2f} s a view. Peak {found['peak_mib']:.0f} MiB, {found['threads']} threads.",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--views", type=int, nargs="+", default=[12])
+    parser.add_argument("--chunks", type=int, nargs="+", default=[])
+    parser.add_argument("--json", action="store_true", help="measure here, print one line")
+    parser.add_argument("overrides", nargs="*")
+    arguments = parser.parse_args()
+    if arguments.json:
+        print(json.dumps(measure(arguments.views[0], arguments.overrides)))
+        return
+    chunks = [[f"chunk_size={chunk}"] for chunk in arguments.chunks] or [[]]
+    for views in arguments.views:
+        for chunk in chunks:
+            show(in_a_process(views, [*arguments.overrides, *chunk]))
+
+
+if __name__ == "__main__":
+    main()
