@@ -149,13 +149,9 @@ def show(found: dict[str, Any]) -> None:
         floor = found["floor"].get(stage, 0.0)
         against = f"{floor:.1f} | {seconds / floor:.2f}" if floor else "- | -"
         print(f"| {stage} | {seconds:.1f} | {against} |")
-    print(
-        f"\nThe edit takes {found['edit_over_floor']:.2f} times its floor. Field training is {found['field_share']:.0%} of the run's"
-    )
-    print(
-        f"{found['wall']:.0f} s, {found['seconds_a_view']:.2f} s a view. Peak {found['peak_mib']:.0f} MiB, {found['threads']} threads.",
-        flush=True,
-    )
+    print(f"\nThe edit takes {found['edit_over_floor']:.2f} times its floor. Of the run's {found['wall']:.0f} s")
+    print(f"training fields takes {found['field_share']:.0%}; {found['seconds_a_view']:.2f} s a view.")
+    print(f"Peak {found['peak_mib']:.0f} MiB, {found['threads']} threads.", flush=True)
 
 
 def main() -> None:

@@ -116,6 +116,12 @@ class DiffusionStage(LoopSettings):
     snr_cap: float = Field(default=5.0, gt=0)
     """Min-SNR-γ (Hang et al. 2023): the weight of time t is min(SNR, γ) / SNR."""
 
+    @model_validator(mode="after")
+    def _has_a_unet(self) -> Self:
+        if self.name == "control" and self.initial is None:
+            raise ValueError("stage=control trains ControlNets for a trained U-Net; name its folder in stage.initial")
+        return self
+
     def shares(self) -> dict[str, float]:
         """The share of each grade of control."""
         grades = ("bones", "joints", "ends") if self.world == 1 else ("bones", "joints", "ends", "loose_depth", "box")

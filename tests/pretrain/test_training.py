@@ -126,8 +126,11 @@ def test_training_on_from_exported_weights(tmp_path: Path, vae: Path) -> None:
     ],
 )
 def test_every_trained_part_gets_a_gradient_and_no_other(tmp_path: Path, vae: Path, name: str, expected: set[str]) -> None:
+    if name == "control":
+        train_diffusion(stage(tmp_path / "unet", vae, 2, name="unet"), TINY)
+    extra = {"initial": str(tmp_path / "unet")} if name == "control" else {}
     mixed = {"grounding": 0.1, "world": 2, "details": {"bones": 1.0, "box": 1.0}, "control_dropout": 0.0, "text_dropout": 0.0}
-    trainee = DiffusionTrainee(stage(tmp_path, vae, 4, name=name, **mixed), TINY)
+    trainee = DiffusionTrainee(stage(tmp_path, vae, 4, name=name, **mixed, **extra), TINY)
     optimiser = torch.optim.SGD(trainee.modules.parameters(), lr=1e-3)
     for _ in range(4):  # it starts as a copy of its input: layers that start at zero let nothing through to those behind them
         optimiser.step()
@@ -271,6 +274,11 @@ def test_named_trainings_fit_every_stage(name: str, experiment: str) -> None:
     settings = parse(config).stage
     assert settings.name == name
     assert set(config.stage) == set(type(settings).model_fields)
+
+
+def test_controlnets_need_a_unet() -> None:
+    with pytest.raises(UserError, match=r"name its folder in stage\.initial"), initialize_config_dir(CONF, version_base="1.3"):
+        parse(compose("config", overrides=["stage=control", "stage.initial=null"]))
 
 
 def test_a_bad_setting_is_one_clear_sentence() -> None:
