@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from hydra import compose, initialize_config_dir
 
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
+from qnerf.devices import pick_device
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
 from qnerf.scenes.procedural.build import build_scene
@@ -51,12 +52,14 @@ class Watch:
     """Seconds by stage, and views that went through the U-Net by stage: forward alone, and forward and backward."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.passes: Counter[tuple[str, str]] = Counter()
         self.running = ["elsewhere"]
         self.last = time.perf_counter()
 
     def turn(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds[self.running[-1]] += now - self.last
         self.last = now
@@ -75,7 +78,8 @@ class Watch:
 
     def counted(self, predict: Callable[..., Any]) -> Callable[..., Any]:
         def inner(backbone: DiffusionBackbone, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
-            kind = "backward" if torch.is_grad_enabled() and latents.requires_grad else "forward"
+            learns = latents.requires_grad or arguments[1].requires_grad  # the latents of guidance, or null-text's embedding
+            kind = "backward" if torch.is_grad_enabled() and learns else "forward"
             self.passes[self.running[-1], kind] += len(latents)
             return predict(backbone, latents, *arguments, **keywords)
 
@@ -85,16 +89,18 @@ class Watch:
 def bare_seconds(backbone: DiffusionBackbone, chunk: int) -> dict[str, float]:
     """Seconds a view of a bare pass with control, without and with its backward pass: medians."""
     text = backbone.embed(["a figure"]).expand(chunk, -1, -1)
-    control = torch.rand((chunk, 3, *backbone.image_size))
+    control = torch.rand((chunk, 3, *backbone.image_size), device=backbone.device)
     found: dict[str, list[float]] = {"forward": [], "backward": []}
     for _ in range(REPEATS):
         for kind, seconds in found.items():
-            z = torch.randn((chunk, 4, *backbone.latent_size)).requires_grad_(kind == "backward")
+            z = torch.randn((chunk, 4, *backbone.latent_size), device=backbone.device).requires_grad_(kind == "backward")
             started = time.perf_counter()
             with torch.set_grad_enabled(kind == "backward"):
                 predicted = backbone.predict(z, 500, text, control)
                 if kind == "backward":
                     predicted.square().sum().backward()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             seconds.append((time.perf_counter() - started) / chunk)
     return {kind: sorted(seconds)[REPEATS // 2] for kind, seconds in found.items()}
 
@@ -117,8 +123,8 @@ def measure(views: int, overrides: list[str]) -> dict[str, Any]:
         watch.turn()
         wall = time.perf_counter() - started
         DiffusionBackbone.predict = plain
-        bare = bare_seconds(pipeline.load_backbone(settings.backbone), settings.chunk_size)
-    floors: Counter[str] = Counter()
+        bare = bare_seconds(pipeline.load_backbone(settings.backbone, pick_device(settings.device)), settings.chunk_size)
+    floors: defaultdict[str, float] = defaultdict(float)
     for (stage, kind), count in watch.passes.items():
         floors[stage] += count * bare[kind]
     edit_seconds = sum(watch.seconds[stage] for stage in EDIT)

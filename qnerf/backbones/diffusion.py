@@ -11,7 +11,9 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from qnerf.errors import UserError
-from qnerf.scenes.settings import LOOSE_DETAILS, Detail
+from qnerf.scenes.settings import Detail
+
+LOOSE_DETAILS: tuple[Detail, ...] = ("loose_depth", "box")  # bounds rather than drawings of the pose: a ControlNet of their own
 
 
 @dataclass(frozen=True)

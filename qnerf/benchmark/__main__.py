@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.benchmark.bootstrap import LEAST_SCENES
 from qnerf.benchmark.cells import BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import DISAGREEMENTS, Row, gains, in_words, means, over_looseness, share_of_oracle, to_csv, to_markdown
@@ -29,19 +30,20 @@ TITLES = {
 }
 NOTE = (
     "Values with 95 % bootstrap intervals over scenes. A gain in agreement (consistency_…) is the share of the other method's "
-    "disagreement above its floor that is gone; all others are differences, up is better."
+    "disagreement above its floor that is gone (- where nothing is above it); all others are differences, up is better. "
+    f"Of fewer than {LEAST_SCENES} scenes only their number (n) is told."
 )
 
 
 def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
     """All tables by name. Gains rest on the cells that leave something to consolidate, by grade and kind on all."""
-    counted = [c for c in cells if c.disagrees] or cells
+    counted = [c for c in cells if c.disagrees]
     kinds = sorted({c.kind for c in cells})
     by_kind = [Row(k, gains_over_independent([c for c in cells if c.kind == k])) for k in kinds]
-    oracle = share_of_oracle(counted)
+    oracle = share_of_oracle(counted) if counted else {}
     return {
         "means": means(cells),
-        "gains": gains(counted),
+        **({"gains": gains(counted)} if counted else {}),
         "looseness": over_looseness(cells),
         "kinds": by_kind,
         **({"oracle": [Row(MAIN_METHOD, oracle)]} if oracle else {}),

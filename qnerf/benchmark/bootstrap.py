@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS, SEED = 10_000, 0
+LEAST_SCENES = 6  # below, an interval of quantiles covers far less than it says (2 scenes half, 3 four fifths)
+UNCERTAIN = 0.01  # share of draws without a positive denominator from which a ratio has no interval
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,19 @@ def ratio_interval(above: Sequence[float], below: Sequence[float], scenes: Seque
     """Σ above / Σ below over cells, with the 2.5 and 97.5 % quantiles of its bootstrap distribution.
 
     Whole scenes are drawn with replacement, each with all its cells, since cells of one scene are not independent (Davison and
-    Hinkley, "Bootstrap methods and their application", 1997, §3.8). One scene alone tells nothing of others: its interval is
-    unbounded. NaN without cells, or where the denominator is 0.
+    Hinkley, "Bootstrap methods and their application", 1997, §3.8). Of fewer than `LEAST_SCENES` scenes the quantiles are little
+    more than their least and greatest, and exclude 0 far too often: the interval is unbounded, as it is where a ratio's
+    denominator can as well be 0. NaN without cells, or where the denominator is not above 0, which makes no share of it.
     """
     names = sorted(set(scenes))
     sums = np.array([[sum(v for v, s in zip(part, scenes, strict=True) if s == name) for name in names] for part in (above, below)])
-    if not names or sums[1].sum() == 0:
+    if not names or sums[1].sum() <= 0:
         return Interval(float("nan"), float("nan"), float("nan"), len(names))
-    value = float(sums[0].sum() / sums[1].sum())
-    if len(names) == 1:
-        return Interval(value, float("-inf"), float("inf"), 1)
+    value, unbounded = float(sums[0].sum() / sums[1].sum()), (float("-inf"), float("inf"))
+    if len(names) < LEAST_SCENES:
+        return Interval(value, *unbounded, len(names))
     drawn = sums[:, np.random.default_rng(SEED).integers(len(names), size=(draws, len(names)))].sum(axis=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = np.nanquantile(drawn[0] / drawn[1], [0.025, 0.975])
+    if (drawn[1] <= 0).mean() > UNCERTAIN:
+        return Interval(value, *unbounded, len(names))
+    low, high = np.quantile((drawn[0] / drawn[1])[drawn[1] > 0], [0.025, 0.975])
     return Interval(value, float(low), float(high), len(names))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qnerf.errors import UserError
-from qnerf.sweeps.results import RESULTS
+from qnerf.runs.files import read_json
+from qnerf.sweeps.results import RESULTS, SWEEP
 
 FLOOR = "_floor"
+REPEATED = {"scene.path", "control.detail", "seed"}
 LEAST_DISAGREEMENT = 1.5  # times the floor: below, the independent edit leaves nothing to consolidate
 
 
@@ -43,13 +45,25 @@ def read_cells(sweep: Path) -> list[BenchmarkCell]:
             rows = [row for row in csv.DictReader(file) if row["status"] == "done"]
     except OSError as error:
         raise UserError(f"{sweep / RESULTS} cannot be read ({error.strerror}): name the folder of a sweep.") from error
+    _check_swept(sweep)
     cells = [_cell(row) for row in rows]
     if not cells:
         raise UserError(f"{sweep / RESULTS} has no finished cell: run the sweep first, `python -m qnerf.run -m +exp=benchmark`.")
     for cell in cells:
         if "independent" not in cell.figures:
             raise UserError(f"{cell.folder} has no independent edit to compare with: add it, baselines=[independent].")
+        if "consistency_moved" not in cell.figures["independent"]:
+            raise UserError(f"{cell.folder} has no figure consistency_moved: scenes with a truth and metrics=default have it.")
     return cells
+
+
+def _check_swept(sweep: Path) -> None:
+    """Raises UserError for a sweep over other things than scenes, grades and seeds: their cells are no repetitions."""
+    other = set(read_json(sweep / SWEEP)["swept"]) - REPEATED
+    if other:
+        raise UserError(
+            f"{sweep} varies {', '.join(sorted(other))}, expected {', '.join(sorted(REPEATED))} alone: sweep over these."
+        )
 
 
 def _cell(row: Mapping[str, str]) -> BenchmarkCell:
@@ -60,4 +74,10 @@ def _cell(row: Mapping[str, str]) -> BenchmarkCell:
             figures.setdefault(method, {})[metric] = float(text)
     scene = row["scene"]
     kind = scene.rsplit("_", 1)[0]
-    return BenchmarkCell(scene, "figure" if kind == "puppet" else kind, row.get("control.detail", ""), Path(row["folder"]), figures)
+    return BenchmarkCell(
+        scene,
+        "figure" if kind == "puppet" else kind,
+        read_json(Path(row["folder"]) / "metrics.json")["control_detail"],
+        Path(row["folder"]),
+        figures,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def means(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 def gains(cells: Sequence[BenchmarkCell], method: str = MAIN_METHOD) -> list[Row]:
     """What `method` is better by than each other one, cell by cell: fidelity in its own unit, and of a disagreement the share
-    that it takes away of what is above the floor."""
+    that it takes away of what is above the floor; no figure where nothing is."""
     methods, scenes = methods_of(cells), [cell.scene for cell in cells]
 
     def gain(other: str, metric: str) -> Interval:
@@ -109,4 +110,8 @@ def to_markdown(rows: Sequence[Row], first: str) -> str:
 
 def in_words(found: Interval, metric: str) -> str:
     digits = 2 if metric.startswith(("psnr", "heldout")) else 3
+    if math.isnan(found.value):
+        return "-"
+    if math.isinf(found.low):
+        return f"{found.value:.{digits}f} (n = {found.count})"
     return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"

@@ -11,7 +11,7 @@ from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import uses_oracle
 from qnerf.scenes.fingerprint import scene_folder
-from qnerf.scenes.on_demand import VIEWS, is_unwritten
+from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
 from qnerf.scenes.transforms import read_frames
 
 SELF_ATTENTION_LAYERS = 16  # of Stable Diffusion 1.5's topology, which every backbone here has
@@ -41,16 +41,15 @@ def count_views(settings: RunSettings) -> int:
 def _scene_errors(settings: RunSettings) -> list[str]:
     try:
         count_views(settings)
-        if is_unwritten(settings.scene.path):  # it will have a proxy and the truth, and nothing is written for a check
-            return []
-        folder = scene_folder(settings.scene.path)
+        unwritten = is_unwritten(settings.scene.path)  # it will have a proxy and the truth, and nothing is written for a check
+        folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
     except UserError as error:
         return str(error).splitlines()
     errors = []
     proxy = Path(settings.scene.proxy).expanduser() if settings.scene.proxy else folder / "proxy.json"
-    if not proxy.is_file():
+    if not proxy.is_file() and (settings.scene.proxy or not unwritten):
         errors.append(f"scene.proxy: {proxy} does not exist; expected the file that says what moves where: write or name one")
-    if uses_oracle(settings) and (settings.scene.proxy or not (folder / "truth").is_dir()):
+    if uses_oracle(settings) and (settings.scene.proxy or not (unwritten or (folder / "truth").is_dir())):
         errors.append(f"oracle: the true edited views of this edit are not known ({folder}/truth is of proxy.json's): leave it out")
     return errors
 

@@ -11,7 +11,7 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
-from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.diffusion import LOOSE_DETAILS, DiffusionBackbone
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.devices import pick_device
@@ -23,14 +23,16 @@ from qnerf.pretrain.settings import DiffusionStage
 from qnerf.pretrain.sheets import write_sheet
 from qnerf.pretrain.vae import TEST_SEED, load_vae, psnr
 from qnerf.scenes.procedural.phrases import WORDS
-from qnerf.scenes.settings import LOOSE_DETAILS, Detail
+from qnerf.scenes.settings import Detail
 
+AUTOENCODER = "autoencoder.txt"  # in the output folder: the folder of the autoencoder, for stage=export
 SHEET_STEPS, SHEET_GUIDANCE = 20, 2.0
 TRAINED = {
     "diffusion": ("unet", "controlnet", "loose_controlnet", "text_encoder"),
     "unet": ("unet", "text_encoder"),
     "control": ("controlnet", "loose_controlnet"),
 }
+CONTROL_DROPOUT = {"unet": 1.0, "control": 0.0}  # a sample without control teaches no ControlNet, one with it no U-Net alone
 
 
 class DiffusionTrainee:
@@ -40,7 +42,7 @@ class DiffusionTrainee:
         self.settings = settings
         self.device = pick_device(settings.device, "stage.device")
         self.parts = build_puppet(settings.seed, widths, WORDS[settings.world])
-        self.vae = load_vae(settings.vae or str(PUPPET_FOLDER / "vae"), "stage.vae").to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
+        self.vae = load_vae(autoencoder_of(settings), "stage.vae").to(self.device).requires_grad_(False).eval()  # pyright: ignore[reportArgumentType]
         unet = self.parts.unet
         self.modules = nn.ModuleDict({name: getattr(self.parts, name) for name in TRAINED["diffusion"]})
         if settings.initial:
@@ -51,7 +53,7 @@ class DiffusionTrainee:
             module.requires_grad_(name in TRAINED[settings.name])
         self.modules.to(self.device).train()
         self.layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-        self.control_dropout = 1.0 if settings.name == "unet" else settings.control_dropout
+        self.control_dropout = CONTROL_DROPOUT.get(settings.name, settings.control_dropout)
         for model in (unet, *self._controlnets()):
             model.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
             if self.device.type == "cpu":  # materialised scores: 1.4 to 15 times faster there than the fused kernel, backward
@@ -178,6 +180,17 @@ def sample(model: DiffusionBackbone, captions: list[str], control: Tensor | None
     return model.decode(z)
 
 
+def autoencoder_of(settings: DiffusionStage) -> str:
+    """The folder of the autoencoder whose latents are trained on: the settings' own, else that of the exported model that the
+    training starts from, else the shipped one."""
+    folders = [Path(settings.initial) / "vae"] if settings.initial else []
+    found = next((folder for folder in folders if (folder / "config.json").is_file()), PUPPET_FOLDER / "vae")
+    return settings.vae or str(found)
+
+
 def train_diffusion(settings: DiffusionStage, widths: PuppetWidths | None = None) -> None:
     """Trains to the end of the budget; `stage=export` turns the checkpoint into a model folder at any time."""
-    train(DiffusionTrainee(settings, widths or PuppetWidths()), settings)
+    trainee = DiffusionTrainee(settings, widths or PuppetWidths())
+    Path(settings.output).mkdir(parents=True, exist_ok=True)
+    (Path(settings.output) / AUTOENCODER).write_text(str(Path(autoencoder_of(settings)).resolve()) + "\n", encoding="utf-8")
+    train(trainee, settings)

@@ -13,8 +13,9 @@ from qnerf.backbones.diffusion import BackboneParts
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.backbones.revision import LOOSE_FOLDER, seal
 from qnerf.backbones.settings import PUPPET_FOLDER
+from qnerf.errors import UserError
 from qnerf.pretrain.checkpoint import averaged_weights
-from qnerf.pretrain.diffusion import TRAINED
+from qnerf.pretrain.diffusion import AUTOENCODER, TRAINED
 from qnerf.pretrain.initialise import was_trained
 from qnerf.pretrain.settings import ExportStage
 from qnerf.pretrain.vae import load_vae
@@ -27,19 +28,28 @@ def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
     parts = build_puppet(0, widths or PuppetWidths(), words_of(weights))
     for name in TRAINED["diffusion"]:
         own = {key.removeprefix(name + "."): value for key, value in weights.items() if key.startswith(name + ".")}
-        getattr(parts, name).load_state_dict(own)
+        if own or name != "loose_controlnet":  # which older trainings had not
+            getattr(parts, name).load_state_dict(own)
     folder = Path(settings.output) if settings.output else PUPPET_FOLDER
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     if parts.loose_controlnet is not None and not was_trained(parts.loose_controlnet):  # world 1 has no loose bounds
         parts = replace(parts, loose_controlnet=None)
-    save_parts(replace(parts, vae=load_vae(settings.vae or str(PUPPET_FOLDER / "vae"), "stage.vae")), fresh)
+    save_parts(replace(parts, vae=load_vae(settings.vae or noted_autoencoder(Path(settings.diffusion)), "stage.vae")), fresh)
     seal(fresh, world_of(weights))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"{folder}: {size / 1e6:.2f} MB", flush=True)
     return folder
+
+
+def noted_autoencoder(training: Path) -> str:
+    """The folder of the autoencoder whose latents the training was on: another one's pictures would be noise."""
+    try:
+        return (training / AUTOENCODER).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UserError(f"{training / AUTOENCODER} cannot be read: name the autoencoder's folder in stage.vae.") from error
 
 
 def save_parts(parts: BackboneParts, folder: Path) -> None:

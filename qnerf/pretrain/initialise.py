@@ -23,9 +23,9 @@ _OTHERS = 0.1  # factor on the output layer's weights of all other channels: the
 def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer) -> None:
     """Puts the averaged weights of a training's output folder, or those of an exported model folder, into the modules.
 
-    Words that the model knows keep their embeddings, others start at random. A ControlNet for loose bounds that the model lacks
-    starts as its other one; one that was never trained, its output still zero, starts as the U-Net's copy. Raises UserError where
-    neither is there, and where the model is of other sizes.
+    Words that the model knows keep their embeddings, others start at random. A ControlNet that was never trained, its output still
+    zero, or that the model lacks starts as the U-Net's copy. Raises UserError where neither is there, and where the model is of
+    other sizes.
     """
     if (folder / CHECKPOINT).is_file():
         weights = averaged_weights(folder)
@@ -39,7 +39,7 @@ def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer)
             "name the output folder of a training or of stage=export."
         )
     if not any(name.startswith(LOOSE) for name in weights):
-        weights |= {"loose_" + name: value for name, value in weights.items() if name.startswith("controlnet.")}
+        weights |= {name: value for name, value in modules.state_dict().items() if name.startswith(LOOSE)}
     try:
         modules.load_state_dict(translate(weights, modules, tokenizer.get_vocab()))
     except RuntimeError as error:

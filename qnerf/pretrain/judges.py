@@ -133,7 +133,7 @@ def train_judges(settings: JudgesStage, widths: tuple[int, ...] = WIDTHS, size: 
     """Trains and writes the averaged judges; returns their file."""
     trainee = JudgesTrainee(settings, widths, size, tests)
     average = train(trainee, settings)
-    path = Path(settings.weights) if settings.weights else ASSET
+    path = Path(settings.weights) if settings.weights else Path(settings.output) / ASSET.name
     with average.applied():
         save_judges(trainee.net, path)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)

@@ -99,7 +99,8 @@ class DiffusionStage(LoopSettings):
 
     name: Literal["diffusion", "unet", "control"] = "diffusion"
     vae: str | None = None
-    """Folder of the trained autoencoder (stage=vae leaves it in <output>/model); null: that of the shipped weights."""
+    """Folder of the trained autoencoder (stage=vae leaves it in <output>/model); null: that of the exported model
+    in stage.initial, or else of the shipped weights."""
     initial: str | None = None
     """Where the weights come from that this training starts from: the output folder of another one, or a folder that stage=export
     wrote, such as qnerf/assets/puppet; null: random weights."""
@@ -133,7 +134,7 @@ class JudgesStage(LoopSettings):
 
     name: Literal["judges"] = "judges"
     weights: str | None = None
-    """File to write at the end; null: the judges inside the package."""
+    """File to write at the end; null: judges.safetensors in the output folder. Nothing overwrites the shipped ones by itself."""
     blur: float = Field(default=1.0, ge=0, le=1)
     """Largest weight of the blurred picture mixed into a picture."""
     blotches: float = Field(default=0.06, ge=0, le=0.5)
@@ -147,9 +148,9 @@ class ExportStage(Settings):
 
     name: Literal["export"] = "export"
     diffusion: str = Field(min_length=1)
-    """Output folder of stage=diffusion."""
+    """Output folder of the training: stage=diffusion, or stage=control behind stage=unet."""
     vae: str | None = None
-    """Folder of the autoencoder that it was trained with; null: that of the shipped weights."""
+    """Folder of the autoencoder that it was trained with; null: the one that the training has noted."""
     output: str | None = None
     """Folder to write; null: the weights inside the package."""
 

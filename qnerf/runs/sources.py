@@ -27,6 +27,7 @@ WITHOUT_EFFECT = (
     "qnerf.runs.sources",
     "qnerf.runs.stages",
     "qnerf.runs.tensors",
+    "qnerf.scenes.on_demand",  # writes scenes, whose contents count by themselves
     "qnerf.schedules.work",
     "qnerf.store",
     "qnerf.sweeps",

@@ -60,9 +60,12 @@ def ensure_written(path: str) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_scene(folder, build_scene(seed, VIEWS, kind=kind, world=WORLD), WORLD)
-    except OSError as error:
-        if not folder.is_dir():  # else another process was faster, and wrote the same
+    except (OSError, UserError) as error:  # the latter where the folder is there already
+        if folder.is_dir():  # another process was faster, and wrote the same
+            return folder
+        if isinstance(error, OSError):
             raise UserError(
                 f"{folder.parent} cannot be written ({error.strerror}): set XDG_CACHE_HOME to a folder that can."
             ) from error
+        raise
     return folder

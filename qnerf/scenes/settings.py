@@ -9,7 +9,6 @@ from pydantic import Field
 from qnerf.settings import Settings
 
 Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy a control shows
-LOOSE_DETAILS: tuple[Detail, ...] = ("loose_depth", "box")  # bounds rather than drawings of the pose: a ControlNet of their own
 Vector = tuple[float, float, float]
 
 

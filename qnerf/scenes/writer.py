@@ -45,7 +45,11 @@ def write_scene(folder: Path | str, scene: Scene, world: int = 1) -> None:
     if scene.truth is not None:
         distance = (scene.cameras.positions - scene.focus).norm(dim=-1).max().item()
         write_truth(partial / "truth", scene.truth, scene.view_names, distance + DEPTH_RANGE * scene.radius)
-    os.replace(partial, folder)
+    try:
+        os.replace(partial, folder)
+    except OSError:  # another process has written it meanwhile
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def transforms_document(cameras: Cameras, file_paths: list[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qnerf.benchmark.__main__ import looseness_chart, tables
-from qnerf.benchmark.bootstrap import mean_interval, ratio_interval
+from qnerf.benchmark.bootstrap import LEAST_SCENES, mean_interval, ratio_interval
 from qnerf.benchmark.cells import BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import chosen_cells
 from qnerf.benchmark.tables import gains, methods_of, over_looseness, share_of_oracle, to_csv, to_markdown
@@ -37,6 +37,7 @@ def test_gains_by_hand() -> None:
     assert found["independent"]["psnr_object"].value == pytest.approx((0.5 + 1.0 + 0.0) / 3)
     assert found["independent"]["consistency_moved"].value == pytest.approx((0.02 + 0.10) / (0.10 + 0.20 + 0.005))
     assert found["oracle"]["psnr_object"].value == pytest.approx((-1.5 - 2 - 1) / 3)
+    assert found["oracle"]["consistency_moved"].value == pytest.approx((-0.06 - 0.05 - 0.005) / (0.02 + 0.05 + 0))
     assert "full" not in found
 
 
@@ -49,7 +50,7 @@ def test_the_share_of_the_oracle_by_hand() -> None:
 
 
 def test_a_method_that_changes_nothing_gains_nothing() -> None:
-    same = [cell(f"lamp_{i}", "ends", figures(20 + i, 0.1), figures(20 + i, 0.1), figures(21, 0.05)) for i in range(5)]
+    same = [cell(f"lamp_{i}", "ends", figures(20 + i, 0.1), figures(20 + i, 0.1), figures(21, 0.05)) for i in range(6)]
     for found in next(row for row in gains(same) if row.name == "independent").estimates.values():
         assert (found.value, found.low, found.high) == (0, 0, 0)
         assert not found.excludes_zero
@@ -85,12 +86,24 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert naive / 200 < 0.85
 
 
-def test_one_scene_says_nothing_of_others() -> None:
-    found = mean_interval([1.0, 3.0], ["a", "a"])
-    assert (found.value, found.low, found.high, found.count) == (2, -math.inf, math.inf, 1)
-    assert not found.excludes_zero
+def test_few_scenes_say_little_of_others() -> None:
+    for count in (1, 3, LEAST_SCENES - 1):
+        found = mean_interval([1.0] * count, [f"s{i}" for i in range(count)])
+        assert (found.value, found.low, found.high, found.count) == (1, -math.inf, math.inf, count)
+        assert not found.excludes_zero
+    assert mean_interval([1.0] * LEAST_SCENES, [f"s{i}" for i in range(LEAST_SCENES)]).excludes_zero
     assert math.isnan(ratio_interval([], [], []).value)
-    assert math.isnan(ratio_interval([1.0], [0.0], ["a"]).value)
+
+
+def test_a_share_of_nothing_is_no_figure() -> None:
+    """A rival below its floor leaves nothing to take away: full, far above it, must not come out as the better one."""
+    names = [f"s{i}" for i in range(8)]
+    assert math.isnan(ratio_interval([-0.035] * 8, [-0.005] * 8, names).value)
+    unsure = ratio_interval([0.01] * 8, [0.1, -0.09, 0.1, -0.09, 0.1, -0.09, 0.1, -0.09], names)
+    assert not unsure.excludes_zero
+    worse = [cell(f"lamp_{i}", "ends", figures(20, 0.1), figures(20, 0.05), figures(21, 0.015)) for i in range(8)]
+    assert math.isnan({row.name: row.estimates for row in gains(worse)}["oracle"]["consistency_moved"].value)
+    assert "| - |" in to_markdown(gains(worse), "method").splitlines()[-1]
 
 
 def test_tables_as_text() -> None:
@@ -108,16 +121,27 @@ def test_the_sheet_has_the_loosest_control_of_each_kind() -> None:
 def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     header = "scene.path,control.detail,scene,status,folder"
     columns = [f"methods.{m}.{k}" for m in ("independent", "full") for k in figures(0, 0)]
-    done = "x,ends,puppet_3,done,/somewhere,20,0.1,0.02,21,0.08,0.02"
-    (tmp_path / "results.csv").write_text(f"{header},{','.join(columns)}\n{done}\nx,ends,toy_1,failed,/there,,,,,,\n")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.json").write_text('{"control_detail": "ends"}')
+    (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"]}}')
+    done = f"x,ends,puppet_3,done,{tmp_path / 'run'}"
+    (tmp_path / "results.csv").write_text(
+        f"{header},{','.join(columns)}\n{done},20,0.1,0.02,21,0.08,0.02\nx,ends,toy_1,failed,/there,,,,,,\n"
+    )
     (found,) = read_cells(tmp_path)
     assert (found.scene, found.kind, found.detail) == ("puppet_3", "figure", "ends")
     assert found.excess("full", "consistency_moved") == pytest.approx(0.06)
     with pytest.raises(UserError, match="cannot be read"):
         read_cells(tmp_path / "nowhere")
-    (tmp_path / "results.csv").write_text(f"{header},{columns[3]}\nx,ends,toy_1,done,/there,3\n")
+    (tmp_path / "results.csv").write_text(f"{header},{columns[3]}\n{done},3\n")
     with pytest.raises(UserError, match="no independent edit"):
+        read_cells(tmp_path)
+    (tmp_path / "results.csv").write_text(f"{header},{columns[0]}\n{done},3\n")
+    with pytest.raises(UserError, match="no figure consistency_moved"):
         read_cells(tmp_path)
     (tmp_path / "results.csv").write_text(f"{header}\nx,ends,toy_1,failed,/there\n")
     with pytest.raises(UserError, match="no finished cell"):
+        read_cells(tmp_path)
+    (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"], "guidance.strength": [".01", ".02"]}}')
+    with pytest.raises(UserError, match=r"varies guidance\.strength, expected control\.detail, scene\.path, seed alone"):
         read_cells(tmp_path)

@@ -53,3 +53,4 @@ def test_each_stage_reaches_its_own_code_alone() -> None:
     assert {"qnerf.schedules.edit", "qnerf.guidance.guides", "qnerf.fields.encodings.fast"} <= edit
     assert not any(name.startswith("qnerf.metrics") for name in edit | inversion)
     assert not any(name.startswith(("qnerf.schedules", "qnerf.fields", "qnerf.guidance")) for name in inversion)
+    assert not any(name.startswith("qnerf.scenes.procedural.") for name in inversion), "scenes count by their contents"

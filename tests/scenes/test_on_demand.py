@@ -1,5 +1,6 @@
 """Scenes that are written when they are first asked for."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from qnerf.run import CONFIGS
 from qnerf.scenes import on_demand
 from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
 from qnerf.scenes.on_demand import KINDS, WORLD, kind_and_seed, procedural_folder
+from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.procedural.world import WORLDS
+from qnerf.scenes.scene import Scene
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +56,9 @@ def test_a_check_writes_nothing(cache: Path) -> None:
     assert not list(cache.rglob("transforms.json"))
     (error,) = check_files(plan_command(["scene.path=procedural:lmap_3"], CONFIGS).cells)
     assert "expected procedural:<kind>_<seed>" in error
+    other = ["scene.path=procedural:lamp_3", "scene.proxy=/no/where.json", "baselines=[oracle]"]
+    unwritten = check_files(plan_command(other, CONFIGS).cells)
+    assert [line.split(":")[0] for line in unwritten] == ["scene.proxy", "oracle"]
 
 
 def on_demand_views() -> int:
@@ -68,10 +74,22 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         scene_folder("procedural:lamp_3")
 
 
-def test_a_scene_that_another_process_wrote_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*arguments: object, **keywords: object) -> None:
-        procedural_folder("procedural:lamp_3").mkdir(parents=True)
-        raise OSError("there already")
+@pytest.mark.parametrize("late", [False, True], ids=["while it was built", "while it was written"])
+def test_a_scene_that_another_process_wrote_meanwhile(late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the faster one stays, and nothing else is left."""
+    folder, original = procedural_folder("procedural:lamp_3"), os.replace
 
-    monkeypatch.setattr("qnerf.scenes.writer.write_scene", slow)
-    assert scene_folder("procedural:lamp_3") == procedural_folder("procedural:lamp_3")
+    def overtaken(*arguments: object, **keywords: object) -> Scene:
+        (folder / "images").mkdir(parents=True)
+        return build_scene(3, 2, kind="lamp", world=2)
+
+    def replace(partial: Path, target: Path) -> None:
+        overtaken()
+        original(partial, target)
+
+    if late:
+        monkeypatch.setattr("qnerf.scenes.writer.os.replace", replace)
+    else:
+        monkeypatch.setattr("qnerf.scenes.procedural.build.build_scene", overtaken)
+    assert scene_folder("procedural:lamp_3") == folder
+    assert [path.name for path in folder.parent.iterdir()] == ["lamp_3"]

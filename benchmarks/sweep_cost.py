@@ -1,6 +1,6 @@
 """What a finished grid cost, beside one inversion a scene and one edit a cell, from what its runs and the store have noted:
 
-    python -m benchmarks.bench_sweep outputs/sweeps/<experiment>-<hash> [seconds of the whole command]
+    python -m benchmarks.sweep_cost outputs/sweeps/<experiment>-<hash> [seconds of the whole command]
 
 An edit's seconds count what it shares with other cells, as if it were alone. What is left of a cell is encoding, decoding, the
 figures and its report. Without the seconds of the command the cells' own are added up, which holds for one process alone.
@@ -15,6 +15,7 @@ from pathlib import Path
 from qnerf.benchmark.pictures import read_settings
 from qnerf.runs.files import read_json
 from qnerf.runs.identity import read_inputs, store_folder
+from qnerf.runs.plan import uses_oracle
 from qnerf.runs.stages import Stages
 from qnerf.store.key import folder_of
 
@@ -25,16 +26,18 @@ def main() -> None:
     parser.add_argument("seconds", type=float, nargs="?")
     arguments = parser.parse_args()
     with (arguments.sweep / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["status"] == "done"]
+        rows = {row["identity"]: row for row in csv.DictReader(file) if row["status"] == "done"}.values()
     inversions: dict[str, float] = {}
     edits = walls = 0.0
     for row in rows:
         settings = read_settings(Path(row["folder"]))
-        key = Stages(settings, read_inputs(settings)).inversion()
-        inversions[key.identity] = read_json(folder_of(store_folder(settings), key) / "done.json")["seconds"]
-        edits += sum(
-            float(text) for name, text in row.items() if name.startswith("methods.") and name.endswith(".seconds") and text
-        )
+        stages = Stages(settings, read_inputs(settings))
+        for key in [stages.inversion(), *([stages.inversion("truth")] if uses_oracle(settings) else [])]:
+            noted = folder_of(store_folder(settings), key) / "done.json"
+            if not noted.is_file():
+                parser.error(f"{noted} is not there: the store was pruned or the code has changed since the sweep; run it anew")
+            inversions[key.identity] = read_json(noted)["seconds"]
+        edits += sum(float(row[f"methods.{name}.seconds"]) for name in settings.methods())
         walls += float(row["wall_seconds"])
     alone, took = sum(inversions.values()) + edits, arguments.seconds or walls
     print(f"{len(rows)} cells: {len(inversions)} inversions of {sum(inversions.values()):.0f} s in all, edits of {edits:.0f} s")
