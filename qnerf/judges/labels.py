@@ -26,6 +26,7 @@ from qnerf.scenes.solids import FAR
 FLOOR_ENDS, BACKGROUND_BEGINS = 2.5, 5.0  # metres from the middle, between which the floor fades into the background
 OWN_PARTS = {"figure": Puppet.PARTS, "lamp": Lamp.PARTS, "seat": Seat.PARTS, "toy": Toy.PARTS}
 PARTS = (*(part for kind in KINDS for part in OWN_PARTS[kind]), "floor", "background")
+NOUNS = {**{part: (part,) for part in PARTS}, "background": ("background", "wall")}  # the words that captions have for each part
 FLOOR, BACKGROUND = PARTS.index("floor"), PARTS.index("background")
 OTHER, UNSURE = len(PARTS), 255  # part map: what no caption names, and the floor's fading rim
 NAMES = (*COLOURS, *SKINS)

@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qnerf.attention.layers import cross_attention_layers
-from qnerf.judges.labels import PARTS
+from qnerf.judges.labels import NOUNS, PARTS
 
 FINEST = 2  # layers of at most so many latent pixels a token's side: coarser ones cannot tell parts apart
-NOUNS = {**{part: (part,) for part in PARTS}, "background": ("background", "wall")}
 NO_PART = -1
 
 

@@ -19,10 +19,9 @@ from qnerf.examine.jobs import Job
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.subject import Findings, Subject
 from qnerf.examine.views import Views
-from qnerf.judges.labels import PARTS
+from qnerf.judges.labels import NOUNS, PARTS
 
 TIMES = (200, 400, 600, 800)
-WORDS = {**{part: (part,) for part in PARTS}, "background": ("background", "wall")}
 LEAST_PIXELS = 64  # of 128 x 128: a part of fewer has no cell to be pointed at
 
 
@@ -85,7 +84,7 @@ def word_pairs(caption: str, maps: Tensor, parts: Tensor, places: dict[str, int]
     pairs = {}
     for index, part in enumerate(PARTS):
         mask = parts == index
-        word = next((word for word in WORDS[part] if word in places), None)
+        word = next((word for word in NOUNS[part] if word in places), None)
         if word is not None and int(mask.sum()) >= LEAST_PIXELS:
             side = mask.shape[0] // maps.shape[1]
             pairs[part] = maps[places[word]], F.max_pool2d(mask[None].float(), side)[0] > 0
