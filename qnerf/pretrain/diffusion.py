@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from qnerf.backbones.diffusion import LOOSE_DETAILS, DiffusionBackbone
 from qnerf.backbones.puppet import PuppetWidths, build_puppet
 from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.devices import pick_device
+from qnerf.pretrain.balance import balance_weights
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
 from qnerf.pretrain.grounding import NO_PART, GroundedAttention, as_tokens
 from qnerf.pretrain.initialise import load_initial, start_from_copy
@@ -79,8 +81,10 @@ class DiffusionTrainee:
             alpha = self.alphas[t][:, None, None, None]
             noisy = (alpha.sqrt() * z0 + (1 - alpha).sqrt() * noise).contiguous(memory_format=self.layout)
             predicted = self._predict(noisy, t.to(self.device), captions, batch, keep_control)
-        error = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
-        loss, parts = (snr_weight(self.alphas[t], s.snr_floor, s.snr_cap) * error).mean(), {"error": float(error.detach().mean())}
+        weights = F.adaptive_avg_pool2d(balance_weights(batch.parts, s.balance), tuple(z0.shape[2:])).to(self.device)
+        squared = (predicted.float() - noise).square().mean(dim=1)
+        error = (weights * squared).mean(dim=(1, 2))
+        loss, parts = (snr_weight(self.alphas[t], s.snr_floor, s.snr_cap) * error).mean(), {"error": float(squared.detach().mean())}
         if self.grounded is not None:
             tokens = as_tokens(batch.words, p.text_encoder.config.max_position_embeddings)
             tokens[~keep_text] = NO_PART

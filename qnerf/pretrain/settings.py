@@ -112,6 +112,8 @@ class DiffusionStage(LoopSettings):
     control_dropout: float = Field(default=0.15, ge=0, le=1)
     grounding: float = Field(default=0.0, ge=0)
     """Weight of the cross-attention of words outside the parts that they speak of (`qnerf.pretrain.grounding`)."""
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """How far small parts weigh more in the loss than their area (`qnerf.pretrain.balance`); 0: not at all, 1: parts alike."""
     snr_floor: float = Field(default=0.1, ge=0)
     """Least weight of the clean image's error, however noisy: colours and pose are decided at high noise."""
     snr_cap: float = Field(default=5.0, gt=0)

@@ -3,9 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from hydra import compose, initialize_config_dir
 from torch import nn
@@ -16,6 +18,7 @@ from qnerf.backbones.revision import LOOSE_FOLDER
 from qnerf.backbones.settings import PuppetSettings
 from qnerf.errors import UserError
 from qnerf.pretrain.__main__ import CONF, parse
+from qnerf.pretrain.balance import balance_weights
 from qnerf.pretrain.checkpoint import averaged_weights, read_checkpoint
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
 from qnerf.pretrain.diffusion import DiffusionTrainee, train_diffusion
@@ -174,6 +177,31 @@ def test_grounding_changes_no_prediction_and_counts_no_dropped_caption(tmp_path:
     assert with_it.item() == pytest.approx(without.item() + 0.5 * parts["stray"], rel=1e-4)
     silent = DiffusionTrainee(stage(tmp_path, vae, 4, grounding=0.5, world=2, text_dropout=1.0), TINY)
     assert silent.loss(batch, torch.Generator().manual_seed(1))[1]["stray"] == 0
+
+
+def test_balance_weighs_the_error_of_each_cell_of_the_latents(tmp_path: Path, vae: Path) -> None:
+    """Where all the object's parts weigh more, so does an error that is there alone."""
+    trainee = DiffusionTrainee(stage(tmp_path, vae, 4, balance=0.5, world=2, snr_cap=1e9, snr_floor=0.0), TINY)
+    batch = load_batch(trainee.samples, range(4))
+    weights = balance_weights(batch.parts, 0.5)
+    rare = (weights > weights.amin(dim=(1, 2), keepdim=True) + 0.1).float()[:, None]
+
+    def missed_there(latents: torch.Tensor, *_: object) -> torch.Tensor:
+        noise = torch.randn(latents.shape, generator=seeded()).to(latents)
+        return noise + F.adaptive_avg_pool2d(rare, latents.shape[2:])
+
+    def seeded() -> torch.Generator:
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(3):
+            torch.rand(4, generator=generator)  # times, dropped texts, dropped controls
+        return generator
+
+    with mock.patch.object(trainee, "_predict", missed_there):
+        loss, parts = trainee.loss(batch, torch.Generator().manual_seed(1))
+    pooled = F.adaptive_avg_pool2d(rare, (8, 8))[:, 0]
+    assert parts["error"] == pytest.approx(float(pooled.square().mean()), rel=1e-2)
+    assert loss.item() == pytest.approx(float((F.adaptive_avg_pool2d(weights, 8) * pooled.square()).mean()), rel=1e-2)
+    assert loss.item() > 1.3 * parts["error"]
 
 
 def test_controlnets_for_a_trained_unet(tmp_path: Path, vae: Path) -> None:
