@@ -8,13 +8,14 @@ sample ("deferred heads"):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from qnerf.fields.background import Background
 from qnerf.fields.heads import composite_feature
+from qnerf.fields.query_units import QueryUnits
 from qnerf.fields.rendering import expected_depth
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
@@ -46,7 +47,7 @@ class RenderedQueries:
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """The layers that share a resolution, hence their rays and one matrix of heads."""
+    """The layers that share a resolution, hence their rays and one matrix of heads. channels: as the field learns them."""
 
     rows: int
     columns: int
@@ -65,22 +66,21 @@ class QueryField(nn.Module):
     """explained: R² per layer (`qnerf.fields.explained`), filled by `train_query_field`: of the object's tokens where its region
     is known, on the views left out of the training (`settings.hold_out_every`) or, where none are, on the training views."""
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(
         self, settings: FieldSettings, space: Space, layers: tuple[LayerShape, ...], device: torch.device, seed: int
     ) -> None:
         super().__init__()
         self.settings, self.space, self.shapes = settings, space, layers
-        self.groups = group_layers(layers)
+        self.layer_units = [QueryUnits(layer.channels, settings.components).to(device) for layer in layers]
+        self.units = nn.ModuleList(self.layer_units)
+        self.groups = group_layers(
+            tuple(replace(layer, channels=u.width) for layer, u in zip(layers, self.layer_units, strict=True))
+        )
         self.trunk = Trunk(settings, space, device, seed)
         generator = torch.Generator().manual_seed(derive_seed(seed, 5))
         self.head_layers = [linear(settings.geometry_width, sum(group.channels), generator, device) for group in self.groups]
         self.heads = nn.ModuleList(self.head_layers)
         self.background = Background(settings.geometry_width, device, learnt=settings.background)
-        self.register_buffer("mean", torch.zeros(len(layers), device=device))
-        self.register_buffer("scale", torch.ones(len(layers), device=device))
         self.explained: dict[str, float] = {}
 
     def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,16 +100,17 @@ class QueryField(nn.Module):
             feature, opacity, depth = self._render_tokens(cameras, TokenGrid(*size))
             for index, part in zip(group.layers, head(feature).split(group.channels, dim=-1), strict=True):
                 name = self.shapes[index].name
-                maps[name] = (part * self.scale[index] + self.mean[index]).view(*size, -1)
+                maps[name] = self.layer_units[index].back(part).view(*size, -1)
                 opacities[name], depths[name] = opacity.view(size), depth.view(size)
         names = [shape.name for shape in self.shapes]
         return RenderedQueries(*({name: part[name] for name in names} for part in (maps, opacities, depths)))
 
     def _render_tokens(self, cameras: Cameras, grid: TokenGrid) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden feature, opacity and depth per token, each the mean over the sub-rays of the token's patch."""
-        points = patch_points(self.settings.render_rays_per_side).to(self.mean.device)
+        device = self.background.coefficients.device
+        points = patch_points(self.settings.render_rays_per_side).to(device)
         parts = []
-        for tokens in torch.arange(len(grid), device=self.mean.device).split(max(RAY_CHUNK // len(points), 1)):
+        for tokens in torch.arange(len(grid), device=device).split(max(RAY_CHUNK // len(points), 1)):
             inside = points.repeat(len(tokens), 1)
             rays = grid.rays(cameras, tokens.repeat_interleave(len(points)), inside)
             marched = self.march(rays, self.settings.sampling.render_samples, None)

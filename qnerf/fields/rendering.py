@@ -14,6 +14,9 @@ from qnerf.fields.settings import SamplingSettings
 from qnerf.fields.space import Space
 from qnerf.scenes.cameras import Rays
 
+OCCUPIED = 0.01
+"""Opacity of an interval above which it is occupied: nerfacc's and instant-ngp's."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -39,9 +42,8 @@ def sample_rays(
     even = torch.linspace(0, 1, settings.coarse_samples + 1, device=rays.origins.device)
     edges = line.distance(even.expand(len(rays.origins), -1))
     coarse = _samples(edges, rays, space)
-    weights, _, _ = render_weight_from_density(
-        coarse.starts / space.radius, coarse.ends / space.radius, grid.lookup(coarse.positions)
-    )
+    density = grid.lookup(coarse.positions)
+    weights = composite_weights(density, coarse) if settings.proposal == "weights" else occupied_share(density, coarse)
     chosen = importance_edges(weights, count, settings.uniform_share, generator)
     return _samples(line.distance(chosen), rays, space)
 
@@ -57,6 +59,16 @@ def composite_weights(density: Tensor, samples: Samples) -> Tensor:
     """w_i = T_i (1 - exp(-σ_i δ_i)), (R, S); density (R, S) is per radius of length, so that scenes of any scale train alike."""
     weights, _, _ = render_weight_from_density(samples.starts / samples.radius, samples.ends / samples.radius, density)
     return weights
+
+
+def occupied_share(density: Tensor, samples: Samples) -> Tensor:
+    """(R, S): alike for all intervals that are more than a hundredth opaque, 0 for the others; 1 in all on a ray with any.
+
+    An occupancy grid's sampling (Müller et al. 2022, §E.2): it knows empty space, and not what hides what.
+    """
+    alpha = 1 - (-density * (samples.ends - samples.starts) / samples.radius).exp()
+    occupied = (alpha > OCCUPIED).to(density.dtype)
+    return occupied / occupied.sum(-1, keepdim=True).clamp_min(1)
 
 
 def composite(weights: Tensor, values: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ EncodingName = Literal["auto", "torch", "warp", "tinycudann"]
 """Implementation of the hash grid: `auto` takes tiny-cuda-nn on a GPU where it loads, else the warp kernels, else plain torch."""
 
 
+RayLoss = Literal["norm", "squared", "huber"]
+
+
 class EncodingSettings(Settings):
     """The multiresolution hash grid (Müller et al., "Instant neural graphics primitives", 2022)."""
 
@@ -37,8 +40,10 @@ class SamplingSettings(Settings):
     """Intervals in which the field is evaluated, in training."""
     render_samples: int = Field(default=32, gt=1)
     """The same when a finished field is rendered."""
+    proposal: Literal["weights", "occupancy"] = "weights"
+    """What of the coarse grid draws samples: the weights that it renders with, or alike whatever is not empty."""
     uniform_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the samples spread evenly along the ray whatever the proposal says: keeps empty space under watch."""
+    """Share of the samples spread evenly along the ray whatever the proposal says: keeps empty space under watch. 1: all."""
     scale_near_gradients: bool = True
     """Weaken gradients of samples between the camera and the focus, so that no view fills that space with fog of its own."""
     near_fraction: float = Field(default=0.55, gt=0, lt=1)
@@ -96,12 +101,18 @@ class FieldSettings(Settings):
     """A rendered token is the mean of this many rays squared, spread evenly over its patch."""
     small_map_share: float = Field(default=0.5, ge=0, le=1)
     """Rays per resolution grow as (number of tokens) ** this: 1 is in proportion, 0 the same number for each."""
-    object_share: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the rays that are spent on the object's region, where it is known, beside those that fall there anyway."""
+    normalisation: Literal["layer", "channel"] = "layer"
+    """Queries are brought to mean 0 and standard deviation 1 as a layer, or channel by channel."""
+    components: int | None = Field(default=None, gt=0)
+    """Principal components of each layer's queries that are learnt; null: all channels, as they are."""
+    loss: RayLoss = "norm"
+    """What is minimised of a ray's distance to its query: norm (the paper's), squared, or huber (squared near 0)."""
+    trimmed: float = Field(default=0.0, ge=0, lt=1)
+    """Share of every batch's rays, the worst explained of each layer, that do not count: against outliers."""
     hold_out_every: int | None = Field(default=None, ge=2)
     """Every n-th view is left out of the training, and R² measured on these alone: for studies of the field. None: no view is."""
     depth_weight: float = Field(default=0.0, ge=0)
-    """Weight λ_d of the depth term, where a target depth is given."""
+    """Weight λ_d of the depth term: the expected depth is drawn to the front of what bounds the edited object (`loose_depth`)."""
     background: bool = True
     """A learnt hidden feature, smooth in the direction, times 1 - Σ w, for what no density stops; else 0."""
 

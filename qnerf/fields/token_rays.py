@@ -34,20 +34,6 @@ class TokenGrid:
         return view, place * place.new_tensor([cameras.width / self.columns, cameras.height / self.rows])
 
 
-def training_order(inside: Tensor, share: float, count: int, generator: torch.Generator) -> Tensor:
-    """The tokens in the order in which training sees them: shuffled, each equally often, and `share` of them drawn
-    once more from those inside, where there are any on either side."""
-    everywhere = torch.randperm(len(inside), generator=generator)
-    if not inside.any() or inside.all():
-        return everywhere
-    here = inside.nonzero()[:, 0]
-    here = here[torch.randperm(len(here), generator=generator)]
-    place = torch.arange(max(count, len(inside)))
-    nth = (place * share).long()  # of the region's tokens so far
-    is_here = (place + 1).mul(share).long() > nth
-    return torch.where(is_here, here[nth % len(here)], everywhere[(place - nth) % len(inside)])
-
-
 def patch_points(per_side: int) -> Tensor:
     """(per_side², 2) centres of an even subdivision of the unit patch; the patch's own centre for 1."""
     axis = (torch.arange(per_side) + 0.5) / per_side

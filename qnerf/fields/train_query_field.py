@@ -11,18 +11,17 @@ from qnerf.errors import UserError
 from qnerf.fields.explained import explained_variance
 from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
-from qnerf.fields.settings import FieldSettings
+from qnerf.fields.settings import FieldSettings, RayLoss
 from qnerf.fields.space import Space
-from qnerf.fields.token_rays import TokenGrid, training_order
+from qnerf.fields.token_rays import TokenGrid
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import derive_seed
 from qnerf.scenes.cameras import Cameras, Rays
-from qnerf.scenes.region import tokens_inside
 
 
 @dataclass(frozen=True)
 class TokenBatches:
-    """One resolution's training rays. order: in which training sees the tokens. targets: (tokens, Σ channels) standardised.
+    """One resolution's training rays. order: in which training sees the tokens. targets: (tokens, Σ channels) in the field's units.
 
     layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch.
     """
@@ -55,8 +54,7 @@ def train_query_field(
     queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
     settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not
     finite where unknown; used where
-    `settings.depth_weight` > 0. region: (V, h, w), 0 or 1: where the object may be; `settings.object_share` of the
-    rays go there, and R² is measured there.
+    `settings.depth_weight` > 0. region: (V, h, w), 0 or 1: where the object may be: R² is measured there.
     Views that `settings.hold_out_every` leaves out only serve to measure R².
     on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
     """
@@ -65,13 +63,14 @@ def train_query_field(
     judged, judges = {name: value[judging] for name, value in queries.items()}, cameras[judging]
     queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
     judged_region = None if region is None else region[judging]
-    target_depth, region = (None if x is None else x[seen] for x in (target_depth, region))
+    target_depth = None if target_depth is None else target_depth[seen]
     device = next(iter(queries.values())).device
     field = QueryField(settings, space, shapes, device, seed)
     if warm_start is not None:
         _copy_parameters(warm_start, field)
-    _standardise(field, queries)
-    batches = [_batches(field, group, queries, region, seed) for group in field.groups]
+    for units, value in zip(field.layer_units, queries.values(), strict=True):
+        units.fit(value, settings.normalisation)
+    batches = [_batches(field, group, queries, seed) for group in field.groups]
     if warm_start is None:
         _start_heads(field, batches, seed)
     depth = target_depth if settings.depth_weight > 0 else None
@@ -117,28 +116,14 @@ def _copy_parameters(source: QueryField, field: QueryField) -> None:
     field.load_state_dict(source.state_dict())
 
 
-def _standardise(field: QueryField, queries: dict[str, Tensor]) -> None:
-    """Per layer: mean and standard deviation over views, tokens and channels (METHOD §2.3)."""
-    for index, value in enumerate(queries.values()):
-        field.mean[index] = value.float().mean()
-        field.scale[index] = value.float().std().clamp_min(1e-6)
-
-
-def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], region: Tensor | None, seed: int) -> TokenBatches:
+def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], seed: int) -> TokenBatches:
     settings, values = field.settings, list(queries.values())
-    parts = [(values[i].float() - field.mean[i]) / field.scale[i] for i in group.layers]
-    targets = torch.cat([part.flatten(0, 2) for part in parts], dim=-1)
+    targets = torch.cat([field.layer_units[i].into(values[i]).flatten(0, 2) for i in group.layers], dim=-1)
     grid = TokenGrid(values[group.layers[0]].shape[0], group.rows, group.columns)
     sizes = {other: (other.rows * other.columns) ** settings.small_map_share for other in field.groups}
     per_step = max(1, round(settings.optimiser.rays_per_batch * sizes[group] / sum(sizes.values())))
-    share = settings.object_share
-    inside = (
-        torch.zeros(len(grid), dtype=torch.bool)
-        if region is None or not share
-        else tokens_inside(region, grid.rows, grid.columns).flatten().cpu()
-    )
     generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
-    order = training_order(inside, share, per_step * settings.optimiser.iterations, generator).to(targets.device)
+    order = torch.randperm(len(grid), generator=generator).to(targets.device)
     return TokenBatches(grid, order, targets, group.channels, per_step)
 
 
@@ -160,7 +145,10 @@ def _loss(
     step: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Mean over the rays of Σ_l ‖Q̂_l(r) - q_l(r)‖₂ (not squared), over each ray's own layers; plus λ_d |d̂ - d| / radius."""
+    """Mean over the rays of Σ_l ‖Q̂_l(r) - q_l(r)‖₂ (not squared), over each ray's own layers; plus λ_d |d̂ - d| / radius.
+
+    `settings.loss` puts another function of the distance in the norm's place, and `settings.trimmed` leaves the worst rays out.
+    """
     settings, views, pixels, drawn = field.settings, [], [], []
     for batch in batches:
         tokens = batch.draw(step)
@@ -173,11 +161,34 @@ def _loss(
     parts = feature.split([len(tokens) for tokens in drawn])
     for part, head, batch, tokens in zip(parts, field.head_layers, batches, drawn, strict=True):
         error = (head(part) - batch.targets[tokens]).split(batch.layers, dim=-1)
-        total = total + sum(layer.norm(dim=-1).sum() for layer in error)
+        total = total + sum(trimmed_sum(ray_loss(layer, settings.loss), settings.trimmed) for layer in error)
     total = total / len(view)
     if depth is not None:
         total = total + settings.depth_weight * _depth_error(found, depth, view, pixel, cameras, field.space)
     return total
+
+
+def ray_loss(error: Tensor, kind: RayLoss) -> Tensor:
+    """Of each ray's error (R, C), in the field's units: (R,).
+
+    norm: ‖e‖₂ (the paper's). squared: ‖e‖₂². huber: ‖e‖₂ beyond the distance δ = √C / 2, half a standard deviation a channel, and a
+    parabola of the same slope, ‖e‖₂² / 2δ + δ / 2, within it.
+    """
+    distance = error.norm(dim=-1)
+    if kind == "norm":
+        return distance
+    if kind == "squared":
+        return distance.square()
+    delta = 0.5 * error.shape[-1] ** 0.5
+    return torch.where(distance > delta, distance, distance.square() / (2 * delta) + delta / 2)
+
+
+def trimmed_sum(losses: Tensor, share: float) -> Tensor:
+    """The sum of all but the largest `share` of (R,) losses, times R over the number that is left: a sum over R rays."""
+    if not share:
+        return losses.sum()
+    kept = max(round((1 - share) * len(losses)), 1)
+    return losses.topk(kept, largest=False).values.sum() * (len(losses) / kept)
 
 
 def _float_rays(rays: Rays) -> Rays:

@@ -54,16 +54,14 @@ def _no_grad_noise(branch: EditBranch, z: Tensor, k: int) -> Tensor:
 
 
 def soft_step(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
-    """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: one gradient step on the latents (V, 4, h, w)."""
+    """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: gradient steps on the latents (V, 4, h, w), one or `inner_steps` of α over their number."""
     region = guided_region(settings, branch)
-    gradient, disagreement = query_gradient(settings, branch, z, k, target)
-    gradient = region * gradient
-    alpha = settings.strength * (branch.steps.sigma(k) if settings.decay == "sigma" else 1.0)
-    if settings.step != "raw":
-        alpha = alpha * _norm(region * z) / _norm(gradient).clamp_min(1e-12)
-    if settings.step == "proportional":
-        alpha = alpha * disagreement[:, None, None, None]
-    return z - alpha * gradient
+    alpha = settings.strength / settings.inner_steps * (branch.steps.sigma(k) if settings.decay == "sigma" else 1.0)
+    for _ in range(settings.inner_steps):
+        gradient = region * query_gradient(settings, branch, z, k, target)
+        length = 1.0 if settings.step == "raw" else _norm(region * z) / _norm(gradient).clamp_min(1e-12)
+        z = z - alpha * length * gradient
+    return z
 
 
 def guided_region(settings: SoftSettings, branch: EditBranch) -> Tensor:
@@ -72,8 +70,8 @@ def guided_region(settings: SoftSettings, branch: EditBranch) -> Tensor:
     return regions[settings.region][:, None]
 
 
-def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> tuple[Tensor, Tensor]:
-    """∇_z of the `query_loss`, and how far the queries are from the target now: `disagreement`, (V,).
+def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+    """∇_z of the sum over views of the `query_distance`, (V, 4, h, w).
 
     The conditional half alone is run: that is whose queries the field was trained on.
     """
@@ -81,40 +79,26 @@ def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int
     with torch.enable_grad():
         z = z.detach().requires_grad_(True)
         branch.conditional_noise(z, k, {layer: [capture] for layer in target.maps})
-        distances, counts = query_distances(capture.queries, target, settings.weights, guided_region(settings, branch))
-        (gradient,) = torch.autograd.grad(query_loss(distances), z)
-    return gradient, disagreement(distances.detach(), counts)
+        distance = query_distance(capture.queries, target, settings.weights, guided_region(settings, branch))
+        (gradient,) = torch.autograd.grad(distance.sum(), z)
+    return gradient
 
 
-def query_distances(
-    queries: dict[AttentionLayer, Tensor], target: TargetQueries, weights: str, region: Tensor
-) -> tuple[Tensor, Tensor]:
-    """‖q(l) - Q̂(l)‖₂ over tokens and channels in units of the layer's standard deviation, and how many numbers that is of.
+def query_distance(queries: dict[AttentionLayer, Tensor], target: TargetQueries, weights: str, region: Tensor) -> Tensor:
+    """Σ_l ‖q(l) - Q̂(l)‖₂ over tokens and channels, in units of each layer's standard deviation: (V,).
 
-    Both (V, layers). weights: as in `SoftSettings`. region: (V, 1, h, w); tokens that cover none of it do not count.
+    weights: as in `SoftSettings`. region: (V, 1, h, w); tokens that cover none of it do not count.
     The norm is taken view by view, so that views do not couple and chunks change nothing.
     """
-    distances, counts = [], []
+    distances = []
     for layer, q in queries.items():
-        inside = region_tokens(region, layer)
-        difference = (q - target.maps[layer]) * inside
+        difference = (q - target.maps[layer]) * region_tokens(region, layer)
         if weights == "component":
             difference = difference @ target.components[layer]
         weight = max(target.trust[layer], 0.0) if weights == "layer" else 1.0
         squared = difference.flatten(1).square().sum(dim=1)
         distances.append(weight / target.scale[layer] * (squared + 1e-12).sqrt())
-        counts.append(inside.sum(dim=(1, 2)) * q.shape[-1])
-    return torch.stack(distances, dim=1), torch.stack(counts, dim=1)
-
-
-def query_loss(distances: Tensor) -> Tensor:
-    """Σ over views and layers of the `query_distances`."""
-    return distances.sum()
-
-
-def disagreement(distances: Tensor, counts: Tensor) -> Tensor:
-    """RMS over layers, tokens and channels of a view's distance from the target in standard deviations: (V,), mostly below 1."""
-    return (distances.square() / counts.clamp_min(1)).mean(dim=1).sqrt()
+    return torch.stack(distances).sum(dim=0)
 
 
 def region_tokens(region: Tensor, layer: AttentionLayer) -> Tensor:

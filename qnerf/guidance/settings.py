@@ -16,11 +16,10 @@ class OffSettings(Settings):
 
 
 class SoftSettings(Settings):
-    """One gradient step on the latents towards the rendered queries.
+    """Gradient steps on the latents towards the rendered queries.
 
-    strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the latent's RMS; "proportional"
-    scales that once more by how far the view's queries are from the rendered ones (in standard deviations, as far as `weights`
-    trusts the field), so that views that agree are left alone; "raw" is the paper's z - α∇.
+    strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the latent's RMS; "raw" is the
+    paper's z - α∇. inner_steps: steps of α / inner_steps, each with a gradient of its own.
     decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
     weights: what the pull is weighted by, since a field cannot know the part of the queries that mirrors each view's own noise.
     "equal": nothing. "layer": the share of the layer's variance that the field explains. "component": the same for each
@@ -32,7 +31,8 @@ class SoftSettings(Settings):
 
     name: Literal["soft"]
     strength: float = Field(default=0.03, gt=0)
-    step: Literal["relative", "proportional", "raw"] = "relative"
+    step: Literal["relative", "raw"] = "relative"
+    inner_steps: int = Field(default=1, ge=1)
     decay: Literal["sigma", "constant"] = "sigma"
     weights: Literal["equal", "layer", "component"] = "component"
     region: Literal["moved", "object", "all"] = "all"

@@ -94,6 +94,7 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         seed=settings.seed,
         chunk_size=settings.chunk_size,
         oracle=oracle,
+        target_depth=controls.depth,
         on_work=work.progress.advance,
         source_cache=source_cache(settings.editor),
     )

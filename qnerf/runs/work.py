@@ -18,6 +18,7 @@ from qnerf.runs.folder import RunFolder
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.stages import Stages
 from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.region import EditedRegion, edited_region
 from qnerf.scenes.scene import Scene
 from qnerf.store.store import Store
@@ -51,11 +52,12 @@ class Workshop:
 @dataclass(frozen=True)
 class Controls:
     """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]; and where it is in either, at the
-    latents' size."""
+    latents' size. depth: (N, H, W) distance to what bounds it after the edit, where the field's depth term asks for it."""
 
     source: Tensor
     target: Tensor
     region: EditedRegion
+    depth: Tensor | None
 
 
 def draw_controls(work: Workshop) -> Controls:
@@ -68,7 +70,10 @@ def draw_controls(work: Workshop) -> Controls:
     how = (work.scene.cameras, settings.control.detail, work.backbone.image_size)
     source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)
     region = edited_region(proxy, work.scene.cameras, work.backbone.latent_size, settings.control.margin)
-    return Controls(source.to(work.device), target.to(work.device), region.to(work.device))
+    depth = None
+    if settings.field.depth_weight > 0:
+        depth = bounds_distance(proxy, "target", work.scene.cameras, work.backbone.image_size).to(work.device)
+    return Controls(source.to(work.device), target.to(work.device), region.to(work.device), depth)
 
 
 def encode(work: Workshop, images: Tensor) -> Tensor:

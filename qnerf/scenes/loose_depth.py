@@ -27,14 +27,26 @@ def draw_loose_depth(proxy: Proxy, state: State, cameras: Cameras, size: tuple[i
 
     size: (height, width) of the drawing; the cameras are scaled to it.
     """
+    solids = [*proxy_bounds(proxy, "source").solids, *proxy_bounds(proxy, "target").solids]
+    ball = ball_round(solids)
+    drawn = [loose_depth_image(*ray, proxy_bounds(proxy, state).solids, ball) for ray in _rays(cameras, size)]
+    return torch.from_numpy(np.stack(drawn)).to(cameras.focal.device)
+
+
+def bounds_distance(proxy: Proxy, state: State, cameras: Cameras, size: tuple[int, int]) -> Tensor:
+    """Distance along each pixel's ray to what bounds the object, (N, H, W) float32 in world units, inf where nothing does."""
+    solids, (height, width) = proxy_bounds(proxy, state).solids, size
+    found = [nearest(origin, rays.reshape(-1, 3), solids).reshape(height, width) for origin, rays in _rays(cameras, size)]
+    distance = torch.from_numpy(np.stack(found)).to(cameras.focal.device)
+    return torch.where(distance < FAR, distance, torch.inf)
+
+
+def _rays(cameras: Cameras, size: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Origin (3,) float64 and unit directions (H, W, 3) float32 of each camera's pixels at that size."""
     height, width = size
-    source, target = proxy_bounds(proxy, "source").solids, proxy_bounds(proxy, "target").solids
-    ball = ball_round([*source, *target])
     rays = cameras.resized(width, height).token_rays(height, width)
     origins, directions = rays.origins[:, 0, 0].cpu().double().numpy(), rays.directions.cpu().float().numpy()
-    solids = source if state == "source" else target
-    drawn = [loose_depth_image(*ray, solids, ball) for ray in zip(origins, directions, strict=True)]
-    return torch.from_numpy(np.stack(drawn)).to(cameras.focal.device)
+    return list(zip(origins, directions, strict=True))
 
 
 def loose_depth_image(

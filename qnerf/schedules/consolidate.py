@@ -45,6 +45,7 @@ def train_field(job: EditJob, queries: dict[str, Queries], key: str, warm_start:
         job.field,
         seed=derive_seed(job.seed, key),
         warm_start=warm_start,
+        target_depth=job.target_depth,
         region=job.region.object,
         on_step=lambda step, total, loss: job.on_work("field", 1 / total),
     )

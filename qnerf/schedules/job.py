@@ -28,7 +28,8 @@ class EditJob:
     forward passes of one view (a backward pass counts two), kind "field" counts fields trained.
 
     text_*: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size.
-    oracle: the true edited views' trajectory, where the truth is known.
+    oracle: the true edited views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the edited
+    object, world units, inf beside it, where `field.depth_weight` asks for it.
     """
 
     backbone: DiffusionBackbone
@@ -47,6 +48,7 @@ class EditJob:
     seed: int
     chunk_size: int
     oracle: Trajectory | None = None
+    target_depth: Tensor | None = None
     on_work: Callable[[str, float], None] = lambda kind, amount: None
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
 

@@ -1,7 +1,7 @@
 """How much work a method is, before it starts: for a progress bar with a true ETA over the whole run.
 
-Two kinds: "unet" counts UNet passes of one view (a guided soft step is one to predict, one forward and one backward, which
-costs two: four), "field" counts fields trained. The runner measures what each kind costs as it goes.
+Two kinds: "unet" counts UNet passes of one view (a guided soft step is one to predict and, for each inner step, one forward and one
+backward, which costs two), "field" counts fields trained. The runner measures what each kind costs as it goes.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from qnerf.guidance.settings import GuidanceSettings
 from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
 
-SOFT_STEP_COST = 4
+GRADIENT_COST = 3
 
 
 def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
     """UNet passes per view of step k where there are queries to be guided by."""
     soft = guidance.name == "soft" and k < guidance.until * steps
-    return SOFT_STEP_COST if soft else 1
+    return 1 + GRADIENT_COST * guidance.inner_steps if soft else 1
 
 
 def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: GuidanceSettings, steps: int) -> list[int]:

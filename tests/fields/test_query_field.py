@@ -7,8 +7,10 @@ from qnerf.errors import UserError
 from qnerf.fields.explained import explained_variance, r_squared
 from qnerf.fields.heads import heads_per_sample
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField, RenderedQueries, group_layers
-from qnerf.fields.token_rays import TokenGrid, training_order
-from qnerf.fields.train_query_field import train_query_field
+from qnerf.fields.query_units import QueryUnits
+from qnerf.fields.settings import RayLoss
+from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.train_query_field import ray_loss, train_query_field, trimmed_sum
 from qnerf.scenes.region import tokens_inside
 from tests.fields.helpers import SPACE, field_settings, queries, ring, sphere
 
@@ -26,17 +28,6 @@ def test_centre_rays_are_the_cameras_token_rays() -> None:
     expected = cameras.token_rays(3, 5)
     torch.testing.assert_close(rays.directions.view(2, 3, 5, 3), expected.directions)
     torch.testing.assert_close(rays.origins.view(2, 3, 5, 3), expected.origins)
-
-
-def test_a_share_of_the_rays_goes_to_the_object() -> None:
-    """Ten tokens, two of them inside: of 40 draws half are the 20 of the object's share, and the rest take each token twice."""
-    inside = torch.zeros(10, dtype=torch.bool)
-    inside[[3, 7]] = True
-    order = training_order(inside, 0.5, 40, torch.Generator().manual_seed(0))
-    assert order.bincount(minlength=10).tolist() == [2, 2, 2, 12, 2, 2, 2, 12, 2, 2]
-    assert all(order[start : start + 20].bincount(minlength=10)[3] == 6 for start in (0, 20))
-    for share, region in ((0.0, inside), (0.5, ~inside & inside), (0.5, inside | ~inside)):  # nothing to prefer: a plain shuffle
-        assert sorted(training_order(region, share, 10, torch.Generator().manual_seed(0)).tolist()) == list(range(10))
 
 
 def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:
@@ -163,6 +154,56 @@ def test_explained_variance_by_hand() -> None:
     assert r_squared(wanted, wanted) == 1.0
     assert r_squared(wanted.mean(0).expand(2, 2), wanted) == pytest.approx(0.0)
     assert r_squared(torch.tensor([[0.0, 10.0], [1.0, 10.0]]), wanted) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("components", [None, 2, 9])
+@pytest.mark.parametrize("normalisation", ["layer", "channel"])
+def test_units_against_their_definition(normalisation: Any, components: int | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(5, 5, generator=generator)
+    queries = 3 + torch.randn(2, 4, 4, 5, generator=generator) @ mixed
+    units = QueryUnits(5, components)
+    units.fit(queries, normalisation)
+    flat = queries.flatten(0, 2)
+    scale = flat.std(dim=0) if normalisation == "channel" else flat.std()
+    if components is None:
+        mean = flat.mean(dim=0) if normalisation == "channel" else flat.mean()
+        torch.testing.assert_close(units.into(queries), (queries - mean) / scale)
+    else:  # the plain way: a singular value decomposition
+        scaled = (flat - flat.mean(dim=0)) / scale
+        axes = torch.linalg.svd(scaled).Vh[:components].T
+        kept = scaled @ axes @ axes.T * scale + flat.mean(dim=0)
+        torch.testing.assert_close(units.back(units.into(queries)).flatten(0, 2), kept, atol=1e-4, rtol=1e-4)
+    if components != 2:
+        torch.testing.assert_close(units.back(units.into(queries)), queries, atol=1e-4, rtol=1e-4)
+    assert units.into(queries).shape[-1] == units.width == (2 if components == 2 else 5)
+
+
+def test_losses_of_a_ray_by_hand() -> None:
+    """Four channels: δ = 1. An error of length 5, and one of length 0.5."""
+    errors = torch.tensor([[3.0, 0.0, 4.0, 0.0], [0.0, 0.3, 0.0, 0.4]])
+    expected: dict[RayLoss, list[float]] = {"norm": [5.0, 0.5], "squared": [25.0, 0.25], "huber": [5.0, 0.625]}
+    for kind, losses in expected.items():
+        torch.testing.assert_close(ray_loss(errors, kind), torch.tensor(losses))
+
+
+def test_trimming_leaves_out_the_worst_rays() -> None:
+    losses = torch.tensor([4.0, 100.0, 1.0, 3.0])
+    assert trimmed_sum(losses, 0.25) == pytest.approx((4 + 1 + 3) * 4 / 3)
+    assert trimmed_sum(losses, 0.0) == 108
+    assert trimmed_sum(losses[:1], 0.9) == 4
+
+
+@pytest.mark.parametrize("changes", [{"components": 3}, {"normalisation": "channel"}, {"loss": "huber"}, {"trimmed": 0.1}])
+def test_variants_of_the_field_learn_too(changes: dict[str, Any]) -> None:
+    """And come back from their state bit for bit, in the queries' own units."""
+    cameras = ring(6)
+    maps = queries(cameras)
+    settings = field_settings(120, **changes)
+    field = train_query_field(maps, cameras, SPACE, settings, seed=0)
+    assert min(field.explained.values()) > 0.6
+    back = QueryField.from_state(field.state(), settings).render(cameras).maps
+    assert all(torch.equal(value, back[name]) for name, value in field.render(cameras).maps.items())
 
 
 def test_wrong_queries_are_one_sentence() -> None:

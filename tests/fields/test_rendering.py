@@ -5,7 +5,7 @@ import torch
 
 from qnerf.fields.heads import deferred_heads, heads_per_sample
 from qnerf.fields.proposal import DensityGrid
-from qnerf.fields.rendering import Samples, composite, composite_weights, expected_depth, sample_rays
+from qnerf.fields.rendering import Samples, composite, composite_weights, expected_depth, occupied_share, sample_rays
 from qnerf.fields.sampling import importance_edges, invert_cdf, ray_line, stratified
 from qnerf.fields.settings import SamplingSettings
 from qnerf.fields.space import Space, contract, contract_line, uncontract_line
@@ -114,3 +114,25 @@ def test_samples_gather_round_the_dense_shell_of_the_proposal() -> None:
     assert ((middle > 3.3) & (middle < 4.7)).float().mean() > 0.5
     again = sample_rays(rays, SPACE, grid, SamplingSettings(), 32, None)
     assert torch.equal(samples.positions, again.positions)
+
+
+def test_occupancy_by_hand() -> None:
+    """Intervals of half a radius: 1 - exp(-σ / 2) is above .01 from σ = .0201 on. A ray through nothing has no share at all."""
+    starts = torch.tensor([[0.0, 1.0, 2.0, 3.0]]).expand(2, 4)
+    samples = Samples(starts, starts + 1, torch.zeros(2, 4, 3), 2.0)
+    density = torch.tensor([[0.0200, 0.0202, 500.0, 0.0], [0.01, 0.0, 0.0, 0.0]])
+    torch.testing.assert_close(occupied_share(density, samples), torch.tensor([[0.0, 0.5, 0.5, 0.0], [0.0] * 4]))
+
+
+def test_occupancy_knows_not_what_hides_what() -> None:
+    """A dense shell hides its inside from samples by weight, and not from samples by occupancy."""
+    grid = DensityGrid(32)
+    grid.refresh(lambda x: ((x - 0.5).norm(dim=-1) < 0.2).float() * 500, torch.Generator().manual_seed(0), keep=0.9)
+    rays = Rays(torch.tensor([[0.0, 0.0, 4.0]]), torch.tensor([[0.0, 0.0, -1.0]]))
+    inside = []
+    for proposal in ("weights", "occupancy"):
+        settings = SamplingSettings.model_validate({"proposal": proposal, "uniform_share": 0.1})
+        samples = sample_rays(rays, SPACE, grid, settings, 64, None)
+        middle = (samples.starts + samples.ends) / 2
+        inside.append(((middle > 3.6) & (middle < 4.6)).sum().item())  # behind the shell's front, at 3.2
+    assert inside[1] > 20 > 8 > inside[0]

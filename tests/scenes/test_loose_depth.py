@@ -15,7 +15,7 @@ from qnerf.errors import UserError
 from qnerf.scenes.bounds import BOX_EDGES, ball_round, bounding_box, box_from_corners, proxy_bounds
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.controls import draw_control, draw_proxy_control
-from qnerf.scenes.loose_depth import FARTHEST, draw_loose_depth, loose_depth_image
+from qnerf.scenes.loose_depth import FARTHEST, bounds_distance, draw_loose_depth, loose_depth_image
 from qnerf.scenes.procedural.samples import draw_details, draw_sample
 from qnerf.scenes.procedural.world import KINDS, draw_scene
 from qnerf.scenes.proxies import read_proxy, write_proxy
@@ -48,6 +48,16 @@ def test_against_a_slow_reference(proxy: Proxy, cameras: Cameras) -> None:
         expected = np.where(t < FAR, grey, 0).reshape(SIZE)
         np.testing.assert_allclose(drawn[view, 0].numpy(), expected, atol=1e-4)
         assert torch.equal(drawn[view, 0], drawn[view, 2])
+
+
+def test_distances_are_those_that_the_greys_show(proxy: Proxy, cameras: Cameras) -> None:
+    found, drawn = bounds_distance(proxy, "target", cameras, SIZE), draw_loose_depth(proxy, "target", cameras, SIZE)[:, 0]
+    assert found.shape == drawn.shape
+    assert torch.equal(torch.isfinite(found), drawn > 0)
+    centre, radius = ball_round([*proxy_bounds(proxy, "source").solids, *proxy_bounds(proxy, "target").solids])
+    away = (cameras.camera_to_world[:, :3, 3] - torch.from_numpy(centre).float()).norm(dim=-1)[:, None, None]
+    grey = 1 - 0.8 * (found - away + radius) / (2 * radius)
+    torch.testing.assert_close(grey[drawn > 0], drawn[drawn > 0], atol=1e-4, rtol=0)
 
 
 def test_greys_worked_by_hand() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qnerf.editors.settings import MasaCtrlSettings, PlainEditorSettings
 from qnerf.errors import UserError
+from qnerf.fields.settings import OptimiserSettings
 from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
 from qnerf.inversions.ddim import Trajectory
 from qnerf.runs.methods import with_editor
@@ -24,7 +25,7 @@ from qnerf.schedules.settings import (
     SourceSettings,
 )
 from qnerf.schedules.work import planned_work
-from tests.schedules.helpers import layers, make_job
+from tests.schedules.helpers import layers, make_job, tiny_field
 
 SOFT = SoftSettings(name="soft", strength=0.05, weights="equal")
 SOURCE = SourceSettings(name="source")
@@ -105,6 +106,17 @@ def test_a_broken_run_goes_on_where_it_was(warm_start: bool) -> None:
     assert torch.equal(resumed.latents, whole.latents)
     assert [r.step for r in resumed.intervals] == [r.step for r in whole.intervals]
     assert work["field"] == pytest.approx(1)
+
+
+def test_the_fields_depth_is_drawn_to_the_proxys() -> None:
+    """Where the settings ask for it; the depth of what bounds the edited object is then nearer in the field's pictures too."""
+    settings = tiny_field().model_copy(update={"depth_weight": 20.0, "optimiser": OptimiserSettings(iterations=60)})
+    wanted = torch.full((4, 32, 32), 3.0)
+    off = []
+    for depth in (None, wanted):
+        record = edit(PROGRESSIVE, SOFT, make_job(field=settings, target_depth=depth)[0]).intervals[0]
+        off.append((record.depth - 3.0).abs().mean().item())
+    assert off[1] < 0.7 * off[0]
 
 
 @pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])
