@@ -81,7 +81,7 @@ class DiffusionTrainee:
             alpha = self.alphas[t][:, None, None, None]
             noisy = (alpha.sqrt() * z0 + (1 - alpha).sqrt() * noise).contiguous(memory_format=self.layout)
             predicted = self._predict(noisy, t.to(self.device), captions, batch, keep_control)
-        weights = F.adaptive_avg_pool2d(balance_weights(batch.parts, s.balance), tuple(z0.shape[2:])).to(self.device)
+        weights = F.adaptive_avg_pool2d(balance_weights(batch.parts, s.balance), (z0.shape[2], z0.shape[3])).to(self.device)
         squared = (predicted.float() - noise).square().mean(dim=1)
         error = (weights * squared).mean(dim=(1, 2))
         loss, parts = (snr_weight(self.alphas[t], s.snr_floor, s.snr_cap) * error).mean(), {"error": float(squared.detach().mean())}

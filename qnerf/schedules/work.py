@@ -6,7 +6,7 @@ backward, which costs two), "field" counts fields trained. The runner measures w
 
 from __future__ import annotations
 
-from qnerf.guidance.settings import GuidanceSettings
+from qnerf.guidance.settings import GuidanceSettings, SoftSettings
 from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
 
 GRADIENT_COST = 3
@@ -14,8 +14,9 @@ GRADIENT_COST = 3
 
 def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
     """UNet passes per view of step k where there are queries to be guided by."""
-    soft = guidance.name == "soft" and k < guidance.until * steps
-    return 1 + GRADIENT_COST * guidance.inner_steps if soft else 1
+    if not isinstance(guidance, SoftSettings) or k >= guidance.until * steps:
+        return 1
+    return 1 + GRADIENT_COST * guidance.inner_steps
 
 
 def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: GuidanceSettings, steps: int) -> list[int]:
