@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
@@ -66,7 +67,7 @@ def run(settings: RunSettings, command: str) -> Path:
         write_text(folder.path / CONFIG, f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
         progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), work_weights(settings)))
         tracker = make_tracker(settings.tracker, folder.path, name, plain)
-        warn_of_foreign_scene(settings, scene)
+        warn_of_foreign_scene(settings, scene, backbone)
         work = Workshop(settings, scene, backbone, device, folder, open_store(settings), stages, progress, tracker)
         results = complete(work, command, run_log.warnings)
         log.info("%s", results.verdict())
@@ -142,13 +143,27 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
         captured_layers(backbone, method.capture or settings.capture)
 
 
-def warn_of_foreign_scene(settings: RunSettings, scene: Scene) -> None:
-    """A warning where the embedded model is shown what it has never seen."""
-    if settings.backbone.name == "puppet" and scene.truth is None and not settings.scene.path.startswith("asset:"):
+def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> None:
+    """A warning where the embedded model is shown what it has never seen, or told what it has never read."""
+    if settings.backbone.name != "puppet":
+        return
+    if scene.truth is None and not settings.scene.path.startswith("asset:"):
         log.warning(
             "The embedded model has only ever seen rendered puppets: of photographs it makes poor pictures. Cameras, fields and "
             "files are right all the same; for good pictures use backbone=sd15."
         )
+    if unknown := unknown_words(backbone, scene.source_prompt, scene.target_prompt):
+        log.warning(
+            "The embedded model has never read %s: it knows the words of the world that it was trained on "
+            "(docs/embedded-backbone.md), and others say nothing to it.",
+            ", ".join(unknown),
+        )
+
+
+def unknown_words(backbone: DiffusionBackbone, *prompts: str) -> list[str]:
+    """The prompts' words that are no token of their own, each once: the embedded model's words all are."""
+    words = dict.fromkeys(word for prompt in prompts for word in re.findall(r"\w+", prompt.lower()))
+    return [word for word in words if len(backbone.tokenizer.tokenize(word)) != 1]
 
 
 def run_inputs(settings: RunSettings, backbone: DiffusionBackbone) -> Inputs:
