@@ -1,0 +1,164 @@
+"""What makes the query field good: R² on views that it was not trained on, one setting changed at a time.
+
+    python experiments/field/study.py                                   # all variants on four scenes: the table
+    python experiments/field/study.py --scenes asset:puppet_a --only normalisation,loss
+
+Of each scene the independent edit's queries of step 9 of 30 are captured once; every variant is a field of these, with every fourth
+view left out. A row's figures are means over the layers of a resolution and over the scenes, in brackets scene by scene. Time is
+beside the default's, measured in the same process: run nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import mean
+
+from hydra import compose, initialize_config_dir
+from tqdm import tqdm
+
+from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.load import load_backbone
+from qnerf.config import RunSettings, parse
+from qnerf.devices import pick_device
+from qnerf.fields.settings import FieldSettings
+from qnerf.fields.space import Space
+from qnerf.fields.train_query_field import train_query_field
+from qnerf.inversions.invert import invert_views
+from qnerf.inversions.source_branch import SourceBranch, ddim_steps
+from qnerf.run import CONFIGS
+from qnerf.runs.methods import captured_layers, source_cache
+from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.loose_depth import bounds_distance
+from qnerf.scenes.reader import read_scene
+from qnerf.scenes.region import edited_region
+from qnerf.schedules.consolidate import Queries
+from qnerf.schedules.job import EditJob, layer_grid
+from qnerf.schedules.phases import plain_steps
+
+SCENES = "asset:puppet_a,procedural:lamp_111,procedural:seat_111,procedural:toy_111"
+BASE = ["scene.views=12", "field.hold_out_every=4"]
+STEP = 9
+STUDIES: Mapping[str, list[str]] = {
+    "rate": ["optimiser.learning_rate=.01", "optimiser.learning_rate=.04"],
+    "iterations": ["optimiser.iterations=200", "optimiser.iterations=800"],
+    "rays": ["optimiser.rays_per_batch=256", "optimiser.rays_per_batch=1024"],
+    "grid": ["grid.finest_resolution=32", "grid.finest_resolution=128", "grid.log2_table_size=14"],
+    "sampling": [
+        "sampling.uniform_share=1",
+        "sampling.uniform_share=.2",
+        "sampling.proposal=occupancy",
+        "sampling.fine_samples=32",
+    ],
+    "background": ["background=false"],
+    "near": ["sampling.scale_near_gradients=false"],
+    "normalisation": ["normalisation=channel"],
+    "components": ["components=8", "components=16", "components=32"],
+    "loss": ["loss=squared", "loss=huber", "trimmed=.1"],
+    "depth": ["depth_weight=.1", "depth_weight=1"],
+    "width": ["geometry_width=32", "geometry_width=128", "hidden_layers=2"],
+    "layers": ["8²", "16²", "32²"],  # a field of its own for each resolution
+}
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The queries of one scene's views, and what a field of them needs."""
+
+    job: EditJob
+    queries: Queries
+
+
+def settings_of(scene: str, change: str = "") -> RunSettings:
+    return parse(compose("config", [*BASE, f"scene.path={scene}", *([f"field.{change}"] if change else [])]))
+
+
+def capture(scene_path: str) -> Captured:
+    """The queries of an independent edit, which no field has guided."""
+    settings = settings_of(scene_path)
+    device = pick_device(settings.device)
+    scene = read_scene(settings.scene)
+    backbone = load_backbone(settings.backbone, device).for_control(settings.control.detail)
+    assert scene.proxy is not None
+    views, steps = len(scene.cameras), ddim_steps(backbone, settings.inversion.steps)
+    source_control, control = (
+        draw_proxy_control(scene.proxy, state, scene.cameras, settings.control.detail, backbone.image_size).to(device)
+        for state in ("source", "target")
+    )
+    text, target, null = (backbone.embed([p]).expand(views, -1, -1) for p in (scene.source_prompt, scene.target_prompt, ""))
+
+    def source(part: slice) -> SourceBranch:
+        return SourceBranch(
+            backbone, steps, settings.inversion, text[part], null[part], source_control[part], settings.control.scale
+        )
+
+    clean = backbone.encode(scene.images.to(device))
+    job = EditJob(
+        backbone=backbone, steps=steps, trajectory=invert_views(source, clean, settings.chunk_size, lambda done: None),
+        source=source, text_target=target, null_text=null, control_target=control, control_scale=settings.control.scale,
+        region=edited_region(scene.proxy, scene.cameras, backbone.latent_size, settings.control.margin).to(device),
+        editor=settings.editor, cameras=scene.cameras.to(device), space=Space(scene.focus.to(device), scene.radius),
+        field=settings.field, seed=settings.seed, chunk_size=settings.chunk_size, source_cache=source_cache(settings.editor),
+        target_depth=bounds_distance(scene.proxy, "target", scene.cameras, backbone.image_size).to(device),
+    )  # fmt: skip
+    layers = captured_layers(backbone, settings.capture)
+    return Captured(job, plain_steps(job, job.trajectory.states[0], 0, STEP + 1, capture_at=(STEP,), layers=layers)[1][STEP])
+
+
+def size_of(job: EditJob, layer: AttentionLayer) -> str:
+    return f"{layer_grid(job.backbone, layer)[0]}²"
+
+
+def explained(captured: Captured, field: FieldSettings, size: str | None) -> tuple[dict[str, float], float]:
+    """Mean R² by resolution on the views left out, and the seconds that it took. size: of the only maps to be learnt."""
+    job = captured.job
+    layers = [layer for layer in captured.queries if size is None or size_of(job, layer) == size]
+    maps = {layer.path: captured.queries[layer].unflatten(1, layer_grid(job.backbone, layer)) for layer in layers}
+    started = time.perf_counter()
+    found = train_query_field(
+        maps, job.cameras, job.space, field, seed=job.seed, target_depth=job.target_depth, region=job.region.object
+    )
+    seconds, by_size = time.perf_counter() - started, defaultdict(list)
+    for layer in layers:
+        by_size[size_of(job, layer)].append(found.explained[layer.path])
+    return {name: mean(values) for name, values in by_size.items()}, seconds
+
+
+def row(title: str, found: list[tuple[dict[str, float], float]], sizes: list[str], plain: float) -> str:
+    cells = []
+    for size in sizes:
+        values = [by_size[size] for by_size, _ in found if size in by_size]
+        cells.append(f"{mean(values):.3f} ({', '.join(f'{value:.2f}' for value in values)})" if values else "-")
+    return f"| {title} | {' | '.join(cells)} | {mean(seconds for _, seconds in found) / plain:.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scenes", default=SCENES, help="scene paths, with commas between")
+    parser.add_argument("--only", default=",".join(STUDIES), help="studies, with commas between: " + ", ".join(STUDIES))
+    arguments = parser.parse_args()
+    scenes, names = arguments.scenes.split(","), arguments.only.split(",")
+    if unknown := [name for name in names if name not in STUDIES]:
+        parser.error(f"no study is called {', '.join(unknown)}; choose among {', '.join(STUDIES)}")
+    changes = ["", *(change for name in names for change in STUDIES[name])]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        fields = {c: settings_of(scenes[0], "" if c.endswith("²") else c).field for c in changes}
+        captured = [capture(scene) for scene in tqdm(scenes, desc="capturing queries")]
+    sizes = list(dict.fromkeys(size_of(captured[0].job, layer) for layer in captured[0].queries))
+    found = {
+        change: [explained(c, field, change if change.endswith("²") else None) for c in captured]
+        for change, field in tqdm(fields.items(), desc="fields")
+    }
+    plain = mean(seconds for _, seconds in found[""])
+    print(f"\nR² on views left out: mean ({', '.join(scenes)}). Weights {captured[0].job.backbone.revision}.\n")
+    print(f"| field | {' | '.join(sizes)} | time |\n|---|{'---|' * len(sizes)}---|")
+    for change, values in found.items():
+        title = "the default" if not change else f"`capture` of {change} alone" if change.endswith("²") else f"`field.{change}`"
+        print(row(title, values, sizes, plain))
+
+
+if __name__ == "__main__":
+    main()
