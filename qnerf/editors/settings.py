@@ -27,7 +27,8 @@ class MasaCtrlSettings(Settings):
     guidance_scale, control_guidance: as for the plain editor.
     start: share of the denoising steps before it begins (4 of 50 = 0.08). start_layer: first self-attention layer.
     keys: "replace" the target's keys and values, or attend to the "union" of both.
-    source_cache_gib: keep the source branch's keys and values in so much memory rather than compute them at each visit.
+    source_cache_gib: keep the source branch's keys and values in so much memory rather than compute them at each visit. One
+    interval's of all views should fit (embedded model: 1.4 MiB a view and step), and all steps' where methods share them.
     """
 
     name: Literal["masactrl"]
@@ -36,7 +37,7 @@ class MasaCtrlSettings(Settings):
     start: float = Field(default=0.08, ge=0, le=1)
     start_layer: int = Field(default=10, ge=0)
     keys: Literal["replace", "union"] = "replace"
-    source_cache_gib: float = Field(default=1.0, ge=0)
+    source_cache_gib: float = Field(default=0.5, ge=0)
 
 
 EditorSettings = Annotated[PlainEditorSettings | MasaCtrlSettings, Field(discriminator="name")]

@@ -81,11 +81,15 @@ def test_the_cache_changes_no_result_and_stays_in_its_bounds() -> None:
 
     kept = cache.get(((1, 3), 3)) or {}
     size = sum(x.numel() * 4 for pair in kept.values() for x in pair)
-    small = SourceCache(1.5 * size / 2**30)
-    small.put("a", kept)
-    small.put("b", kept)
-    assert small.get("a") is kept
-    assert small.get("b") is None
+    small = SourceCache(2.5 * size / 2**30)
+    for key in ("a", "b"):
+        small.put(key, kept)
+    assert small.get("a") is kept  # used last
+    small.put("c", kept)
+    assert [key for key in "abc" if small.get(key) is not None] == ["a", "c"]
+    tiny = SourceCache(0.5 * size / 2**30)
+    tiny.put("a", kept)
+    assert tiny.get("a") is None
 
 
 def test_layers_are_counted_as_in_sd() -> None:
