@@ -23,7 +23,8 @@ class SourceCache:
     """
 
     def __init__(self, limit_gib: float = 0.0) -> None:
-        self.free_bytes = limit_gib * 2**30
+        self._limit = limit_gib * 2**30
+        self._used = 0
         self._kept: OrderedDict[Hashable, KeysValues] = OrderedDict()
 
     def get(self, key: Hashable) -> KeysValues | None:
@@ -32,14 +33,13 @@ class SourceCache:
         return self._kept.get(key)
 
     def put(self, key: Hashable, value: KeysValues) -> None:
-        needed = size_of(value)
-        if key in self._kept or needed > self.free_bytes + sum(map(size_of, self._kept.values())):
+        if key in self._kept or size_of(value) > self._limit:
             return
-        while needed > self.free_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self.free_bytes += size_of(oldest)
         self._kept[key] = value
-        self.free_bytes -= needed
+        self._used += size_of(value)
+        while self._used > self._limit:
+            _, oldest = self._kept.popitem(last=False)
+            self._used -= size_of(oldest)
 
 
 def size_of(value: KeysValues) -> int:

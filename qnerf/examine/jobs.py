@@ -78,7 +78,7 @@ class Painter:
 
     def _key(self, job: Job, some: range) -> Key:
         s = self.settings
-        what = [job.task, job.detail, job.guidance, some.start, some.stop, s.steps, s.control_scale]
+        what = [job.task, job.detail, job.guidance, some.start, some.stop, s.steps, s.control_scale, s.null_control]
         scenes = [s.world, list(s.kinds or ()), s.seed]
         return Key("examine", digest([what, scenes, self.backbone.revision, s.backbone.dtype, code_version(__name__)]))
 
@@ -86,47 +86,51 @@ class Painter:
         def compute() -> Artefact:
             views = self.views[some.start : some.stop]
             paint = generate if job.task == "generate" else reconstruct
-            images = paint(self.backbone.for_control(job.detail), views, job, self.settings.steps, self.settings.control_scale)
+            images = paint(self.backbone.for_control(job.detail), views, job, self.settings)
             self.progress.advance(PASSES, len(some) * job.passes(self.settings.steps))
             return Artefact(tensors={"images": (images.cpu() * 255).round().byte()})
 
         return self.store.once(self._key(job, some), compute).tensors["images"].float() / 255
 
 
-def generate(backbone: DiffusionBackbone, views: Views, job: Job, steps: int, control_scale: float) -> Tensor:
+def generate(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> Tensor:
     """DDIM from each view's own noise: images (N, 3, H, W)."""
     shape = (4, *backbone.latent_size)
     noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in views.seeds])
-    eps = guided_predictor(backbone, views, job, steps, control_scale)
-    return backbone.decode(denoise(eps, noise.to(backbone.device), ddim_steps(backbone, steps)))
+    eps = guided_predictor(backbone, views, job, settings)
+    return backbone.decode(denoise(eps, noise.to(backbone.device), ddim_steps(backbone, settings.steps)))
 
 
-def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, steps: int, control_scale: float) -> NoisePredictor:
-    """ε = ε_∅ + γ (ε_c − ε_∅), the control in both (Ho and Salimans, "Classifier-free diffusion guidance", 2022)."""
-    times = backbone.timesteps(steps)
+def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> NoisePredictor:
+    """ε = ε_∅ + γ (ε_c − ε_∅) (Ho and Salimans, "Classifier-free diffusion guidance", 2022).
+
+    The control is in ε_c, and in ε_∅ too where `settings.null_control` says so: Zhang et al., "Adding conditional control to
+    text-to-image diffusion models" (ICCV 2023), section 3.4, describes both.
+    """
+    times = backbone.timesteps(settings.steps)
     text, null = backbone.embed(list(views.captions)), backbone.embed([""]).expand(len(views), -1, -1)
-    control = views.controls[job.detail].to(backbone.device)
+    control, scale = views.controls[job.detail].to(backbone.device), settings.control_scale
 
     @torch.no_grad()
     def eps(z: Tensor, k: int) -> Tensor:
+        full = backbone.predict(z, times[k], text, control, scale)
         if job.guidance == 1:
-            return backbone.predict(z, times[k], text, control, control_scale)
-        both = backbone.predict(torch.cat([z, z]), times[k], torch.cat([null, text]), torch.cat([control, control]), control_scale)
-        without, full = both.chunk(2)
+            return full
+        without = backbone.predict(z, times[k], null, control if settings.null_control else None, scale)
         return without + job.guidance * (full - without)
 
     return eps
 
 
-def reconstruct(backbone: DiffusionBackbone, views: Views, job: Job, steps: int, control_scale: float) -> Tensor:
+def reconstruct(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> Tensor:
     """DDIM inversion of the true views at γ, and back at γ: images (N, 3, H, W)."""
     branch = SourceBranch(
         backbone=backbone,
-        steps=ddim_steps(backbone, steps),
-        settings=DdimInversionSettings(name="ddim", steps=steps, guidance_scale=job.guidance),
+        steps=ddim_steps(backbone, settings.steps),
+        settings=DdimInversionSettings(name="ddim", steps=settings.steps, guidance_scale=job.guidance),
         text=backbone.embed(list(views.captions)),
         null_text=backbone.embed([""]).expand(len(views), -1, -1),
         control=views.controls[job.detail].to(backbone.device),
-        control_scale=control_scale,
+        control_scale=settings.control_scale,
     )
     return backbone.decode(branch.reconstruct(branch.invert(backbone.encode(views.images.to(backbone.device)))))

@@ -35,6 +35,7 @@ class ExamineSettings(Settings):
     strong_guidance: Scale = 7.5
     control: Literal["bones", "joints", "ends"] = "bones"
     control_scale: float = Field(default=1.0, ge=0, le=2)
+    null_control: bool = False
     photographs: str | None = None
     groups: tuple[Group, ...] | None = None
     chunk_size: int = Field(default=16, ge=1)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Normalisation = Literal["layer", "channel"]
+from qnerf.fields.settings import Normalisation
 
 
 class QueryUnits(nn.Module):

@@ -8,8 +8,7 @@ from qnerf.settings import Settings
 
 EncodingName = Literal["auto", "torch", "warp", "tinycudann"]
 """Implementation of the hash grid: `auto` takes tiny-cuda-nn on a GPU where it loads, else the warp kernels, else plain torch."""
-
-
+Normalisation = Literal["layer", "channel"]
 RayLoss = Literal["norm", "squared", "huber"]
 
 
@@ -101,7 +100,7 @@ class FieldSettings(Settings):
     """A rendered token is the mean of this many rays squared, spread evenly over its patch."""
     small_map_share: float = Field(default=0.5, ge=0, le=1)
     """Rays per resolution grow as (number of tokens) ** this: 1 is in proportion, 0 the same number for each."""
-    normalisation: Literal["layer", "channel"] = "layer"
+    normalisation: Normalisation = "layer"
     """Queries are brought to mean 0 and standard deviation 1 as a layer, or channel by channel."""
     components: int | None = Field(default=None, gt=0)
     """Principal components of each layer's queries that are learnt; null: all channels, as they are."""

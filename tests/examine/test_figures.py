@@ -19,7 +19,7 @@ from qnerf.examine.groups.generation import ratio
 from qnerf.examine.groups.guidance import chroma, saturation
 from qnerf.examine.groups.pointing import positions, score, separation, word_pairs
 from qnerf.examine.groups.queries import part_recall, token_parts
-from qnerf.examine.jobs import Job
+from qnerf.examine.jobs import Job, guided_predictor
 from qnerf.examine.judging import failures
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.views import heldout_views, ring_views
@@ -180,3 +180,18 @@ def test_bars_are_held_against_what_was_measured() -> None:
     assert find(found, "inversion.psnr.deeper") is None
     assert "FAILS" in describe(held_against(found))
     assert len({bar.path for bar in BARS}) == len(BARS)
+
+
+@pytest.mark.parametrize("null_control", [False, True])
+def test_guidance_leaves_the_control_out_of_the_null_half_unless_asked(null_control: bool) -> None:
+    model, views = tiny_backbone(), heldout_views(950, 0, 2, 32, 2, ("bones",))
+    z = torch.randn(2, 4, *model.latent_size, generator=torch.Generator().manual_seed(3))
+    settings = composed("steps=4", f"null_control={null_control}")
+    found = guided_predictor(model, views, Job("generate", "bones", 3.0, 2), settings)(z, 1)
+    t, control = model.timesteps(4)[1], views.controls["bones"]
+    with torch.no_grad():
+        full = model.predict(z, t, model.embed(list(views.captions)), control, 1.0)
+        with_it, without_it = (model.predict(z, t, model.embed(["", ""]), c, 1.0) for c in (control, None))
+    assert not torch.allclose(with_it, without_it, atol=1e-3)
+    null = with_it if null_control else without_it
+    torch.testing.assert_close(found, null + 3 * (full - null), atol=1e-5, rtol=1e-4)
