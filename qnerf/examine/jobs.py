@@ -33,12 +33,15 @@ PASSES = "passes"  # the unit of progress: one view once through the U-Net
 @dataclass(frozen=True)
 class Job:
     """Pictures of the first `views` views. generate: from noise, caption and control. reconstruct: by inversion and back, with
-    the same caption, control and γ. detail: grade of the control. guidance: γ."""
+    the same caption, control and γ. detail: grade of the control. guidance: γ. null_control: whether its null half sees the control
+    too (Zhang et al., "Adding conditional control to text-to-image diffusion models", ICCV 2023, section 3.4, describes both): it
+    does in reconstruction."""
 
     task: Literal["generate", "reconstruct"]
     detail: Detail
     guidance: float
     views: int
+    null_control: bool = True
 
     def passes(self, steps: int) -> int:
         """How often a view goes through the U-Net; γ = 1 needs no null prompt."""
@@ -78,7 +81,7 @@ class Painter:
 
     def _key(self, job: Job, some: range) -> Key:
         s = self.settings
-        what = [job.task, job.detail, job.guidance, some.start, some.stop, s.steps, s.control_scale, s.null_control]
+        what = [job.task, job.detail, job.guidance, job.null_control, some.start, some.stop, s.steps, s.control_scale]
         scenes = [s.world, list(s.kinds or ()), s.seed]
         return Key("examine", digest([what, scenes, self.backbone.revision, s.backbone.dtype, code_version(__name__)]))
 
@@ -102,11 +105,7 @@ def generate(backbone: DiffusionBackbone, views: Views, job: Job, settings: Exam
 
 
 def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> NoisePredictor:
-    """ε = ε_∅ + γ (ε_c − ε_∅) (Ho and Salimans, "Classifier-free diffusion guidance", 2022).
-
-    The control is in ε_c, and in ε_∅ too where `settings.null_control` says so: Zhang et al., "Adding conditional control to
-    text-to-image diffusion models" (ICCV 2023), section 3.4, describes both.
-    """
+    """ε = ε_∅ + γ (ε_c − ε_∅) (Ho and Salimans, "Classifier-free diffusion guidance", 2022), the control in ε_c and, by the job, in ε_∅."""
     times = backbone.timesteps(settings.steps)
     text, null = backbone.embed(list(views.captions)), backbone.embed([""]).expand(len(views), -1, -1)
     control, scale = views.controls[job.detail].to(backbone.device), settings.control_scale
@@ -116,7 +115,7 @@ def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settin
         full = backbone.predict(z, times[k], text, control, scale)
         if job.guidance == 1:
             return full
-        without = backbone.predict(z, times[k], null, control if settings.null_control else None, scale)
+        without = backbone.predict(z, times[k], null, control if job.null_control else None, scale)
         return without + job.guidance * (full - without)
 
     return eps

@@ -186,8 +186,7 @@ def test_bars_are_held_against_what_was_measured() -> None:
 def test_guidance_leaves_the_control_out_of_the_null_half_unless_asked(null_control: bool) -> None:
     model, views = tiny_backbone(), heldout_views(950, 0, 2, 32, 2, ("bones",))
     z = torch.randn(2, 4, *model.latent_size, generator=torch.Generator().manual_seed(3))
-    settings = composed("steps=4", f"null_control={null_control}")
-    found = guided_predictor(model, views, Job("generate", "bones", 3.0, 2), settings)(z, 1)
+    found = guided_predictor(model, views, Job("generate", "bones", 3.0, 2, null_control), composed("steps=4"))(z, 1)
     t, control = model.timesteps(4)[1], views.controls["bones"]
     with torch.no_grad():
         full = model.predict(z, t, model.embed(list(views.captions)), control, 1.0)

@@ -14,7 +14,7 @@ from qnerf.metrics.overlap import constant_iou
 
 
 def job(settings: ExamineSettings) -> Job:
-    return Job("generate", settings.control, settings.guidance, settings.views)
+    return Job("generate", settings.control, settings.guidance, settings.views, settings.null_control)
 
 
 def jobs(settings: ExamineSettings) -> list[Job]:

@@ -14,17 +14,18 @@ SATURATES = 15.0  # γ from which saturation is to be above the default guidance
 
 
 def jobs(settings: ExamineSettings) -> list[Job]:
+    """What the sweep guides is the prompt alone: both halves see the control."""
     s = settings
-    ends = [Job("generate", s.control, scale, s.views) for scale in (1.0, s.guidance)]
-    return [*ends, *(Job("generate", s.control, scale, s.sweep_views) for scale in s.sweep)]
+    ends = [Job("generate", s.control, scale, s.views, s.null_control) for scale in (1.0, s.guidance)]
+    return [*ends, *(Job("generate", s.control, scale, s.sweep_views) for scale in (s.guidance, *s.sweep))]
 
 
 def measure(subject: Subject) -> Findings:
     """colour_accuracy at γ = 1 and at the default γ on all views, from the same noise; saturation and chroma over γ on fewer,
     with the true views' beside them; saturation_gain: at the largest γ from 15 on, less the default γ's."""
     s, views = subject.settings, subject.views
-    one, default, *swept = (subject.painter.paint(job) for job in jobs(s))
-    found = [judge(subject.judges, images, views[: len(images)])["colour_accuracy"] for images in (one, default)]
+    one, all_of_them, default, *swept = (subject.painter.paint(job) for job in jobs(s))
+    found = [judge(subject.judges, images, views[: len(images)])["colour_accuracy"] for images in (one, all_of_them)]
     saturations, chromas = [saturation(images) for images in swept], [chroma(images) for images in swept]
     true = views.images[: s.sweep_views]
     figures = {
@@ -41,7 +42,7 @@ def measure(subject: Subject) -> Findings:
         "chroma_true": chroma(true),
     }
     if max(s.sweep) >= SATURATES:
-        figures["saturation_gain"] = saturations[s.sweep.index(max(s.sweep))] - saturation(default[: s.sweep_views])
+        figures["saturation_gain"] = saturations[s.sweep.index(max(s.sweep))] - saturation(default)
     lines = {"generated": saturations, "true": [figures["saturation_true"]] * len(saturations)}
     chart = (list(s.sweep), "guidance scale", "mean saturation", lines)
     return Findings(figures, {"guidance": [list(true[:8]), *(list(images[:8]) for images in swept)]}, {"saturation": chart})

@@ -12,7 +12,7 @@ from qnerf.metrics.overlap import constant_iou, mask_iou, share_inside
 
 
 def job(settings: ExamineSettings) -> Job:
-    return Job("generate", "loose_depth", settings.guidance, settings.views)
+    return Job("generate", "loose_depth", settings.guidance, settings.views, settings.null_control)
 
 
 def jobs(settings: ExamineSettings) -> list[Job]:
