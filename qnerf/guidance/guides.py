@@ -32,11 +32,16 @@ class TargetQueries:
         return TargetQueries(maps, self.scale, self.trust, self.components)
 
 
+def guides(settings: GuidanceSettings, k: int, steps: int) -> bool:
+    """Whether step k of so many reads queries to be guided by, where there are any."""
+    return settings.name != "off" and k < settings.until * steps
+
+
 def guided_noise_at(
     settings: GuidanceSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries | None
 ) -> tuple[Tensor, Tensor]:
     """The latents (V, 4, h, w) from which the DDIM step k is to be taken, and the noise predicted there."""
-    if target is None or settings.name == "off" or k >= settings.until * len(branch.steps):
+    if target is None or not guides(settings, k, len(branch.steps)):
         return z, _no_grad_noise(branch, z, k)
     if isinstance(settings, SoftSettings):
         z = soft_step(settings, branch, z, k, target)

@@ -10,6 +10,7 @@ from torch import Tensor
 from qnerf.attention.layers import AttentionLayer
 from qnerf.errors import UserError
 from qnerf.fields.query_field import QueryField
+from qnerf.guidance.guides import guides
 from qnerf.guidance.settings import GuidanceSettings
 from qnerf.schedules.checkpoint import Checkpoints, FinishedInterval, pack, unpack
 from qnerf.schedules.consolidate import IntervalRecord, consolidate, train_field
@@ -116,7 +117,7 @@ def edit_in_one_shot(schedule: OneShotSettings, guidance: GuidanceSettings, laye
 
 
 def edit_by_oracle(guidance: GuidanceSettings, layers: Layers, job: EditJob) -> EditResult:
-    """Guided at every step by the true edited views' queries of that step."""
+    """Guided at each step, as long as guidance lasts, by the true edited views' queries of that step."""
     if job.oracle is None:
         raise UserError(
             "schedule is 'oracle' but the scene folder has no truth/ with the true edited views: "
@@ -124,5 +125,6 @@ def edit_by_oracle(guidance: GuidanceSettings, layers: Layers, job: EditJob) -> 
         )
     z = job.trajectory.states[0]
     for k in range(len(job.steps)):
-        z = guided_steps(job, guidance, z, k, k + 1, oracle_queries(job, job.oracle, layers, k))
+        target = oracle_queries(job, job.oracle, layers, k) if guides(guidance, k, len(job.steps)) else None
+        z = guided_steps(job, guidance, z, k, k + 1, target)
     return EditResult(z)

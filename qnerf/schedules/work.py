@@ -6,6 +6,7 @@ backward, which costs two), "field" counts fields trained. The runner measures w
 
 from __future__ import annotations
 
+from qnerf.guidance.guides import guides
 from qnerf.guidance.settings import GuidanceSettings, SoftSettings
 from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
 
@@ -14,9 +15,8 @@ GRADIENT_COST = 3
 
 def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
     """UNet passes per view of step k where there are queries to be guided by."""
-    if not isinstance(guidance, SoftSettings) or k >= guidance.until * steps:
-        return 1
-    return 1 + GRADIENT_COST * guidance.inner_steps
+    soft = isinstance(guidance, SoftSettings) and guides(guidance, k, steps)
+    return 1 + (GRADIENT_COST * guidance.inner_steps if soft else 0)
 
 
 def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: GuidanceSettings, steps: int) -> list[int]:
@@ -25,7 +25,7 @@ def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: Gu
     Once guidance has ended there are none, since nothing would use them; guidance=off has all, to be looked at.
     """
     stops = range(schedule.interval, steps, schedule.interval)
-    return [stop for stop in stops if guidance.name == "off" or stop < guidance.until * steps]
+    return [stop for stop in stops if guidance.name == "off" or guides(guidance, stop, steps)]
 
 
 def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: int, views: int) -> dict[str, float]:
@@ -35,7 +35,7 @@ def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: 
     if schedule.name == "independent":
         return {"unet": steps * views}
     if schedule.name == "oracle":
-        return {"unet": views * sum(1 + step_cost(guidance, k, steps) for k in range(steps))}
+        return {"unet": views * sum(guides(guidance, k, steps) + step_cost(guidance, k, steps) for k in range(steps))}
     stops = interval_stops(schedule, guidance, steps)
     guided = schedule.interval + sum(step_cost(guidance, k, steps) for k in range(schedule.interval, steps))
     if isinstance(schedule, ProgressiveSettings):
