@@ -43,6 +43,14 @@ SCENES = "asset:puppet_a,procedural:lamp_111,procedural:seat_111,procedural:toy_
 BASE = ["scene.views=12", "field.hold_out_every=4"]
 STEP = 9
 STUDIES: Mapping[str, list[str]] = {
+    "space": [
+        "initial_density.surroundings=.3",
+        "initial_density.surroundings=.03",
+        "sampling.near_fraction=.55",
+        "sampling.near_fraction=.8",
+        "sampling.far_radii=3",
+        "sampling.far_radii=1",
+    ],
     "rate": ["optimiser.learning_rate=.01", "optimiser.learning_rate=.04"],
     "iterations": ["optimiser.iterations=200", "optimiser.iterations=800"],
     "rays": ["optimiser.rays_per_batch=256", "optimiser.rays_per_batch=1024"],

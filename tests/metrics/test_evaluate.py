@@ -6,12 +6,16 @@ import dataclasses
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from torch import Tensor
 
+from qnerf.config import parse
 from qnerf.fields.settings import RgbFieldSettings
 from qnerf.metrics.evaluate import COMPARISON_COLUMNS, evaluate_group, in_order
 from qnerf.metrics.settings import MetricsSettings
+from qnerf.run import CONFIGS
 from qnerf.scenes.procedural.build import build_scene
+from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
 
 QUICK = MetricsSettings(groups=("fidelity", "consistency", "silhouette"))
@@ -75,3 +79,21 @@ def test_contradicting_views_are_harder_to_foresee_than_true_ones() -> None:
     found = [evaluate(views, scene, settings, rgb) for views in (true, contradicting)]
     assert all(set(figures) == {"heldout_psnr"} for figures in found)
     assert found[0]["heldout_psnr"] > found[1]["heldout_psnr"] + 3
+
+
+@pytest.mark.integration
+def test_with_the_shipped_field_two_pixels_of_contradiction_tell() -> None:
+    """The demo's true edited views as they are, and each shifted by up to two pixels of its own."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        settings = parse(compose("config"))
+    scene, generator = read_scene(settings.scene), torch.Generator().manual_seed(0)
+    assert scene.truth is not None
+    true = scene.truth.edited_images
+    shifts = torch.randint(-2, 3, (len(true), 2), generator=generator).tolist()
+    shifted = torch.stack([view.roll(shift, (1, 2)) for view, shift in zip(true, shifts, strict=True)])
+    own, other = (
+        evaluate_group("heldout", views, scene, settings.metrics, settings.rgb_field, seed=0)["heldout_psnr"]
+        for views in (true, shifted)
+    )
+    assert own > 22
+    assert own > other + 2
