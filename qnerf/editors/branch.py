@@ -69,6 +69,15 @@ class EditBranch:
             noise = noise + (scale - 1) * (conditional - other)
         return noise
 
+    def keep_background(self, z: Tensor, state: int) -> Tensor:
+        """Latents (V, 4, h, w) of a state; outside the object's region the inversion's own, if the editor is set so.
+
+        Blended latent diffusion (Avrahami et al., SIGGRAPH 2023), with the inverted source for the noised one.
+        """
+        if not self.editor.keep_background:
+            return z
+        return torch.where(self.region.object[:, None] > 0, z, self.trajectory.states[state])
+
     def conditional_noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
         """ε of the conditional part alone."""
         return self._predict(z, k, self.text, self.control, edits)

@@ -10,7 +10,7 @@ from torch import Tensor
 from qnerf.attention.edits import BlendQueries, CaptureQueries
 from qnerf.attention.layers import AttentionLayer
 from qnerf.editors.branch import EditBranch
-from qnerf.guidance.settings import GuidanceSettings, HardSettings, MixedSettings, SoftSettings
+from qnerf.guidance.settings import GuidanceSettings, HardSettings, MixedSettings, SoftSettings, guides
 from qnerf.scenes.region import tokens_inside
 
 
@@ -30,11 +30,6 @@ class TargetQueries:
     def views(self, views: slice) -> TargetQueries:
         maps = {layer: x[views] for layer, x in self.maps.items()}
         return TargetQueries(maps, self.scale, self.trust, self.components)
-
-
-def guides(settings: GuidanceSettings, k: int, steps: int) -> bool:
-    """Whether step k of so many reads queries to be guided by, where there are any."""
-    return settings.name != "off" and k < settings.until * steps
 
 
 def guided_noise_at(

@@ -55,3 +55,8 @@ class MixedSettings(Settings):
 
 
 GuidanceSettings = Annotated[OffSettings | SoftSettings | HardSettings | MixedSettings, Field(discriminator="name")]
+
+
+def guides(settings: GuidanceSettings, k: int, steps: int) -> bool:
+    """Whether step k of so many reads queries to be guided by, where there are any."""
+    return settings.name != "off" and k < settings.until * steps

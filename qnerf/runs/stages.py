@@ -114,8 +114,10 @@ class Stages:
         schedule = method.schedule.model_dump(mode="json")
         if method.schedule.name == "source":
             return [self.inversion().identity, schedule, _code("edit")]
-        editor = (method.editor or self.settings.editor).model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_EDITOR)
-        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, schedule, _code("edit")]
+        chosen = method.editor or self.settings.editor
+        editor = chosen.model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_EDITOR)
+        region = self._margin if chosen.keep_background else None
+        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, region, schedule, _code("edit")]
 
     def _guidance(self, method: MethodSettings) -> list[Any]:
         restricted = getattr(method.guidance, "region", "all") != "all"

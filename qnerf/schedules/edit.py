@@ -10,8 +10,7 @@ from torch import Tensor
 from qnerf.attention.layers import AttentionLayer
 from qnerf.errors import UserError
 from qnerf.fields.query_field import QueryField
-from qnerf.guidance.guides import guides
-from qnerf.guidance.settings import GuidanceSettings
+from qnerf.guidance.settings import GuidanceSettings, guides
 from qnerf.schedules.checkpoint import Checkpoints, FinishedInterval, pack, unpack
 from qnerf.schedules.consolidate import IntervalRecord, consolidate, train_field
 from qnerf.schedules.job import EditJob

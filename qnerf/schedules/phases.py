@@ -27,7 +27,7 @@ def plain_steps(
             capture = CaptureQueries(branch.conditional_part)
             with torch.no_grad():
                 noise = branch.noise(part, k, {layer: [capture] for layer in layers} if k in capture_at else None)
-            part = ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1])
+            part = branch.keep_background(ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1]), k + 1)
             if k in capture_at:
                 found[k] = capture.queries
             job.on_work("unet", len(part))
@@ -51,7 +51,7 @@ def guided_steps(
         for k in range(start, stop):
             target = targets.get(k) if isinstance(targets, dict) else targets
             part, noise = guided_noise_at(guidance, branch, part, k, target and target.views(views))
-            part = ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1])
+            part = branch.keep_background(ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1]), k + 1)
             job.on_work("unet", len(part) * (1 if target is None else step_cost(guidance, k, len(job.steps))))
         latents.append(part)
     return torch.cat(latents)

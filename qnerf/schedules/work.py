@@ -6,8 +6,7 @@ backward, which costs two), "field" counts fields trained. The runner measures w
 
 from __future__ import annotations
 
-from qnerf.guidance.guides import guides
-from qnerf.guidance.settings import GuidanceSettings, SoftSettings
+from qnerf.guidance.settings import GuidanceSettings, SoftSettings, guides
 from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
 
 GRADIENT_COST = 3

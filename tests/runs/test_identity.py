@@ -88,7 +88,9 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
     found |= set() if "consistency" in groups else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
-    found |= set() if any(reads_the_margin(m) for m in guided.values()) else {"control.margin"}
+    edits = {name: method for name, method in methods.items() if method.schedule.name != "source"}
+    kept = any((method.editor or settings.editor).keep_background for method in edits.values())
+    found |= set() if kept or any(reads_the_margin(m) for m in guided.values()) else {"control.margin"}
     return found
 
 
@@ -163,9 +165,10 @@ def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
 
 
 def test_the_margin_counts_where_the_region_is_read() -> None:
-    oracle = ("schedule=oracle", "guidance.region=all")
+    oracle = ("schedule=oracle", "guidance.region=all", "editor.keep_background=false")
     assert stages_of(*oracle, "control.margin=.2").identity() == stages_of(*oracle).identity()
-    trained = ("guidance.region=all", "guidance.weights=equal")
+    assert stages_of(*oracle[:2], "control.margin=.2").identity() != stages_of(*oracle[:2]).identity()
+    trained = ("guidance.region=all", "guidance.weights=equal", "editor.keep_background=false")
     assert stages_of(*trained, "control.margin=.2").identity() != stages_of(*trained).identity()
     wide, narrow = (stages_of("guidance.region=object", margin) for margin in ("control.margin=.2", "control.margin=.1"))
     assert wide.identity() != narrow.identity()

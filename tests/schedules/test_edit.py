@@ -1,6 +1,7 @@
 """The schedules on a random backbone: which steps they visit, chunks, resume, and what they do without guidance."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from qnerf.fields.settings import OptimiserSettings
 from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
 from qnerf.inversions.ddim import Trajectory
 from qnerf.runs.methods import with_editor
+from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.checkpoint import NoCheckpoints
 from qnerf.schedules.consolidate import explained_components
 from qnerf.schedules.edit import EditResult, run_schedule
@@ -117,6 +119,20 @@ def test_the_fields_depth_is_drawn_to_the_proxys() -> None:
         record = edit(PROGRESSIVE, SOFT, make_job(field=settings, target_depth=depth)[0]).intervals[0]
         off.append((record.depth - 3.0).abs().mean().item())
     assert off[1] < 0.7 * off[0]
+
+
+@pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, OracleSettings(name="oracle")])
+def test_outside_the_objects_region_the_source_stays(schedule: Any) -> None:
+    """Bit for bit, by whatever method; inside, and everywhere where the editor does not keep it, the edit is another."""
+    region = torch.zeros(4, 8, 8)
+    region[:, 2:6, 2:6] = 1
+    for keeps in (True, False):
+        editor = MasaCtrlSettings(name="masactrl", keep_background=keeps)
+        job, _ = make_job(region=EditedRegion(region, region), editor=editor)
+        job = replace(job, oracle=job.trajectory)
+        found, source = edit(schedule, SOFT, job).latents, job.trajectory.states[-1]
+        same = (found == source).all(dim=1)
+        assert torch.equal(same, region == 0) if keeps else not same.any()
 
 
 @pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])
