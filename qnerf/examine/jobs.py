@@ -105,7 +105,8 @@ def generate(backbone: DiffusionBackbone, views: Views, job: Job, settings: Exam
 
 
 def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> NoisePredictor:
-    """ε = ε_∅ + γ (ε_c − ε_∅) (Ho and Salimans, "Classifier-free diffusion guidance", 2022), the control in ε_c and, by the job, in ε_∅."""
+    """ε = ε_∅ + γ (ε_c − ε_∅) (Ho and Salimans, "Classifier-free diffusion guidance", 2022), the control in ε_c and, if the job
+    says so, in ε_∅."""
     times = backbone.timesteps(settings.steps)
     text, null = backbone.embed(list(views.captions)), backbone.embed([""]).expand(len(views), -1, -1)
     control, scale = views.controls[job.detail].to(backbone.device), settings.control_scale

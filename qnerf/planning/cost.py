@@ -74,6 +74,8 @@ def _edits(settings: RunSettings) -> dict[str, float]:
             parts += [method.guidance.model_dump_json(), str(method.capture)]
         if method.schedule.name in ("progressive", "one_shot"):
             parts += [settings.field.model_dump_json(), str(settings.seed)]
+        if getattr(method.schedule, "feedback", None):
+            parts.append(settings.rgb_field.model_dump_json())
         found["\n".join(parts)] = method_seconds(settings, method, count_views(settings))
     return found
 
@@ -95,7 +97,8 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
     first = steps * views * (FIRST_VISIT if isinstance(editor, MasaCtrlSettings) else PASS)
     unet = first + (work["unet"] - steps * views) * PASS
     fields = work.get("field", 0.0) * (FIELD_START + FIELD_STEP * settings.field.optimiser.iterations)
-    return unet * passes * _slowness(settings) + fields
+    radiance = HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * CODE * _slowness(settings)
+    return unet * passes * _slowness(settings) + fields + work.get("feedback", 0.0) * radiance
 
 
 def run_memory(settings: RunSettings) -> float:

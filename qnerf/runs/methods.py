@@ -91,6 +91,7 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         cameras=scene.cameras,
         space=Space(scene.focus, scene.radius),
         field=settings.field,
+        rgb_field=settings.rgb_field,
         seed=settings.seed,
         chunk_size=settings.chunk_size,
         oracle=oracle,

@@ -34,6 +34,7 @@ def work_weights(settings: RunSettings) -> Mapping[str, float]:
         "unet": 1.5,  # MasaCtrl's source branch runs beside the first visit of a step
         "field": FIELD_START + FIELD_STEP * field,
         "measure": FIELD_START + FIELD_STEP * measure,
+        "feedback": FIELD_START + FIELD_STEP * measure,
     }
 
 
@@ -51,5 +52,5 @@ def invert_passes(settings: RunSettings) -> int:
 
 
 def plan_method(method: MethodSettings, steps: int, views: int) -> Work:
-    """Work of one method's edit: "unet" passes of one view, and fields."""
+    """Work of one method's edit: "unet" passes of one view, query fields, and radiance fields of "feedback"."""
     return planned_work(method.schedule, method.guidance, steps, views)

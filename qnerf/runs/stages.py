@@ -59,7 +59,8 @@ class Stages:
         """Latents, field and target queries at state `stop` of a progressive edit. Nothing guides the first interval."""
         first = isinstance(method.schedule, ProgressiveSettings) and stop == method.schedule.interval
         guidance = None if first else self._guidance(method)
-        return Key("interval", digest([self._edit_base(method), self._field_base(method), stop, guidance]))
+        without_feedback = method.model_copy(update={"schedule": method.schedule.model_copy(update={"feedback": None})})
+        return Key("interval", digest([self._edit_base(without_feedback), self._field_base(method), stop, guidance]))
 
     def edit(self, method: MethodSettings) -> Key:
         """The edit by one method; only what its schedule reads counts."""
@@ -68,6 +69,7 @@ class Stages:
             parts += [self._guidance(method), list(self._layers(method))]
             oracle = method.schedule.name == "oracle"
             parts.append(self.inversion("truth").identity if oracle else self._field_base(method))
+            parts.append(self._plain["rgb_field"] if getattr(method.schedule, "feedback", None) else None)
         return Key("edit", digest(parts))
 
     def figures(self, method: MethodSettings, group: str) -> Key:

@@ -13,6 +13,7 @@ from qnerf.fields.query_field import QueryField
 from qnerf.guidance.settings import GuidanceSettings, guides
 from qnerf.schedules.checkpoint import Checkpoints, FinishedInterval, pack, unpack
 from qnerf.schedules.consolidate import IntervalRecord, consolidate, train_field
+from qnerf.schedules.feedback import feed_back
 from qnerf.schedules.job import EditJob
 from qnerf.schedules.oracle import oracle_queries
 from qnerf.schedules.phases import guided_steps, plain_steps
@@ -60,7 +61,8 @@ def edit_progressively(
 
     At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries of the last of
     them train the next field. So every guided step is visited unguided first, then guided. Where guidance has ended
-    (`guidance.until`) no field is needed any more, and plain steps lead to the end.
+    (`guidance.until`) no field is needed any more, and plain steps lead to the end, with one step back on the way if there is
+    a `schedule.feedback`.
     """
     count, start, last = len(job.steps), 0, None
     records: list[IntervalRecord] = []
@@ -69,7 +71,11 @@ def edit_progressively(
         last = unpack(checkpoints.once(stop, compute), layers)
         records.append(last.record)
         start = stop
-    return EditResult(guided_steps(job, guidance, _latents(job, last), start, count, last and last.target), records)
+    z, target = _latents(job, last), last and last.target
+    if schedule.feedback is not None:
+        state = max(round(schedule.feedback.at * count), start)
+        z, start = feed_back(job, schedule.feedback, guided_steps(job, guidance, z, start, state, target), state), state
+    return EditResult(guided_steps(job, guidance, z, start, count, target), records)
 
 
 def finish_interval(

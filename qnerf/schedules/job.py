@@ -13,7 +13,7 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.editors.branch import EditBranch
 from qnerf.editors.settings import EditorSettings
 from qnerf.editors.source_cache import SourceCache
-from qnerf.fields.settings import FieldSettings
+from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.inversions.ddim import DdimSteps, Trajectory
 from qnerf.inversions.invert import chunks
@@ -25,7 +25,7 @@ from qnerf.scenes.region import EditedRegion
 @dataclass(frozen=True)
 class EditJob:
     """Everything that the methods of a run share. on_work(kind, amount) reports finished work: kind "unet" counts UNet
-    forward passes of one view (a backward pass counts two), kind "field" counts fields trained.
+    forward passes of one view (a backward pass counts two), "field" counts query fields trained, "feedback" radiance fields.
 
     text_*: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size.
     oracle: the true edited views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the edited
@@ -45,6 +45,7 @@ class EditJob:
     cameras: Cameras
     space: Space
     field: FieldSettings
+    rgb_field: RgbFieldSettings
     seed: int
     chunk_size: int
     oracle: Trajectory | None = None

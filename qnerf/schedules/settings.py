@@ -21,12 +21,22 @@ class SourceSettings(Settings):
     name: Literal["source"]
 
 
+class FeedbackSettings(Settings):
+    """at: share of the steps after which the views are drawn towards their common radiance field, or later: not before the last
+    query field is trained. weight: how far, up to 1, all the way."""
+
+    at: float = Field(gt=0, lt=1)
+    weight: float = Field(gt=0, le=1)
+
+
 class ProgressiveSettings(Settings):
-    """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: begin from the field before."""
+    """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: begin from the field before. feedback: once
+    from pictures, by a radiance field (ours); none: the paper's."""
 
     name: Literal["progressive"]
     interval: int = Field(default=5, ge=1)
     warm_start: bool = False
+    feedback: FeedbackSettings | None = None
 
 
 class OneShotSettings(Settings):

@@ -1,7 +1,8 @@
 """How much work a method is, before it starts: for a progress bar with a true ETA over the whole run.
 
 Two kinds: "unet" counts UNet passes of one view (a guided soft step is one to predict and, for each inner step, one forward and one
-backward, which costs two), "field" counts fields trained. The runner measures what each kind costs as it goes.
+backward, which costs two), "field" counts query fields trained, "feedback" radiance fields. The runner measures what each kind
+costs as it goes.
 """
 
 from __future__ import annotations
@@ -39,5 +40,6 @@ def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: 
     guided = schedule.interval + sum(step_cost(guidance, k, steps) for k in range(schedule.interval, steps))
     if isinstance(schedule, ProgressiveSettings):
         look_ahead = sum(min(schedule.interval, steps - stop) for stop in stops)
-        return {"unet": views * (guided + look_ahead), "field": len(stops)}
+        backs = 0 if schedule.feedback is None else 1
+        return {"unet": views * (guided + look_ahead + backs), "field": len(stops), "feedback": backs}
     return {"unet": views * (guided + steps), "field": 1}

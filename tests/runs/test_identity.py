@@ -84,7 +84,9 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if "full" in guided else {"guidance"}
     found |= set() if any(settings.baselines.get(n, EMPTY).capture is None for n in guided) else {"capture"}
     found |= set() if fields else {"field"}
-    found |= set() if heldout else {"rgb_field", "metrics.heldout_every"}
+    feedback = any(getattr(m.schedule, "feedback", None) for m in methods.values())
+    found |= set() if heldout or feedback else {"rgb_field"}
+    found |= set() if heldout else {"metrics.heldout_every"}
     found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
     found |= set() if "consistency" in groups else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
@@ -194,12 +196,24 @@ def test_a_grid_over_guidance_shares_the_inversion_the_baselines_and_the_first_i
 
 
 def test_other_metrics_leave_the_edit_as_it_is() -> None:
-    few, many = stages_of("metrics=quick"), stages_of("metrics.depth_tolerance=.05", "rgb_field.hidden_width=8")
+    paper = "schedule.feedback=null"
+    few, many = stages_of("metrics=quick", paper), stages_of("metrics.depth_tolerance=.05", "rgb_field.hidden_width=8", paper)
     method = few.settings.methods()["full"]
     assert few.edit(method) == many.edit(method)
     assert few.figures(method, "fidelity") == many.figures(method, "fidelity")
     assert few.figures(method, "consistency") != many.figures(method, "consistency")
     assert few.identity() != many.identity()
+
+
+def test_with_and_without_feedback_share_all_intervals() -> None:
+    """So the paper's method beside the default costs its last stretch alone; the radiance field counts where it feeds back."""
+    stages = stages_of("baselines=[queries_only]")
+    own, other = (stages.settings.methods()[name] for name in ("full", "queries_only"))
+    assert stages.intervals(own) == stages.intervals(other)
+    assert stages.edit(own) != stages.edit(other)
+    wide = stages_of("baselines=[queries_only]", "rgb_field.hidden_width=8")
+    assert wide.edit(own) != stages.edit(own)
+    assert wide.edit(other) == stages.edit(other)
 
 
 def test_the_prompt_of_the_edit_leaves_the_inversion_as_it_is() -> None:

@@ -3,7 +3,7 @@ import pytest
 from qnerf.config import MethodSettings
 from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
 from qnerf.runs.plan import plan_method
-from qnerf.schedules.settings import IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
+from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
 
 SOFT, HARD, OFF = SoftSettings(name="soft"), HardSettings(name="hard"), OffSettings(name="off")
 
@@ -16,11 +16,19 @@ SOFT, HARD, OFF = SoftSettings(name="soft"), HardSettings(name="hard"), OffSetti
         # 3 plain steps, 7 looked ahead at, 7 guided; fields after steps 3, 6 and 9
         (
             MethodSettings(schedule=ProgressiveSettings(name="progressive", interval=3), guidance=SOFT),
-            {"unet": 3 + 7 + 7 * 4, "field": 3},
+            {"unet": 3 + 7 + 7 * 4, "field": 3, "feedback": 0},
         ),
         (
             MethodSettings(schedule=ProgressiveSettings(name="progressive", interval=5), guidance=HARD),
-            {"unet": 5 + 5 + 5, "field": 1},
+            {"unet": 5 + 5 + 5, "field": 1, "feedback": 0},
+        ),
+        # and one prediction more, for the pictures
+        (
+            MethodSettings(
+                schedule=ProgressiveSettings(name="progressive", interval=5, feedback=FeedbackSettings(at=0.6, weight=0.5)),
+                guidance=HARD,
+            ),
+            {"unet": 5 + 5 + 5 + 1, "field": 1, "feedback": 1},
         ),
         # a plain edit of 10 steps, then 3 plain and 7 guided ones
         (

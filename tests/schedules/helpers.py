@@ -10,7 +10,7 @@ import torch
 from qnerf.attention.layers import AttentionLayer, self_attention_layers
 from qnerf.backbones.puppet import tiny_backbone
 from qnerf.editors.settings import MasaCtrlSettings
-from qnerf.fields.settings import FieldSettings
+from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.inversions.invert import invert_views
 from qnerf.inversions.settings import DdimInversionSettings
@@ -22,17 +22,17 @@ from qnerf.schedules.job import EditJob
 BACKBONE = tiny_backbone()
 
 
+TINY = {
+    "grid": {"levels": 2, "log2_table_size": 10, "finest_resolution": 16},
+    "sampling": {"coarse_samples": 8, "fine_samples": 4, "render_samples": 4},
+    "optimiser": {"iterations": 4, "rays_per_batch": 64},
+    "hidden_width": 8,
+    "geometry_width": 8,
+}
+
+
 def tiny_field() -> FieldSettings:
-    return FieldSettings.model_validate(
-        {
-            "grid": {"levels": 2, "log2_table_size": 10, "finest_resolution": 16},
-            "sampling": {"coarse_samples": 8, "fine_samples": 4, "render_samples": 4},
-            "optimiser": {"iterations": 4, "rays_per_batch": 64},
-            "hidden_width": 8,
-            "geometry_width": 8,
-            "render_rays_per_side": 1,
-        }
-    )
+    return FieldSettings.model_validate({**TINY, "render_rays_per_side": 1})
 
 
 def make_job(steps: int = 6, chunk_size: int = 4, **changes: Any) -> tuple[EditJob, Counter[str]]:
@@ -53,7 +53,8 @@ def make_job(steps: int = 6, chunk_size: int = 4, **changes: Any) -> tuple[EditJ
         source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0,
         region=changes.pop("region", EditedRegion(torch.ones(4, 8, 8), torch.ones(4, 8, 8))),
         editor=changes.pop("editor", MasaCtrlSettings(name="masactrl")), cameras=scene.cameras,
-        space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()), seed=0, chunk_size=chunk_size,
+        space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()),
+        rgb_field=RgbFieldSettings.model_validate(TINY), seed=0, chunk_size=chunk_size,
         on_work=lambda kind, amount: work.update({kind: amount}), **changes,
     )  # fmt: skip
     return job, work

@@ -20,6 +20,7 @@ from qnerf.schedules.consolidate import explained_components
 from qnerf.schedules.edit import EditResult, run_schedule
 from qnerf.schedules.job import EditJob
 from qnerf.schedules.settings import (
+    FeedbackSettings,
     IndependentSettings,
     OneShotSettings,
     OracleSettings,
@@ -34,6 +35,7 @@ SOURCE = SourceSettings(name="source")
 INDEPENDENT = IndependentSettings(name="independent")
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
 ONE_SHOT = OneShotSettings(name="one_shot", interval=2)
+FEEDBACK = ProgressiveSettings(name="progressive", interval=2, feedback=FeedbackSettings(at=0.7, weight=0.5))
 
 
 class Memory:
@@ -135,7 +137,7 @@ def test_outside_the_objects_region_the_source_stays(schedule: Any) -> None:
         assert torch.equal(same, region == 0) if keeps else not same.any()
 
 
-@pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])
+@pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, FEEDBACK, ONE_SHOT, OracleSettings(name="oracle")])
 @pytest.mark.parametrize("guidance", [SOFT, SOFT.model_copy(update={"until": 0.5}), HardSettings(name="hard")])
 def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     base, _ = make_job(steps=5)
@@ -143,7 +145,8 @@ def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     edit(schedule, guidance, job)
     planned = planned_work(schedule, guidance, steps=5, views=4)
     assert work["unet"] == planned["unet"]
-    assert work["field"] == pytest.approx(planned.get("field", 0))
+    for kind in ("field", "feedback"):
+        assert work[kind] == pytest.approx(planned.get(kind, 0)), kind
 
 
 def test_explained_components_by_hand() -> None:

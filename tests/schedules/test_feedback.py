@@ -1,0 +1,63 @@
+"""The step back from pictures, against its definition, on a random backbone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.region import EditedRegion
+from qnerf.schedules import feedback
+from qnerf.schedules.feedback import feed_back, implied_clean
+from qnerf.schedules.settings import FeedbackSettings
+from tests.schedules.helpers import make_job
+
+STATE = 3
+
+
+def test_the_implied_clean_latents_lead_back_to_the_state() -> None:
+    """z = √ᾱ ẑ0 + σ ε, and chunks change nothing."""
+    job, work = make_job()
+    z = job.trajectory.states[STATE]
+    noise = job.branch(slice(0, 4)).noise(z, STATE)
+    found = implied_clean(job, z, STATE)
+    torch.testing.assert_close(job.steps.alpha_bar[STATE] ** 0.5 * found + job.steps.sigma(STATE) * noise, z)
+    torch.testing.assert_close(implied_clean(replace(job, chunk_size=1), z, STATE), found, atol=1e-5, rtol=1e-5)
+    assert work["unet"] == 4 + 4
+
+
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_the_clean_latents_go_a_share_of_the_way_where_a_part_moves(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a field that renders one known picture from everywhere."""
+    moved = torch.zeros(4, 8, 8)
+    moved[:, 2:5, 3:6] = 1
+    job, _ = make_job(region=EditedRegion(torch.ones(4, 8, 8), moved))
+    shown, seen = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(5)), []
+
+    class Known:
+        def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
+            return shown, shown[:, 0]
+
+    def train(images: Tensor, *_: object, **__: object) -> Known:
+        seen.append(images)
+        return Known()
+
+    monkeypatch.setattr(feedback, "train_rgb_field", train)
+    z = job.trajectory.states[STATE]
+    found, before = feed_back(job, FeedbackSettings(at=0.5, weight=weight), z, STATE), implied_clean(job, z, STATE)
+    torch.testing.assert_close(seen[0], job.backbone.decode(before))
+    wanted = before + weight * moved[:, None] * (job.backbone.encode(shown) - job.backbone.encode(seen[0]))
+    torch.testing.assert_close((found - z) / job.steps.alpha_bar[STATE] ** 0.5, wanted - before, atol=1e-4, rtol=1e-4)
+    assert torch.equal((found != z).any(dim=1), moved > 0)
+
+
+def test_with_a_real_field_views_change_alike_each_time_and_only_through_the_field() -> None:
+    job, work = make_job()
+    z, how = job.trajectory.states[STATE], FeedbackSettings(at=0.5, weight=1.0)
+    found = feed_back(job, how, z, STATE)
+    assert work["feedback"] == pytest.approx(1)
+    assert torch.isfinite(found).all()
+    assert torch.equal(feed_back(job, how, z, STATE), found)
+    longer = job.rgb_field.model_copy(update={"optimiser": job.rgb_field.optimiser.model_copy(update={"iterations": 8})})
+    assert not torch.equal(feed_back(replace(job, rgb_field=longer), how, z, STATE), found)
