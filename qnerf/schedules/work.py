@@ -15,8 +15,9 @@ GRADIENT_COST = 3
 
 def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
     """UNet passes per view of step k where there are queries to be guided by."""
-    soft = isinstance(guidance, SoftSettings) and guides(guidance, k, steps)
-    return 1 + (GRADIENT_COST * guidance.inner_steps if soft else 0)
+    if isinstance(guidance, SoftSettings) and guides(guidance, k, steps):
+        return 1 + GRADIENT_COST * guidance.inner_steps
+    return 1
 
 
 def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: GuidanceSettings, steps: int) -> list[int]:
