@@ -45,9 +45,9 @@ class SamplingSettings(Settings):
     """Share of the samples spread evenly along the ray whatever the proposal says: keeps empty space under watch. 1: all."""
     scale_near_gradients: bool = True
     """Weaken gradients of samples between the camera and the focus, so that no view fills that space with fog of its own."""
-    near_fraction: float = Field(default=0.55, gt=0, lt=1)
+    near_fraction: float = Field(default=0.65, gt=0, lt=1)
     """Nearest sample, as a fraction of the camera's distance to the focus."""
-    far_radii: float = Field(default=3.0, gt=0)
+    far_radii: float = Field(default=1.5, gt=0)
     """Farthest sample, in radii beyond the point of the ray that is nearest to the focus."""
     proposal_resolution: int = Field(default=48, gt=1)
     """Cells per axis of the proposal grid, over the contracted cube."""
@@ -59,11 +59,11 @@ class InitialDensitySettings(Settings):
     """The density that training starts from, per radius of length: a soft ball round the focus in thinner surroundings.
 
     A few views can also be explained by a picture painted before each camera or on the far wall; training keeps to the kind of
-    solution that it starts nearest to, and this start is an object in the middle.
+    solution that it starts nearest to, and this start is an object in the middle of all but empty space.
     """
 
     centre: float = Field(default=4.0, gt=0)
-    surroundings: float = Field(default=0.3, gt=0)
+    surroundings: float = Field(default=0.003, gt=0)
     spread: float = Field(default=0.4, gt=0)
     """Standard deviation of the ball's Gaussian, in radii; the logarithm of the density follows it."""
 
@@ -122,9 +122,9 @@ class RgbFieldSettings(Settings):
     name: Literal["hash_grid"] = "hash_grid"
     encoding: EncodingName = "auto"
     grid: EncodingSettings = EncodingSettings()
-    initial_density: InitialDensitySettings = InitialDensitySettings()
-    sampling: SamplingSettings = SamplingSettings(fine_samples=24)
-    optimiser: OptimiserSettings = OptimiserSettings(iterations=300, learning_rate=1e-2, final_learning_rate=1e-3)
+    initial_density: InitialDensitySettings = InitialDensitySettings(surroundings=0.0003)
+    sampling: SamplingSettings = SamplingSettings(fine_samples=24, far_radii=2.0)
+    optimiser: OptimiserSettings = OptimiserSettings()
     hidden_width: int = Field(default=64, gt=0)
     hidden_layers: int = Field(default=1, ge=1, le=8)
     geometry_width: int = Field(default=16, gt=0)

@@ -5,20 +5,30 @@ import math
 import torch
 from torch import Tensor
 
-from qnerf.fields.settings import EncodingSettings, FieldSettings, OptimiserSettings, SamplingSettings
+from qnerf.fields.settings import EncodingSettings, FieldSettings, InitialDensitySettings, OptimiserSettings, SamplingSettings
 from qnerf.fields.space import Space
 from qnerf.scenes.cameras import Cameras
 
 SPACE = Space(torch.zeros(3), 1.1)
 GRID = EncodingSettings(levels=4, features_per_level=4, log2_table_size=13, base_resolution=4, finest_resolution=64)
+DENSITY = InitialDensitySettings(surroundings=0.3)  # the sphere all but fills the ball of interest, where others fill half of it
 SAMPLING = SamplingSettings(
-    coarse_samples=24, fine_samples=12, render_samples=16, proposal_resolution=12, proposal_every=10, uniform_share=0.5
+    near_fraction=0.55,
+    far_radii=3.0,
+    coarse_samples=24,
+    fine_samples=12,
+    render_samples=16,
+    proposal_resolution=12,
+    proposal_every=10,
+    uniform_share=0.5,
 )
 
 
 def field_settings(iterations: int = 4, **changes: object) -> FieldSettings:
     optimiser = OptimiserSettings(iterations=iterations, rays_per_batch=128, learning_rate=0.03, final_learning_rate=0.003)
-    small = FieldSettings(grid=GRID, sampling=SAMPLING, optimiser=optimiser, hidden_width=32, geometry_width=16)
+    small = FieldSettings(
+        grid=GRID, initial_density=DENSITY, sampling=SAMPLING, optimiser=optimiser, hidden_width=32, geometry_width=16
+    )
     return small.model_copy(update=changes)
 
 

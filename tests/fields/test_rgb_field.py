@@ -5,12 +5,14 @@ from qnerf.errors import UserError
 from qnerf.fields.rgb_field import train_rgb_field
 from qnerf.fields.settings import OptimiserSettings, RgbFieldSettings
 from qnerf.scenes.cameras import Cameras
-from tests.fields.helpers import GRID, SAMPLING, SPACE, ring, sphere
+from tests.fields.helpers import DENSITY, GRID, SAMPLING, SPACE, ring, sphere
 
 
 def settings(iterations: int) -> RgbFieldSettings:
     optimiser = OptimiserSettings(iterations=iterations, rays_per_batch=256, learning_rate=0.03, final_learning_rate=0.003)
-    return RgbFieldSettings(grid=GRID, sampling=SAMPLING, optimiser=optimiser, hidden_width=32, geometry_width=8)
+    return RgbFieldSettings(
+        grid=GRID, initial_density=DENSITY, sampling=SAMPLING, optimiser=optimiser, hidden_width=32, geometry_width=8
+    )
 
 
 def images(cameras: Cameras) -> torch.Tensor:
