@@ -23,6 +23,7 @@ from qnerf.runs import pipeline
 from qnerf.runs.files import read_json
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
+from qnerf.schedules import edit
 
 pytestmark = pytest.mark.integration
 
@@ -206,3 +207,15 @@ def test_the_log_holds_warnings_and_the_report_repeats_them(scene_folder: Path, 
     assert not logging.getLogger("qnerf").handlers, "a run leaves no handler behind"
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert any({"full/psnr_truth", "step"} <= set(line) for line in lines)
+
+
+def test_the_papers_method_beside_the_default_trains_no_field_again(
+    scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three intervals, which both share; of these the first stays for other runs, once both edits are there."""
+    fields: list[str] = []
+    train = edit.train_field
+    monkeypatch.setattr(edit, "train_field", lambda job, queries, key, warm: fields.append(key) or train(job, queries, key, warm))
+    run(scene_folder, tmp_path, "baselines=[queries_only]", "metrics=quick", "schedule.interval=1")
+    assert len(fields) == len(set(fields)) == 3
+    assert len([entry for entry in (tmp_path / "store" / "interval").iterdir() if (entry / "done.json").exists()]) == 1

@@ -64,9 +64,14 @@ class StoredIntervals:
         return {name: tensor.to(self.work.device) for name, tensor in found.tensors.items()}
 
     def drop_own(self) -> None:
-        """Drops the intervals that no other edit can go on from, once the edit is kept: all but the first."""
-        for key in self.work.stages.intervals(self.method)[1:]:
-            self.work.store.drop(key)
+        """Drops the intervals that no other edit can go on from, once the edit is kept: all but the first, which other runs share,
+        and those that a method of this run still waits for."""
+        stages, store = self.work.stages, self.work.store
+        waiting = [method for method in self.work.settings.methods().values() if not store.has(stages.edit(method))]
+        wanted = {key for method in waiting for key in stages.intervals(method)}
+        for key in stages.intervals(self.method)[1:]:
+            if key not in wanted:
+                store.drop(key)
 
 
 def captured_layers(backbone: DiffusionBackbone, capture: CaptureSettings) -> tuple[AttentionLayer, ...]:
