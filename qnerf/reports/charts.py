@@ -25,7 +25,8 @@ def line_chart(series: Mapping[str, Sequence[float | None]], x: Sequence[float],
         parts += [f'<circle cx="{px:.1f}" cy="{py:.1f}" r="2.5" fill="{colour}"/>' for px, py in points]
         y = TOP + 14 * i + 10
         parts.append(_text(WIDTH - RIGHT + 12, y, name, colour, "start"))
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">{"".join(parts)}</svg>'
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">{"".join(parts)}</svg>'
 
 
 def _placer(x_low: float, x_high: float, low: float, high: float):
