@@ -40,11 +40,12 @@ STAGES = {  # where a run's time goes; what one of them calls of another counts 
     "rendering queries": (edit, "consolidate"),
     "guided steps": (edit, "guided_steps"),
     "plain steps": (edit, "plain_steps"),
+    "feedback": (edit, "feed_back"),
     "decoding": (pipeline, "decode"),
     "figures": (pipeline, "measure"),
     "report": (pipeline, "write_outcome"),
 }
-EDIT = ("field training", "rendering queries", "guided steps", "plain steps")
+EDIT = ("field training", "rendering queries", "guided steps", "plain steps", "feedback")
 REPEATS = 5
 
 

@@ -71,6 +71,13 @@ def test_methods_are_the_baselines_and_then_the_main_one() -> None:
     assert all(method.capture == settings.capture for method in methods.values())
 
 
+@pytest.mark.parametrize("schedule", choices("schedule"))
+def test_every_baseline_stands_beside_every_main_schedule(schedule: str) -> None:
+    """A baseline that takes over settings of the main method must do without those that another schedule does not have."""
+    methods = settings_of(f"schedule={schedule}", f"baselines=[{','.join(choices('baselines'))}]").methods()
+    assert set(methods) == {*choices("baselines"), MAIN_METHOD}
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(Exception, match="frozen"):
         settings_of().seed = 3  # pyright: ignore[reportAttributeAccessIssue]

@@ -73,7 +73,8 @@ def edit_progressively(
         start = stop
     z, target = _latents(job, last), last and last.target
     if schedule.feedback is not None:
-        state = max(round(schedule.feedback.at * count), start)
+        # The clean state has no noise to predict, so the last step is the latest that can be fed back before.
+        state = min(max(round(schedule.feedback.at * count), start), count - 1)
         z, start = feed_back(job, schedule.feedback, guided_steps(job, guidance, z, start, state, target), state), state
     return EditResult(guided_steps(job, guidance, z, start, count, target), records)
 

@@ -123,6 +123,13 @@ def test_the_fields_depth_is_drawn_to_the_proxys() -> None:
     assert off[1] < 0.7 * off[0]
 
 
+def test_the_latest_feedback_is_before_the_last_step() -> None:
+    """A share that rounds up to the end would ask for the noise of the clean state, of which there is none."""
+    late = [PROGRESSIVE.model_copy(update={"feedback": FeedbackSettings(at=at, weight=0.5)}) for at in (5 / 6, 0.99)]  # of 6 steps
+    one, other = (edit(schedule, SOFT, make_job()[0]).latents for schedule in late)
+    assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, OracleSettings(name="oracle")])
 def test_outside_the_objects_region_the_source_stays(schedule: Any) -> None:
     """Bit for bit, by whatever method; inside, and everywhere where the editor does not keep it, the edit is another."""
