@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,23 @@ STAGES = {  # where a run's time goes; what one of them calls of another counts 
     "report": (pipeline, "write_outcome"),
 }
 EDIT = ("field training", "rendering queries", "guided steps", "plain steps", "feedback")
-REPEATS = 5
+REPEATS = 7
+
+
+def peak_mib() -> float:
+    """The process's peak so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Watch:
-    """Seconds by stage, and views that went through the U-Net by stage: forward alone, and forward and backward."""
+    """Seconds by stage, the MiB by which it has raised the process's peak, and passes of the U-Net by stage, kind (forward alone,
+    or forward and backward) and size of the batch."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.passes: Counter[tuple[str, str]] = Counter()
+        self.passes: Counter[tuple[str, str, int]] = Counter()
+        self.grown: defaultdict[str, float] = defaultdict(float)
+        self.peak = peak_mib()
         self.running = ["elsewhere"]
         self.last = time.perf_counter()
 
@@ -63,6 +72,8 @@ class Watch:
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds[self.running[-1]] += now - self.last
+        self.grown[self.running[-1]] += peak_mib() - self.peak
+        self.peak = peak_mib()
         self.last = now
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,20 +92,20 @@ class Watch:
         def inner(backbone: DiffusionBackbone, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
             learns = latents.requires_grad or arguments[1].requires_grad  # the latents of guidance, or null-text's embedding
             kind = "backward" if torch.is_grad_enabled() and learns else "forward"
-            self.passes[self.running[-1], kind] += len(latents)
+            self.passes[self.running[-1], kind, len(latents)] += 1
             return predict(backbone, latents, *arguments, **keywords)
 
         return inner
 
 
-def bare_seconds(backbone: DiffusionBackbone, chunk: int) -> dict[str, float]:
-    """Seconds a view of a bare pass with control, without and with its backward pass: medians."""
-    text = backbone.embed(["a figure"]).expand(chunk, -1, -1)
-    control = torch.rand((chunk, 3, *backbone.image_size), device=backbone.device)
-    found: dict[str, list[float]] = {"forward": [], "backward": []}
-    for _ in range(REPEATS):
-        for kind, seconds in found.items():
-            z = torch.randn((chunk, 4, *backbone.latent_size), device=backbone.device).requires_grad_(kind == "backward")
+def bare_seconds(backbone: DiffusionBackbone, kinds: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
+    """Seconds of a bare pass with control of each kind and size of the batch, its backward pass to the latents: medians."""
+    found: dict[tuple[str, int], list[float]] = {one: [] for one in kinds}
+    for _ in range(REPEATS + 1):
+        for (kind, batch), seconds in found.items():
+            text = backbone.embed(["a figure"]).expand(batch, -1, -1)
+            control = torch.rand((batch, 3, *backbone.image_size), device=backbone.device)
+            z = torch.randn((batch, 4, *backbone.latent_size), device=backbone.device).requires_grad_(kind == "backward")
             started = time.perf_counter()
             with torch.set_grad_enabled(kind == "backward"):
                 predicted = backbone.predict(z, 500, text, control)
@@ -102,8 +113,8 @@ def bare_seconds(backbone: DiffusionBackbone, chunk: int) -> dict[str, float]:
                     predicted.square().sum().backward()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            seconds.append((time.perf_counter() - started) / chunk)
-    return {kind: sorted(seconds)[REPEATS // 2] for kind, seconds in found.items()}
+            seconds.append(time.perf_counter() - started)
+    return {one: statistics.median(seconds[1:]) for one, seconds in found.items()}  # the first pass is slower than those of a run
 
 
 def measure(views: int, overrides: list[str]) -> dict[str, Any]:
@@ -124,10 +135,11 @@ def measure(views: int, overrides: list[str]) -> dict[str, Any]:
         watch.turn()
         wall = time.perf_counter() - started
         DiffusionBackbone.predict = plain
-        bare = bare_seconds(pipeline.load_backbone(settings.backbone, pick_device(settings.device)), settings.chunk_size)
+        backbone = pipeline.load_backbone(settings.backbone, pick_device(settings.device))
+        bare = bare_seconds(backbone, sorted({(kind, batch) for _, kind, batch in watch.passes}))
     floors: defaultdict[str, float] = defaultdict(float)
-    for (stage, kind), count in watch.passes.items():
-        floors[stage] += count * bare[kind]
+    for (stage, kind, batch), count in watch.passes.items():
+        floors[stage] += count * bare[kind, batch]
     edit_seconds = sum(watch.seconds[stage] for stage in EDIT)
     return {
         "views": views,
@@ -138,7 +150,8 @@ def measure(views: int, overrides: list[str]) -> dict[str, Any]:
         "edit_over_floor": edit_seconds / sum(floors[stage] for stage in EDIT),
         "field_share": watch.seconds["field training"] / wall,
         "seconds_a_view": wall / views,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "grown": dict(watch.grown),
+        "peak_mib": peak_mib(),
         "threads": torch.get_num_threads(),
     }
 
@@ -151,11 +164,11 @@ def in_a_process(views: int, overrides: list[str]) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     stages = f"stage ({found['views']} views, chunks of {found['chunk']})"
-    print(f"\n| {stages} | seconds | bare U-Net passes | ratio |\n|---|---|---|---|")
+    print(f"\n| {stages} | seconds | bare U-Net passes | ratio | raises the peak by, MiB |\n|---|---|---|---|---|")
     for stage, seconds in found["seconds"].items():
         floor = found["floor"].get(stage, 0.0)
         against = f"{floor:.1f} | {seconds / floor:.2f}" if floor else "- | -"
-        print(f"| {stage} | {seconds:.1f} | {against} |")
+        print(f"| {stage} | {seconds:.1f} | {against} | {found['grown'][stage]:.0f} |")
     print(f"\nThe edit takes {found['edit_over_floor']:.2f} times its floor. Of the run's {found['wall']:.0f} s")
     print(f"training fields takes {found['field_share']:.0%}; {found['seconds_a_view']:.2f} s a view.")
     print(f"Peak {found['peak_mib']:.0f} MiB, {found['threads']} threads.", flush=True)

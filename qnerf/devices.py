@@ -6,6 +6,9 @@ import torch
 
 from qnerf.errors import UserError
 
+HOST = torch.device("cpu")
+"""Where what belongs to all views lies that is large: trajectories, latents, queries. A chunk of it is on the device at a time."""
+
 
 def pick_device(wanted: str, key: str = "device") -> torch.device:
     """`auto` is a CUDA GPU where there is one, else the CPU. key: the setting's name, for the error.

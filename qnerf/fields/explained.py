@@ -23,12 +23,14 @@ def r_squared(found: Tensor, wanted: Tensor) -> float:
 def explained_variance(
     field: QueryField, maps: dict[str, Tensor], cameras: Cameras, region: Tensor | None = None
 ) -> dict[str, float]:
-    """R² per layer of the field's renderings against maps (V, rows, columns, C) of `cameras`, training or held-out.
+    """R² per layer of the field's renderings against maps (V, rows, columns, C) of `cameras`, training or held-out, measured where
+    the maps lie.
 
     region: (V, h, w), 0 or 1: only tokens that cover any of it count. None, or nothing inside: all do.
     """
-    rendered = field.render(cameras).maps
+    home = next(iter(maps.values())).device
+    rendered = field.render_to(cameras, home).maps
     if region is None or not region.any():
         return {name: r_squared(rendered[name], wanted) for name, wanted in maps.items()}
-    inside = {name: tokens_inside(region, *wanted.shape[1:3]) for name, wanted in maps.items()}
+    inside = {name: tokens_inside(region.to(home), *wanted.shape[1:3]) for name, wanted in maps.items()}
     return {name: r_squared(rendered[name][inside[name]], wanted[inside[name]]) for name, wanted in maps.items()}

@@ -24,6 +24,7 @@ from qnerf.fields.trunk import Trunk, derive_seed, linear
 from qnerf.scenes.cameras import Cameras, Rays
 
 RAY_CHUNK = 4096
+VIEWS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,16 @@ class QueryField(nn.Module):
         names = [shape.name for shape in self.shapes]
         return RenderedQueries(*({name: part[name] for name in names} for part in (maps, opacities, depths)))
 
+    def render_to(self, cameras: Cameras, home: torch.device) -> RenderedQueries:
+        """`render`, a few views at a time, each brought home at once: maps of many views are larger than the field itself."""
+        parts = []
+        for first in range(0, len(cameras), VIEWS_AT_ONCE):
+            found = self.render(cameras[first : first + VIEWS_AT_ONCE])
+            parts.append([{name: x.to(home) for name, x in kind.items()} for kind in (found.maps, found.opacity, found.depth)])
+        return RenderedQueries(
+            *({name: torch.cat([x[name] for x in kind]) for name in kind[0]} for kind in zip(*parts, strict=True))
+        )
+
     def _render_tokens(self, cameras: Cameras, grid: TokenGrid) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden feature, opacity and depth per token, each the mean over the sub-rays of the token's patch."""
         device = self.background.coefficients.device
@@ -133,7 +144,7 @@ class QueryField(nn.Module):
         """The field that `state()` was taken from; `settings` must be those it was trained with."""
         named = sorted((int(key.split(".", 2)[1]), key) for key in state if key.startswith("layer."))
         shapes = tuple(LayerShape(key.split(".", 2)[2], *(int(n) for n in state[key])) for _, key in named)
-        space = Space(state["space"][:3].float(), float(state["space"][3]))
+        space = Space(state["space"][:3].float().to(device), float(state["space"][3]))
         field = cls(settings, space, shapes, torch.device(device), seed=0)
         prefix = "module."
         field.load_state_dict({key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)})

@@ -28,13 +28,13 @@ class QueryUnits(nn.Module):
 
     @torch.no_grad()
     def fit(self, queries: Tensor, normalisation: Normalisation) -> None:
-        """Measures (..., channels) over everything, by channel where the settings say so."""
+        """Measures (..., channels) over everything, where they lie, by channel where the settings say so."""
         flat = queries.flatten(0, -2).float()
         by_channel = normalisation == "channel"
         self.mean.copy_(flat.mean(dim=0) if by_channel or self.axes.numel() else flat.mean())
         self.scale.copy_((flat.std(dim=0) if by_channel else flat.std()).clamp_min(1e-6))
         if self.axes.numel():
-            scaled = ((flat - self.mean) / self.scale).double()
+            scaled = ((flat - self.mean.to(flat)) / self.scale.to(flat)).double()
             self.axes.copy_(torch.linalg.eigh(scaled.T @ scaled)[1].flip(-1)[:, : self.width])  # ascending: the last vary most
 
     def into(self, queries: Tensor) -> Tensor:

@@ -60,12 +60,14 @@ def train_rgb_field(
 ) -> RgbField:
     """Fit a radiance field to images (V, 3, H, W) in [0, 1] of `cameras`, by mean squared error on random pixels.
 
+    The field is where the cameras are; the images may be in the host's memory.
+
     on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
     """
     expected = (len(cameras), 3, cameras.height, cameras.width)
     if tuple(images.shape) != expected:
         raise UserError(f"the images have shape {tuple(images.shape)}, where the cameras expect {expected}; resize one of them")
-    device = images.device
+    device = cameras.focal.device
     field = RgbField(settings, space, device, seed)
     grid = TokenGrid(*expected[:1], *expected[2:])
     targets = images.float().permute(0, 2, 3, 1).reshape(-1, 3)
@@ -75,7 +77,7 @@ def train_rgb_field(
         pixels = torch.randint(len(grid), (count,), generator=generator, device=device)
         inside = torch.rand(count, 2, generator=generator, device=device)
         colours, _ = field.march(grid.rays(cameras, pixels, inside), settings.sampling.fine_samples, generator)
-        return (colours - targets[pixels]).square().mean()
+        return (colours - targets[pixels.to(targets.device)].to(device)).square().mean()
 
     train(field, field.trunk, loss, settings.optimiser, seed, on_step)
     return field

@@ -112,6 +112,9 @@ class FieldSettings(Settings):
     """Every n-th view is left out of the training, and R² measured on these alone: for studies of the field. None: no view is."""
     depth_weight: float = Field(default=0.0, ge=0)
     """Weight λ_d of the depth term: the expected depth is drawn to the front of what bounds the edited object (`loose_depth`)."""
+    device_gib: float = Field(default=4.0, ge=0)
+    """Queries to learn of up to this size lie on the device in training, larger ones in the host's memory, batch by batch. One of
+    memory and speed: it changes no result."""
     background: bool = True
     """A learnt hidden feature, smooth in the direction, times 1 - Σ w, for what no density stops; else 0."""
 

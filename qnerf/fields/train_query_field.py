@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qnerf.devices import HOST
 from qnerf.errors import UserError
 from qnerf.fields.explained import explained_variance
 from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
+from qnerf.fields.query_units import QueryUnits
 from qnerf.fields.settings import FieldSettings, RayLoss
 from qnerf.fields.space import Space
 from qnerf.fields.token_rays import TokenGrid
@@ -18,10 +20,13 @@ from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import derive_seed
 from qnerf.scenes.cameras import Cameras, Rays
 
+HEAD_VIEWS = 16
+
 
 @dataclass(frozen=True)
 class TokenBatches:
-    """One resolution's training rays. order: in which training sees the tokens. targets: (tokens, Σ channels) in the field's units.
+    """One resolution's training rays. order: in which training sees the tokens. targets: (tokens, Σ channels) in the field's units,
+    on the device or in the host's memory.
 
     layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch.
     """
@@ -37,6 +42,10 @@ class TokenBatches:
         place = torch.arange(step * self.per_step, (step + 1) * self.per_step, device=self.order.device)
         return self.order[place % len(self.order)]
 
+    def at(self, tokens: Tensor) -> Tensor:
+        """Targets (P, Σ channels) of tokens (P,), where these lie."""
+        return self.targets[tokens.to(self.targets.device)].to(tokens.device)
+
 
 def train_query_field(
     queries: dict[str, Tensor],
@@ -49,7 +58,7 @@ def train_query_field(
     region: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> QueryField:
-    """Fit one field to the queries of V views.
+    """Fit one field to the queries of V views, where the cameras lie; the queries may be elsewhere (`settings.device_gib`).
 
     queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
     settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not
@@ -64,13 +73,13 @@ def train_query_field(
     queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
     judged_region = None if region is None else region[judging]
     target_depth = None if target_depth is None else target_depth[seen]
-    device = next(iter(queries.values())).device
-    field = QueryField(settings, space, shapes, device, seed)
+    field = QueryField(settings, space, shapes, cameras.focal.device, seed)
     if warm_start is not None:
         _copy_parameters(warm_start, field)
     for units, value in zip(field.layer_units, queries.values(), strict=True):
         units.fit(value, settings.normalisation)
-    batches = [_batches(field, group, queries, seed) for group in field.groups]
+    home = storage(queries, cameras.focal.device, settings.device_gib)
+    batches = [_batches(field, group, queries, seed, home) for group in field.groups]
     if warm_start is None:
         _start_heads(field, batches, seed)
     depth = target_depth if settings.depth_weight > 0 else None
@@ -96,6 +105,12 @@ def split_views(views: int, hold_out_every: int | None) -> tuple[list[int], list
     return [view for view in everyone if view not in held_out], held_out
 
 
+def storage(queries: dict[str, Tensor], device: torch.device, device_gib: float) -> torch.device:
+    """Where the training's targets lie: on the device if they are small enough, else in the host's memory, batch by batch."""
+    size = sum(value.numel() * torch.float32.itemsize for value in queries.values())
+    return device if size <= device_gib * 2**30 else HOST
+
+
 def _check(queries: dict[str, Tensor], cameras: Cameras) -> tuple[LayerShape, ...]:
     for name, value in queries.items():
         if value.dim() != 4 or value.shape[0] != len(cameras):
@@ -116,20 +131,28 @@ def _copy_parameters(source: QueryField, field: QueryField) -> None:
     field.load_state_dict(source.state_dict())
 
 
-def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], seed: int) -> TokenBatches:
+def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], seed: int, home: torch.device) -> TokenBatches:
     settings, values = field.settings, list(queries.values())
-    targets = torch.cat([field.layer_units[i].into(values[i]).flatten(0, 2) for i in group.layers], dim=-1)
+    targets = torch.cat([_into_units(field.layer_units[i], values[i], home).flatten(0, 2) for i in group.layers], dim=-1)
     grid = TokenGrid(values[group.layers[0]].shape[0], group.rows, group.columns)
     sizes = {other: (other.rows * other.columns) ** settings.small_map_share for other in field.groups}
     per_step = max(1, round(settings.optimiser.rays_per_batch * sizes[group] / sum(sizes.values())))
     generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
-    order = torch.randperm(len(grid), generator=generator).to(targets.device)
+    order = torch.randperm(len(grid), generator=generator).to(field.head_layers[0].weight.device)
     return TokenBatches(grid, order, targets, group.channels, per_step)
+
+
+def _into_units(units: QueryUnits, queries: Tensor, home: torch.device) -> Tensor:
+    """A layer's queries (V, rows, columns, C) in the field's units, view by view."""
+    return torch.stack([units.into(view.to(units.mean.device)).to(home) for view in queries])
 
 
 @torch.no_grad()
 def _start_heads(field: QueryField, batches: list[TokenBatches], seed: int) -> None:
-    maps = [b.targets.view(b.grid.views, b.grid.rows, b.grid.columns, -1) for b in batches]
+    """From at most `HEAD_VIEWS` views, evenly chosen: components need no more, and memory must not grow with the views."""
+    device = field.head_layers[0].weight.device
+    views = torch.linspace(0, batches[0].grid.views - 1, min(batches[0].grid.views, HEAD_VIEWS)).round().long().tolist()
+    maps = [b.targets.view(b.grid.views, b.grid.rows, b.grid.columns, -1)[views].to(device) for b in batches]
     generator = torch.Generator().manual_seed(derive_seed(seed, 7))
     weights, biases = principal_heads(maps, field.settings.geometry_width, generator)
     for head, weight, bias in zip(field.head_layers, weights, biases, strict=True):
@@ -160,7 +183,7 @@ def _loss(
     total = feature.new_zeros(())
     parts = feature.split([len(tokens) for tokens in drawn])
     for part, head, batch, tokens in zip(parts, field.head_layers, batches, drawn, strict=True):
-        error = (head(part) - batch.targets[tokens]).split(batch.layers, dim=-1)
+        error = (head(part) - batch.at(tokens)).split(batch.layers, dim=-1)
         total = total + sum(trimmed_sum(ray_loss(layer, settings.loss), settings.trimmed) for layer in error)
     total = total / len(view)
     if depth is not None:

@@ -31,6 +31,10 @@ class TargetQueries:
         maps = {layer: x[views] for layer, x in self.maps.items()}
         return TargetQueries(maps, self.scale, self.trust, self.components)
 
+    def to(self, device: torch.device) -> TargetQueries:
+        maps, components = ({layer: x.to(device) for layer, x in part.items()} for part in (self.maps, self.components))
+        return TargetQueries(maps, self.scale, self.trust, components)
+
 
 def guided_noise_at(
     settings: GuidanceSettings, branch: EditBranch, z: Tensor, k: int, target: TargetQueries | None

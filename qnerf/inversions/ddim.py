@@ -44,6 +44,9 @@ class Trajectory:
         """The trajectory of some of the views."""
         return Trajectory(self.states[:, views], None if self.null_text is None else self.null_text[:, views])
 
+    def to(self, device: torch.device) -> Trajectory:
+        return Trajectory(self.states.to(device), None if self.null_text is None else self.null_text.to(device))
+
 
 def ddim_step(z: Tensor, noise: Tensor, alpha_from: float, alpha_to: float) -> Tensor:
     """One DDIM step (η = 0) between two noise levels, in either direction: METHOD §1."""

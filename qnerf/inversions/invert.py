@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from qnerf.devices import HOST
 from qnerf.inversions.ddim import Trajectory
 from qnerf.inversions.settings import NullTextInversionSettings
 from qnerf.inversions.source_branch import SourceBranch
@@ -20,7 +21,9 @@ def chunks(views: int, size: int) -> Iterator[slice]:
 def invert_views(
     branch: Callable[[slice], SourceBranch], clean: torch.Tensor, chunk_size: int, on_chunk: Callable[[int], None]
 ) -> Trajectory:
-    """Invert clean latents (N, 4, h, w) of all views. branch: the source predictor of a slice of the views.
+    """Invert clean latents (N, 4, h, w) of all views. branch: the source predictor of a slice of the views, on its own device.
+
+    The trajectory lies in the host's memory: of all views and steps it is large, and only a chunk's is needed at a time.
 
     on_chunk: called with the number of views that are done. A joint null prompt is one for all views, so it takes them in
     one chunk: the chunk size changes no result.
@@ -29,7 +32,7 @@ def invert_views(
     joint = isinstance(settings, NullTextInversionSettings) and settings.joint
     parts = []
     for views in chunks(len(clean), len(clean) if joint else chunk_size):
-        parts.append(branch(views).invert(clean[views]))
+        parts.append(branch(views).invert(clean[views]).to(HOST))
         on_chunk(views.stop)
     nulls = [part.null_text for part in parts if part.null_text is not None]
     return Trajectory(torch.cat([part.states for part in parts], dim=1), torch.cat(nulls, dim=1) if nulls else None)

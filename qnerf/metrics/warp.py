@@ -19,6 +19,9 @@ from torch import Tensor
 
 from qnerf.scenes.cameras import Cameras
 
+VIEWS_AT_ONCE = 8
+"""Views are warped so many at a time: memory must not grow with their number."""
+
 
 def warp_error(images: Tensor, depth: Tensor, silhouette: Tensor, counted: Tensor, cameras: Cameras, tolerance: float) -> float:
     """Mean absolute colour difference, in [0, 1], between views and their warped neighbours; NaN where none overlap.
@@ -26,16 +29,15 @@ def warp_error(images: Tensor, depth: Tensor, silhouette: Tensor, counted: Tenso
     images: (N, 3, H, W). depth: (N, H, W) true distances along the rays. silhouette, counted: (N, H, W) bool, the object,
     and the pixels of view j that count. tolerance: of the depth test, as a share of the distance.
     """
-    points = surface_points(depth, cameras)
-    total, count = images.new_zeros(()), 0
+    total, count = images.new_zeros((), dtype=torch.float64), 0
     for shift in (1, -1) if len(cameras) > 2 else (1,):
-        neighbour = [(view + shift) % len(cameras) for view in range(len(cameras))]
-        pixels, distance = _project(points, cameras[neighbour])
-        seen = _seen(pixels, distance, depth[neighbour], silhouette[neighbour], tolerance)
-        valid = seen & counted & silhouette
-        warped = sample_bilinear(images[neighbour], pixels)
-        error = (images - warped).abs().mean(dim=1)
-        total, count = total + error[valid].sum(), count + int(valid.sum())
+        for views in torch.arange(len(cameras)).split(VIEWS_AT_ONCE):
+            view, neighbour = views.tolist(), ((views + shift) % len(cameras)).tolist()
+            pixels, distance = _project(surface_points(depth[view], cameras[view]), cameras[neighbour])
+            seen = _seen(pixels, distance, depth[neighbour], silhouette[neighbour], tolerance)
+            valid = seen & counted[view] & silhouette[view]
+            error = (images[view] - sample_bilinear(images[neighbour], pixels)).abs().mean(dim=1)
+            total, count = total + error[valid].double().sum(), count + int(valid.sum())
     return (total / count).item() if count else float("nan")
 
 

@@ -32,6 +32,7 @@ WITHOUT_EFFECT = (
     "backbone.download",
     "inversion.warn_below_psnr",
     "editor.source_cache_gib",
+    "field.device_gib",
 )
 WITHOUT_EFFECT_OF_EDITOR = {key.removeprefix("editor.") for key in WITHOUT_EFFECT if key.startswith("editor.")}
 LENGTH = 16

@@ -37,7 +37,7 @@ def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
 
 
 def invert(work: Workshop, key: Key, branch: Branch, images: Tensor) -> Trajectory:
-    """The trajectory of images (N, 3, H, W), inverted once for all runs that share its key."""
+    """The trajectory of images (N, 3, H, W), in the host's memory, inverted once for all runs that share its key."""
     passes = invert_passes(work.settings) - work.settings.inversion.steps
     done = [0]
 
@@ -54,5 +54,4 @@ def invert(work: Workshop, key: Key, branch: Branch, images: Tensor) -> Trajecto
     if not done[0]:
         work.progress.skip("invert", passes * len(images))
         work.progress.skip("encode", len(images))
-    on_device = {name: tensor.to(work.device) for name, tensor in found.items()}
-    return Trajectory(on_device["states"], on_device.get("null_text"))
+    return Trajectory(found["states"], found.get("null_text"))

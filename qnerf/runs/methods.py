@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Edit:
-    """One method's edit. latents: (N, 4, h, w). field_depth: (N, rows, columns) expected depth of the last field, if any.
+    """One method's edit. latents: (N, 4, h, w), in the host's memory. field_depth: (N, rows, columns) expected depth of the last
+    field, on the device, if any.
 
     seconds: what it took to compute, stages that other runs share counted in. explained: step and R² by layer, of each field.
     pictures: title and file.
@@ -57,11 +58,11 @@ class StoredIntervals:
         self.spared = 0.0
 
     def once(self, stop: int, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The packed interval that ends at state `stop`, on the run's device."""
+        """The packed interval that ends at state `stop`, in the host's memory."""
         started = time.monotonic()
         found = self.work.store.once(self.work.stages.interval(self.method, stop), lambda: Artefact(compute()))
         self.spared += max(found.seconds - (time.monotonic() - started), 0.0)
-        return {name: tensor.to(self.work.device) for name, tensor in found.tensors.items()}
+        return found.tensors
 
     def drop_own(self) -> None:
         """Drops the intervals that no other edit can go on from, once the edit is kept: all but the first, which other runs share,
@@ -130,7 +131,7 @@ def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> 
     return Edit(
         name=name,
         method=method,
-        latents=found.tensors["latents"].to(work.device),
+        latents=found.tensors["latents"],
         field_depth=None if depth is None else depth.to(work.device),
         seconds=found.seconds,
         explained=[(int(item["step"]), item["explained"]) for item in found.record],

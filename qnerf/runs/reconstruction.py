@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from qnerf.devices import HOST
 from qnerf.inversions.ddim import Trajectory
 from qnerf.inversions.invert import chunks
 from qnerf.metrics.fidelity import psnr
@@ -42,7 +43,7 @@ def reconstruct(work: Workshop, branch: Branch, trajectory: Trajectory) -> Tenso
     """Latents (N, 4, h, w) denoised from the noisiest state without any edit."""
     parts = []
     for views in chunks(trajectory.states.shape[1], work.settings.chunk_size):
-        parts.append(branch(views).reconstruct(trajectory.views(views)))
+        parts.append(branch(views).reconstruct(trajectory.views(views).to(work.device)).to(HOST))
         work.progress.advance("invert", work.settings.inversion.steps * (views.stop - views.start))
     return torch.cat(parts)
 

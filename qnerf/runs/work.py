@@ -77,12 +77,12 @@ def draw_controls(work: Workshop) -> Controls:
 
 
 def encode(work: Workshop, images: Tensor) -> Tensor:
-    """Latents (N, 4, h, w) of images (N, 3, H, W), chunk by chunk."""
+    """Latents (N, 4, h, w) of images (N, 3, H, W), chunk by chunk, on the device."""
     return _by_chunk(work, "encode", work.backbone.encode, images)
 
 
 def decode(work: Workshop, latents: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in [0, 1] of latents (N, 4, h, w), chunk by chunk."""
+    """Images (N, 3, H, W) in [0, 1] of latents (N, 4, h, w), chunk by chunk, on the device."""
     return _by_chunk(work, "decode", work.backbone.decode, latents)
 
 
@@ -90,6 +90,6 @@ def decode(work: Workshop, latents: Tensor) -> Tensor:
 def _by_chunk(work: Workshop, kind: str, function: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
     parts = []
     for chunk in chunks(len(views), work.settings.chunk_size):
-        parts.append(function(views[chunk]))
+        parts.append(function(views[chunk].to(work.device)))
         work.progress.advance(kind, chunk.stop - chunk.start)
     return torch.cat(parts)

@@ -54,12 +54,12 @@ def train_field(job: EditJob, queries: dict[str, Queries], key: str, warm_start:
 def consolidate(
     job: EditJob, field: QueryField, queries: dict[str, Queries], steps: dict[str, int]
 ) -> tuple[dict[str, TargetQueries], list[IntervalRecord]]:
-    """What the field says of each labelled set of queries, from every view, and the record of it.
+    """What the field says of each labelled set of queries, from every view, and the record of it, where the queries lie.
 
     steps: the denoising step at which each set was captured.
     """
     with torch.no_grad():
-        rendered = field.render(job.cameras)
+        rendered = field.render_to(job.cameras, next(iter(next(iter(queries.values())).values())).device)
     targets = {label: _target(job, field, rendered, label, part) for label, part in queries.items()}
     depth = {label: rendered.depth[name(label, finest_layer(tuple(part)))] for label, part in queries.items()}
     records = [record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()]
@@ -87,7 +87,7 @@ def _target(job: EditJob, field: QueryField, rendered: RenderedQueries, label: s
         trust={layer: field.explained[name(label, layer)] for layer in queries},
         components={
             layer: explained_components(
-                q, rendered.maps[name(label, layer)].flatten(1, 2), region_tokens(job.region.object[:, None], layer)
+                q, rendered.maps[name(label, layer)].flatten(1, 2), region_tokens(job.region.object[:, None].to(q.device), layer)
             )
             for layer, q in queries.items()
         },

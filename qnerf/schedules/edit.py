@@ -103,7 +103,7 @@ def look_ahead(
     """Unguided steps from state `start` on, and the field that the queries of the last of them train."""
     last = min(start + schedule.interval, len(job.steps)) - 1
     _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
-    warm = QueryField.from_state(previous, job.field, z.device) if previous else None
+    warm = QueryField.from_state(previous, job.field, job.device) if previous else None
     queries = {"": captured[last]}
     field = train_field(job, queries, f"interval {last}", warm)
     targets, records = consolidate(job, field, queries, {"": last})

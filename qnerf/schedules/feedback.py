@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qnerf.fields.rgb_field import train_rgb_field
+from qnerf.fields.rgb_field import RgbField, train_rgb_field
 from qnerf.schedules.consolidate import derive_seed
 from qnerf.schedules.job import EditJob
 from qnerf.schedules.settings import FeedbackSettings
@@ -19,24 +19,30 @@ from qnerf.schedules.settings import FeedbackSettings
 
 @torch.no_grad()
 def feed_back(job: EditJob, settings: FeedbackSettings, z: Tensor, k: int) -> Tensor:
-    """State k of all views (N, 4, h, w), drawn towards what their common radiance field shows."""
+    """State k of all views (N, 4, h, w), drawn towards what their common radiance field shows, where z lies."""
     signal, clean = job.steps.alpha_bar[k] ** 0.5, implied_clean(job, z, k)
-    images = torch.cat([job.backbone.decode(clean[views]) for views in job.chunks()])
+    images = torch.cat([job.backbone.decode(clean[views].to(job.device)).to(z.device) for views in job.chunks()])
     with torch.enable_grad():
         field = train_rgb_field(
             images, job.cameras, job.space, job.rgb_field, derive_seed(job.seed, f"feedback {k}"),
             on_step=lambda step, total, loss: job.on_work("feedback", 1 / total),
         )  # fmt: skip
-    rendered, _ = field.render(job.cameras)
-    change = torch.cat([job.backbone.encode(rendered[views]) - job.backbone.encode(images[views]) for views in job.chunks()])
-    return z + signal * settings.weight * job.region.moved[:, None] * change
+    change = torch.cat([_change(job, field, images[views], views).to(z.device) for views in job.chunks()])
+    return z + signal * settings.weight * job.region.moved[:, None].to(z.device) * change
+
+
+def _change(job: EditJob, field: RgbField, images: Tensor, views: slice) -> Tensor:
+    """E(Î) - E(I) of a chunk of views, (V, 4, h, w), on the device."""
+    rendered, _ = field.render(job.cameras[views])
+    return job.backbone.encode(rendered) - job.backbone.encode(images.to(job.device))
 
 
 def implied_clean(job: EditJob, z: Tensor, k: int) -> Tensor:
     """ẑ0 of state k, (N, 4, h, w)."""
     clean = []
     for views in job.chunks():
-        noise = job.branch(views).noise(z[views], k)
-        clean.append((z[views] - job.steps.sigma(k) * noise) / job.steps.alpha_bar[k] ** 0.5)
+        part = z[views].to(job.device)
+        noise = job.branch(views).noise(part, k)
+        clean.append(((part - job.steps.sigma(k) * noise) / job.steps.alpha_bar[k] ** 0.5).to(z.device))
         job.on_work("unet", len(noise))
     return torch.cat(clean)

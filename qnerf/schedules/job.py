@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
@@ -24,9 +25,11 @@ from qnerf.scenes.region import EditedRegion
 
 @dataclass(frozen=True)
 class EditJob:
-    """Everything that the methods of a run share. on_work(kind, amount) reports finished work: kind "unet" counts UNet
-    forward passes of one view (a backward pass counts two), "field" counts query fields trained, "feedback" radiance fields.
+    """Everything that the methods of a run share. Trajectories lie in the host's memory, and so do the latents and queries of all
+    views that schedules make of them; all else lies on the device.
 
+    on_work(kind, amount) reports finished work: kind "unet" counts UNet forward passes of one view (a backward pass counts two),
+    "field" counts query fields trained, "feedback" radiance fields.
     text_*: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size.
     oracle: the true edited views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the edited
     object, world units, inf beside it, where `field.depth_weight` asks for it.
@@ -57,6 +60,11 @@ class EditJob:
     def views(self) -> int:
         return len(self.cameras)
 
+    @property
+    def device(self) -> torch.device:
+        """Where a chunk of views is denoised, and fields are trained."""
+        return self.backbone.device
+
     def chunks(self) -> Iterator[slice]:
         """Slices of views that are denoised together."""
         return chunks(self.views, self.chunk_size)
@@ -68,7 +76,7 @@ class EditJob:
             steps=self.steps,
             editor=self.editor,
             source=self.source(views),
-            trajectory=self.trajectory.views(views),
+            trajectory=self.trajectory.views(views).to(self.device),
             text=self.text_target[views],
             null_text=self.null_text[views],
             control=self.control_target[views],

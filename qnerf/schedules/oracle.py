@@ -19,13 +19,13 @@ def oracle_queries(job: EditJob, oracle: Trajectory, layers: tuple[AttentionLaye
         capture = CaptureQueries(slice(None))
         with attention_edits(job.backbone.unet, {layer: [capture] for layer in layers}):
             job.backbone.predict(
-                oracle.states[k, views],
+                oracle.states[k, views].to(job.device),
                 job.steps.timesteps[k],
                 job.text_target[views],
                 job.control_target[views],
                 job.control_scale,
             )
-        parts.append(capture.queries)
+        parts.append({layer: queries.to(oracle.states.device) for layer, queries in capture.queries.items()})
         job.on_work("unet", views.stop - views.start)
     maps = {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
     whole = {layer: torch.eye(q.shape[-1], device=q.device) for layer, q in maps.items()}

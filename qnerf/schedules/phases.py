@@ -19,19 +19,20 @@ def plain_steps(
     job: EditJob, z: Tensor, start: int, stop: int, capture_at: tuple[int, ...] = (), layers: tuple[AttentionLayer, ...] = ()
 ) -> tuple[Tensor, dict[int, Queries]]:
     """Unguided steps from state `start` to `stop` for all views: latents (N, 4, h, w), and the queries of the steps in
-    `capture_at`, (N, tokens, channels) per layer. A step's queries are those of the forward pass that takes the step."""
+    `capture_at`, (N, tokens, channels) per layer, both where z lies. A step's queries are those of the forward pass that takes
+    it."""
     latents, captured = [], []
     for views in job.chunks():
-        branch, part, found = job.branch(views), z[views], {}
+        branch, part, found = job.branch(views), z[views].to(job.device), {}
         for k in range(start, stop):
             capture = CaptureQueries(branch.conditional_part)
             with torch.no_grad():
                 noise = branch.noise(part, k, {layer: [capture] for layer in layers} if k in capture_at else None)
             part = branch.keep_background(ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1]), k + 1)
             if k in capture_at:
-                found[k] = capture.queries
+                found[k] = {layer: queries.to(z.device) for layer, queries in capture.queries.items()}
             job.on_work("unet", len(part))
-        latents.append(part)
+        latents.append(part.to(z.device))
         captured.append(found)
     return torch.cat(latents), {k: _join([found[k] for found in captured]) for k in capture_at}
 
@@ -44,16 +45,17 @@ def guided_steps(
     stop: int,
     targets: dict[int, TargetQueries] | TargetQueries | None,
 ) -> Tensor:
-    """Guided steps from state `start` to `stop` for all views. targets: one for all steps, or one for each step."""
+    """Guided steps from state `start` to `stop` for all views. targets: one for all steps, or one for each step. The latents are
+    where z lies."""
     latents = []
     for views in job.chunks():
-        branch, part = job.branch(views), z[views]
+        branch, part = job.branch(views), z[views].to(job.device)
         for k in range(start, stop):
             target = targets.get(k) if isinstance(targets, dict) else targets
-            part, noise = guided_noise_at(guidance, branch, part, k, target and target.views(views))
+            part, noise = guided_noise_at(guidance, branch, part, k, target and target.views(views).to(job.device))
             part = branch.keep_background(ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1]), k + 1)
             job.on_work("unet", len(part) * (1 if target is None else step_cost(guidance, k, len(job.steps))))
-        latents.append(part)
+        latents.append(part.to(z.device))
     return torch.cat(latents)
 
 

@@ -47,7 +47,7 @@ def test_only_the_objects_tokens_are_judged_where_they_are_known() -> None:
     found[0, 0, 1] = found[0, 1, 0] = 9.0
 
     class Known:
-        def render(self, cameras: object) -> RenderedQueries:
+        def render_to(self, cameras: object, home: object) -> RenderedQueries:
             return RenderedQueries({"a": found}, {}, {})
 
     field: Any = Known()

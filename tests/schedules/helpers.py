@@ -1,4 +1,4 @@
-"""A small job on a random backbone: four views of a ring, 8 x 8 latents."""
+"""A small job on a random backbone: a ring of views, 8 x 8 latents."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def tiny_field() -> FieldSettings:
     return FieldSettings.model_validate({**TINY, "render_rays_per_side": 1})
 
 
-def make_job(steps: int = 6, chunk_size: int = 4, **changes: Any) -> tuple[EditJob, Counter[str]]:
+def make_job(steps: int = 6, chunk_size: int = 4, views: int = 4, **changes: Any) -> tuple[EditJob, Counter[str]]:
     """The job, and a counter of the work that it reports."""
-    scene = build_scene(0, views=4, size=32)
+    scene = build_scene(0, views=views, size=32)
     generator = torch.Generator().manual_seed(2)
-    controls = torch.rand(2, 4, 3, 32, 32, generator=generator)
-    text, null = BACKBONE.embed(["a figure"] * 4), BACKBONE.embed([""] * 4)
+    controls = torch.rand(2, views, 3, 32, 32, generator=generator)
+    text, null = BACKBONE.embed(["a figure"] * views), BACKBONE.embed([""] * views)
     inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), ddim_steps(BACKBONE, steps)
 
-    def source(views: slice) -> SourceBranch:
-        return SourceBranch(BACKBONE, schedule, inversion, text[views], null[views], controls[0, views], 1.0)
+    def source(some: slice) -> SourceBranch:
+        return SourceBranch(BACKBONE, schedule, inversion, text[some], null[some], controls[0, some], 1.0)
 
     clean = BACKBONE.encode(scene.images)
     work: Counter[str] = Counter()
     job = EditJob(
         backbone=BACKBONE, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
         source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0,
-        region=changes.pop("region", EditedRegion(torch.ones(4, 8, 8), torch.ones(4, 8, 8))),
+        region=changes.pop("region", EditedRegion(torch.ones(views, 8, 8), torch.ones(views, 8, 8))),
         editor=changes.pop("editor", MasaCtrlSettings(name="masactrl")), cameras=scene.cameras,
         space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()),
         rgb_field=RgbFieldSettings.model_validate(TINY), seed=0, chunk_size=chunk_size,

@@ -1,0 +1,96 @@
+"""Whole edits on a device that is not the host: everything is where it should be, and memory there is bound by the chunk."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from qnerf.fields.settings import FieldSettings
+from qnerf.guidance.settings import HardSettings, MixedSettings, SoftSettings
+from qnerf.schedules.checkpoint import NoCheckpoints
+from qnerf.schedules.edit import EditResult, run_schedule
+from qnerf.schedules.job import EditJob
+from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
+from tests.pretend_device import PRETENDED, moved, pretend_device
+from tests.schedules.helpers import layers, make_job, tiny_field
+
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:for .* is a no-op")]  # a load_state_dict
+SOFT = SoftSettings(name="soft", strength=0.05)
+PROGRESSIVE = ProgressiveSettings(name="progressive", interval=1)
+FEEDBACK = PROGRESSIVE.model_copy(update={"feedback": FeedbackSettings(at=0.7, weight=0.5)})
+
+
+def pretended_job(views: int = 3, device_gib: float = 4.0) -> EditJob:
+    """The job as a run on a GPU makes it: trajectories on the host, all else on the device."""
+    job, _ = make_job(steps=3, views=views, chunk_size=2, field=torch_field(device_gib))
+    backbone = copy.copy(job.backbone)
+    for name, value in vars(backbone).items():
+        if isinstance(value, Tensor | nn.Module):
+            setattr(backbone, name, moved(value))
+    backbone.device = PRETENDED
+
+    def source(some: slice) -> Any:
+        here = job.source(some)
+        return replace(here, backbone=backbone, **{name: moved(getattr(here, name)) for name in ("text", "null_text", "control")})
+
+    parts = ("text_target", "null_text", "control_target", "region", "cameras", "space")
+    return replace(
+        job,
+        backbone=backbone,
+        source=source,
+        rgb_field=job.rgb_field.model_copy(update={"encoding": "torch", "sampling": job.field.sampling}),
+        oracle=job.trajectory,
+        target_depth=torch.ones(views, 32, 32, device=PRETENDED),
+        **{name: moved(getattr(job, name)) for name in parts},
+    )
+
+
+def torch_field(device_gib: float) -> FieldSettings:
+    """Small, so that what belongs to the views is not hidden behind it."""
+    field = tiny_field()
+    sampling = field.sampling.model_copy(update={"proposal_resolution": 8})
+    return field.model_copy(update={"encoding": "torch", "device_gib": device_gib, "depth_weight": 0.1, "sampling": sampling})
+
+
+def edit(schedule: Any, guidance: Any, job: EditJob) -> EditResult:
+    return run_schedule(schedule, guidance, layers(10, 13), job, NoCheckpoints())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "guidance", "device_gib"),
+    [
+        (IndependentSettings(name="independent"), SOFT, 4.0),
+        (OneShotSettings(name="one_shot", interval=1), SOFT, 4.0),
+        (OracleSettings(name="oracle"), SOFT, 4.0),
+        (PROGRESSIVE, HardSettings(name="hard"), 0.0),
+        (PROGRESSIVE, MixedSettings(name="mixed"), 4.0),
+        (FEEDBACK.model_copy(update={"warm_start": True}), SOFT, 4.0),
+        (FEEDBACK, SOFT, 0.0),
+    ],
+)
+def test_an_edit_runs_where_the_model_is_and_comes_home(schedule: Any, guidance: Any, device_gib: float) -> None:
+    with pretend_device() as device:
+        found = edit(schedule, guidance, pretended_job(device_gib=device_gib))
+    assert found.latents.device.type == "cpu"
+    assert all(part.device.type == "cpu" for record in found.intervals for part in (record.captured, record.rendered, record.depth))
+    assert device.peak > 0
+
+
+def test_what_is_on_the_wrong_device_is_noticed() -> None:
+    job, _ = make_job(views=3)
+    with pretend_device(), pytest.raises(RuntimeError, match="device"):
+        edit(IndependentSettings(name="independent"), SOFT, replace(pretended_job(), region=job.region))
+
+
+def test_memory_on_the_device_is_bound_by_the_chunk() -> None:
+    """Four views more cost less than the trajectory of one: latents, trajectories and queries wait in the host's memory."""
+    peaks = {}
+    for views in (2, 6):
+        job = pretended_job(views, device_gib=0.0)
+        with pretend_device() as device:
+            edit(FEEDBACK, SOFT, job)
+        peaks[views] = device.peak
+    assert peaks[6] - peaks[2] < job.trajectory.states[:, 0].nbytes
