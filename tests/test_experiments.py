@@ -27,7 +27,8 @@ def load(script: str) -> ModuleType:
 
 def test_every_variant_of_the_field_study_is_a_setting() -> None:
     study = load("field/study.py")
-    changes = [change for group in study.STUDIES.values() for change in group if not change.endswith("²")]
+    same = ("8²", "16²", "32²", study.WARM + "optimiser.iterations=400")  # other maps, or another start
+    changes = [change for group in study.STUDIES.values() for change in group if change not in same]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         plain = study.settings_of("asset:puppet_a").field
         assert plain.hold_out_every == 4
@@ -39,13 +40,39 @@ def test_the_field_study_measures_by_resolution() -> None:
     study = load("field/study.py")
     job, _ = make_job()
     chosen = layers(8, 10, 13)
-    captured = study.Captured(job, plain_steps(job, job.trajectory.states[0], 0, 3, capture_at=(2,), layers=chosen)[1][2])
+    _, queries = plain_steps(job, job.trajectory.states[0], 0, 3, capture_at=(1, 2), layers=chosen)
+    captured = study.Captured(job, queries[2], queries[1])
     field = tiny_field().model_copy(update={"hold_out_every": 2})
-    found, seconds = study.explained(captured, field, None)
+    found, seconds = study.explained(captured, field, "")
     sizes = [study.size_of(job, layer) for layer in chosen]
     assert list(found) == sizes
     assert seconds > 0
     alone, _ = study.explained(captured, field, sizes[1])
     assert list(alone) == [sizes[1]]
     assert alone[sizes[1]] != pytest.approx(found[sizes[1]])
+    warm, _ = study.explained(captured, field, study.WARM + "optimiser.iterations=2")
+    assert warm != found
     assert study.row("x", [({"8²": 0.5}, 2.0), ({"8²": 0.25}, 4.0)], ["8²", "16²"], 1.5) == "| x | 0.375 (0.50, 0.25) | - | 2.00 |"
+
+
+@pytest.mark.integration
+def test_the_field_study_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the embedded backbone, at four views and a few steps: a row for the default and for every variant asked for."""
+    study = load("field/study.py")
+    small = [
+        "scene.views=4",
+        "inversion.steps=4",
+        "schedule.interval=1",
+        "field.hold_out_every=2",
+        "field.optimiser.rays_per_batch=64",
+    ]
+    monkeypatch.setattr(study, "BASE", small)
+    monkeypatch.setattr(study, "STUDIES", {"few": ["optimiser.iterations=2"], "warm": [study.WARM + "optimiser.iterations=1"]})
+    monkeypatch.setattr(study, "STEP", 1)
+    monkeypatch.setattr(study, "EARLIER", 0)
+    monkeypatch.setattr(sys, "argv", ["study.py", "--scenes", "asset:puppet_a", "--only", "few,warm"])
+    study.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [line.split("|")[1].strip() for line in rows] == [
+        "field", "the default", "`optimiser.iterations=2`", "`optimiser.iterations=1`, started from the field of step 0",
+    ]  # fmt: skip

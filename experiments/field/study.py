@@ -3,9 +3,9 @@
     python experiments/field/study.py                                   # all variants on four scenes: the table
     python experiments/field/study.py --scenes asset:puppet_a --only normalisation,loss
 
-Of each scene the independent edit's queries of step 9 of 30 are captured once; every variant is a field of these, with every fourth
-view left out. A row's figures are means over the layers of a resolution and over the scenes, in brackets scene by scene. Time is
-beside the default's, measured in the same process: run nothing else.
+Of each scene the independent edit's queries of steps 4 and 9 of 30 are captured once; every variant is a field of those of step
+9, with every fourth view left out. A row's figures are means over the layers of a resolution and over the scenes, in brackets
+scene by scene. Time is beside the default's, measured in the same process: run nothing else.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.load import load_backbone
 from qnerf.config import RunSettings, parse
 from qnerf.devices import pick_device
+from qnerf.fields.query_field import QueryField
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
@@ -42,6 +43,8 @@ from qnerf.schedules.phases import plain_steps
 SCENES = "asset:puppet_a,procedural:lamp_111,procedural:seat_111,procedural:toy_111"
 BASE = ["scene.views=12", "field.hold_out_every=4"]
 STEP = 9
+EARLIER = 4  # where a warm start comes from
+WARM = "warm start, "
 STUDIES: Mapping[str, list[str]] = {
     "space": [
         "initial_density.surroundings=.3",
@@ -68,20 +71,24 @@ STUDIES: Mapping[str, list[str]] = {
     "loss": ["loss=squared", "loss=huber", "trimmed=.1"],
     "depth": ["depth_weight=.1", "depth_weight=1"],
     "width": ["geometry_width=32", "geometry_width=128", "hidden_layers=2"],
+    "warm": [WARM + "optimiser.iterations=400", WARM + "optimiser.iterations=200"],
     "layers": ["8²", "16²", "32²"],  # a field of its own for each resolution
 }
 
 
 @dataclass(frozen=True)
 class Captured:
-    """The queries of one scene's views, and what a field of them needs."""
+    """The queries of one scene's views, those of an earlier step, and what a field of them needs."""
 
     job: EditJob
     queries: Queries
+    earlier: Queries
 
 
 def settings_of(scene: str, change: str = "") -> RunSettings:
-    return parse(compose("config", [*BASE, f"scene.path={scene}", *([f"field.{change}"] if change else [])]))
+    """change: of the field; a variant that is no setting of it leaves the default."""
+    setting = change.removeprefix(WARM)
+    return parse(compose("config", [*BASE, f"scene.path={scene}", *([f"field.{setting}"] if "=" in setting else [])]))
 
 
 def capture(scene_path: str) -> Captured:
@@ -109,26 +116,34 @@ def capture(scene_path: str) -> Captured:
         source=source, text_target=target, null_text=null, control_target=control, control_scale=settings.control.scale,
         region=edited_region(scene.proxy, scene.cameras, backbone.latent_size, settings.control.margin).to(device),
         editor=settings.editor, cameras=scene.cameras.to(device), space=Space(scene.focus.to(device), scene.radius),
-        field=settings.field, seed=settings.seed, chunk_size=settings.chunk_size, source_cache=source_cache(settings.editor),
+        field=settings.field, rgb_field=settings.rgb_field, seed=settings.seed, chunk_size=settings.chunk_size,
+        source_cache=source_cache(settings.editor),
         target_depth=bounds_distance(scene.proxy, "target", scene.cameras, backbone.image_size).to(device),
     )  # fmt: skip
     layers = captured_layers(backbone, settings.capture)
-    return Captured(job, plain_steps(job, job.trajectory.states[0], 0, STEP + 1, capture_at=(STEP,), layers=layers)[1][STEP])
+    _, queries = plain_steps(job, job.trajectory.states[0], 0, STEP + 1, capture_at=(EARLIER, STEP), layers=layers)
+    return Captured(job, queries[STEP], queries[EARLIER])
 
 
 def size_of(job: EditJob, layer: AttentionLayer) -> str:
     return f"{layer_grid(job.backbone, layer)[0]}²"
 
 
-def explained(captured: Captured, field: FieldSettings, size: str | None) -> tuple[dict[str, float], float]:
-    """Mean R² by resolution on the views left out, and the seconds that it took. size: of the only maps to be learnt."""
+def train(captured: Captured, queries: Queries, field: FieldSettings, warm_start: QueryField | None = None) -> QueryField:
     job = captured.job
-    layers = [layer for layer in captured.queries if size is None or size_of(job, layer) == size]
-    maps = {layer.path: captured.queries[layer].unflatten(1, layer_grid(job.backbone, layer)) for layer in layers}
+    maps = {layer.path: q.unflatten(1, layer_grid(job.backbone, layer)) for layer, q in queries.items()}
+    more = {"target_depth": job.target_depth, "region": job.region.object}
+    return train_query_field(maps, job.cameras, job.space, field, seed=job.seed, warm_start=warm_start, **more)
+
+
+def explained(captured: Captured, field: FieldSettings, change: str) -> tuple[dict[str, float], float]:
+    """Mean R² by resolution on the views left out, and the seconds that it took. change: says too which maps are to be learnt, and
+    whether from the field of the earlier step."""
+    job = captured.job
+    layers = [layer for layer in captured.queries if not change.endswith("²") or size_of(job, layer) == change]
+    warm = train(captured, captured.earlier, captured.job.field) if change.startswith(WARM) else None
     started = time.perf_counter()
-    found = train_query_field(
-        maps, job.cameras, job.space, field, seed=job.seed, target_depth=job.target_depth, region=job.region.object
-    )
+    found = train(captured, {layer: captured.queries[layer] for layer in layers}, field, warm)
     seconds, by_size = time.perf_counter() - started, defaultdict(list)
     for layer in layers:
         by_size[size_of(job, layer)].append(found.explained[layer.path])
@@ -153,19 +168,24 @@ def main() -> None:
         parser.error(f"no study is called {', '.join(unknown)}; choose among {', '.join(STUDIES)}")
     changes = ["", *(change for name in names for change in STUDIES[name])]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        fields = {c: settings_of(scenes[0], "" if c.endswith("²") else c).field for c in changes}
+        fields = {change: settings_of(scenes[0], change).field for change in changes}
         captured = [capture(scene) for scene in tqdm(scenes, desc="capturing queries")]
     sizes = list(dict.fromkeys(size_of(captured[0].job, layer) for layer in captured[0].queries))
-    found = {
-        change: [explained(c, field, change if change.endswith("²") else None) for c in captured]
-        for change, field in tqdm(fields.items(), desc="fields")
-    }
-    plain = mean(seconds for _, seconds in found[""])
-    print(f"\nR² on views left out: mean ({', '.join(scenes)}). Weights {captured[0].job.backbone.revision}.\n")
-    print(f"| field | {' | '.join(sizes)} | time |\n|---|{'---|' * len(sizes)}---|")
-    for change, values in found.items():
-        title = "the default" if not change else f"`capture` of {change} alone" if change.endswith("²") else f"`field.{change}`"
-        print(row(title, values, sizes, plain))
+    tqdm.write(f"\nR² on views left out: mean ({', '.join(scenes)}). Weights {captured[0].job.backbone.revision}.\n")
+    tqdm.write(f"| field | {' | '.join(sizes)} | time |\n|---|{'---|' * len(sizes)}---|")
+    plain = 0.0
+    for change, field in tqdm(fields.items(), desc="fields"):
+        found = [explained(c, field, change) for c in captured]
+        plain = plain or mean(seconds for _, seconds in found)
+        tqdm.write(row(title_of(change), found, sizes, plain))
+
+
+def title_of(change: str) -> str:
+    if not change:
+        return "the default"
+    if change.startswith(WARM):
+        return f"`{change.removeprefix(WARM)}`, started from the field of step {EARLIER}"
+    return f"maps of {change} alone" if change.endswith("²") else f"`{change}`"
 
 
 if __name__ == "__main__":
