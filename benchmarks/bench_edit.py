@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from hydra import compose, initialize_config_dir
 
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
-from qnerf.devices import pick_device
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
 from qnerf.scenes.procedural.build import build_scene
@@ -47,7 +46,7 @@ STAGES = {  # where a run's time goes; what one of them calls of another counts 
     "report": (pipeline, "write_outcome"),
 }
 EDIT = ("field training", "rendering queries", "guided steps", "plain steps", "feedback")
-REPEATS = 7
+PREDICT = DiffusionBackbone.predict
 
 
 def peak_mib() -> float:
@@ -65,6 +64,8 @@ class Watch:
         self.grown: defaultdict[str, float] = defaultdict(float)
         self.peak = peak_mib()
         self.running = ["elsewhere"]
+        self.bare: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+        self.backbone: DiffusionBackbone | None = None
         self.last = time.perf_counter()
 
     def turn(self) -> None:
@@ -76,6 +77,13 @@ class Watch:
         self.peak = peak_mib()
         self.last = now
 
+    def sample(self) -> None:
+        """A bare pass of each kind and size that the run has had, between two of its stages: a shared machine's pace changes."""
+        for kind, batch in sorted({(kind, batch) for _, kind, batch in self.passes}):
+            if self.backbone is not None:
+                self.bare[kind, batch].append(bare_seconds(self.backbone, kind, batch))
+        self.last = time.perf_counter()
+
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def inner(*arguments: Any, **keywords: Any) -> Any:
             self.turn()
@@ -85,6 +93,8 @@ class Watch:
             finally:
                 self.turn()
                 self.running.pop()
+                if self.running == ["elsewhere"]:
+                    self.sample()
 
         return inner
 
@@ -93,28 +103,25 @@ class Watch:
             learns = latents.requires_grad or arguments[1].requires_grad  # the latents of guidance, or null-text's embedding
             kind = "backward" if torch.is_grad_enabled() and learns else "forward"
             self.passes[self.running[-1], kind, len(latents)] += 1
+            self.backbone = backbone
             return predict(backbone, latents, *arguments, **keywords)
 
         return inner
 
 
-def bare_seconds(backbone: DiffusionBackbone, kinds: Iterable[tuple[str, int]]) -> dict[tuple[str, int], float]:
-    """Seconds of a bare pass with control of each kind and size of the batch, its backward pass to the latents: medians."""
-    found: dict[tuple[str, int], list[float]] = {one: [] for one in kinds}
-    for _ in range(REPEATS + 1):
-        for (kind, batch), seconds in found.items():
-            text = backbone.embed(["a figure"]).expand(batch, -1, -1)
-            control = torch.rand((batch, 3, *backbone.image_size), device=backbone.device)
-            z = torch.randn((batch, 4, *backbone.latent_size), device=backbone.device).requires_grad_(kind == "backward")
-            started = time.perf_counter()
-            with torch.set_grad_enabled(kind == "backward"):
-                predicted = backbone.predict(z, 500, text, control)
-                if kind == "backward":
-                    predicted.square().sum().backward()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - started)
-    return {one: statistics.median(seconds[1:]) for one, seconds in found.items()}  # the first pass is slower than those of a run
+def bare_seconds(backbone: DiffusionBackbone, kind: str, batch: int) -> float:
+    """Seconds of a bare pass with control, and of its backward pass to the latents if that is the kind."""
+    text = backbone.embed(["a figure"]).expand(batch, -1, -1)
+    control = torch.rand((batch, 3, *backbone.image_size), device=backbone.device)
+    z = torch.randn((batch, 4, *backbone.latent_size), device=backbone.device).requires_grad_(kind == "backward")
+    started = time.perf_counter()
+    with torch.set_grad_enabled(kind == "backward"):
+        predicted = PREDICT(backbone, z, 500, text, control)
+        if kind == "backward":
+            predicted.square().sum().backward()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def measure(views: int, overrides: list[str]) -> dict[str, Any]:
@@ -122,21 +129,19 @@ def measure(views: int, overrides: list[str]) -> dict[str, Any]:
     watch = Watch()
     for stage, (module, name) in STAGES.items():
         setattr(module, name, watch.timed(stage, getattr(module, name)))
-    plain = DiffusionBackbone.predict
-    DiffusionBackbone.predict = watch.counted(plain)
+    DiffusionBackbone.predict = watch.counted(PREDICT)
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene"
         write_scene(scene, build_scene(3, views=views))
         own = [f"scene.path={scene}", f"output_dir={folder}/out", "baselines=[]", *overrides]
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             settings = parse(compose("config", own))
-        watch.last = started = time.perf_counter()
+        watch.last = time.perf_counter()
         pipeline.run(settings, "benchmark")
         watch.turn()
-        wall = time.perf_counter() - started
-        DiffusionBackbone.predict = plain
-        backbone = pipeline.load_backbone(settings.backbone, pick_device(settings.device))
-        bare = bare_seconds(backbone, sorted({(kind, batch) for _, kind, batch in watch.passes}))
+        DiffusionBackbone.predict = PREDICT
+    wall = sum(watch.seconds.values())  # without the bare passes in between
+    bare = {one: statistics.mean(seconds) for one, seconds in watch.bare.items()}
     floors: defaultdict[str, float] = defaultdict(float)
     for (stage, kind, batch), count in watch.passes.items():
         floors[stage] += count * bare[kind, batch]

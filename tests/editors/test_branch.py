@@ -1,9 +1,10 @@
 """The edited branch: classifier-free guidance, MasaCtrl against the source trajectory, and its cache."""
 
 import torch
+from torch import Tensor
 
 from qnerf.attention.edits import attention_edits
-from qnerf.attention.layers import self_attention_layers
+from qnerf.attention.layers import AttentionLayer, self_attention_layers
 from qnerf.editors.settings import MasaCtrlSettings, PlainEditorSettings
 from qnerf.editors.source_cache import SourceCache
 from qnerf.inversions.ddim import Trajectory
@@ -94,3 +95,24 @@ def test_the_cache_changes_no_result_and_stays_in_its_bounds() -> None:
 
 def test_layers_are_counted_as_in_sd() -> None:
     assert len(self_attention_layers(BACKBONE.unet)) == 16
+
+
+def test_the_cache_reuses_the_memory_of_what_goes() -> None:
+    """Of the same shape; what was kept of another is given back. The values are those that came last."""
+    layer = self_attention_layers(BACKBONE.unet)[10]
+
+    def entry(value: float, tokens: int = 4) -> dict[AttentionLayer, tuple[Tensor, Tensor]]:
+        return {layer: (torch.full((1, tokens, 8), value), torch.full((1, tokens, 8), -value))}
+
+    cache = SourceCache(2 * 256 / 2**30)
+    for step in range(4):
+        cache.put(step, entry(float(step)))
+    first, last = (cache.get(step) or {} for step in (2, 3))
+    assert cache.get(1) is None
+    assert float(last[layer][0].mean()) == 3.0
+    assert float(first[layer][1].mean()) == -2.0
+    room = first[layer][0].data_ptr()
+    cache.put(4, entry(4.0))
+    assert (cache.get(4) or {})[layer][0].data_ptr() == room
+    cache.put(5, entry(5.0, tokens=5))
+    assert (cache.get(5) or {})[layer][0].shape == (1, 5, 8)
