@@ -98,13 +98,13 @@ class Watch:
 
         return inner
 
-    def counted(self, predict: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(self) -> Callable[..., Any]:
         def inner(backbone: DiffusionBackbone, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
             learns = latents.requires_grad or arguments[1].requires_grad  # the latents of guidance, or null-text's embedding
             kind = "backward" if torch.is_grad_enabled() and learns else "forward"
             self.passes[self.running[-1], kind, len(latents)] += 1
             self.backbone = backbone
-            return predict(backbone, latents, *arguments, **keywords)
+            return PREDICT(backbone, latents, *arguments, **keywords)
 
         return inner
 
@@ -129,7 +129,7 @@ def measure(views: int, overrides: list[str]) -> dict[str, Any]:
     watch = Watch()
     for stage, (module, name) in STAGES.items():
         setattr(module, name, watch.timed(stage, getattr(module, name)))
-    DiffusionBackbone.predict = watch.counted(PREDICT)
+    DiffusionBackbone.predict = watch.counted()
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene"
         write_scene(scene, build_scene(3, views=views))

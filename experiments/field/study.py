@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import mean
 
 from hydra import compose, initialize_config_dir
@@ -84,6 +85,11 @@ class Captured:
     queries: Queries
     earlier: Queries
 
+    @cached_property
+    def earlier_field(self) -> QueryField:
+        """The default's, of the earlier queries: what warm starts take over."""
+        return train(self, self.earlier, self.job.field)
+
 
 def settings_of(scene: str, change: str = "") -> RunSettings:
     """change: of the field; a variant that is no setting of it leaves the default."""
@@ -141,7 +147,7 @@ def explained(captured: Captured, field: FieldSettings, change: str) -> tuple[di
     whether from the field of the earlier step."""
     job = captured.job
     layers = [layer for layer in captured.queries if not change.endswith("²") or size_of(job, layer) == change]
-    warm = train(captured, captured.earlier, captured.job.field) if change.startswith(WARM) else None
+    warm = captured.earlier_field if change.startswith(WARM) else None
     started = time.perf_counter()
     found = train(captured, {layer: captured.queries[layer] for layer in layers}, field, warm)
     seconds, by_size = time.perf_counter() - started, defaultdict(list)

@@ -25,6 +25,7 @@ from qnerf.scenes.cameras import Cameras, Rays
 
 RAY_CHUNK = 4096
 VIEWS_AT_ONCE = 4
+"""Views that `render_to` has on the device together."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from qnerf.fields.trunk import derive_seed
 from qnerf.scenes.cameras import Cameras, Rays
 
 HEAD_VIEWS = 16
+"""Views whose queries the heads start from, at most."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def train_query_field(
         _copy_parameters(warm_start, field)
     for units, value in zip(field.layer_units, queries.values(), strict=True):
         units.fit(value, settings.normalisation)
-    home = storage(queries, cameras.focal.device, settings.device_gib)
+    home = _storage(queries, cameras.focal.device, settings.device_gib)
     batches = [_batches(field, group, queries, seed, home) for group in field.groups]
     if warm_start is None:
         _start_heads(field, batches, seed)
@@ -105,7 +106,7 @@ def split_views(views: int, hold_out_every: int | None) -> tuple[list[int], list
     return [view for view in everyone if view not in held_out], held_out
 
 
-def storage(queries: dict[str, Tensor], device: torch.device, device_gib: float) -> torch.device:
+def _storage(queries: dict[str, Tensor], device: torch.device, device_gib: float) -> torch.device:
     """Where the training's targets lie: on the device if they are small enough, else in the host's memory, batch by batch."""
     size = sum(value.numel() * torch.float32.itemsize for value in queries.values())
     return device if size <= device_gib * 2**30 else HOST

@@ -30,10 +30,12 @@ def warp_error(images: Tensor, depth: Tensor, silhouette: Tensor, counted: Tenso
     and the pixels of view j that count. tolerance: of the depth test, as a share of the distance.
     """
     total, count = images.new_zeros((), dtype=torch.float64), 0
-    for shift in (1, -1) if len(cameras) > 2 else (1,):
-        for views in torch.arange(len(cameras)).split(VIEWS_AT_ONCE):
-            view, neighbour = views.tolist(), ((views + shift) % len(cameras)).tolist()
-            pixels, distance = _project(surface_points(depth[view], cameras[view]), cameras[neighbour])
+    for views in torch.arange(len(cameras)).split(VIEWS_AT_ONCE):
+        view = views.tolist()
+        points = surface_points(depth[view], cameras[view])
+        for shift in (1, -1) if len(cameras) > 2 else (1,):
+            neighbour = ((views + shift) % len(cameras)).tolist()
+            pixels, distance = _project(points, cameras[neighbour])
             seen = _seen(pixels, distance, depth[neighbour], silhouette[neighbour], tolerance)
             valid = seen & counted[view] & silhouette[view]
             error = (images[view] - sample_bilinear(images[neighbour], pixels)).abs().mean(dim=1)

@@ -43,16 +43,15 @@ def guided_steps(
     z: Tensor,
     start: int,
     stop: int,
-    targets: dict[int, TargetQueries] | TargetQueries | None,
+    target: TargetQueries | None,
 ) -> Tensor:
-    """Guided steps from state `start` to `stop` for all views. targets: one for all steps, or one for each step. The latents are
-    where z lies."""
+    """Guided steps from state `start` to `stop` for all views, by one target. The latents are where z lies."""
     latents = []
     for views in job.chunks():
         branch, part = job.branch(views), z[views].to(job.device)
+        wanted = target and target.views(views).to(job.device)
         for k in range(start, stop):
-            target = targets.get(k) if isinstance(targets, dict) else targets
-            part, noise = guided_noise_at(guidance, branch, part, k, target and target.views(views).to(job.device))
+            part, noise = guided_noise_at(guidance, branch, part, k, wanted)
             part = branch.keep_background(ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1]), k + 1)
             job.on_work("unet", len(part) * (1 if target is None else step_cost(guidance, k, len(job.steps))))
         latents.append(part.to(z.device))
