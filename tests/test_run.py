@@ -215,7 +215,7 @@ def test_the_papers_method_beside_the_default_trains_no_field_again(
     """Three intervals, which both share; of these the first stays for other runs, once both edits are there."""
     fields: list[str] = []
     train = edit.train_field
-    monkeypatch.setattr(edit, "train_field", lambda job, queries, key, warm: fields.append(key) or train(job, queries, key, warm))
+    monkeypatch.setattr(edit, "train_field", lambda job, queries, key, *warm: fields.append(key) or train(job, queries, key, *warm))
     run(scene_folder, tmp_path, "baselines=[queries_only]", "metrics=quick", "schedule.interval=1")
     assert len(fields) == len(set(fields)) == 3
     assert len([entry for entry in (tmp_path / "store" / "interval").iterdir() if (entry / "done.json").exists()]) == 1

@@ -67,14 +67,14 @@ class _EditedAttention:
 
 
 class CaptureQueries:
-    """Keep the queries of one part of the batch: `queries[layer]`, (len(part), tokens, channels), still in the graph."""
+    """Keep the queries of one part of the batch: `queries[layer]`, (len(part), tokens, channels), float32, still in the graph."""
 
     def __init__(self, part: slice) -> None:
         self.part = part
         self.queries: dict[AttentionLayer, Tensor] = {}
 
     def edit_qkv(self, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        self.queries[layer] = q[self.part]
+        self.queries[layer] = q[self.part].float()
         return q, k, v
 
 
@@ -106,14 +106,29 @@ class InjectKeysValues:
 
 
 class BlendQueries:
-    """Replace a share of the queries by given ones: weight 1 is hard injection, between 0 and 1 mixed."""
+    """Replace a share of the queries q of one part of the batch by given ones Q̂: `q + share (Q̂ - q) C`; a share of 1 without C
+    is hard injection.
 
-    def __init__(self, target: Mapping[AttentionLayer, Tensor], weight: float) -> None:
-        self.target, self.weight = target, weight
+    target: per layer (len(part), tokens, channels), float32. share: per layer (len(part), tokens, 1), 0 to 1. components: per layer
+    C, (channels, channels); none: the identity.
+    """
+
+    def __init__(
+        self,
+        part: slice,
+        target: Mapping[AttentionLayer, Tensor],
+        share: Mapping[AttentionLayer, Tensor],
+        components: Mapping[AttentionLayer, Tensor] | None = None,
+    ) -> None:
+        self.part, self.target, self.share, self.components = part, target, share, components
 
     def edit_qkv(self, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        target = self.target[layer]
-        return torch.lerp(q, target.repeat(len(q) // len(target), 1, 1), self.weight), k, v
+        difference = self.target[layer] - q[self.part]
+        if self.components is not None:
+            difference = difference @ self.components[layer]
+        blended = q.clone()
+        blended[self.part] += (self.share[layer] * difference).to(q.dtype)
+        return blended, k, v
 
 
 class UniformAttention:

@@ -45,11 +45,23 @@ def guided_noise_at(
     if isinstance(settings, SoftSettings):
         z = soft_step(settings, branch, z, k, target)
         return z, _no_grad_noise(branch, z, k)
-    weight = settings.weight if isinstance(settings, MixedSettings) else 1.0
     assert isinstance(settings, HardSettings | MixedSettings)
-    blend = BlendQueries(target.maps, weight)
+    blend = query_blend(settings, branch, target)
     with torch.no_grad():
         return z, branch.noise(z, k, {layer: [blend] for layer in target.maps})
+
+
+def query_blend(settings: HardSettings | MixedSettings, branch: EditBranch, target: TargetQueries) -> BlendQueries:
+    """The rendered queries in the place of the model's own, or of a share of them, in the tokens that cover any of the region.
+
+    In the conditional part of the batch alone: that is whose queries the field was trained on.
+    """
+    region = guided_region(settings, branch)
+    strength, components = 1.0, None
+    if isinstance(settings, MixedSettings):
+        strength, components = settings.strength, target.components if settings.weights == "component" else None
+    share = {layer: strength * region_tokens(region, layer) for layer in target.maps}
+    return BlendQueries(branch.conditional_part, target.maps, share, components)
 
 
 def _no_grad_noise(branch: EditBranch, z: Tensor, k: int) -> Tensor:
@@ -68,7 +80,7 @@ def soft_step(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int, tar
     return z
 
 
-def guided_region(settings: SoftSettings, branch: EditBranch) -> Tensor:
+def guided_region(settings: SoftSettings | HardSettings | MixedSettings, branch: EditBranch) -> Tensor:
     """Where the latents are guided: (V, 1, h, w), 0 or 1."""
     regions = {"moved": branch.region.moved, "object": branch.region.object, "all": torch.ones_like(branch.region.object)}
     return regions[settings.region][:, None]

@@ -15,6 +15,9 @@ class OffSettings(Settings):
     name: Literal["off"]
 
 
+Region = Literal["moved", "object", "all"]
+
+
 class SoftSettings(Settings):
     """Gradient steps on the latents towards the rendered queries.
 
@@ -35,22 +38,30 @@ class SoftSettings(Settings):
     inner_steps: int = Field(default=1, ge=1)
     decay: Literal["sigma", "constant"] = "sigma"
     weights: Literal["equal", "layer", "component"] = "component"
-    region: Literal["moved", "object", "all"] = "all"
+    region: Region = "all"
     until: float = Field(default=1.0, gt=0, le=1)
 
 
 class HardSettings(Settings):
-    """The rendered queries replace the model's own. until: as for soft."""
+    """The rendered queries replace the model's own. region, of whose tokens, and until: as for soft."""
 
     name: Literal["hard"]
+    region: Region = "all"
     until: float = Field(default=1.0, gt=0, le=1)
 
 
 class MixedSettings(Settings):
-    """The model's own queries and the rendered ones are interpolated. weight: share of the rendered ones."""
+    """The model's own queries q and the rendered ones Q̂ are interpolated, `q + strength (Q̂ - q)`.
+
+    strength: share of the rendered ones. weights: "equal" is the paper's; "component" replaces of each principal component of a
+    layer's queries as large a share as the field explains of it, times `strength` (ours). region, of whose tokens, and until:
+    as for soft.
+    """
 
     name: Literal["mixed"]
-    weight: float = Field(default=0.5, gt=0, lt=1)
+    strength: float = Field(default=0.5, gt=0, le=1)
+    weights: Literal["equal", "component"] = "equal"
+    region: Region = "all"
     until: float = Field(default=1.0, gt=0, le=1)
 
 

@@ -14,7 +14,7 @@ from qnerf.fields.train_query_field import train_query_field
 from qnerf.guidance.guides import TargetQueries, region_tokens
 from qnerf.schedules.job import EditJob, layer_grid
 
-Queries = dict[AttentionLayer, Tensor]  # (views, tokens, channels)
+Queries = dict[AttentionLayer, Tensor]  # (views, tokens, channels), float32
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,26 @@ class IntervalRecord:
     depth: Tensor
 
 
-def train_field(job: EditJob, queries: dict[str, Queries], key: str, warm_start: QueryField | None = None) -> QueryField:
+def train_field(
+    job: EditJob, queries: dict[str, Queries], key: str, warm_start: QueryField | None = None, share: float = 1.0
+) -> QueryField:
     """One field for one set of queries, or for several sets, each under a label of its own and with its own heads.
 
-    key: names the field's seed. A warm start needs equal labels.
+    key: names the field's seed. share: of the iterations that the job's settings say. A warm start needs equal labels.
     """
+    iterations = max(round(share * job.field.optimiser.iterations), 1)
+    optimiser = job.field.optimiser.model_copy(update={"iterations": iterations})
     maps = {name(label, layer): _grid(job, layer, q) for label, part in queries.items() for layer, q in part.items()}
     return train_query_field(
         maps,
         job.cameras,
         job.space,
-        job.field,
+        job.field.model_copy(update={"optimiser": optimiser}),
         seed=derive_seed(job.seed, key),
         warm_start=warm_start,
         target_depth=job.target_depth,
         region=job.region.object,
-        on_step=lambda step, total, loss: job.on_work("field", 1 / total),
+        on_step=lambda step, total, loss: job.on_work("field", share / total),
     )
 
 

@@ -103,11 +103,14 @@ def look_ahead(
     """Unguided steps from state `start` on, and the field that the queries of the last of them train."""
     last = min(start + schedule.interval, len(job.steps)) - 1
     _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
-    warm = QueryField.from_state(previous, job.field, job.device) if previous else None
     queries = {"": captured[last]}
-    field = train_field(job, queries, f"interval {last}", warm)
+    if previous and schedule.warm_start is not None:
+        field = QueryField.from_state(previous, job.field, job.device)
+        field = train_field(job, queries, f"interval {last}", field, schedule.warm_start)
+    else:
+        field = train_field(job, queries, f"interval {last}")
     targets, records = consolidate(job, field, queries, {"": last})
-    return FinishedInterval(z, targets[""], records[0], field.state() if schedule.warm_start else {})
+    return FinishedInterval(z, targets[""], records[0], {} if schedule.warm_start is None else field.state())
 
 
 def edit_in_one_shot(schedule: OneShotSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob) -> EditResult:

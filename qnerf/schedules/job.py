@@ -29,7 +29,7 @@ class EditJob:
     views that schedules make of them; all else lies on the device.
 
     on_work(kind, amount) reports finished work: kind "unet" counts UNet forward passes of one view (a backward pass counts two),
-    "field" counts query fields trained, "feedback" radiance fields.
+    "field" counts query fields trained (a warm start as the share of the iterations that it takes), "feedback" radiance fields.
     text_*: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size.
     oracle: the true edited views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the edited
     object, world units, inf beside it, where `field.depth_weight` asks for it.

@@ -30,12 +30,13 @@ class FeedbackSettings(Settings):
 
 
 class ProgressiveSettings(Settings):
-    """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: begin from the field before. feedback: once
-    from pictures, by a radiance field (ours); none: the paper's."""
+    """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: each field but the first begins from the one
+    before and takes this share of the iterations; none: every field begins anew, with all of them. feedback: once from pictures,
+    by a radiance field (ours); none: the paper's."""
 
     name: Literal["progressive"]
     interval: int = Field(default=5, ge=1)
-    warm_start: bool = False
+    warm_start: float | None = Field(default=None, gt=0, le=1)
     feedback: FeedbackSettings | None = None
 
 

@@ -1,7 +1,8 @@
 """How much work a method is, before it starts: for a progress bar with a true ETA over the whole run.
 
 Three kinds: "unet" counts UNet passes of one view (a guided soft step is one to predict and, for each inner step, one forward and
-one backward, which costs two), "field" counts query fields trained, "feedback" radiance fields. The runner measures what each
+one backward, which costs two), "field" counts query fields trained (a warm start that takes a share of the iterations counts as that share), "feedback" radiance
+fields. The runner measures what each
 kind costs as it goes.
 """
 
@@ -42,5 +43,7 @@ def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: 
     if isinstance(schedule, ProgressiveSettings):
         look_ahead = sum(min(schedule.interval, steps - stop) for stop in stops)
         backs = 0 if schedule.feedback is None else 1
-        return {"unet": views * (guided + look_ahead + backs), "field": len(stops), "feedback": backs}
+        later = 1.0 if schedule.warm_start is None else schedule.warm_start
+        fields = 1 + later * (len(stops) - 1) if stops else 0
+        return {"unet": views * (guided + look_ahead + backs), "field": fields, "feedback": backs}
     return {"unet": views * (guided + steps), "field": 1}

@@ -14,7 +14,7 @@ from qnerf.attention.edits import (
     attention_edits,
     merge_edits,
 )
-from qnerf.attention.layers import cross_attention_layers, select_layers, self_attention_layers
+from qnerf.attention.layers import AttentionLayer, cross_attention_layers, select_layers, self_attention_layers
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.puppet import tiny_backbone
 from qnerf.errors import UserError
@@ -114,12 +114,35 @@ def test_blend_by_hand_and_order_of_edits(backbone: DiffusionBackbone) -> None:
     layer = self_attention_layers(backbone.unet)[13]
     rows, columns = layer.token_grid(backbone.latent_size)
     attn: Any = backbone.unet.get_submodule(layer.path)
-    target = {layer: torch.ones(1, rows * columns, attn.to_q.out_features)}
+    target = {layer: torch.ones(2, rows * columns, attn.to_q.out_features)}
+    share = {layer: torch.full((2, rows * columns, 1), 0.25)}
+    share[layer][:, 3] = 0
     before, after = CaptureQueries(slice(None)), CaptureQueries(slice(None))
-    edits = merge_edits({layer: [before]}, {layer: [BlendQueries(target, 0.25), after]})
+    edits = merge_edits({layer: [before]}, {layer: [BlendQueries(slice(None), target, share), after]})
     with attention_edits(backbone.unet, edits):
         backbone.predict(*inputs(backbone))
-    torch.testing.assert_close(after.queries[layer], 0.75 * before.queries[layer] + 0.25)
+    expected = 0.75 * before.queries[layer] + 0.25
+    expected[:, 3] = before.queries[layer][:, 3]
+    torch.testing.assert_close(after.queries[layer], expected)
+
+
+def test_blend_by_components_against_one_component_after_the_other() -> None:
+    layer, generator = AttentionLayer(0, "x", 1), torch.Generator().manual_seed(4)
+    q, target = torch.randn(4, 5, 6, generator=generator), torch.randn(2, 5, 6, generator=generator)
+    share = torch.rand(2, 5, 1, generator=generator)
+    axes, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator))
+    explained = torch.tensor([1.0, 0.5, 0.25, 0.0, 0.0, 1.0])
+    matrix = {layer: (axes * explained) @ axes.T}
+    found, k, v = BlendQueries(slice(-2, None), {layer: target}, {layer: share}, matrix).edit_qkv(layer, q, q, q)
+    assert k is q
+    assert v is q
+    expected = q.clone()
+    for view, row in enumerate((2, 3)):  # the two views, in the second half of the batch
+        for token in range(5):
+            for axis, part in zip(axes.T, explained, strict=True):
+                away = torch.dot(target[view, token] - q[row, token], axis)
+                expected[row, token] += share[view, token, 0] * part * away * axis
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_missing_layer_is_named(backbone: DiffusionBackbone) -> None:

@@ -1,15 +1,17 @@
 """Guidance: the gradient against finite differences, the size of the step, and what hard and mixed put in the place of queries."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
 
 from qnerf.attention.edits import CaptureQueries
 from qnerf.attention.layers import AttentionLayer
+from qnerf.editors.settings import MasaCtrlSettings
 from qnerf.guidance.guides import (
     TargetQueries,
     guided_noise_at,
+    query_blend,
     query_distance,
     query_gradient,
     soft_step,
@@ -94,6 +96,28 @@ def test_guidance_of_a_region_leaves_the_rest_of_the_latents_alone(where: Litera
     assert not torch.equal(everywhere[~inside], z[~inside])
 
 
+@pytest.mark.parametrize("where", ["object", "moved", "all"])
+@pytest.mark.parametrize("weights", ["equal", "component"])
+def test_mixed_queries_are_the_models_own_outside_the_region_and_in_the_other_half(where: Any, weights: Any) -> None:
+    large, small = torch.zeros(4, 8, 8), torch.zeros(4, 8, 8)
+    large[:, 2:6, 3:5] = small[:, 2:4, 4:5] = 1
+    pushed_away = MasaCtrlSettings(name="masactrl", control_guidance=2.0)
+    job = make_job(region=EditedRegion(large, small), editor=pushed_away)[0]
+    (layer,) = chosen = layers(13)
+    assert layer.token_grid(job.backbone.latent_size) == (8, 8)
+    target, branch, z = random_target(job, chosen, 4), job.branch(slice(0, 4)), job.trajectory.states[K]
+    blend = query_blend(MixedSettings(name="mixed", strength=0.4, weights=weights, region=where), branch, target)
+    before, after = CaptureQueries(slice(None)), CaptureQueries(slice(None))
+    with torch.no_grad():
+        branch.noise(z, K, {layer: [before, blend, after]})
+    (other, own), (other_found, found) = before.queries[layer].chunk(2), after.queries[layer].chunk(2)
+    assert torch.equal(other_found, other)
+    inside = {"object": large, "moved": small, "all": torch.ones(4, 8, 8)}[where].flatten(1).bool()
+    share = 0.2 if weights == "component" else 0.4  # the field explains a half of every component
+    torch.testing.assert_close(found[inside], torch.lerp(own, target.maps[layer], share)[inside])
+    assert torch.equal(found[~inside], own[~inside])
+
+
 def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> None:
     chosen = layers(10, 13)
     target, branch, z = random_target(job, chosen, 4), job.branch(slice(0, 4)), job.trajectory.states[K]
@@ -140,7 +164,7 @@ def test_hard_puts_the_rendered_queries_in_and_mixed_half_of_them(job: EditJob) 
     target, branch, z = random_target(job, chosen, 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
     plain = guided_noise_at(OffSettings(name="off"), branch, z, K, target)[1]
     hard = guided_noise_at(HardSettings(name="hard"), branch, z, K, target)[1]
-    mixed = guided_noise_at(MixedSettings(name="mixed", weight=0.5), branch, z, K, target)[1]
+    mixed = guided_noise_at(MixedSettings(name="mixed", strength=0.5), branch, z, K, target)[1]
     assert 0 < (mixed - plain).abs().max() < (hard - plain).abs().max()
     # the model's own queries, injected, change nothing
     capture = CaptureQueries(slice(None))

@@ -16,7 +16,8 @@ def estimate(*overrides: str) -> Estimate:
 
 
 def test_the_demo_takes_what_it_was_measured_to_take() -> None:
-    measured = ["editor.control_guidance=1", "guidance.until=1", "schedule.feedback=null"]
+    measured = ["editor.control_guidance=1", "guidance=soft", "guidance.until=1"]
+    measured += ["schedule.feedback=null", "schedule.warm_start=null"]
     measured += [f"{field}.optimiser.iterations=300" for field in ("field", "rgb_field")]
     settings = plan_command(measured, CONFIGS).cells[0]
     methods = settings.methods()

@@ -6,8 +6,10 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch import nn
 
 from qnerf.attention.layers import AttentionLayer, self_attention_layers
+from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.puppet import tiny_backbone
 from qnerf.editors.settings import MasaCtrlSettings
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
@@ -20,6 +22,14 @@ from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.job import EditJob
 
 BACKBONE = tiny_backbone()
+
+
+def in_precision(dtype: torch.dtype) -> DiffusionBackbone:
+    """The same backbone, computing in another dtype."""
+    backbone = tiny_backbone()
+    for net in (backbone.unet, backbone.controlnet, backbone.vae, backbone.text_encoder):
+        nn.Module.to(net, dtype)  # diffusers' own warns of modules that are to stay, of which there are none
+    return backbone
 
 
 TINY = {
@@ -35,21 +45,23 @@ def tiny_field() -> FieldSettings:
     return FieldSettings.model_validate({**TINY, "render_rays_per_side": 1})
 
 
-def make_job(steps: int = 6, chunk_size: int = 4, views: int = 4, **changes: Any) -> tuple[EditJob, Counter[str]]:
+def make_job(
+    steps: int = 6, chunk_size: int = 4, views: int = 4, backbone: DiffusionBackbone = BACKBONE, **changes: Any
+) -> tuple[EditJob, Counter[str]]:
     """The job, and a counter of the work that it reports."""
     scene = build_scene(0, views=views, size=32)
     generator = torch.Generator().manual_seed(2)
     controls = torch.rand(2, views, 3, 32, 32, generator=generator)
-    text, null = BACKBONE.embed(["a figure"] * views), BACKBONE.embed([""] * views)
-    inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), ddim_steps(BACKBONE, steps)
+    text, null = backbone.embed(["a figure"] * views), backbone.embed([""] * views)
+    inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), ddim_steps(backbone, steps)
 
     def source(some: slice) -> SourceBranch:
-        return SourceBranch(BACKBONE, schedule, inversion, text[some], null[some], controls[0, some], 1.0)
+        return SourceBranch(backbone, schedule, inversion, text[some], null[some], controls[0, some], 1.0)
 
-    clean = BACKBONE.encode(scene.images)
+    clean = backbone.encode(scene.images)
     work: Counter[str] = Counter()
     job = EditJob(
-        backbone=BACKBONE, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
+        backbone=backbone, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
         source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0,
         region=changes.pop("region", EditedRegion(torch.ones(views, 8, 8), torch.ones(views, 8, 8))),
         editor=changes.pop("editor", MasaCtrlSettings(name="masactrl")), cameras=scene.cameras,

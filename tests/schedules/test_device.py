@@ -66,8 +66,8 @@ def edit(schedule: Any, guidance: Any, job: EditJob) -> EditResult:
         (OneShotSettings(name="one_shot", interval=1), SOFT, 4.0),
         (OracleSettings(name="oracle"), SOFT, 4.0),
         (PROGRESSIVE, HardSettings(name="hard"), 0.0),
-        (PROGRESSIVE, MixedSettings(name="mixed"), 4.0),
-        (FEEDBACK.model_copy(update={"warm_start": True}), SOFT, 4.0),
+        (PROGRESSIVE, MixedSettings(name="mixed", weights="component", region="moved"), 4.0),
+        (FEEDBACK.model_copy(update={"warm_start": 0.5}), SOFT, 4.0),
         (FEEDBACK, SOFT, 0.0),
     ],
 )

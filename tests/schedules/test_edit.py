@@ -11,7 +11,7 @@ from torch import Tensor
 from qnerf.editors.settings import MasaCtrlSettings, PlainEditorSettings
 from qnerf.errors import UserError
 from qnerf.fields.settings import OptimiserSettings
-from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
+from qnerf.guidance.settings import HardSettings, MixedSettings, OffSettings, SoftSettings
 from qnerf.inversions.ddim import Trajectory
 from qnerf.runs.methods import with_editor
 from qnerf.scenes.region import EditedRegion
@@ -28,12 +28,14 @@ from qnerf.schedules.settings import (
     SourceSettings,
 )
 from qnerf.schedules.work import planned_work
-from tests.schedules.helpers import layers, make_job, tiny_field
+from tests.schedules.helpers import in_precision, layers, make_job, tiny_field
 
 SOFT = SoftSettings(name="soft", strength=0.05, weights="equal")
+HALF = in_precision(torch.float16)
 SOURCE = SourceSettings(name="source")
 INDEPENDENT = IndependentSettings(name="independent")
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
+WARM = ProgressiveSettings(name="progressive", interval=2, warm_start=0.25)
 ONE_SHOT = OneShotSettings(name="one_shot", interval=2)
 FEEDBACK = ProgressiveSettings(name="progressive", interval=2, feedback=FeedbackSettings(at=0.7, weight=0.5))
 
@@ -73,6 +75,19 @@ def test_guidance_changes_the_edit_and_is_repeatable(schedule: Any, independent:
     assert (first - independent).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    "guidance",
+    [SOFT.model_copy(update={"weights": "component"}), HardSettings(name="hard"), MixedSettings(name="mixed", weights="component")],
+)
+def test_a_model_of_half_precision_edits_much_the_same(guidance: Any, independent: Tensor) -> None:
+    """Queries, fields and the edit are float32 whatever the model computes in; guidance changes what it changes in float32."""
+    changed = edit(PROGRESSIVE, guidance, make_job()[0]).latents - independent
+    half, plain = (edit(schedule, guidance, make_job(backbone=HALF)[0]) for schedule in (PROGRESSIVE, INDEPENDENT))
+    assert {x.dtype for x in (half.latents, half.intervals[0].captured, half.intervals[0].rendered)} == {torch.float32}
+    off = half.latents - plain.latents - changed
+    assert off.norm() < 0.1 * changed.norm() + 1e-3 * independent.norm()
+
+
 def test_each_interval_captures_at_its_end_and_returns() -> None:
     result = edit(PROGRESSIVE, HardSettings(name="hard"), make_job(steps=7)[0])
     assert [record.step for record in result.intervals] == [3, 5, 6]  # 2-step look-aheads from 2, 4; the last is cut off
@@ -98,8 +113,8 @@ def test_chunk_size_changes_nothing(schedule: Any) -> None:
     torch.testing.assert_close(whole, single, rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("warm_start", [False, True])
-def test_a_broken_run_goes_on_where_it_was(warm_start: bool) -> None:
+@pytest.mark.parametrize("warm_start", [None, 0.5])
+def test_a_broken_run_goes_on_where_it_was(warm_start: float | None) -> None:
     schedule = ProgressiveSettings(name="progressive", interval=2, warm_start=warm_start)
     kept = Memory()
     whole = edit(schedule, SOFT, make_job()[0], kept)
@@ -109,7 +124,7 @@ def test_a_broken_run_goes_on_where_it_was(warm_start: bool) -> None:
     resumed = edit(schedule, SOFT, job, kept)
     assert torch.equal(resumed.latents, whole.latents)
     assert [r.step for r in resumed.intervals] == [r.step for r in whole.intervals]
-    assert work["field"] == pytest.approx(1)
+    assert work["field"] == pytest.approx(warm_start or 1)
 
 
 def test_the_fields_depth_is_drawn_to_the_proxys() -> None:
@@ -144,7 +159,7 @@ def test_outside_the_objects_region_the_source_stays(schedule: Any) -> None:
         assert torch.equal(same, region == 0) if keeps else not same.any()
 
 
-@pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, FEEDBACK, ONE_SHOT, OracleSettings(name="oracle")])
+@pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, WARM, FEEDBACK, ONE_SHOT, OracleSettings(name="oracle")])
 @pytest.mark.parametrize("guidance", [SOFT, SOFT.model_copy(update={"until": 0.5}), HardSettings(name="hard")])
 def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     base, _ = make_job(steps=5)

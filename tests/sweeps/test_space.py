@@ -90,7 +90,7 @@ def test_a_search_is_planned_as_many_runs_as_it_has_trials_and_all_its_ends_are_
     search = ["+exp=optuna_guidance", "hydra.sweeper.trials=7"]
     plan = plan_command(search, CONFIGS)
     assert (len(plan.cells), plan.errors) == (7, [])
-    assert plan.swept["guidance.strength"] == ["0.005 to 0.08 (log)"]
+    assert plan.swept["guidance.strength"] == ["0.1 to 1"]
     errors = plan_command([*search, "schedule.interval=2,99", "guidance.until=interval(-1.0,0.5)"], CONFIGS).errors
     assert [error.split(":")[0] for error in errors] == ["guidance.until", "schedule.interval"]
     assert plan_command([*search, "hydra.sweeper.batch=0"], CONFIGS).errors[0].startswith("hydra.sweeper.batch: got 0")
