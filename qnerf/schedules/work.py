@@ -1,9 +1,8 @@
 """How much work a method is, before it starts: for a progress bar with a true ETA over the whole run.
 
 Three kinds: "unet" counts UNet passes of one view (a guided soft step is one to predict and, for each inner step, one forward and
-one backward, which costs two), "field" counts query fields trained (a warm start that takes a share of the iterations counts as that share), "feedback" radiance
-fields. The runner measures what each
-kind costs as it goes.
+one backward, which costs two), "field" counts query fields trained (a warm start as the share of the iterations that it takes),
+"feedback" radiance fields. The runner measures what each kind costs as it goes.
 """
 
 from __future__ import annotations
