@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from qnerf.fields.explained import measure_field
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
@@ -64,7 +65,8 @@ def measure(encoding: Literal["torch", "warp"]) -> tuple[float, float]:
     field = train_query_field(
         queries, cameras, space, settings, seed=0, on_step=lambda step, total, loss: times.append(time.perf_counter())
     )
-    return (times[-1] - times[0]) / (len(times) - 1), sum(field.explained.values()) / len(field.explained)
+    explained = measure_field(field, queries, cameras)
+    return (times[-1] - times[0]) / (len(times) - 1), sum(explained.values()) / len(explained)
 
 
 def main() -> None:

@@ -19,12 +19,14 @@ from functools import cached_property
 from statistics import mean
 
 from hydra import compose, initialize_config_dir
+from torch import Tensor
 from tqdm import tqdm
 
 from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.load import load_backbone
 from qnerf.config import RunSettings, parse
 from qnerf.devices import pick_device
+from qnerf.fields.explained import measure_field
 from qnerf.fields.query_field import QueryField
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
@@ -137,9 +139,13 @@ def size_of(job: EditJob, layer: AttentionLayer) -> str:
 
 def train(captured: Captured, queries: Queries, field: FieldSettings, warm_start: QueryField | None = None) -> QueryField:
     job = captured.job
-    maps = {layer.path: q.unflatten(1, layer_grid(job.backbone, layer)) for layer, q in queries.items()}
-    more = {"target_depth": job.target_depth, "region": job.region.object}
-    return train_query_field(maps, job.cameras, job.space, field, seed=job.seed, warm_start=warm_start, **more)
+    return train_query_field(
+        maps_of(job, queries), job.cameras, job.space, field, job.seed, warm_start=warm_start, target_depth=job.target_depth
+    )
+
+
+def maps_of(job: EditJob, queries: Queries) -> dict[str, Tensor]:
+    return {layer.path: q.unflatten(1, layer_grid(job.backbone, layer)) for layer, q in queries.items()}
 
 
 def explained(captured: Captured, field: FieldSettings, change: str) -> tuple[dict[str, float], float]:
@@ -148,11 +154,13 @@ def explained(captured: Captured, field: FieldSettings, change: str) -> tuple[di
     job = captured.job
     layers = [layer for layer in captured.queries if not change.endswith("²") or size_of(job, layer) == change]
     warm = captured.earlier_field if change.startswith(WARM) else None
+    queries = {layer: captured.queries[layer] for layer in layers}
     started = time.perf_counter()
-    found = train(captured, {layer: captured.queries[layer] for layer in layers}, field, warm)
+    trained = train(captured, queries, field, warm)
     seconds, by_size = time.perf_counter() - started, defaultdict(list)
+    found = measure_field(trained, maps_of(job, queries), job.cameras, job.region.object)
     for layer in layers:
-        by_size[size_of(job, layer)].append(found.explained[layer.path])
+        by_size[size_of(job, layer)].append(found[layer.path])
     return {name: mean(values) for name, values in by_size.items()}, seconds
 
 

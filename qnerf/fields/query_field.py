@@ -65,8 +65,7 @@ def group_layers(layers: tuple[LayerShape, ...]) -> tuple[LayerGroup, ...]:
 
 
 class QueryField(nn.Module):
-    """explained: R² per layer (`qnerf.fields.explained`), filled by `train_query_field`: of the object's tokens where its region
-    is known, on the views left out of the training (`settings.hold_out_every`) or, where none are, on the training views."""
+    """The field of all captured layers. How much of their queries it explains says `qnerf.fields.explained`."""
 
     def __init__(
         self, settings: FieldSettings, space: Space, layers: tuple[LayerShape, ...], device: torch.device, seed: int
@@ -83,7 +82,6 @@ class QueryField(nn.Module):
         self.head_layers = [linear(settings.geometry_width, sum(group.channels), generator, device) for group in self.groups]
         self.heads = nn.ModuleList(self.head_layers)
         self.background = Background(settings.geometry_width, device, learnt=settings.background)
-        self.explained: dict[str, float] = {}
 
     def march(self, rays: Rays, count: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Composited hidden feature (R, W), opacity (R,) and expected depth (R,) of rays (R, 3)."""
@@ -137,7 +135,6 @@ class QueryField(nn.Module):
         state["space"] = torch.cat([focus, focus.new_tensor([self.space.radius])])
         for index, shape in enumerate(self.shapes):
             state[f"layer.{index}.{shape.name}"] = torch.tensor([shape.rows, shape.columns, shape.channels])
-        state["explained"] = torch.tensor([self.explained.get(shape.name, float("nan")) for shape in self.shapes])
         return state
 
     @classmethod
@@ -149,6 +146,4 @@ class QueryField(nn.Module):
         field = cls(settings, space, shapes, torch.device(device), seed=0)
         prefix = "module."
         field.load_state_dict({key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)})
-        explained = zip(shapes, state["explained"].tolist(), strict=True)
-        field.explained = {shape.name: value for shape, value in explained if value == value}
         return field

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from qnerf.devices import HOST
 from qnerf.errors import UserError
-from qnerf.fields.explained import explained_variance
 from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
 from qnerf.fields.query_units import QueryUnits
@@ -56,23 +55,18 @@ def train_query_field(
     seed: int,
     warm_start: QueryField | None = None,
     target_depth: Tensor | None = None,
-    region: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> QueryField:
     """Fit one field to the queries of V views, where the cameras lie; the queries may be elsewhere (`settings.device_gib`).
 
     queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
-    settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not
-    finite where unknown; used where
-    `settings.depth_weight` > 0. region: (V, h, w), 0 or 1: where the object may be: R² is measured there.
-    Views that `settings.hold_out_every` leaves out only serve to measure R².
+    settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not finite where
+    unknown; used where `settings.depth_weight` > 0. Views that `settings.hold_out_every` leaves out are not looked at.
     on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
     """
     shapes = _check(queries, cameras)
-    seen, judging = split_views(len(cameras), settings.hold_out_every)
-    judged, judges = {name: value[judging] for name, value in queries.items()}, cameras[judging]
+    seen, _ = split_views(len(cameras), settings.hold_out_every)
     queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
-    judged_region = None if region is None else region[judging]
     target_depth = None if target_depth is None else target_depth[seen]
     field = QueryField(settings, space, shapes, cameras.focal.device, seed)
     if warm_start is not None:
@@ -89,7 +83,6 @@ def train_query_field(
         return _loss(field, batches, cameras, depth, step, generator)
 
     train(field, field.trunk, loss, settings.optimiser, seed, on_step)
-    field.explained = explained_variance(field, judged, judges, judged_region)
     return field
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
+from qnerf.fields.explained import explained_variance
 from qnerf.fields.query_field import QueryField, RenderedQueries
-from qnerf.fields.train_query_field import train_query_field
+from qnerf.fields.train_query_field import split_views, train_query_field
 from qnerf.guidance.guides import TargetQueries, region_tokens
 from qnerf.schedules.job import EditJob, layer_grid
 
@@ -50,7 +51,6 @@ def train_field(
         seed=derive_seed(job.seed, key),
         warm_start=warm_start,
         target_depth=job.target_depth,
-        region=job.region.object,
         on_step=lambda step, total, loss: job.on_work("field", share / total),
     )
 
@@ -64,7 +64,7 @@ def consolidate(
     """
     with torch.no_grad():
         rendered = field.render_to(job.cameras, next(iter(next(iter(queries.values())).values())).device)
-    targets = {label: _target(job, field, rendered, label, part) for label, part in queries.items()}
+    targets = {label: _target(job, rendered, label, part) for label, part in queries.items()}
     depth = {label: rendered.depth[name(label, finest_layer(tuple(part)))] for label, part in queries.items()}
     records = [record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()]
     return targets, records
@@ -84,11 +84,15 @@ def _grid(job: EditJob, layer: AttentionLayer, queries: Tensor) -> Tensor:
     return queries.unflatten(1, layer_grid(job.backbone, layer))
 
 
-def _target(job: EditJob, field: QueryField, rendered: RenderedQueries, label: str, queries: Queries) -> TargetQueries:
+def _target(job: EditJob, rendered: RenderedQueries, label: str, queries: Queries) -> TargetQueries:
+    _, judging = split_views(job.views, job.field.hold_out_every)
+    found = {layer.path: rendered.maps[name(label, layer)][judging] for layer in queries}
+    wanted = {layer.path: _grid(job, layer, q)[judging] for layer, q in queries.items()}
+    explained = explained_variance(found, wanted, job.region.object[judging])
     return TargetQueries(
         maps={layer: rendered.maps[name(label, layer)].flatten(1, 2) for layer in queries},
         scale={layer: float(q.std()) for layer, q in queries.items()},
-        trust={layer: field.explained[name(label, layer)] for layer in queries},
+        trust={layer: explained[layer.path] for layer in queries},
         components={
             layer: explained_components(
                 q, rendered.maps[name(label, layer)].flatten(1, 2), region_tokens(job.region.object[:, None].to(q.device), layer)
