@@ -37,15 +37,19 @@ class RgbField(nn.Module):
         return colour, expected_depth(weights, samples)
 
     @torch.no_grad()
-    def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
-        """Images (V, 3, H, W) in [0, 1] and depth (V, H, W), distance along the ray, at the cameras' own resolution."""
+    def render(self, cameras: Cameras, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images (V, 3, H, W) in [0, 1] and depth (V, H, W), distance along the ray, at the cameras' own resolution.
+
+        where: (V, H, W) bool, the pixels that are wanted; the others are 0. None: all.
+        """
         grid = TokenGrid(len(cameras), cameras.height, cameras.width)
         device = self.background.coefficients.device
-        parts = []
-        for pixels in torch.arange(len(grid), device=device).split(RAY_CHUNK):
+        wanted = torch.arange(len(grid), device=device)
+        wanted = wanted if where is None else wanted[where.flatten()]
+        colours, depths = torch.zeros(len(grid), 3, device=device), torch.zeros(len(grid), device=device)
+        for pixels in wanted.split(RAY_CHUNK):
             rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=device))
-            parts.append(self.march(rays, self.settings.sampling.render_samples, None))
-        colours, depths = (torch.cat(column) for column in zip(*parts, strict=True))
+            colours[pixels], depths[pixels] = self.march(rays, self.settings.sampling.render_samples, None)
         size = (len(cameras), cameras.height, cameras.width)
         return colours.view(*size, 3).permute(0, 3, 1, 2).clamp(0, 1).contiguous(), depths.view(size)
 

@@ -60,19 +60,20 @@ class Trunk(nn.Module):
         """Sample rays (R, 3) and evaluate: the samples, weights (R, S) and hidden (R, S, W)."""
         samples = sample_rays(rays, self.space, self.proposal, self.settings.sampling, count, generator)
         density, hidden = self(samples.positions)
-        if torch.is_grad_enabled() and self.settings.sampling.scale_near_gradients:
-            density, hidden = self._scale_near_gradients(density, hidden, samples, rays)
+        if self.settings.sampling.scale_near_gradients and density.requires_grad:
+            self._scale_near_gradients(density, hidden, samples, rays)
         return samples, composite_weights(density, samples), hidden
 
-    def _scale_near_gradients(self, density: Tensor, hidden: Tensor, samples: Samples, rays: Rays) -> tuple[Tensor, Tensor]:
-        """Gradients times min(1, (t / distance of the focus)²), values untouched (Philip & Deschaintre 2023).
+    def _scale_near_gradients(self, density: Tensor, hidden: Tensor, samples: Samples, rays: Rays) -> None:
+        """Gradients of (R, S) and (R, S, W) times min(1, (t / distance of the focus)²), values untouched (Philip & Deschaintre
+        2023).
 
         Space near a camera is crossed by many of its rays and by few of another's: left alone it fills with one view's private fog.
         """
         to_focus = (self.space.focus.to(rays.origins) - rays.origins).norm(dim=-1, keepdim=True)
         scale = ((samples.starts + samples.ends) / (2 * to_focus)).clamp_max(1).square()
-        wide = scale[..., None]
-        return density * scale + (density * (1 - scale)).detach(), hidden * wide + (hidden * (1 - wide)).detach()
+        density.register_hook(lambda gradient: gradient * scale)
+        hidden.register_hook(lambda gradient: gradient * scale[..., None])
 
     def refresh_proposal(self, generator: torch.Generator) -> None:
         self.proposal.refresh(self.density, generator, PROPOSAL_KEEP)

@@ -2,19 +2,23 @@
 
 A field of queries makes views agree on geometry; colours and fine detail that they disagree on are only seen in pictures. At state
 k the clean latents that the noise ε implies, ẑ0 = (z - σ ε) / √ᾱ, are decoded to images I of all views, a radiance field is trained
-on them and renders Î from every view; with E the encoder and m the region that moves, ẑ0 + w m (E(Î) - E(I)) takes ẑ0's place at
+on them and renders Î from every view, near the region m that moves; with E the encoder, ẑ0 + w m (E(Î) - E(I)) takes ẑ0's place at
 the same noise. The difference of two encodings spares what the autoencoder itself loses.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from qnerf.fields.rgb_field import RgbField, train_rgb_field
 from qnerf.schedules.consolidate import derive_seed
 from qnerf.schedules.job import EditJob
 from qnerf.schedules.settings import FeedbackSettings
+
+ENCODER_REACH = 2
+"""Latents beyond which a pixel hardly matters to an encoded latent."""
 
 
 @torch.no_grad()
@@ -32,9 +36,16 @@ def feed_back(job: EditJob, settings: FeedbackSettings, z: Tensor, k: int) -> Te
 
 
 def _change(job: EditJob, field: RgbField, images: Tensor, views: slice) -> Tensor:
-    """E(Î) - E(I) of a chunk of views, (V, 4, h, w), on the device."""
-    rendered, _ = field.render(job.cameras[views])
-    return job.backbone.encode(rendered) - job.backbone.encode(images.to(job.device))
+    """E(Î) - E(I) of a chunk of views, (V, 4, h, w), on the device. Î is only rendered where it counts, and is I elsewhere."""
+    images, near = images.to(job.device), near_moved_pixels(job, views)
+    rendered, _ = field.render(job.cameras[views], near)
+    return job.backbone.encode(torch.where(near[:, None], rendered, images)) - job.backbone.encode(images)
+
+
+def near_moved_pixels(job: EditJob, views: slice) -> Tensor:
+    """The pixels (V, H, W), bool, of the latents that move and of those up to `ENCODER_REACH` beside them."""
+    grown = F.max_pool2d(job.region.moved[views][:, None], 2 * ENCODER_REACH + 1, stride=1, padding=ENCODER_REACH)
+    return F.interpolate(grown, size=job.backbone.image_size)[:, 0] > 0
 
 
 def implied_clean(job: EditJob, z: Tensor, k: int) -> Tensor:

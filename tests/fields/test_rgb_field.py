@@ -31,6 +31,16 @@ def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:
     assert (depth - truth)[torch.isfinite(truth)].abs().median() < 0.15
 
 
+def test_only_the_pixels_that_are_wanted_are_rendered() -> None:
+    cameras = ring(3)
+    field = train_rgb_field(images(cameras), cameras, SPACE, settings(8), seed=1)
+    where = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(1)) < 0.3
+    for found, whole in zip(field.render(cameras, where), field.render(cameras), strict=True):
+        chosen = where[:, None].expand_as(found) if found.dim() == 4 else where
+        torch.testing.assert_close(found[chosen], whole[chosen])
+        assert not found[~chosen].any()
+
+
 def test_two_trainings_are_bit_equal() -> None:
     cameras = ring(3)
     first, second = (train_rgb_field(images(cameras), cameras, SPACE, settings(8), seed=1) for _ in range(2))

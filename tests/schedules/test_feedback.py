@@ -29,15 +29,18 @@ def test_the_implied_clean_latents_lead_back_to_the_state() -> None:
 
 @pytest.mark.parametrize("weight", [0.25, 1.0])
 def test_the_clean_latents_go_a_share_of_the_way_where_a_part_moves(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a field that renders one known picture from everywhere."""
+    """With a field that renders one known picture from everywhere, of which only what is near those parts counts."""
     moved = torch.zeros(4, 8, 8)
-    moved[:, 2:5, 3:6] = 1
+    moved[:, 3:5, 4:6] = 1
+    near = torch.zeros(4, 32, 32, dtype=torch.bool)
+    near[:, 4:28, 8:32] = True  # 4 pixels a latent: two latents more on every side
     job, _ = make_job(region=EditedRegion(torch.ones(4, 8, 8), moved))
     shown, seen = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(5)), []
 
     class Known:
-        def render(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
-            return shown, shown[:, 0]
+        def render(self, cameras: Cameras, where: Tensor) -> tuple[Tensor, Tensor]:
+            assert torch.equal(where, near)
+            return torch.where(near[:, None], shown, torch.nan), shown[:, 0]
 
     def train(images: Tensor, *_: object, **__: object) -> Known:
         seen.append(images)
@@ -47,7 +50,8 @@ def test_the_clean_latents_go_a_share_of_the_way_where_a_part_moves(weight: floa
     z = job.trajectory.states[STATE]
     found, before = feed_back(job, FeedbackSettings(at=0.5, weight=weight), z, STATE), implied_clean(job, z, STATE)
     torch.testing.assert_close(seen[0], job.backbone.decode(before))
-    wanted = before + weight * moved[:, None] * (job.backbone.encode(shown) - job.backbone.encode(seen[0]))
+    picture = torch.where(near[:, None], shown, seen[0])
+    wanted = before + weight * moved[:, None] * (job.backbone.encode(picture) - job.backbone.encode(seen[0]))
     torch.testing.assert_close((found - z) / job.steps.alpha_bar[STATE] ** 0.5, wanted - before, atol=1e-4, rtol=1e-4)
     assert torch.equal((found != z).any(dim=1), moved > 0)
 
