@@ -3,6 +3,7 @@
     python -m benchmarks.bench_edit                         # the default edit, 12 views
     python -m benchmarks.bench_edit --views 8 16 32 64      # one row a number of views, each in a process of its own
     python -m benchmarks.bench_edit --chunks 1 2 4 8        # likewise over the chunk
+    python -m benchmarks.bench_edit --random sd15 --views 20 -- inversion.steps=50 field=sd15     # SD 1.5's size, for a GPU
 
 What follows `--` goes to the run as overrides: `-- schedule.interval=3`. Scenes are procedural and written to a temporary folder.
 """
@@ -25,12 +26,12 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
+from benchmarks.random_model import WIDTHS, write_random_model
+from benchmarks.stopwatch import ELSEWHERE, Stopwatch
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
-from qnerf.scenes.procedural.build import build_scene
-from qnerf.scenes.writer import write_scene
 from qnerf.schedules import edit
 
 STAGES = {  # where a run's time goes; what one of them calls of another counts for the inner one
@@ -54,49 +55,36 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-class Watch:
-    """Seconds by stage, the MiB by which it has raised the process's peak, and passes of the U-Net by stage, kind (forward alone,
-    or forward and backward) and size of the batch."""
+class Watch(Stopwatch):
+    """Seconds by stage, the MiB by which it has raised the process's peak, the GPU's peak in it, and passes of the U-Net by stage,
+    kind (forward alone, or forward and backward) and size of the batch."""
 
     def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        super().__init__()
         self.passes: Counter[tuple[str, str, int]] = Counter()
         self.grown: defaultdict[str, float] = defaultdict(float)
+        self.gpu: defaultdict[str, float] = defaultdict(float)
         self.peak = peak_mib()
-        self.running = ["elsewhere"]
         self.bare: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
         self.backbone: DiffusionBackbone | None = None
-        self.last = time.perf_counter()
 
     def turn(self) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
-        self.seconds[self.running[-1]] += now - self.last
-        self.grown[self.running[-1]] += peak_mib() - self.peak
+        super().turn()
+        stage = self.running[-1]
+        self.grown[stage] += peak_mib() - self.peak
         self.peak = peak_mib()
-        self.last = now
+        if torch.cuda.is_available():
+            self.gpu[stage] = max(self.gpu[stage], torch.cuda.max_memory_allocated() / 2**20)
+            torch.cuda.reset_peak_memory_stats()
 
-    def sample(self) -> None:
-        """A bare pass of each kind and size that the run has had, between two of its stages: a shared machine's pace changes."""
+    def left(self) -> None:
+        """Between two stages of the run, a bare pass of each kind and size that it has had: a shared machine's pace changes."""
+        if self.running != [ELSEWHERE]:
+            return
         for kind, batch in sorted({(kind, batch) for _, kind, batch in self.passes}):
             if self.backbone is not None:
                 self.bare[kind, batch].append(bare_seconds(self.backbone, kind, batch))
         self.last = time.perf_counter()
-
-    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def inner(*arguments: Any, **keywords: Any) -> Any:
-            self.turn()
-            self.running.append(stage)
-            try:
-                return function(*arguments, **keywords)
-            finally:
-                self.turn()
-                self.running.pop()
-                if self.running == ["elsewhere"]:
-                    self.sample()
-
-        return inner
 
     def counted(self) -> Callable[..., Any]:
         def inner(backbone: DiffusionBackbone, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
@@ -124,18 +112,25 @@ def bare_seconds(backbone: DiffusionBackbone, kind: str, batch: int) -> float:
     return time.perf_counter() - started
 
 
-def measure(views: int, overrides: list[str]) -> dict[str, Any]:
-    """One run: seconds and floor by stage, the edit's and the run's ratio to its floor, the field's share, peak memory."""
+def measure(views: int, model: str | None, overrides: list[str]) -> dict[str, Any]:
+    """One run: seconds and floor by stage, the edit's and the run's ratio to its floor, the field's share, peak memory.
+
+    model: a size of `WIDTHS`, random weights, by the code path of Stable Diffusion 1.5; none: the embedded one.
+    """
     watch = Watch()
     for stage, (module, name) in STAGES.items():
-        setattr(module, name, watch.timed(stage, getattr(module, name)))
+        watch.patch(stage, module, name)
     DiffusionBackbone.predict = watch.counted()
     with tempfile.TemporaryDirectory() as folder:
         scene = Path(folder) / "scene"
-        write_scene(scene, build_scene(3, views=views))
-        own = [f"scene.path={scene}", f"output_dir={folder}/out", "baselines=[]", *overrides]
+        size = WIDTHS[model].image if model else 128
+        build = [sys.executable, "-m", "qnerf.scenes.procedural.build", "--seed", "3", "--out", str(scene)]
+        build += ["--views", str(views), "--size", str(size)]
+        subprocess.run(build, check=True, stdout=subprocess.DEVNULL)  # in another process: its memory is not the run's
+        own = [f"scene.path={scene}", f"scene.size={size}", f"output_dir={folder}/out", "baselines=[]"]
+        own += write_random_model(Path(folder) / "model", model) if model else []
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            settings = parse(compose("config", own))
+            settings = parse(compose("config", [*own, *overrides]))
         watch.last = time.perf_counter()
         pipeline.run(settings, "benchmark")
         watch.turn()
@@ -156,24 +151,28 @@ def measure(views: int, overrides: list[str]) -> dict[str, Any]:
         "field_share": watch.seconds["field training"] / wall,
         "seconds_a_view": wall / views,
         "grown": dict(watch.grown),
+        "gpu": dict(watch.gpu),
         "peak_mib": peak_mib(),
         "threads": torch.get_num_threads(),
     }
 
 
-def in_a_process(views: int, overrides: list[str]) -> dict[str, Any]:
+def in_a_process(views: int, model: str | None, overrides: list[str]) -> dict[str, Any]:
     """`measure` with a peak of memory of its own."""
-    command = [sys.executable, "-m", "benchmarks.bench_edit", "--json", "--views", str(views), "--", *overrides]
+    command = [sys.executable, "-m", "benchmarks.bench_edit", "--json", "--views", str(views)]
+    command += [*(["--random", model] if model else []), "--", *overrides]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def show(found: dict[str, Any]) -> None:
     stages = f"stage ({found['views']} views, chunks of {found['chunk']})"
-    print(f"\n| {stages} | seconds | bare U-Net passes | ratio | raises the peak by, MiB |\n|---|---|---|---|---|")
+    print(f"\n| {stages} | seconds | bare U-Net passes | ratio | raises the peak by, MiB | GPU's peak, MiB |")
+    print("|---|---|---|---|---|---|")
     for stage, seconds in found["seconds"].items():
         floor = found["floor"].get(stage, 0.0)
         against = f"{floor:.1f} | {seconds / floor:.2f}" if floor else "- | -"
-        print(f"| {stage} | {seconds:.1f} | {against} | {found['grown'][stage]:.0f} |")
+        gpu = f"{found['gpu'][stage]:.0f}" if stage in found["gpu"] else "-"
+        print(f"| {stage} | {seconds:.1f} | {against} | {found['grown'][stage]:.0f} | {gpu} |")
     print(f"\nThe edit takes {found['edit_over_floor']:.2f} times its floor. Of the run's {found['wall']:.0f} s")
     print(f"training fields takes {found['field_share']:.0%}; {found['seconds_a_view']:.2f} s a view.")
     print(f"Peak {found['peak_mib']:.0f} MiB, {found['threads']} threads.", flush=True)
@@ -183,16 +182,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--views", type=int, nargs="+", default=[12])
     parser.add_argument("--chunks", type=int, nargs="+", default=[])
+    parser.add_argument("--random", choices=WIDTHS, help="a model of this size with random weights; none: the embedded one")
     parser.add_argument("--json", action="store_true", help="measure here, print one line")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     if arguments.json:
-        print(json.dumps(measure(arguments.views[0], arguments.overrides)))
+        print(json.dumps(measure(arguments.views[0], arguments.random, arguments.overrides)))
         return
     chunks = [[f"chunk_size={chunk}"] for chunk in arguments.chunks] or [[]]
     for views in arguments.views:
         for chunk in chunks:
-            show(in_a_process(views, [*arguments.overrides, *chunk]))
+            show(in_a_process(views, arguments.random, [*arguments.overrides, *chunk]))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,46 @@
-"""Training of a query field on 12 synthetic views, by encoding: python -m benchmarks.bench_field"""
+"""A step of a query field's training by part and by encoding, on 12 synthetic views:
+
+python -m benchmarks.bench_field                              # the default field on this machine's device
+python -m benchmarks.bench_field --rays 4096 --samples 48     # at the size of Stable Diffusion's, for a GPU
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
-import time
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from benchmarks.stopwatch import ELSEWHERE, Stopwatch
+from qnerf.devices import pick_device
+from qnerf.fields import query_field, trunk
+from qnerf.fields import train_query_field as training
+from qnerf.fields.encodings.hash_grid import HashGrid, TinyCudaGrid, load_tinycudann, load_warp
 from qnerf.fields.explained import measure_field
-from qnerf.fields.settings import FieldSettings
+from qnerf.fields.settings import EncodingName, FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
 from qnerf.scenes.cameras import Cameras
 
-VIEWS, PIXELS, STEPS = 12, 128, 100
+VIEWS, PIXELS = 12, 128
 SIZES = {8: 96, 16: 72, 32: 40}
+RAYS = "rays and targets"
+PARTS: dict[str, list[tuple[Any, ...]]] = {  # where each is looked up; what one calls of another counts for the inner one
+    RAYS: [(training, "_loss")],
+    "sampling": [(trunk, "sample_rays")],
+    "encoding": [(HashGrid, "forward"), (TinyCudaGrid, "forward")],
+    "network and density": [(trunk.Trunk, "forward")],
+    "compositing": [(trunk, "composite_weights"), (query_field, "composite_feature"), (query_field, "expected_depth")],
+    "heads": [(nn.Linear, "forward", RAYS)],  # those of the base network are called within another part
+    "loss": [(training, "ray_loss"), (training, "trimmed_sum")],
+    "backward": [(Tensor, "backward")],
+    "optimiser": [(torch.optim.AdamW, "step"), (torch.optim.AdamW, "zero_grad")],
+    "proposal grid": [(trunk.Trunk, "refresh_proposal")],
+}
 
 
 def ring(views: int, distance: float) -> Cameras:
@@ -53,27 +77,75 @@ def sphere_queries(cameras: Cameras) -> dict[str, Tensor]:
     return queries
 
 
-def measure(encoding: Literal["torch", "warp"]) -> tuple[float, float]:
-    """Seconds per step, and the mean R² over the layers."""
+def measure(
+    encoding: EncodingName, device: torch.device, iterations: int, rays: int, samples: int
+) -> tuple[dict[str, float], float]:
+    """Seconds per step by part, after the first tenth of the steps, and the mean R² over the layers."""
     settings = FieldSettings()
-    optimiser = settings.optimiser.model_copy(update={"iterations": STEPS})
-    settings = settings.model_copy(update={"encoding": encoding, "optimiser": optimiser})
-    cameras = ring(VIEWS, 3.0)
-    times: list[float] = []
-    space = Space(torch.zeros(3), 1.1)
+    optimiser = settings.optimiser.model_copy(update={"iterations": iterations, "rays_per_batch": rays})
+    sampling = settings.sampling.model_copy(update={"fine_samples": samples})
+    settings = settings.model_copy(update={"encoding": encoding, "optimiser": optimiser, "sampling": sampling})
+    cameras, watch = ring(VIEWS, 3.0).to(device), Stopwatch()
     queries = sphere_queries(cameras)
-    field = train_query_field(
-        queries, cameras, space, settings, seed=0, on_step=lambda step, total, loss: times.append(time.perf_counter())
-    )
+    warm, counted = max(iterations // 10, 1), iterations - max(iterations // 10, 1)
+
+    def on_step(step: int, total: int, loss: float) -> None:
+        if step == warm:  # kernels are compiled, memory is there
+            watch.turn()
+            watch.seconds.clear()
+        if step == total:
+            watch.turn()
+            taken.update(watch.seconds)
+
+    taken: dict[str, float] = {}
+    with patched(watch):
+        field = train_query_field(queries, cameras, Space(torch.zeros(3, device=device), 1.1), settings, seed=0, on_step=on_step)
     explained = measure_field(field, queries, cameras)
-    return (times[-1] - times[0]) / (len(times) - 1), sum(explained.values()) / len(explained)
+    seconds = {part: taken.get(part, 0.0) / counted for part in (*PARTS, ELSEWHERE)}
+    return seconds, sum(explained.values()) / len(explained)
+
+
+@contextmanager
+def patched(watch: Stopwatch) -> Iterator[None]:
+    """All parts of a step under the watch, and back as they were."""
+    before = [(*place[:2], getattr(*place[:2])) for places in PARTS.values() for place in places]
+    try:
+        for part, places in PARTS.items():
+            for place in places:
+                watch.patch(part, *place)
+        yield
+    finally:
+        for owner, attribute, function in before:
+            setattr(owner, attribute, function)
+
+
+def encodings(device: torch.device) -> list[EncodingName]:
+    """Those that this machine has, the plain one first."""
+    here: list[EncodingName] = ["torch"]
+    if load_warp() is not None:
+        here.append("warp")
+    if device.type == "cuda" and load_tinycudann() is not None:
+        here.append("tinycudann")
+    return here
 
 
 def main() -> None:
-    print(f"query field, {VIEWS} views, maps {', '.join(f'{s}²' for s in SIZES)}, {STEPS} steps, {torch.get_num_threads()} threads")
-    slow, r_slow = measure("torch")
-    fast, r_fast = measure("warp")
-    print(f"torch {slow * 1e3:.0f} ms a step (R² {r_slow:.3f}), warp {fast * 1e3:.0f} ms (R² {r_fast:.3f}): {slow / fast:.1f}x")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--iterations", type=int, default=100)
+    parser.add_argument("--rays", type=int, default=FieldSettings().optimiser.rays_per_batch)
+    parser.add_argument("--samples", type=int, default=FieldSettings().sampling.fine_samples)
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device)
+    print(f"query field, {VIEWS} views, maps {', '.join(f'{s}²' for s in SIZES)}; milliseconds a step of {arguments.iterations},")
+    print(f"of {arguments.rays} rays with {arguments.samples} samples each; {device}, {torch.get_num_threads()} threads\n")
+    names = encodings(device)
+    found = [measure(name, device, arguments.iterations, arguments.rays, arguments.samples) for name in names]
+    print(f"| part | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
+    for part in (*PARTS, ELSEWHERE):
+        print(f"| {part} | {' | '.join(f'{1e3 * seconds[part]:.2f}' for seconds, _ in found)} |")
+    print(f"| all | {' | '.join(f'{1e3 * sum(seconds.values()):.2f}' for seconds, _ in found)} |")
+    print(f"| R² | {' | '.join(f'{explained:.3f}' for _, explained in found)} |")
 
 
 if __name__ == "__main__":
