@@ -109,8 +109,8 @@ class BlendQueries:
     """Replace a share of the queries q of one part of the batch by given ones Q̂: `q + share (Q̂ - q) C`; a share of 1 without C
     is hard injection.
 
-    target: per layer (len(part), tokens, channels), float32. share: per layer (len(part), tokens, 1), 0 to 1. components: per layer
-    C, (channels, channels); none: the identity.
+    target: per layer (views, tokens, channels), float32; a part that holds the views several times (guidance scale) repeats them.
+    share: per layer (views, tokens, 1), 0 to 1. components: per layer C, (channels, channels); none: the identity.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class BlendQueries:
         self.part, self.target, self.share, self.components = part, target, share, components
 
     def edit_qkv(self, layer: AttentionLayer, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        difference = self.target[layer] - q[self.part]
-        if self.components is not None:
-            difference = difference @ self.components[layer]
         blended = q.clone()
-        blended[self.part] += (self.share[layer] * difference).to(q.dtype)
+        own = blended[self.part]
+        target, share = (x[layer].repeat(len(own) // len(x[layer]), 1, 1) for x in (self.target, self.share))
+        difference = target - own if self.components is None else (target - own) @ self.components[layer]
+        own += (share * difference).to(q.dtype)
         return blended, k, v
 
 

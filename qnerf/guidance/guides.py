@@ -52,16 +52,14 @@ def guided_noise_at(
 
 
 def query_blend(settings: HardSettings | MixedSettings, branch: EditBranch, target: TargetQueries) -> BlendQueries:
-    """The rendered queries in the place of the model's own, or of a share of them, in the tokens that cover any of the region.
-
-    In the conditional part of the batch alone: that is whose queries the field was trained on.
-    """
+    """The rendered queries in the place of the model's own, or of a share of them, in the tokens that cover any of the region."""
     region = guided_region(settings, branch)
     strength, components = 1.0, None
     if isinstance(settings, MixedSettings):
         strength, components = settings.strength, target.components if settings.weights == "component" else None
     share = {layer: strength * region_tokens(region, layer) for layer in target.maps}
-    return BlendQueries(branch.conditional_part, target.maps, share, components)
+    part = branch.conditional_part if settings.predictions == "conditional" else slice(None)
+    return BlendQueries(part, target.maps, share, components)
 
 
 def _no_grad_noise(branch: EditBranch, z: Tensor, k: int) -> Tensor:

@@ -16,6 +16,9 @@ class OffSettings(Settings):
 
 
 Region = Literal["moved", "object", "all"]
+Predictions = Literal["conditional", "all"]
+"""Whose queries are replaced, of the predictions that a step combines (null text, the source's control): the conditional one's, on
+whose queries fields are trained, or every one's."""
 
 
 class SoftSettings(Settings):
@@ -47,6 +50,7 @@ class HardSettings(Settings):
 
     name: Literal["hard"]
     region: Region = "all"
+    predictions: Predictions = "all"
     until: float = Field(default=1.0, gt=0, le=1)
 
 
@@ -62,6 +66,7 @@ class MixedSettings(Settings):
     strength: float = Field(default=0.5, gt=0, le=1)
     weights: Literal["equal", "component"] = "equal"
     region: Region = "all"
+    predictions: Predictions = "all"
     until: float = Field(default=1.0, gt=0, le=1)
 
 

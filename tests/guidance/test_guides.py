@@ -98,7 +98,8 @@ def test_guidance_of_a_region_leaves_the_rest_of_the_latents_alone(where: Litera
 
 @pytest.mark.parametrize("where", ["object", "moved", "all"])
 @pytest.mark.parametrize("weights", ["equal", "component"])
-def test_mixed_queries_are_the_models_own_outside_the_region_and_in_the_other_half(where: Any, weights: Any) -> None:
+@pytest.mark.parametrize("predictions", ["conditional", "all"])
+def test_mixed_queries_are_the_models_own_outside_the_region_and_the_prediction(where: Any, weights: Any, predictions: Any) -> None:
     large, small = torch.zeros(4, 8, 8), torch.zeros(4, 8, 8)
     large[:, 2:6, 3:5] = small[:, 2:4, 4:5] = 1
     pushed_away = MasaCtrlSettings(name="masactrl", control_guidance=2.0)
@@ -106,16 +107,20 @@ def test_mixed_queries_are_the_models_own_outside_the_region_and_in_the_other_ha
     (layer,) = chosen = layers(13)
     assert layer.token_grid(job.backbone.latent_size) == (8, 8)
     target, branch, z = random_target(job, chosen, 4), job.branch(slice(0, 4)), job.trajectory.states[K]
-    blend = query_blend(MixedSettings(name="mixed", strength=0.4, weights=weights, region=where), branch, target)
+    settings = MixedSettings(name="mixed", strength=0.4, weights=weights, region=where, predictions=predictions)
+    blend = query_blend(settings, branch, target)
     before, after = CaptureQueries(slice(None)), CaptureQueries(slice(None))
     with torch.no_grad():
         branch.noise(z, K, {layer: [before, blend, after]})
-    (other, own), (other_found, found) = before.queries[layer].chunk(2), after.queries[layer].chunk(2)
-    assert torch.equal(other_found, other)
+    halves = list(zip(before.queries[layer].chunk(2), after.queries[layer].chunk(2), strict=True))
+    if predictions == "conditional":
+        other, other_found = halves.pop(0)
+        assert torch.equal(other_found, other)
     inside = {"object": large, "moved": small, "all": torch.ones(4, 8, 8)}[where].flatten(1).bool()
     share = 0.2 if weights == "component" else 0.4  # the field explains a half of every component
-    torch.testing.assert_close(found[inside], torch.lerp(own, target.maps[layer], share)[inside])
-    assert torch.equal(found[~inside], own[~inside])
+    for own, found in halves:
+        torch.testing.assert_close(found[inside], torch.lerp(own, target.maps[layer], share)[inside])
+        assert torch.equal(found[~inside], own[~inside])
 
 
 def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> None:
