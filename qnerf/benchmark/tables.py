@@ -13,7 +13,9 @@ from qnerf.benchmark.cells import BenchmarkCell
 from qnerf.config import MAIN_METHOD
 from qnerf.scenes.settings import Detail
 
-METHODS = ("source", "controlnet", "independent", "one_shot", "hard", "mixed", MAIN_METHOD, "oracle")
+METHODS = (
+    "source", "controlnet", "independent", "one_shot", "hard", "mixed", "paper", "queries_only", MAIN_METHOD, "oracle",
+)  # fmt: skip
 METRICS = (
     "psnr_truth", "ssim_truth", "psnr_object", "psnr_moved", "psnr_background", "consistency_object", "consistency_moved",
     "silhouette_iou", "heldout_psnr",

@@ -47,7 +47,7 @@ class RgbField(nn.Module):
         wanted = torch.arange(len(grid), device=device)
         wanted = wanted if where is None else wanted[where.flatten()]
         colours, depths = torch.zeros(len(grid), 3, device=device), torch.zeros(len(grid), device=device)
-        for pixels in wanted.split(RAY_CHUNK):
+        for pixels in wanted.split(RAY_CHUNK) if len(wanted) else ():
             rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=device))
             colours[pixels], depths[pixels] = self.march(rays, self.settings.sampling.render_samples, None)
         size = (len(cameras), cameras.height, cameras.width)

@@ -39,6 +39,7 @@ def test_only_the_pixels_that_are_wanted_are_rendered() -> None:
         chosen = where[:, None].expand_as(found) if found.dim() == 4 else where
         torch.testing.assert_close(found[chosen], whole[chosen])
         assert not found[~chosen].any()
+    assert not field.render(cameras, torch.zeros_like(where))[0].any(), "nothing is wanted: nothing fails"
 
 
 def test_two_trainings_are_bit_equal() -> None:
