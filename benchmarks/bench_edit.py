@@ -140,14 +140,14 @@ def measure(views: int, model: str | None, overrides: list[str]) -> dict[str, An
     floors: defaultdict[str, float] = defaultdict(float)
     for (stage, kind, batch), count in watch.passes.items():
         floors[stage] += count * bare[kind, batch]
-    edit_seconds = sum(watch.seconds[stage] for stage in EDIT)
+    edit_seconds = sum(watch.seconds.get(stage, 0.0) for stage in EDIT)
     return {
         "views": views,
         "chunk": settings.chunk_size,
         "wall": wall,
         "seconds": dict(watch.seconds),
         "floor": dict(floors),
-        "edit_over_floor": edit_seconds / sum(floors[stage] for stage in EDIT),
+        "edit_over_floor": edit_seconds / sum(floors.get(stage, 0.0) for stage in EDIT),
         "field_share": watch.seconds["field training"] / wall,
         "seconds_a_view": wall / views,
         "grown": dict(watch.grown),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.bench_edit import EDIT, in_a_process
+from benchmarks.bench_edit import EDIT, in_a_process, show
 from benchmarks.bench_field import PARTS, encodings, measure
 from benchmarks.stopwatch import ELSEWHERE, Stopwatch
 from qnerf.fields.trunk import Trunk
@@ -42,8 +42,12 @@ def test_every_part_of_a_fields_step_is_seen_and_put_back() -> None:
 
 
 @pytest.mark.integration
-def test_a_model_with_random_weights_runs_by_the_path_of_sd15() -> None:
-    found = in_a_process(2, "tiny", [*SMALL, "backbone.channels_last=false"])
+def test_a_model_with_random_weights_runs_by_the_path_of_sd15(capsys: pytest.CaptureFixture[str]) -> None:
+    found = in_a_process(2, "tiny", [*SMALL, "backbone.channels_last=false", "schedule.feedback=null"])
+    show(found)
+    table = capsys.readouterr().out
+    assert "| field training |" in table
+    assert "| feedback |" not in table
     assert found["floor"]["guided steps"] > 0
     assert not found["gpu"] or torch.cuda.is_available()
 
