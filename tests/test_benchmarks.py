@@ -37,7 +37,6 @@ def test_every_part_of_a_fields_step_is_seen_and_put_back() -> None:
     assert Trunk.forward is before
     assert set(seconds) == {*PARTS, ELSEWHERE}
     assert all(seconds[part] > 0 for part in PARTS)
-    assert seconds["backward"] > seconds["loss"]
     assert 0 < explained < 1
 
 

@@ -209,7 +209,7 @@ def test_the_log_holds_warnings_and_the_report_repeats_them(scene_folder: Path, 
     assert any({"full/psnr_truth", "step"} <= set(line) for line in lines)
 
 
-def test_the_papers_method_beside_the_default_trains_no_field_again(
+def test_the_edit_without_feedback_beside_the_default_trains_no_field_again(
     scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three intervals, which both share; of these the first stays for other runs, once both edits are there."""

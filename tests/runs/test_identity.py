@@ -206,7 +206,7 @@ def test_other_metrics_leave_the_edit_as_it_is() -> None:
 
 
 def test_with_and_without_feedback_share_all_intervals() -> None:
-    """So the paper's method beside the default costs its last stretch alone; the radiance field counts where it feeds back."""
+    """So the edit without it beside the default costs its last stretch alone; the radiance field counts where it feeds back."""
     stages = stages_of("baselines=[queries_only]")
     own, other = (stages.settings.methods()[name] for name in ("full", "queries_only"))
     assert stages.intervals(own) == stages.intervals(other)
