@@ -35,8 +35,8 @@ def warp_error(images: Tensor, depth: Tensor, silhouette: Tensor, counted: Tenso
         points = surface_points(depth[view], cameras[view])
         for shift in (1, -1) if len(cameras) > 2 else (1,):
             neighbour = ((views + shift) % len(cameras)).tolist()
-            pixels, distance = _project(points, cameras[neighbour])
-            seen = _seen(pixels, distance, depth[neighbour], silhouette[neighbour], tolerance)
+            pixels, distance = project_points(points, cameras[neighbour])
+            seen = seen_there(pixels, distance, depth[neighbour], silhouette[neighbour], tolerance)
             valid = seen & counted[view] & silhouette[view]
             error = (images[view] - sample_bilinear(images[neighbour], pixels)).abs().mean(dim=1)
             total, count = total + error[valid].double().sum(), count + int(valid.sum())
@@ -57,14 +57,14 @@ def sample_bilinear(values: Tensor, pixels: Tensor) -> Tensor:
     return F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _project(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+def project_points(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """Pixels (N, H, W, 2) and distances (N, H, W), negative behind the camera, of points (N, H, W, 3)."""
     pixels, z_depth = cameras.project(points.flatten(1, 2))
     distance = (points - cameras.positions[:, None, None]).norm(dim=-1)
     return pixels.reshape(*points.shape[:3], 2), distance * z_depth.reshape(points.shape[:3]).sign()
 
 
-def _seen(pixels: Tensor, distance: Tensor, depth: Tensor, silhouette: Tensor, tolerance: float) -> Tensor:
+def seen_there(pixels: Tensor, distance: Tensor, depth: Tensor, silhouette: Tensor, tolerance: float) -> Tensor:
     """Whether all four pixels round each position (N, H, W, 2) show the object at that distance: (N, H, W) bool."""
     count, height, width = depth.shape
     corner = (pixels - 0.5).floor().clamp(-2, max(height, width) + 1).long()
