@@ -21,7 +21,7 @@ from qnerf.metrics.settings import MetricsSettings
 from qnerf.runs.messages import describe_error
 from qnerf.scenes.settings import Detail, SceneSettings
 from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
-from qnerf.schedules.work import interval_stops
+from qnerf.schedules.stops import interval_stops
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
 from qnerf.sweeps.settings import SweepSettings

@@ -12,6 +12,7 @@ import torch
 from hydra import initialize_config_dir
 
 from qnerf.backbones.puppet import TINY, build_puppet
+from qnerf.benchmark.cells import BenchmarkCell
 from qnerf.metrics.warp import surface_points
 from qnerf.pretrain.export import save_parts
 from qnerf.run import CONFIGS
@@ -164,5 +165,8 @@ def test_the_shared_errors_of_a_finished_sweep(
     monkeypatch.setattr(script, "LEAST_VIEWS", 9)
     assert script.main([str(results.parent)]) == 2
     assert "no point is seen by 9 of its 8 views" in capsys.readouterr().err
+    monkeypatch.setattr(BenchmarkCell, "disagrees", False)
+    assert script.main([str(results.parent)]) == 2
+    assert "disagrees enough" in capsys.readouterr().err
     assert script.main([str(tmp_path / "nowhere")]) == 2
     assert "cannot be read" in capsys.readouterr().err

@@ -125,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         cells = [cell for cell in read_cells(parser.parse_args(arguments).sweep) if cell.disagrees]
         methods = methods_of(cells)
+        if not cells:
+            raise UserError("no cell's independent edit disagrees enough to be consolidated: sweep a looser control.detail.")
         errors = [cell_errors(cell, methods) for cell in cells]
     except UserError as error:
         print(f"shared_error: {error}", file=sys.stderr)

@@ -7,14 +7,26 @@ python -m qnerf.benchmark outputs/sweeps/benchmark-<hash>
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.benchmark.bootstrap import LEAST_SCENES
-from qnerf.benchmark.cells import BenchmarkCell, read_cells
+from qnerf.benchmark.bootstrap import LEAST_SCENES, Interval
+from qnerf.benchmark.cells import LEAST_DISAGREEMENT, BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
-from qnerf.benchmark.tables import DISAGREEMENTS, Row, gains, in_words, means, over_looseness, share_of_oracle, to_csv, to_markdown
+from qnerf.benchmark.tables import (
+    DISAGREEMENTS,
+    Row,
+    gains,
+    in_words,
+    means,
+    over_independent,
+    over_looseness,
+    shares_of_oracle,
+    to_csv,
+    to_markdown,
+)
 from qnerf.config import MAIN_METHOD
 from qnerf.errors import UserError
 from qnerf.reports.charts import line_chart
@@ -24,13 +36,15 @@ from qnerf.runs.files import write_image, write_text
 TITLES = {
     "means": "Every method, mean over all cells",
     "gains": f"What {MAIN_METHOD} gains over each other method, where the independent edit's views disagree",
+    "methods": "What each method gains over the independent edit, in the same cells",
     "looseness": f"What {MAIN_METHOD} gains over the independent edit, by grade of control from tight to loose",
     "kinds": f"What {MAIN_METHOD} gains over the independent edit, by kind of object",
-    "oracle": f"Share of the oracle's gain over the independent edit that {MAIN_METHOD} reaches",
+    "oracle": "Share of the oracle's gain over the independent edit that each method reaches",
 }
 NOTE = (
     "Values with 95 % bootstrap intervals over scenes. A gain in agreement (consistency_…) is the share of the other method's "
-    "disagreement above its floor that is gone (- where nothing is above it); all others are differences, up is better. "
+    "disagreement above its floor that is gone (- where nothing is above it); all others are differences, up is better. There is "
+    f"something to consolidate where the independent edit's views disagree by {LEAST_DISAGREEMENT} times the floor or more. "
     f"Of fewer than {LEAST_SCENES} scenes only their number (n) is told."
 )
 
@@ -39,24 +53,26 @@ def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
     """All tables by name. Gains rest on the cells that leave something to consolidate, by grade and kind on all."""
     counted = [c for c in cells if c.disagrees]
     kinds = sorted({c.kind for c in cells})
-    by_kind = [Row(k, gains_over_independent([c for c in cells if c.kind == k])) for k in kinds]
-    oracle = share_of_oracle(counted) if counted else {}
+    by_kind = [Row(k, over_one(gains([c for c in cells if c.kind == k]))) for k in kinds]
+    oracle = shares_of_oracle(counted)
     return {
         "means": means(cells),
-        **({"gains": gains(counted)} if counted else {}),
+        **({"gains": gains(counted), "methods": over_independent(counted)} if counted else {}),
         "looseness": over_looseness(cells),
         "kinds": by_kind,
-        **({"oracle": [Row(MAIN_METHOD, oracle)]} if oracle else {}),
+        **({"oracle": oracle} if oracle else {}),
     }
 
 
-def gains_over_independent(cells: Sequence[BenchmarkCell]):
-    return next(row for row in gains(cells) if row.name == "independent").estimates
+def over_one(rows: Sequence[Row], other: str = "independent") -> dict[str, Interval]:
+    """The estimates of one row."""
+    return next(row for row in rows if row.name == other).estimates
 
 
 def looseness_chart(rows: Sequence[Row]) -> str:
     """The shares of disagreement that are gone, over the grades."""
-    series = {name: [row.estimates[name].value for row in rows] for name in DISAGREEMENTS if name in rows[0].estimates}
+    found = {name: [row.estimates[name].value for row in rows] for name in DISAGREEMENTS if name in rows[0].estimates}
+    series = {name: [None if math.isnan(value) else value for value in values] for name, values in found.items()}
     names = " to ".join(row.name for row in rows)
     return line_chart(series, list(range(1, len(rows) + 1)), f"grade of control: {names}", "share of disagreement gone")
 
@@ -72,7 +88,7 @@ def report(folder: Path) -> list[Path]:
     body = [f"<h1>Benchmark of edits</h1><p>{escape(head)}</p><p>{escape(NOTE)}</p>"]
     for name, rows in found.items():
         text.append(f"## {TITLES[name]}\n\n{to_markdown(rows, name)}")
-        body.append(f"<h2>{escape(TITLES[name])}</h2>{to_html(rows)}")
+        body.append(f"<h2>{escape(TITLES[name])}</h2>{to_html(rows, name)}")
     body += [
         f"<h2>Gain against looseness</h2>{chart}",
         picture(sheet, "One scene of each kind, the view that shows most of the edit"),
@@ -85,13 +101,13 @@ def report(folder: Path) -> list[Path]:
     return [folder / name for name in (*written, "benchmark.html", "benchmark.png")]
 
 
-def to_html(rows: Sequence[Row]) -> str:
-    """One table, significant gains in bold."""
+def to_html(rows: Sequence[Row], name: str) -> str:
+    """The table of that name; where it shows gains, those are bold whose interval is above 0."""
     metrics = list(rows[0].estimates)
     lines = [
         [
             cell(row.name, "text"),
-            *(cell(in_words(row.estimates[m], m), "best" if row.estimates[m].excludes_zero else "") for m in metrics),
+            *(cell(in_words(row.estimates[m], m), "best" if name != "means" and row.estimates[m].low > 0 else "") for m in metrics),
         ]
         for row in rows
     ]

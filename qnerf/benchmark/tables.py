@@ -34,7 +34,7 @@ class Row:
 
 def methods_of(cells: Sequence[BenchmarkCell]) -> list[str]:
     """Those that every cell has, in a fixed order."""
-    common = set.intersection(*(set(cell.figures) for cell in cells))
+    common = set.intersection(*(set(cell.figures) for cell in cells)) if cells else set[str]()
     return [*(m for m in METHODS if m in common), *sorted(common - set(METHODS))]
 
 
@@ -51,32 +51,42 @@ def means(cells: Sequence[BenchmarkCell]) -> list[Row]:
     ]
 
 
-def gains(cells: Sequence[BenchmarkCell], method: str = MAIN_METHOD) -> list[Row]:
-    """What `method` is better by than each other one, cell by cell: fidelity in its own unit, and of a disagreement the share
-    that it takes away of what is above the floor; no figure where nothing is."""
-    methods, scenes = methods_of(cells), [cell.scene for cell in cells]
-
-    def gain(other: str, metric: str) -> Interval:
-        if metric in DISAGREEMENTS:
-            before, after = ([cell.excess(name, metric) for cell in cells] for name in (other, method))
-            return ratio_interval([b - a for b, a in zip(before, after, strict=True)], before, scenes)
-        return mean_interval([cell.figures[method][metric] - cell.figures[other][metric] for cell in cells], scenes)
-
-    return [Row(o, {k: gain(o, k) for k in metrics_of(cells, methods)}) for o in methods if o != method]
-
-
-def share_of_oracle(cells: Sequence[BenchmarkCell], method: str = MAIN_METHOD) -> dict[str, Interval]:
-    """How much of the oracle's gain over the independent edit `method` reaches."""
+def gain(cells: Sequence[BenchmarkCell], method: str, other: str, metric: str) -> Interval:
+    """What `method` is better by than another one, cell by cell: fidelity in its own unit, and of a disagreement the share that it
+    takes away of what is above the floor; no figure where nothing is."""
     scenes = [cell.scene for cell in cells]
-    if not all("oracle" in cell.figures for cell in cells):
-        return {}
+    if metric in DISAGREEMENTS:
+        before, after = ([cell.excess(name, metric) for cell in cells] for name in (other, method))
+        return ratio_interval([b - a for b, a in zip(before, after, strict=True)], before, scenes)
+    return mean_interval([cell.figures[method][metric] - cell.figures[other][metric] for cell in cells], scenes)
+
+
+def gains(cells: Sequence[BenchmarkCell], method: str = MAIN_METHOD) -> list[Row]:
+    """The `gain` of one method over each other one."""
+    methods = methods_of(cells)
+    return [Row(o, {k: gain(cells, method, o, k) for k in metrics_of(cells, methods)}) for o in methods if o != method]
+
+
+def over_independent(cells: Sequence[BenchmarkCell]) -> list[Row]:
+    """The `gain` of each method over the independent edit."""
+    methods = methods_of(cells)
+    metrics = metrics_of(cells, methods)
+    return [Row(m, {k: gain(cells, m, "independent", k) for k in metrics}) for m in methods if m != "independent"]
+
+
+def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
+    """How much of the oracle's gain over the independent edit each method reaches; of a disagreement, more than 1 is possible."""
+    scenes, methods = [cell.scene for cell in cells], methods_of(cells)
+    if "oracle" not in methods:
+        return []
 
     def gained(name: str, metric: str) -> list[float]:
         sign = -1 if metric in DISAGREEMENTS else 1
         return [sign * (cell.figures[name][metric] - cell.figures["independent"][metric]) for cell in cells]
 
     metrics = ("psnr_object", "consistency_moved")
-    return {metric: ratio_interval(gained(method, metric), gained("oracle", metric), scenes) for metric in metrics}
+    rows = [m for m in methods if m not in ("source", "controlnet", "independent", "oracle")]
+    return [Row(m, {k: ratio_interval(gained(m, k), gained("oracle", k), scenes) for k in metrics}) for m in rows]
 
 
 def over_looseness(cells: Sequence[BenchmarkCell]) -> list[Row]:

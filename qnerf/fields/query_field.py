@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from qnerf.errors import UserError
 from qnerf.fields.background import Background
 from qnerf.fields.heads import composite_feature
 from qnerf.fields.query_units import QueryUnits
@@ -26,6 +27,10 @@ from qnerf.scenes.cameras import Cameras, Rays
 RAY_CHUNK = 4096
 VIEWS_AT_ONCE = 4
 """Views that `render_to` has on the device together."""
+
+
+class ForeignFieldError(UserError):
+    """A kept field has other parameters than the settings and this machine give it."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +144,19 @@ class QueryField(nn.Module):
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], settings: FieldSettings, device: torch.device | str = "cpu") -> QueryField:
-        """The field that `state()` was taken from; `settings` must be those it was trained with."""
+        """The field that `state()` was taken from; `settings` must be those it was trained with.
+
+        Raises ForeignFieldError for one of another encoding: with `field.encoding=auto` that depends on the machine.
+        """
         named = sorted((int(key.split(".", 2)[1]), key) for key in state if key.startswith("layer."))
         shapes = tuple(LayerShape(key.split(".", 2)[2], *(int(n) for n in state[key])) for _, key in named)
         space = Space(state["space"][:3].float().to(device), float(state["space"][3]))
         field = cls(settings, space, shapes, torch.device(device), seed=0)
         prefix = "module."
-        field.load_state_dict({key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)})
+        found = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        if other := found.keys() ^ field.state_dict().keys():
+            raise ForeignFieldError(
+                f"the kept field was trained with another field.encoding (differing in {', '.join(sorted(other))})"
+            )
+        field.load_state_dict(found)
         return field

@@ -77,6 +77,8 @@ def train_query_field(
     batches = [_batches(field, group, queries, seed, home) for group in field.groups]
     if warm_start is None:
         _start_heads(field, batches, seed)
+    elif settings.components is not None:
+        _turn_heads(field, warm_start)
     depth = target_depth if settings.depth_weight > 0 else None
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -152,6 +154,16 @@ def _start_heads(field: QueryField, batches: list[TokenBatches], seed: int) -> N
     for head, weight, bias in zip(field.head_layers, weights, biases, strict=True):
         head.weight.copy_(weight)
         head.bias.copy_(bias)
+
+
+@torch.no_grad()
+def _turn_heads(field: QueryField, before: QueryField) -> None:
+    """Heads taken over from another field say the same on this one's principal axes: W ← A_newᵀ A_old W, and b likewise."""
+    for group, head in zip(field.groups, field.head_layers, strict=True):
+        turns = [field.layer_units[i].axes.T @ before.layer_units[i].axes for i in group.layers]
+        turn = torch.block_diag(*turns)
+        head.weight.copy_(turn @ head.weight)
+        head.bias.copy_(turn @ head.bias)
 
 
 def _loss(

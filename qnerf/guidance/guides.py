@@ -10,7 +10,8 @@ from torch import Tensor
 from qnerf.attention.edits import BlendQueries, CaptureQueries
 from qnerf.attention.layers import AttentionLayer
 from qnerf.editors.branch import EditBranch
-from qnerf.guidance.settings import GuidanceSettings, HardSettings, MixedSettings, SoftSettings, guides
+from qnerf.guidance.settings import GuidanceSettings, HardSettings, MixedSettings, SoftSettings
+from qnerf.guidance.steps import guides
 from qnerf.scenes.region import tokens_inside
 
 

@@ -29,7 +29,7 @@ class SoftSettings(Settings):
     decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
     weights: what the pull is weighted by, since a field cannot know the part of the queries that mirrors each view's own noise.
     "equal": nothing. "layer": the share of the layer's variance that the field explains. "component": the same for each
-    principal component of the layer's queries.
+    principal component of the layer's queries, on all views, those that trained the field among them.
     region: where the latents are pulled and moved. "moved": where a part that the edit moves may be before or after it;
     "object": where any of the object may be; "all": everywhere.
     until: share of the denoising steps after which guidance ends.
@@ -71,8 +71,3 @@ class MixedSettings(Settings):
 
 
 GuidanceSettings = Annotated[OffSettings | SoftSettings | HardSettings | MixedSettings, Field(discriminator="name")]
-
-
-def guides(settings: GuidanceSettings, k: int, steps: int) -> bool:
-    """Whether step k of so many reads queries to be guided by, where there are any."""
-    return settings.name != "off" and k < settings.until * steps

@@ -7,14 +7,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from qnerf.fields.rgb_field import train_rgb_field
 from qnerf.fields.settings import RgbFieldSettings
-from qnerf.fields.space import Space
 from qnerf.metrics.against_truth import truth_figures
 from qnerf.metrics.depth import field_depth_error
-from qnerf.metrics.heldout import Render, heldout_psnr
+from qnerf.metrics.heldout import heldout_in_scene
 from qnerf.metrics.settings import MetricsSettings
-from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Scene
 
 COMPARISON_COLUMNS = (
@@ -50,7 +47,7 @@ def evaluate_group(
     field_depth: (N, rows, columns) expected depth of the last query field, world units.
     """
     if group == "heldout":
-        figures = {"heldout_psnr": _heldout_psnr(edited, scene, settings.heldout_every, rgb_settings, seed)}
+        figures = {"heldout_psnr": heldout_in_scene(edited, scene, settings.heldout_every, rgb_settings, seed)}
     elif scene.truth is None or (group == "depth" and field_depth is None):
         figures = {}
     elif group == "depth" and field_depth is not None:
@@ -65,13 +62,3 @@ def evaluate_group(
 def in_order(figures: Mapping[str, float]) -> dict[str, float]:
     """The finite figures in the order of `COMPARISON_COLUMNS`."""
     return {name: figures[name] for name in COMPARISON_COLUMNS if math.isfinite(figures.get(name, math.nan))}
-
-
-def _heldout_psnr(edited: Tensor, scene: Scene, every: int, settings: RgbFieldSettings, seed: int) -> float:
-    space = Space(scene.focus, scene.radius)
-
-    def train(images: Tensor, cameras: Cameras) -> Render:
-        field = train_rgb_field(images, cameras, space, settings, seed)
-        return lambda held_out: field.render(held_out)[0]
-
-    return heldout_psnr(edited, scene.cameras, every, train)

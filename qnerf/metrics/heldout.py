@@ -10,8 +10,12 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from qnerf.fields.rgb_field import train_rgb_field
+from qnerf.fields.settings import RgbFieldSettings
+from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.scene import Scene
 
 Render = Callable[[Cameras], Tensor]
 Train = Callable[[Tensor, Cameras], Render]
@@ -21,6 +25,17 @@ def split_views(count: int, every: int) -> tuple[list[int], list[int]]:
     """Indices of the training views and of the held-out ones, every `every`-th."""
     held_out = list(range(every - 1, count, every))
     return [view for view in range(count) if view not in held_out], held_out
+
+
+def heldout_in_scene(edited: Tensor, scene: Scene, every: int, settings: RgbFieldSettings, seed: int) -> float:
+    """`heldout_psnr` of a scene's edited views, by a radiance field of these settings in the scene's region of interest."""
+    space = Space(scene.focus, scene.radius)
+
+    def train(images: Tensor, cameras: Cameras) -> Render:
+        field = train_rgb_field(images, cameras, space, settings, seed)
+        return lambda held_out: field.render(held_out)[0]
+
+    return heldout_psnr(edited, scene.cameras, every, train)
 
 
 def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train) -> float:

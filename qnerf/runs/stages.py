@@ -18,7 +18,7 @@ from qnerf.config import MethodSettings, RunSettings
 from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, Inputs, digest, effective_settings
 from qnerf.runs.sources import code_version
 from qnerf.schedules.settings import ProgressiveSettings, consolidates
-from qnerf.schedules.work import interval_stops
+from qnerf.schedules.stops import interval_stops
 from qnerf.store.key import Key
 
 CODE = {  # the modules that a stage runs; what they import counts too
@@ -29,7 +29,7 @@ CODE = {  # the modules that a stage runs; what they import counts too
     "consistency": ("qnerf.metrics.against_truth",),
     "silhouette": ("qnerf.metrics.against_truth",),
     "depth": ("qnerf.metrics.depth",),
-    "heldout": ("qnerf.metrics.heldout", "qnerf.fields.rgb_field"),
+    "heldout": ("qnerf.metrics.heldout",),
 }
 METRIC_SETTINGS = {"consistency": "depth_tolerance", "silhouette": "silhouette_threshold", "heldout": "heldout_every"}
 Views = Literal["source", "truth"]

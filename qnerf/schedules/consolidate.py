@@ -106,9 +106,12 @@ def explained_components(queries: Tensor, rendered: Tensor, inside: Tensor) -> T
     """U diag(R²) Uᵀ, (channels, channels): U the principal axes of the queries (V, tokens, channels), R² the share of each
     one's variance that `rendered` explains, 0 where it explains none.
 
-    inside: (V, tokens, 1), 0 or 1: which tokens count. Of the object the field knows other components than of the background.
+    inside: (V, tokens, 1), 0 or 1: which tokens count, all if none is 1. Of the object the field knows other components than of the
+    background. All views count, those that trained the field among them: of the few that may be left out many components would
+    have too few tokens.
     """
     chosen = inside[..., 0].flatten() > 0
+    chosen = chosen if chosen.any() else ~chosen
     wanted, found = (x.flatten(0, 1)[chosen].double() for x in (queries, rendered))
     centred = wanted - wanted.mean(dim=0)
     _, axes = torch.linalg.eigh(centred.T @ centred)

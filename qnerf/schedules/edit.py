@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
 from qnerf.errors import UserError
-from qnerf.fields.query_field import QueryField
-from qnerf.guidance.settings import GuidanceSettings, guides
+from qnerf.fields.query_field import ForeignFieldError, QueryField
+from qnerf.guidance.settings import GuidanceSettings
+from qnerf.guidance.steps import guides
 from qnerf.schedules.checkpoint import Checkpoints, FinishedInterval, pack, unpack
 from qnerf.schedules.consolidate import IntervalRecord, consolidate, train_field
 from qnerf.schedules.feedback import feed_back
@@ -25,7 +27,9 @@ from qnerf.schedules.settings import (
     ScheduleSettings,
     SourceSettings,
 )
-from qnerf.schedules.work import interval_stops
+from qnerf.schedules.stops import interval_stops
+
+log = logging.getLogger(__name__)
 
 Layers = tuple[AttentionLayer, ...]
 FieldState = dict[str, Tensor]
@@ -104,13 +108,21 @@ def look_ahead(
     last = min(start + schedule.interval, len(job.steps)) - 1
     _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
     queries = {"": captured[last]}
-    if previous and schedule.warm_start is not None:
-        field = QueryField.from_state(previous, job.field, job.device)
-        field = train_field(job, queries, f"interval {last}", field, schedule.warm_start)
-    else:
-        field = train_field(job, queries, f"interval {last}")
+    before = None if schedule.warm_start is None else field_before(previous, job)
+    share = 1.0 if before is None or schedule.warm_start is None else schedule.warm_start
+    field = train_field(job, queries, f"interval {last}", before, share)
     targets, records = consolidate(job, field, queries, {"": last})
     return FinishedInterval(z, targets[""], records[0], {} if schedule.warm_start is None else field.state())
+
+
+def field_before(state: FieldState, job: EditJob) -> QueryField | None:
+    """The field that a kept interval left, to start the next one's from. None where it left none, or one of another encoding: kept
+    by a machine that has tiny-cuda-nn and gone on with by one that has not, or the other way round."""
+    try:
+        return QueryField.from_state(state, job.field, job.device) if state else None
+    except ForeignFieldError as error:
+        log.warning("%s; this interval's field begins anew", error)
+        return None
 
 
 def edit_in_one_shot(schedule: OneShotSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob) -> EditResult:

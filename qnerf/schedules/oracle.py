@@ -1,4 +1,4 @@
-"""The oracle: the queries of the true edited views, the ceiling of what consolidation could give (METHOD §6)."""
+"""The oracle: the queries of the true edited views, what better queries could give (METHOD §6)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ class OneShotSettings(Settings):
 
 
 class OracleSettings(Settings):
-    """The ceiling: queries of the true edited views, from their own inversion, at every step. Needs a scene with truth."""
+    """Queries of the true edited views, from their own inversion, at every step: what better queries could give. Needs a scene with
+    truth."""
 
     name: Literal["oracle"]
 

@@ -7,8 +7,10 @@ one backward, which costs two), "field" counts query fields trained (a warm star
 
 from __future__ import annotations
 
-from qnerf.guidance.settings import GuidanceSettings, SoftSettings, guides
-from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
+from qnerf.guidance.settings import GuidanceSettings, SoftSettings
+from qnerf.guidance.steps import guides
+from qnerf.schedules.settings import ProgressiveSettings, ScheduleSettings
+from qnerf.schedules.stops import interval_stops
 
 GRADIENT_COST = 3
 
@@ -18,15 +20,6 @@ def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
     if isinstance(guidance, SoftSettings) and guides(guidance, k, steps):
         return 1 + GRADIENT_COST * guidance.inner_steps
     return 1
-
-
-def interval_stops(schedule: ProgressiveSettings | OneShotSettings, guidance: GuidanceSettings, steps: int) -> list[int]:
-    """The states at which an interval begins that is guided, each by a field of its own (one shot: by heads of its own).
-
-    Once guidance has ended there are none, since nothing would use them; guidance=off has all, to be looked at.
-    """
-    stops = range(schedule.interval, steps, schedule.interval)
-    return [stop for stop in stops if guidance.name == "off" or guides(guidance, stop, steps)]
 
 
 def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: int, views: int) -> dict[str, float]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnerf.benchmark.__main__ import looseness_chart, tables
-from qnerf.benchmark.bootstrap import LEAST_SCENES, mean_interval, ratio_interval
+from qnerf.benchmark.__main__ import looseness_chart, tables, to_html
+from qnerf.benchmark.bootstrap import LEAST_SCENES, mean_interval, ratio_interval, student_quantile, tails
 from qnerf.benchmark.cells import BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import chosen_cells
-from qnerf.benchmark.tables import gains, methods_of, over_looseness, share_of_oracle, to_csv, to_markdown
+from qnerf.benchmark.tables import gains, methods_of, over_looseness, shares_of_oracle, to_csv, to_markdown
 from qnerf.errors import UserError
 
 
@@ -42,11 +42,12 @@ def test_gains_by_hand() -> None:
 
 
 def test_the_share_of_the_oracle_by_hand() -> None:
-    found = share_of_oracle(CELLS)
+    [found] = [row.estimates for row in shares_of_oracle(CELLS) if row.name == "full"]
     assert found["psnr_object"].value == pytest.approx(1.5 / 6)
     assert found["consistency_moved"].value == pytest.approx(0.12 / (0.08 + 0.15 + 0.005))
     alone = [BenchmarkCell(c.scene, c.kind, c.detail, c.folder, {"independent": {}, "full": {}}) for c in CELLS]
-    assert share_of_oracle(alone) == {}
+    assert shares_of_oracle(alone) == []
+    assert shares_of_oracle([]) == []
 
 
 def test_a_method_that_changes_nothing_gains_nothing() -> None:
@@ -61,6 +62,10 @@ def test_grades_go_from_tight_to_loose_and_each_counts_its_own_cells() -> None:
     assert [row.name for row in rows] == ["joints", "ends"]
     assert rows[1].estimates["consistency_moved"].value == pytest.approx(0.5)
     assert "joints to ends" in looseness_chart(rows)
+    at_its_floor = cell("toy_2", "loose_depth", figures(24, 0.02), figures(24, 0.02), figures(25, 0.02))
+    chart = looseness_chart(over_looseness([*CELLS, at_its_floor]))
+    assert "nan" not in chart
+    assert chart.count("<circle") == 2
 
 
 def test_only_cells_that_disagree_count_towards_gains() -> None:
@@ -69,6 +74,16 @@ def test_only_cells_that_disagree_count_towards_gains() -> None:
     assert next(row for row in found["gains"] if row.name == "independent").estimates["psnr_object"].value == pytest.approx(0.75)
     assert next(row for row in found["means"] if row.name == "full").estimates["psnr_object"].value == pytest.approx(63.5 / 3)
     assert [row.name for row in found["kinds"]] == ["lamp", "toy"]
+    assert [row.name for row in found["methods"]] == ["full", "oracle"]
+    assert found["methods"][0].estimates["psnr_object"].value == pytest.approx(0.75)
+    assert [row.name for row in found["oracle"]] == ["full"]
+
+
+def test_gains_are_bold_and_neither_losses_nor_figures() -> None:
+    sure = [cell(f"lamp_{i}", "ends", figures(20, 0.1), figures(21, 0.05), figures(25, 0.03)) for i in range(6)]
+    found = tables(sure)
+    assert to_html(found["gains"], "gains").count('class="best"') == 2  # over the independent edit, not over the oracle
+    assert "best" not in to_html(found["means"], "means")
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -84,6 +99,20 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
         naive += other.low <= 1.0 <= other.high
     assert 0.88 < hits / 200 < 0.99
     assert naive / 200 < 0.85
+
+
+@pytest.mark.parametrize("count", [6, 12])
+def test_the_interval_covers_the_truth_with_few_scenes_too(count: int) -> None:
+    rng = np.random.default_rng(5)
+    names = [f"s{i}" for i in range(count)]
+    found = [ratio_interval(rng.normal(1.0, 1.0, count).tolist(), [1.0] * count, names, draws=400) for _ in range(600)]
+    assert 0.925 < np.mean([f.low <= 1.0 <= f.high for f in found]) < 0.975
+
+
+def test_quantiles_of_students_distribution_are_those_of_tables() -> None:
+    for freedom, value in ((5, 2.571), (11, 2.201), (30, 2.042), (100_000, 1.960)):
+        assert student_quantile(0.975, freedom) == pytest.approx(value, abs=4e-3)
+    assert tails(10**6) == pytest.approx((0.025, 0.975), abs=1e-4)
 
 
 def test_few_scenes_say_little_of_others() -> None:

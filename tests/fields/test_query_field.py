@@ -3,10 +3,11 @@ from typing import Any
 import pytest
 import torch
 
+import qnerf.fields.train_query_field as train_query_field_module
 from qnerf.errors import UserError
 from qnerf.fields.explained import explained_variance, measure_field, r_squared
 from qnerf.fields.heads import heads_per_sample
-from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField, group_layers
+from qnerf.fields.query_field import ForeignFieldError, LayerGroup, LayerShape, QueryField, group_layers
 from qnerf.fields.query_units import QueryUnits
 from qnerf.fields.settings import RayLoss
 from qnerf.fields.token_rays import TokenGrid
@@ -127,6 +128,33 @@ def test_warm_start_begins_where_the_previous_field_ended() -> None:
     run("warm", field)
     assert losses["warm"][0] < 0.7 * losses["cold"][0]
     assert len(losses["cold"]) == 60
+
+
+def test_a_warm_start_speaks_of_this_fields_own_principal_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Axes of any sign and order: the field before, heads and all, says the same on the new ones before it is trained on."""
+    maps = queries(CAMERAS)
+    settings = field_settings(20).model_copy(update={"components": 3})
+    before = train_query_field(maps, CAMERAS, SPACE, settings, 0)
+    fit = QueryUnits.fit
+
+    def fit_turned(units: QueryUnits, *arguments: Any) -> None:
+        fit(units, *arguments)
+        units.axes.copy_(-units.axes.flip(-1))
+
+    monkeypatch.setattr(QueryUnits, "fit", fit_turned)
+    monkeypatch.setattr(train_query_field_module, "train", lambda *_: None)
+    after = train_query_field(maps, CAMERAS, SPACE, settings, 0, before)
+    assert not torch.equal(before.layer_units[0].axes, after.layer_units[0].axes)
+    for name, found in after.render(CAMERAS).maps.items():
+        torch.testing.assert_close(found, before.render(CAMERAS).maps[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_state_of_another_encoding_is_refused() -> None:
+    field = train_query_field(queries(CAMERAS), CAMERAS, SPACE, field_settings(2), seed=0)
+    state = field.state()
+    state["module.trunk.encoding.grid.params"] = state.pop("module.trunk.encoding.table")
+    with pytest.raises(ForeignFieldError, match=r"another field\.encoding.*encoding\.table"):
+        QueryField.from_state(state, field.settings)
 
 
 def test_depth_term_pulls_the_surface_to_the_given_depth() -> None:

@@ -98,7 +98,7 @@ def unread(settings: RunSettings) -> set[str]:
 
 def reads_the_margin(method: MethodSettings) -> bool:
     """Whoever trains a field, since its R² is that of the object, or guides the object alone."""
-    restricted = isinstance(method.guidance, SoftSettings) and method.guidance.region != "all"
+    restricted = getattr(method.guidance, "region", "all") != "all"
     return method.schedule.name != "oracle" or restricted
 
 

@@ -127,6 +127,19 @@ def test_a_broken_run_goes_on_where_it_was(warm_start: float | None) -> None:
     assert work["field"] == pytest.approx(warm_start or 1)
 
 
+def test_a_field_that_another_machines_encoding_trained_is_no_start(caplog: pytest.LogCaptureFixture) -> None:
+    """As where tiny-cuda-nn was installed in between: its intervals are gone on from, its field begins anew, and it is said so."""
+    schedule = ProgressiveSettings(name="progressive", interval=2, warm_start=0.5)
+    kept = Memory()
+    edit(schedule, SOFT, make_job()[0], kept)
+    del kept.kept[4]
+    kept.kept[2]["field/module.trunk.encoding.grid.params"] = kept.kept[2].pop("field/module.trunk.encoding.table")
+    job, work = make_job()
+    edit(schedule, SOFT, job, kept)
+    assert work["field"] == pytest.approx(1)
+    assert "trained with another field.encoding" in caplog.text
+
+
 def test_the_fields_depth_is_drawn_to_the_proxys() -> None:
     """Where the settings ask for it; the depth of what bounds the edited object is then nearer in the field's pictures too."""
     settings = tiny_field().model_copy(update={"depth_weight": 20.0, "optimiser": OptimiserSettings(iterations=60)})
@@ -181,6 +194,9 @@ def test_explained_components_by_hand() -> None:
     matrix = explained_components(queries[None], rendered[None], inside)
     torch.testing.assert_close(matrix @ first, first)
     torch.testing.assert_close(matrix @ second, 0.75 * second)
+    everything = explained_components(queries[None], rendered[None], torch.ones_like(inside))
+    nothing = explained_components(queries[None], rendered[None], torch.zeros_like(inside))
+    assert torch.equal(nothing, everything), "where no token is inside all count, as for R²"
 
 
 def test_no_edit_is_the_encoded_source() -> None:
