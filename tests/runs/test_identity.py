@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from qnerf.config import MethodSettings, RunSettings, parse
-from qnerf.guidance.settings import OffSettings, SoftSettings
+from qnerf.guidance.settings import OffSettings
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import WITHOUT_EFFECT, Inputs, digest, effective_settings, read_inputs
 from qnerf.runs.stages import Stages
