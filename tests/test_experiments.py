@@ -162,6 +162,7 @@ def test_the_shared_errors_of_a_finished_sweep(
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows] == ["| method", "| independent", "| full"] * 2
     assert rows[-2][3:5] == ["100%", "100%"]
+    assert not any("nan" in cell for row in rows for cell in row)
     monkeypatch.setattr(script, "LEAST_VIEWS", 9)
     assert script.main([str(results.parent)]) == 2
     assert "no point is seen by 9 of its 8 views" in capsys.readouterr().err

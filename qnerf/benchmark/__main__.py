@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.benchmark.bootstrap import LEAST_SCENES, Interval
+from qnerf.benchmark.bootstrap import LEAST_SCENES
 from qnerf.benchmark.cells import LEAST_DISAGREEMENT, BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import (
@@ -21,6 +21,7 @@ from qnerf.benchmark.tables import (
     gains,
     in_words,
     means,
+    over,
     over_independent,
     over_looseness,
     shares_of_oracle,
@@ -53,7 +54,7 @@ def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
     """All tables by name. Gains rest on the cells that leave something to consolidate, by grade and kind on all."""
     counted = [c for c in cells if c.disagrees]
     kinds = sorted({c.kind for c in cells})
-    by_kind = [Row(k, over_one(gains([c for c in cells if c.kind == k]))) for k in kinds]
+    by_kind = [Row(k, over([c for c in cells if c.kind == k])) for k in kinds]
     oracle = shares_of_oracle(counted)
     return {
         "means": means(cells),
@@ -62,11 +63,6 @@ def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
         "kinds": by_kind,
         **({"oracle": oracle} if oracle else {}),
     }
-
-
-def over_one(rows: Sequence[Row], other: str = "independent") -> dict[str, Interval]:
-    """The estimates of one row."""
-    return next(row for row in rows if row.name == other).estimates
 
 
 def looseness_chart(rows: Sequence[Row]) -> str:

@@ -108,9 +108,8 @@ def look_ahead(
     last = min(start + schedule.interval, len(job.steps)) - 1
     _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
     queries = {"": captured[last]}
-    before = None if schedule.warm_start is None else field_before(previous, job)
-    share = 1.0 if before is None or schedule.warm_start is None else schedule.warm_start
-    field = train_field(job, queries, f"interval {last}", before, share)
+    before = field_before(previous, job)
+    field = train_field(job, queries, f"interval {last}", before, 1.0 if before is None else schedule.warm_start or 1.0)
     targets, records = consolidate(job, field, queries, {"": last})
     return FinishedInterval(z, targets[""], records[0], {} if schedule.warm_start is None else field.state())
 
