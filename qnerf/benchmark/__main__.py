@@ -1,7 +1,8 @@
-"""`python -m qnerf.benchmark <folder of a sweep>`: the tables, the chart and the sheet of a finished benchmark, in that folder.
+"""`python -m qnerf.benchmark <folders of sweeps>`: the tables, the chart and the sheet of a benchmark, in the last one's folder.
 
 python -m qnerf.run -m +exp=benchmark
 python -m qnerf.benchmark outputs/sweeps/benchmark-<hash>
+python -m qnerf.benchmark experiments/consolidation/benchmark        # kept results: all but the sheet, whose pictures are gone
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from qnerf.errors import UserError
 from qnerf.reports.charts import line_chart
 from qnerf.reports.html import cell, escape, page, picture, table
 from qnerf.runs.files import write_image, write_text
+from qnerf.runs.folder import CONFIG
 
 TITLES = {
     "means": "Every method, mean over all cells",
@@ -44,7 +46,8 @@ TITLES = {
 }
 NOTE = (
     "Values with 95 % bootstrap intervals over scenes. A gain in agreement (consistency_…) is the share of the other method's "
-    "disagreement above its floor that is gone (- where nothing is above it); all others are differences, up is better. There is "
+    "disagreement above its floor that is gone (- where nothing is above it), in an error (what views share, what each has of "
+    "its own) the share of it that is gone; all others are differences, up is better. There is "
     f"something to consolidate where the independent edit's views disagree by {LEAST_DISAGREEMENT} times the floor or more. "
     f"Of fewer than {LEAST_SCENES} scenes only their number (n) is told."
 )
@@ -73,11 +76,12 @@ def looseness_chart(rows: Sequence[Row]) -> str:
     return line_chart(series, list(range(1, len(rows) + 1)), f"grade of control: {names}", "share of disagreement gone")
 
 
-def report(folder: Path) -> list[Path]:
-    """Writes benchmark.md, .csv, .html, looseness.svg and benchmark.png; returns them."""
-    cells = read_cells(folder)
+def report(sweeps: Sequence[Path]) -> list[Path]:
+    """Writes benchmark.md, .csv, .html, looseness.svg, and benchmark.png where the edits are still there; returns them."""
+    cells, folder = read_cells(*sweeps), sweeps[-1]
     found = tables(cells)
-    sheet, chart = benchmark_sheet(cells), looseness_chart(found["looseness"])
+    drawable = [cell for cell in cells if (cell.folder / CONFIG).is_file()]
+    chart = looseness_chart(found["looseness"])
     counted = sum(c.disagrees for c in cells)
     head = f"{len(cells)} cells, {len({c.scene for c in cells})} scenes; in {counted} cells there is something to consolidate."
     text = [f"# Benchmark of edits\n\n{head}\n\n{NOTE}"]
@@ -85,16 +89,17 @@ def report(folder: Path) -> list[Path]:
     for name, rows in found.items():
         text.append(f"## {TITLES[name]}\n\n{to_markdown(rows, name)}")
         body.append(f"<h2>{escape(TITLES[name])}</h2>{to_html(rows, name)}")
-    body += [
-        f"<h2>Gain against looseness</h2>{chart}",
-        picture(sheet, "One scene of each kind, the view that shows most of the edit"),
-    ]
+    body.append(f"<h2>Gain against looseness</h2>{chart}")
+    pictures: list[Path] = []
+    if drawable:
+        sheet, pictures = benchmark_sheet(drawable), [folder / "benchmark.png"]
+        write_image(pictures[0], sheet)
+        body.append(picture(sheet, "One scene of each kind, the view that shows most of the edit"))
     written = {"benchmark.md": "\n\n".join(text) + "\n", "benchmark.csv": to_csv(found), "looseness.svg": chart}
     for name, content in {**written, "benchmark.html": page("Benchmark of edits", body)}.items():
         write_text(folder / name, content)
-    write_image(folder / "benchmark.png", sheet)
     print("\n\n".join(text))
-    return [folder / name for name in (*written, "benchmark.html", "benchmark.png")]
+    return [*(folder / name for name in (*written, "benchmark.html")), *pictures]
 
 
 def to_html(rows: Sequence[Row], name: str) -> str:
@@ -112,7 +117,9 @@ def to_html(rows: Sequence[Row], name: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m qnerf.benchmark", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sweep", type=Path, help="folder of the sweep, outputs/sweeps/benchmark-<hash>")
+    parser.add_argument(
+        "sweep", type=Path, nargs="+", help="folders of sweeps, outputs/sweeps/benchmark-<hash>; of equal cells the last counts"
+    )
     try:
         for path in report(parser.parse_args(arguments).sweep):
             print(path)

@@ -27,9 +27,9 @@ class BenchmarkCell:
     figures: Mapping[str, Mapping[str, float]]
 
     def excess(self, method: str, metric: str) -> float:
-        """How far a disagreement is above its floor, the same of the true views."""
+        """How far a figure that should be low is above its floor, the same of the true views; an error's floor is 0."""
         figures = self.figures[method]
-        return figures[metric] - figures[metric + FLOOR]
+        return figures[metric] - figures.get(metric + FLOOR, 0.0)
 
     @property
     def disagrees(self) -> bool:
@@ -38,18 +38,26 @@ class BenchmarkCell:
         return figures["consistency_moved"] >= LEAST_DISAGREEMENT * figures["consistency_moved" + FLOOR]
 
 
-def read_cells(sweep: Path) -> list[BenchmarkCell]:
-    """The finished cells of a sweep's results.csv. Raises UserError where there are none, or no independent edit."""
+def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
+    """The finished cells of the results.csv of sweeps, the last one's where several have the same scene, grade and seed. Raises
+    UserError where there are none, or no independent edit."""
+    found: dict[tuple[str, str, str], BenchmarkCell] = {}
+    for sweep in sweeps:
+        found |= _read_sweep(sweep)
+    return list(found.values())
+
+
+def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
     try:
         with (sweep / RESULTS).open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["status"] == "done"]
     except OSError as error:
         raise UserError(f"{sweep / RESULTS} cannot be read ({error.strerror}): name the folder of a sweep.") from error
     _check_swept(sweep)
-    cells = [_cell(row) for row in rows]
+    cells = {(row["scene"], row["control.detail"], row.get("seed", "")): _cell(row) for row in map(_named, rows)}
     if not cells:
         raise UserError(f"{sweep / RESULTS} has no finished cell: run the sweep first, `python -m qnerf.run -m +exp=benchmark`.")
-    for cell in cells:
+    for cell in cells.values():
         if "independent" not in cell.figures:
             raise UserError(f"{cell.folder} has no independent edit to compare with: add it, baselines=[independent].")
         if "consistency_moved" not in cell.figures["independent"]:
@@ -66,6 +74,12 @@ def _check_swept(sweep: Path) -> None:
         )
 
 
+def _named(row: Mapping[str, str]) -> dict[str, str]:
+    """A row with its grade of control, from the run folder where the sweep does not vary it."""
+    detail = row.get("control.detail") or read_json(Path(row["folder"]) / "metrics.json")["control_detail"]
+    return {**row, "control.detail": detail}
+
+
 def _cell(row: Mapping[str, str]) -> BenchmarkCell:
     figures: dict[str, dict[str, float]] = {}
     for key, text in row.items():
@@ -77,7 +91,7 @@ def _cell(row: Mapping[str, str]) -> BenchmarkCell:
     return BenchmarkCell(
         scene,
         "figure" if kind == "puppet" else kind,
-        read_json(Path(row["folder"]) / "metrics.json")["control_detail"],
+        row["control.detail"],
         Path(row["folder"]),
         figures,
     )

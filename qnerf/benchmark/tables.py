@@ -18,9 +18,10 @@ METHODS = (
 )  # fmt: skip
 METRICS = (
     "psnr_truth", "ssim_truth", "psnr_object", "psnr_moved", "psnr_background", "consistency_object", "consistency_moved",
-    "silhouette_iou", "heldout_psnr",
+    "error_shared", "error_own", "silhouette_iou", "heldout_psnr",
 )  # fmt: skip
 DISAGREEMENTS = ("consistency_object", "consistency_moved")
+TAKEN_AWAY = (*DISAGREEMENTS, "error_shared", "error_own")  # low is good: a gain is the share that is gone
 LOOSENESS: tuple[Detail, ...] = ("bones", "joints", "ends", "loose_depth", "box")  # from tight to loose
 
 
@@ -52,10 +53,10 @@ def means(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def gain(cells: Sequence[BenchmarkCell], method: str, other: str, metric: str) -> Interval:
-    """What `method` is better by than another one, cell by cell: fidelity in its own unit, and of a disagreement the share that it
-    takes away of what is above the floor; no figure where nothing is."""
+    """What `method` is better by than another one, cell by cell: fidelity in its own unit, and of disagreements and errors the
+    share that it takes away of what is above the floor; no figure where nothing is."""
     scenes = [cell.scene for cell in cells]
-    if metric in DISAGREEMENTS:
+    if metric in TAKEN_AWAY:
         before, after = ([cell.excess(name, metric) for cell in cells] for name in (other, method))
         return ratio_interval([b - a for b, a in zip(before, after, strict=True)], before, scenes)
     return mean_interval([cell.figures[method][metric] - cell.figures[other][metric] for cell in cells], scenes)
@@ -77,7 +78,11 @@ def over_independent(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
-    """How much of the oracle's gain over the independent edit each method reaches; of a disagreement, more than 1 is possible."""
+    """How much of the oracle's gain over the independent edit each method reaches; of a disagreement, more than 1 is possible.
+
+    agreement_ceiling: how much of what agreement alone could give, if the independent views all showed the mean of what they
+    show of each point (`qnerf.metrics.shared_error`), in PSNR of the surface.
+    """
     scenes, methods = [cell.scene for cell in cells], methods_of(cells)
     if "oracle" not in methods:
         return []
@@ -86,9 +91,22 @@ def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
         sign = -1 if metric in DISAGREEMENTS else 1
         return [sign * (cell.figures[name][metric] - cell.figures["independent"][metric]) for cell in cells]
 
-    metrics = ("psnr_object", "consistency_moved")
-    rows = [m for m in methods if m not in ("source", "controlnet", "independent", "oracle")]
-    return [Row(m, {k: ratio_interval(gained(m, k), gained("oracle", k), scenes) for k in metrics}) for m in rows]
+    def shares(name: str) -> dict[str, Interval]:
+        metrics = ("psnr_object", "consistency_moved")
+        found = {metric: ratio_interval(gained(name, metric), gained("oracle", metric), scenes) for metric in metrics}
+        if not all("error_own" in cell.figures[m] for cell in cells for m in ("independent", name)):
+            return found
+        reached = [surface_psnr(cell, name) - surface_psnr(cell, "independent") for cell in cells]
+        ceiling = [surface_psnr(cell, "independent", agreed=True) - surface_psnr(cell, "independent") for cell in cells]
+        return found | {"agreement_ceiling": ratio_interval(reached, ceiling, scenes)}
+
+    return [Row(m, shares(m)) for m in methods if m not in ("source", "controlnet", "independent", "oracle")]
+
+
+def surface_psnr(cell: BenchmarkCell, method: str, agreed: bool = False) -> float:
+    """PSNR, dB, over the points of the true edited surface; agreed: if all views showed the mean of what they show of each."""
+    figures = cell.figures[method]
+    return -10 * math.log10(figures["error_shared"] + (0.0 if agreed else figures["error_own"]))
 
 
 def over_looseness(cells: Sequence[BenchmarkCell]) -> list[Row]:

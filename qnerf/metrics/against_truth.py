@@ -1,4 +1,5 @@
-"""The figures of an edit whose truth is known: fidelity, consistency and silhouette, each beside that of the true views."""
+"""The figures of an edit whose truth is known: fidelity and the parts of its error; consistency and silhouette, beside those of
+the true views."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from torch import Tensor
 
 from qnerf.metrics.fidelity import psnr, ssim
 from qnerf.metrics.settings import MetricsSettings
+from qnerf.metrics.shared_error import split_error
 from qnerf.metrics.silhouette import silhouette_iou
 from qnerf.metrics.warp import warp_error
 from qnerf.scenes.cameras import Cameras
@@ -19,6 +21,9 @@ def truth_figures(edited: Tensor, truth: Truth, cameras: Cameras, settings: Metr
         figures |= fidelity_figures(edited, truth)
     if "consistency" in settings.groups:
         figures |= consistency_figures(edited, truth, cameras, settings.depth_tolerance)
+    if "errors" in settings.groups:
+        parts = split_error(edited, truth, truth.silhouette_edited, cameras, settings.depth_tolerance)
+        figures |= dict(zip(("error_shared", "error_own"), parts, strict=True))
     if "silhouette" in settings.groups:
         for name, images in (("silhouette_iou", edited), ("silhouette_iou_floor", truth.edited_images)):
             figures[name] = silhouette_iou(images, truth, settings.silhouette_threshold)

@@ -24,6 +24,8 @@ COMPARISON_COLUMNS = (
     "consistency_object_floor",
     "consistency_moved",
     "consistency_moved_floor",
+    "error_shared",
+    "error_own",
     "silhouette_iou",
     "silhouette_iou_floor",
     "heldout_psnr",

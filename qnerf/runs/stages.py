@@ -27,11 +27,17 @@ CODE = {  # the modules that a stage runs; what they import counts too
     "edit": ("qnerf.runs.methods",),
     "fidelity": ("qnerf.metrics.against_truth",),
     "consistency": ("qnerf.metrics.against_truth",),
+    "errors": ("qnerf.metrics.against_truth",),
     "silhouette": ("qnerf.metrics.against_truth",),
     "depth": ("qnerf.metrics.depth",),
     "heldout": ("qnerf.metrics.heldout",),
 }
-METRIC_SETTINGS = {"consistency": "depth_tolerance", "silhouette": "silhouette_threshold", "heldout": "heldout_every"}
+METRIC_SETTINGS = {
+    "consistency": "depth_tolerance",
+    "errors": "depth_tolerance",
+    "silhouette": "silhouette_threshold",
+    "heldout": "heldout_every",
+}
 Views = Literal["source", "truth"]
 
 

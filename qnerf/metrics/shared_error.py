@@ -1,0 +1,46 @@
+"""What of an edit's error its views share, and what each view has of its own: only the latter is there to be consolidated (ours).
+
+A point X of the true edited surface is seen by the views V(X), and view i shows it with the error e_i(X) = I_i - I*_i at X's place
+in it. Over the views that see it, exactly,
+
+    mean_i e_i² = (mean_i e_i)² + var_i e_i :    the squared error is what the views share and what each has of its own.
+
+Views that agree perfectly, on the mean of what they show, keep the first part. Where all views raise an arm straight that should
+be bent, no agreement mends it; where they blur alike, their agreement is bought. Points are the pixels of every view that show the
+object's true edited surface; errors are found in the other views as the warp error finds colours (`qnerf.metrics.warp`), so they
+are a little smoothed by resampling.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qnerf.metrics.warp import project_points, sample_bilinear, seen_there, surface_points
+from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.scene import Truth
+
+LEAST_VIEWS = 3
+"""Views that must see a point for it to count: of fewer the mean says little."""
+
+
+def split_error(edited: Tensor, truth: Truth, counted: Tensor, cameras: Cameras, tolerance: float) -> tuple[float, float]:
+    """The mean squared errors, over channels, views and points, of what views share and of each one about it.
+
+    edited: (N, 3, H, W). counted: (N, H, W) bool, the pixels whose points count, if they show the object and `LEAST_VIEWS` views
+    see them; NaN where there is no such point. tolerance: of the depth test, as a share of the distance.
+    """
+    errors, depth, silhouette = edited - truth.edited_images, truth.depth_edited, truth.silhouette_edited
+    points = surface_points(depth, cameras)
+    seen_by = torch.ones_like(depth)
+    total, squares = errors.clone(), errors.square()
+    for shift in range(1, len(cameras)):
+        other = [(view + shift) % len(cameras) for view in range(len(cameras))]
+        pixels, distance = project_points(points, cameras[other])
+        seen = seen_there(pixels, distance, depth[other], silhouette[other], tolerance)
+        found = torch.where(seen[:, None], sample_bilinear(errors[other], pixels), torch.zeros_like(errors))
+        seen_by, total, squares = seen_by + seen, total + found, squares + found.square()
+    chosen = counted & silhouette & (seen_by >= LEAST_VIEWS)
+    of_mean = (total / seen_by[:, None]).square().mean(dim=1)[chosen].double()
+    of_all = (squares / seen_by[:, None]).mean(dim=1)[chosen].double()
+    return of_mean.mean().item(), (of_all - of_mean).mean().item()
