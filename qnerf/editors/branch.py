@@ -6,7 +6,8 @@ values of the *source branch*, which is the same view re-read from its inversion
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -61,9 +62,9 @@ class EditBranch:
         if self.editor.control_guidance != 1.0:
             inputs.insert(0, (self.editor.control_guidance, self.text, self.source.control))
         scales, texts, controls = zip(*inputs, strict=True)
-        *others, conditional = self._predict(z.repeat(len(inputs), 1, 1, 1), k, torch.cat(texts), torch.cat(controls), edits).chunk(
-            len(inputs)
-        )
+        with self.attention(k, edits):
+            noises = self._predict(z.repeat(len(inputs), 1, 1, 1), k, torch.cat(texts), torch.cat(controls))
+        *others, conditional = noises.chunk(len(inputs))
         noise = conditional
         for scale, other in zip(scales, others, strict=False):
             noise = noise + (scale - 1) * (conditional - other)
@@ -78,18 +79,23 @@ class EditBranch:
             return z
         return torch.where(self.region.object[:, None] > 0, z, self.trajectory.states[state])
 
-    def conditional_noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
-        """ε of the conditional part alone."""
-        return self._predict(z, k, self.text, self.control, edits)
+    def conditional_noise(self, z: Tensor, k: int) -> Tensor:
+        """ε of the conditional part alone, to be asked for within `attention`."""
+        return self._predict(z, k, self.text, self.control)
 
     @property
     def conditional_part(self) -> slice:
         """Where the conditional part lies in the batch that `noise` runs."""
         return slice(-len(self.text), None)
 
-    def _predict(self, z: Tensor, k: int, text: Tensor, control: Tensor, edits: Edits | None) -> Tensor:
+    @contextmanager
+    def attention(self, k: int, edits: Edits | None = None) -> Iterator[None]:
+        """MasaCtrl's injection at step k, if any, and `edits` behind it, for as long as passes are run, or run again."""
         with attention_edits(self.backbone.unet, merge_edits(self.masactrl_edits(k), edits or {})):
-            return self.backbone.predict(z, self.steps.timesteps[k], text, control, self.control_scale)
+            yield
+
+    def _predict(self, z: Tensor, k: int, text: Tensor, control: Tensor) -> Tensor:
+        return self.backbone.predict(z, self.steps.timesteps[k], text, control, self.control_scale)
 
     def masactrl_edits(self, k: int) -> Edits:
         """MasaCtrl's injection at step k, or nothing before it starts."""

@@ -29,9 +29,16 @@ def principal_heads(maps: list[Tensor], width: int, generator: torch.Generator) 
         basis = torch.nn.functional.pad(basis, (0, width - basis.shape[1]))
     rotated = torch.linalg.svd(tokens @ basis, full_matrices=False)
     deviation = rotated.S / len(tokens) ** 0.5
-    weight = basis @ rotated.Vh.T * deviation
+    weight = signed(basis @ rotated.Vh.T) * deviation
     sizes = [m.shape[-1] for m in maps]
     return list(weight.split(sizes)), list(mean.split(sizes))
+
+
+def signed(axes: Tensor) -> Tensor:
+    """Axes, the columns of (C, K), each turned so that its largest entry is positive: whether v or -v is found is left to rounding,
+    and a field that starts from the other one ends elsewhere."""
+    peak = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))
+    return torch.where(peak < 0, -axes, axes)
 
 
 def _repeat(value: Tensor, rows: int, columns: int) -> Tensor:

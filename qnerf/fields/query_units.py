@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qnerf.fields.head_init import signed
 from qnerf.fields.settings import Normalisation
 
 
@@ -35,7 +36,8 @@ class QueryUnits(nn.Module):
         self.scale.copy_((flat.std(dim=0) if by_channel else flat.std()).clamp_min(1e-6))
         if self.axes.numel():
             scaled = ((flat - self.mean.to(flat)) / self.scale.to(flat)).double()
-            self.axes.copy_(torch.linalg.eigh(scaled.T @ scaled)[1].flip(-1)[:, : self.width])  # ascending: the last vary most
+            axes = torch.linalg.eigh(scaled.T @ scaled)[1].flip(-1)  # ascending: the last vary most
+            self.axes.copy_(signed(axes[:, : self.width]))
 
     def into(self, queries: Tensor) -> Tensor:
         """(..., channels) queries to (..., width)."""

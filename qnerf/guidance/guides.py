@@ -91,9 +91,14 @@ def query_gradient(settings: SoftSettings, branch: EditBranch, z: Tensor, k: int
     The conditional half alone is run: that is whose queries the field was trained on.
     """
     capture = CaptureQueries(slice(None))
-    with torch.enable_grad():
+    # Checkpointed blocks run again while the gradient is taken, so their attention has to stay edited until then.
+    with (
+        torch.enable_grad(),
+        branch.attention(k, {layer: [capture] for layer in target.maps}),
+        branch.backbone.checkpointing(settings.checkpointing),
+    ):
         z = z.detach().requires_grad_(True)
-        branch.conditional_noise(z, k, {layer: [capture] for layer in target.maps})
+        branch.conditional_noise(z, k)
         distance = query_distance(capture.queries, target, settings.weights, guided_region(settings, branch))
         (gradient,) = torch.autograd.grad(distance.sum(), z)
     return gradient

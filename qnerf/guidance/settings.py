@@ -33,6 +33,7 @@ class SoftSettings(Settings):
     region: where the latents are pulled and moved. "moved": where a part that the edit moves may be before or after it;
     "object": where any of the object may be; "all": everywhere.
     until: share of the denoising steps after which guidance ends.
+    checkpointing: the gradient's backward pass computes the blocks' activations again instead of keeping them (Chen et al. 2016).
     """
 
     name: Literal["soft"]
@@ -43,6 +44,7 @@ class SoftSettings(Settings):
     weights: Literal["equal", "layer", "component"] = "component"
     region: Region = "all"
     until: float = Field(default=1.0, gt=0, le=1)
+    checkpointing: bool = False
 
 
 class HardSettings(Settings):

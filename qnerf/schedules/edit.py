@@ -27,7 +27,7 @@ from qnerf.schedules.settings import (
     ScheduleSettings,
     SourceSettings,
 )
-from qnerf.schedules.stops import interval_stops
+from qnerf.schedules.stops import interval_end, interval_ends, interval_stops
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def run_schedule(
 def edit_progressively(
     schedule: ProgressiveSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob, checkpoints: Checkpoints
 ) -> EditResult:
-    """Intervals of `schedule.interval` steps, guided by the field of the interval before (none in the first).
+    """Intervals as `interval_ends` lays them out, guided by the field of the interval before (none in the first).
 
     At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries of the last of
     them train the next field. So every guided step is visited unguided first, then guided. Where guidance has ended
@@ -105,7 +105,7 @@ def look_ahead(
     schedule: ProgressiveSettings, layers: Layers, job: EditJob, z: Tensor, start: int, previous: FieldState
 ) -> FinishedInterval:
     """Unguided steps from state `start` on, and the field that the queries of the last of them train."""
-    last = min(start + schedule.interval, len(job.steps)) - 1
+    last = interval_end(schedule, start, len(job.steps)) - 1
     _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
     queries = {"": captured[last]}
     before = field_before(previous, job)
@@ -126,13 +126,13 @@ def field_before(state: FieldState, job: EditJob) -> QueryField | None:
 
 def edit_in_one_shot(schedule: OneShotSettings, guidance: GuidanceSettings, layers: Layers, job: EditJob) -> EditResult:
     """A single field for the queries that an independent edit has at the ends of the intervals, each with its own heads."""
-    count, interval, z = len(job.steps), schedule.interval, job.trajectory.states[0]
-    ends = {str(k): min(k + interval, count) - 1 for k in interval_stops(schedule, guidance, count)}
+    count, z, start = len(job.steps), job.trajectory.states[0], 0
+    ends = {str(k): interval_end(schedule, k, count) - 1 for k in interval_stops(schedule, guidance, count)}
     _, captured = plain_steps(job, z, 0, count, capture_at=tuple(ends.values()), layers=layers)
     queries = {label: captured[end] for label, end in ends.items()}
     targets, records = consolidate(job, train_field(job, queries, "one shot"), queries, ends)
-    for start in range(0, count, interval):
-        z = guided_steps(job, guidance, z, start, min(start + interval, count), targets.get(str(start)))
+    for end in interval_ends(schedule, count):
+        z, start = guided_steps(job, guidance, z, start, end, targets.get(str(start))), end
     return EditResult(z, records)
 
 

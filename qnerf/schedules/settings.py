@@ -30,21 +30,24 @@ class FeedbackSettings(Settings):
 
 
 class ProgressiveSettings(Settings):
-    """QNeRF: a new field every `interval` steps, trained on a look-ahead. warm_start: each field but the first begins from the one
-    before and takes this share of the iterations; none: every field begins anew, with all of them. feedback: once from pictures,
-    by a radiance field (ours); none: the paper's."""
+    """QNeRF: a new field every `interval` steps, trained on a look-ahead. growth: of each interval over the one before, since early
+    steps decide about geometry and late ones about detail; 1: all are as long (the paper's). warm_start: each field but the
+    first begins from the one before and takes this share of the iterations; none: every field begins anew, with all of them.
+    feedback: once from pictures, by a radiance field (ours); none: the paper's."""
 
     name: Literal["progressive"]
     interval: int = Field(default=5, ge=1)
+    growth: float = Field(default=1.0, ge=0.5, le=3)
     warm_start: float | None = Field(default=None, gt=0, le=1)
     feedback: FeedbackSettings | None = None
 
 
 class OneShotSettings(Settings):
-    """A single field trained on the queries cached every `interval` steps along an independent edit, a head for each."""
+    """A single field trained on the queries cached at the ends of intervals along an independent edit, a head for each."""
 
     name: Literal["one_shot"]
     interval: int = Field(default=5, ge=1)
+    growth: float = Field(default=1.0, ge=0.5, le=3)
 
 
 class OracleSettings(Settings):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from qnerf.guidance.settings import GuidanceSettings, SoftSettings
 from qnerf.guidance.steps import guides
 from qnerf.schedules.settings import ProgressiveSettings, ScheduleSettings
-from qnerf.schedules.stops import interval_stops
+from qnerf.schedules.stops import interval_end, interval_stops
 
 GRADIENT_COST = 3
 
@@ -33,7 +33,7 @@ def planned_work(schedule: ScheduleSettings, guidance: GuidanceSettings, steps: 
     stops = interval_stops(schedule, guidance, steps)
     guided = schedule.interval + sum(step_cost(guidance, k, steps) for k in range(schedule.interval, steps))
     if isinstance(schedule, ProgressiveSettings):
-        look_ahead = sum(min(schedule.interval, steps - stop) for stop in stops)
+        look_ahead = sum(interval_end(schedule, stop, steps) - stop for stop in stops)
         backs = 0 if schedule.feedback is None else 1
         later = 1.0 if schedule.warm_start is None else schedule.warm_start
         fields = 1 + later * (len(stops) - 1) if stops else 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnerf.benchmark.__main__ import looseness_chart, tables, to_html
+from qnerf.benchmark.__main__ import looseness_chart, main, tables, to_html
 from qnerf.benchmark.bootstrap import LEAST_SCENES, mean_interval, ratio_interval, student_quantile, tails
 from qnerf.benchmark.cells import BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import chosen_cells
@@ -48,6 +48,18 @@ def test_the_share_of_the_oracle_by_hand() -> None:
     alone = [BenchmarkCell(c.scene, c.kind, c.detail, c.folder, {"independent": {}, "full": {}}) for c in CELLS]
     assert shares_of_oracle(alone) == []
     assert shares_of_oracle([]) == []
+
+
+def test_the_share_of_what_agreement_could_give_by_hand() -> None:
+    """Half of the error is the views' own: agreement could give 3.01 dB; taking half of it away gives 1.25, all of it all."""
+    parts = {"independent": (0.01, 0.01), "one_shot": (0.01, 0.0), "full": (0.01, 0.005), "oracle": (0.002, 0.002)}
+    found = {m: figures(20, 0.1) | {"error_shared": s, "error_own": o} for m, (s, o) in parts.items()}
+    cells = [BenchmarkCell(f"toy_{i}", "toy", "ends", Path("unused"), found) for i in range(6)]
+    shares = {row.name: row.estimates["agreement_ceiling"].value for row in shares_of_oracle(cells)}
+    assert shares["one_shot"] == pytest.approx(1)
+    assert shares["full"] == pytest.approx(math.log10(4 / 3) / math.log10(2))
+    [gone] = [row.estimates["error_own"] for row in gains(cells) if row.name == "independent"]
+    assert gone.value == pytest.approx(0.5)
 
 
 def test_a_method_that_changes_nothing_gains_nothing() -> None:
@@ -157,7 +169,7 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(
         f"{header},{','.join(columns)}\n{done},20,0.1,0.02,21,0.08,0.02\nx,ends,toy_1,failed,/there,,,,,,\n"
     )
-    (found,) = read_cells(tmp_path)
+    (found,) = read_cells(tmp_path, tmp_path)  # of the same cell twice the last counts
     assert (found.scene, found.kind, found.detail) == ("puppet_3", "figure", "ends")
     assert found.excess("full", "consistency_moved") == pytest.approx(0.06)
     with pytest.raises(UserError, match="cannot be read"):
@@ -174,3 +186,19 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"], "guidance.strength": [".01", ".02"]}}')
     with pytest.raises(UserError, match=r"varies guidance\.strength, expected control\.detail, scene\.path, seed alone"):
         read_cells(tmp_path)
+
+
+def test_kept_results_of_two_sweeps_make_one_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whose run folders are gone: tables and chart of all cells, no sheet of pictures."""
+    columns = [f"methods.{m}.{k}" for m in ("independent", "full") for k in figures(0, 0)]
+    for name, rows in {"kept": ["toy_1,ends", "toy_2,ends"], "new": ["toy_2,ends", "toy_2,joints"]}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sweep.json").write_text('{"swept": {"scene.path": [], "control.detail": []}}')
+        lines = [f"{row},0,done,outputs/gone,20,0.1,0.02,21,0.08,0.02" for row in rows]
+        (tmp_path / name / "results.csv").write_text(
+            "\n".join([f"scene,control.detail,seed,status,folder,{','.join(columns)}", *lines])
+        )
+    assert main([str(tmp_path / "kept"), str(tmp_path / "new")]) == 0
+    assert "3 cells, 2 scenes; in 3 cells" in capsys.readouterr().out
+    written = {path.name for path in (tmp_path / "new").iterdir()} - {"sweep.json", "results.csv"}
+    assert written == {"benchmark.md", "benchmark.csv", "benchmark.html", "looseness.svg"}

@@ -7,6 +7,7 @@ import torch
 
 from qnerf.attention.edits import CaptureQueries
 from qnerf.attention.layers import AttentionLayer
+from qnerf.editors.branch import EditBranch
 from qnerf.editors.settings import MasaCtrlSettings
 from qnerf.guidance.guides import (
     TargetQueries,
@@ -33,7 +34,8 @@ def random_target(job: EditJob, chosen: tuple[AttentionLayer, ...], views: int) 
     capture = CaptureQueries(slice(None))
     branch = job.branch(slice(0, views))
     z = torch.randn(views, 4, *job.backbone.latent_size, generator=torch.Generator().manual_seed(7))
-    branch.conditional_noise(z, K, {layer: [capture] for layer in chosen})
+    with branch.attention(K, {layer: [capture] for layer in chosen}):
+        branch.conditional_noise(z, K)
     scale = {layer: float(q.std()) for layer, q in capture.queries.items()}
     return TargetQueries(capture.queries, scale, dict.fromkeys(chosen, 0.5), halves(capture.queries))
 
@@ -51,13 +53,40 @@ def test_gradient_against_finite_differences(job: EditJob) -> None:
 
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
-        branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
+        with branch.attention(K, {layer: [capture] for layer in chosen}):
+            branch.conditional_noise(at, K)
         return query_distance(capture.queries, target, "component", torch.ones(len(at), 1, 8, 8)).sum().item()
 
     direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(8))
     step = 2e-3
     slope = (loss(z + step * direction) - loss(z - step * direction)) / (2 * step)
     assert slope == pytest.approx((gradient * direction).sum().item(), rel=2e-2)
+
+
+def kept_for_the_gradient(settings: SoftSettings, branch: EditBranch, z: torch.Tensor, target: TargetQueries) -> int:
+    """Bytes of the tensors that autograd keeps from the forward to the backward pass, each storage once."""
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        query_gradient(settings, branch, z, K, target)
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+def test_checkpointing_gives_the_same_gradient_from_less_memory() -> None:
+    """With MasaCtrl on, whose injection the blocks must see when they run again."""
+    job = make_job(editor=MasaCtrlSettings(name="masactrl", start=0.0, start_layer=8))[0]
+    target, branch = random_target(job, layers(7, 11, 15), 2), job.branch(slice(0, 2))
+    z, plain = job.trajectory.states[K, :2], SoftSettings(name="soft", weights="component")
+    again = plain.model_copy(update={"checkpointing": True})
+    expected = query_gradient(plain, branch, z, K, target)
+    assert expected.abs().max() > 0
+    assert torch.equal(query_gradient(again, branch, z, K, target), expected)
+    assert kept_for_the_gradient(again, branch, z, target) < 0.5 * kept_for_the_gradient(plain, branch, z, target)
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in job.backbone.unet.modules())
 
 
 def test_loss_by_hand() -> None:
@@ -133,7 +162,8 @@ def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> 
 
     def loss(at: torch.Tensor) -> float:
         capture = CaptureQueries(slice(None))
-        branch.conditional_noise(at, K, {layer: [capture] for layer in chosen})
+        with branch.attention(K, {layer: [capture] for layer in chosen}):
+            branch.conditional_noise(at, K)
         return query_distance(capture.queries, target, "component", torch.ones(len(at), 1, 8, 8)).sum().item()
 
     assert loss(moved) < loss(z)
@@ -173,7 +203,8 @@ def test_hard_puts_the_rendered_queries_in_and_mixed_half_of_them(job: EditJob) 
     assert 0 < (mixed - plain).abs().max() < (hard - plain).abs().max()
     # the model's own queries, injected, change nothing
     capture = CaptureQueries(slice(None))
-    branch.conditional_noise(z, K, {chosen[0]: [capture]})
+    with branch.attention(K, {chosen[0]: [capture]}):
+        branch.conditional_noise(z, K)
     own = TargetQueries(capture.queries, target.scale, target.trust, target.components)
     torch.testing.assert_close(guided_noise_at(HardSettings(name="hard"), branch, z, K, own)[1], plain, rtol=0, atol=1e-5)
 

@@ -50,6 +50,13 @@ def test_a_perfect_edit_reaches_every_floor(figures: dict[str, dict[str, float]]
     assert found["silhouette_iou"] >= 0.95
 
 
+def test_the_parts_of_the_error_tell_agreement_from_truth(figures: dict[str, dict[str, float]]) -> None:
+    """No edit at all agrees with itself and is all shared error; a jitter is each view's own."""
+    assert figures["perfect"]["error_shared"] == figures["perfect"]["error_own"] == 0
+    assert figures["none"]["error_shared"] > 3 * figures["none"]["error_own"] > 0
+    assert figures["shifted"]["error_own"] > 2 * figures["shifted"]["error_shared"] > 0
+
+
 def test_the_floor_is_the_same_for_every_edit(figures: dict[str, dict[str, float]]) -> None:
     floors = {tuple(value for key, value in found.items() if key.endswith("_floor")) for found in figures.values()}
     assert len(floors) == 1

@@ -18,13 +18,13 @@ from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
 
-QUICK = MetricsSettings(groups=("fidelity", "consistency", "silhouette"))
+QUICK = MetricsSettings(groups=("fidelity", "consistency", "errors", "silhouette"))
 RGB = RgbFieldSettings.model_validate({})
 
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    return build_scene(seed=2, views=4, size=32)
+    return build_scene(seed=2, views=8, size=32)
 
 
 def evaluate(
@@ -42,14 +42,14 @@ def evaluate(
 
 
 def test_all_figures_have_a_column_and_keep_its_order(scene: Scene) -> None:
-    found = evaluate(scene.images, scene, field_depth=torch.full((4, 8, 8), 3.0))
+    found = evaluate(scene.images, scene, field_depth=torch.full((8, 8, 8), 3.0))
     assert list(found) == [name for name in COMPARISON_COLUMNS if name not in ("heldout_psnr", "reconstruction_psnr")]
     assert 0 < found["field_depth_error"] < 1
 
 
 def test_without_truth_only_the_general_figures_remain(scene: Scene) -> None:
     bare = dataclasses.replace(scene, truth=None)
-    assert evaluate(scene.images, bare, field_depth=torch.full((4, 8, 8), 3.0)) == {}
+    assert evaluate(scene.images, bare, field_depth=torch.full((8, 8, 8), 3.0)) == {}
 
 
 def test_figures_that_do_not_exist_are_absent(scene: Scene) -> None:

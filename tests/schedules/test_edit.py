@@ -37,6 +37,7 @@ INDEPENDENT = IndependentSettings(name="independent")
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
 WARM = ProgressiveSettings(name="progressive", interval=2, warm_start=0.25)
 ONE_SHOT = OneShotSettings(name="one_shot", interval=2)
+GROWING = ProgressiveSettings(name="progressive", interval=1, growth=2)
 FEEDBACK = ProgressiveSettings(name="progressive", interval=2, feedback=FeedbackSettings(at=0.7, weight=0.5))
 
 
@@ -95,6 +96,12 @@ def test_each_interval_captures_at_its_end_and_returns() -> None:
     assert record.captured.shape == record.rendered.shape
     assert record.depth.shape == (4, 8, 8)
     assert set(record.explained) == {layer.path for layer in layers(10, 13)}
+
+
+def test_intervals_that_grow_look_ahead_to_their_own_ends() -> None:
+    """Of 1, 2, 4 steps: from 1 to 3 and from 3 to 7. One shot has the same queries."""
+    for schedule in (GROWING, ONE_SHOT.model_copy(update={"interval": 1, "growth": 2})):
+        assert [record.step for record in edit(schedule, HardSettings(name="hard"), make_job(steps=7)[0]).intervals] == [2, 6]
 
 
 @pytest.mark.parametrize("schedule", [PROGRESSIVE, ONE_SHOT])
@@ -172,7 +179,9 @@ def test_outside_the_objects_region_the_source_stays(schedule: Any) -> None:
         assert torch.equal(same, region == 0) if keeps else not same.any()
 
 
-@pytest.mark.parametrize("schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, WARM, FEEDBACK, ONE_SHOT, OracleSettings(name="oracle")])
+@pytest.mark.parametrize(
+    "schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, WARM, FEEDBACK, GROWING, ONE_SHOT, OracleSettings(name="oracle")]
+)
 @pytest.mark.parametrize("guidance", [SOFT, SOFT.model_copy(update={"until": 0.5}), HardSettings(name="hard")])
 def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     base, _ = make_job(steps=5)
