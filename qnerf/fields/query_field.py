@@ -117,7 +117,7 @@ class QueryField(nn.Module):
             found = self.render(cameras[first : first + VIEWS_AT_ONCE])
             parts.append([{name: x.to(home) for name, x in kind.items()} for kind in (found.maps, found.opacity, found.depth)])
         return RenderedQueries(
-            *({name: torch.cat([x[name] for x in kind]) for name in kind[0]} for kind in zip(*parts, strict=True))
+            *({name: torch.cat([x.pop(name) for x in kind]) for name in list(kind[0])} for kind in zip(*parts, strict=True))
         )
 
     def _render_tokens(self, cameras: Cameras, grid: TokenGrid) -> tuple[Tensor, Tensor, Tensor]:

@@ -66,8 +66,9 @@ def train_query_field(
     """
     shapes = _check(queries, cameras)
     seen, _ = split_views(len(cameras), settings.hold_out_every)
-    queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
-    target_depth = None if target_depth is None else target_depth[seen]
+    if len(seen) < len(cameras):  # to index is to copy
+        queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
+        target_depth = None if target_depth is None else target_depth[seen]
     field = QueryField(settings, space, shapes, cameras.focal.device, seed)
     if warm_start is not None:
         _copy_parameters(warm_start, field)
@@ -129,18 +130,21 @@ def _copy_parameters(source: QueryField, field: QueryField) -> None:
 
 def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], seed: int, home: torch.device) -> TokenBatches:
     settings, values = field.settings, list(queries.values())
-    targets = torch.cat([_into_units(field.layer_units[i], values[i], home).flatten(0, 2) for i in group.layers], dim=-1)
     grid = TokenGrid(values[group.layers[0]].shape[0], group.rows, group.columns)
+    targets = torch.empty(grid.views, group.rows, group.columns, sum(group.channels), device=home)
+    for index, part in zip(group.layers, targets.split(group.channels, dim=-1), strict=True):
+        _write_in_units(field.layer_units[index], values[index], part)
     sizes = {other: (other.rows * other.columns) ** settings.small_map_share for other in field.groups}
     per_step = max(1, round(settings.optimiser.rays_per_batch * sizes[group] / sum(sizes.values())))
     generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
     order = torch.randperm(len(grid), generator=generator).to(field.head_layers[0].weight.device)
-    return TokenBatches(grid, order, targets, group.channels, per_step)
+    return TokenBatches(grid, order, targets.flatten(0, 2), group.channels, per_step)
 
 
-def _into_units(units: QueryUnits, queries: Tensor, home: torch.device) -> Tensor:
-    """A layer's queries (V, rows, columns, C) in the field's units, view by view."""
-    return torch.stack([units.into(view.to(units.mean.device)).to(home) for view in queries])
+def _write_in_units(units: QueryUnits, queries: Tensor, targets: Tensor) -> None:
+    """A layer's queries (V, rows, columns, C) into `targets` (V, rows, columns, width), in the field's units, view by view."""
+    for view, place in zip(queries, targets, strict=True):
+        place.copy_(units.into(view.to(units.mean.device)))
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ import os
 import re
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,8 +15,15 @@ from qnerf.runs.files import DamagedFile, write_whole
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """A flat dictionary of tensors as safetensors."""
-    # Copies: safetensors refuses tensors that share memory, as views of one another do.
-    plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        storage = whole.untyped_storage()
+        if storage.nbytes() > whole.nbytes or storage.data_ptr() in taken:
+            whole = whole.clone()  # safetensors refuses tensors that share memory, as views of one another do
+        taken.add(whole.untyped_storage().data_ptr())
+        plain[name] = whole
     write_whole(path, lambda temporary: _save(plain, temporary))
 
 

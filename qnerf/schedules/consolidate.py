@@ -85,7 +85,8 @@ def _grid(job: EditJob, layer: AttentionLayer, queries: Tensor) -> Tensor:
 
 
 def _target(job: EditJob, rendered: RenderedQueries, label: str, queries: Queries) -> TargetQueries:
-    _, judging = split_views(job.views, job.field.hold_out_every)
+    _, held_out = split_views(job.views, job.field.hold_out_every)
+    judging = held_out if len(held_out) < job.views else slice(None)  # a list of all views would copy their queries
     found = {layer.path: rendered.maps[name(label, layer)][judging] for layer in queries}
     wanted = {layer.path: _grid(job, layer, q)[judging] for layer, q in queries.items()}
     explained = explained_variance(found, wanted, job.region.object[judging])

@@ -59,4 +59,5 @@ def guided_steps(
 
 
 def _join(parts: list[Queries]) -> Queries:
-    return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
+    """The views of all parts, which are emptied layer by layer: never are all queries in memory twice."""
+    return {layer: torch.cat([part.pop(layer) for part in parts]) for layer in list(parts[0])}

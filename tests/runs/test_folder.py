@@ -37,7 +37,7 @@ def test_images_and_tensors_come_back_as_they_were(tmp_path: Path) -> None:
 
     assert np.array_equal(np.asarray(Image.open(tmp_path / "view.png")), pixels)
     tensors = {"a": torch.randn(3, 2).T, "b": torch.arange(4)}
-    tensors["part of b"] = tensors["b"][1:]
+    tensors |= {"part of b": tensors["b"][1:], "b again": tensors["b"].view(2, 2), "none": torch.empty(0, 3), "nor": torch.empty(0)}
     write_tensors(tmp_path / "t.safetensors", tensors)
     read = read_tensors(tmp_path / "t.safetensors")
     assert all(torch.equal(read[name], tensors[name]) for name in tensors)
