@@ -81,9 +81,11 @@ def test_guidance_changes_the_edit_and_is_repeatable(schedule: Any, independent:
     [SOFT.model_copy(update={"weights": "component"}), HardSettings(name="hard"), MixedSettings(name="mixed", weights="component")],
 )
 def test_a_model_of_half_precision_edits_much_the_same(guidance: Any, independent: Tensor) -> None:
-    """Queries, fields and the edit are float32 whatever the model computes in; guidance changes what it changes in float32."""
-    changed = edit(PROGRESSIVE, guidance, make_job()[0]).latents - independent
-    half, plain = (edit(schedule, guidance, make_job(backbone=HALF)[0]) for schedule in (PROGRESSIVE, INDEPENDENT))
+    """Queries, fields and the edit are float32 whatever the model computes in; guidance changes what it changes in float32. The
+    fields have learnt something: of those that have not, the shares that they explain, which weigh the pull, are mere rounding."""
+    field = tiny_field().model_copy(update={"optimiser": OptimiserSettings(iterations=60, rays_per_batch=64)})
+    changed = edit(PROGRESSIVE, guidance, make_job(field=field)[0]).latents - independent
+    half, plain = (edit(schedule, guidance, make_job(backbone=HALF, field=field)[0]) for schedule in (PROGRESSIVE, INDEPENDENT))
     assert {x.dtype for x in (half.latents, half.intervals[0].captured, half.intervals[0].rendered)} == {torch.float32}
     off = half.latents - plain.latents - changed
     assert off.norm() < 0.1 * changed.norm() + 1e-3 * independent.norm()
