@@ -144,7 +144,7 @@ def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], s
 def _write_in_units(units: QueryUnits, queries: Tensor, targets: Tensor) -> None:
     """A layer's queries (V, rows, columns, C) into `targets` (V, rows, columns, width), in the field's units, view by view."""
     for view, place in zip(queries, targets, strict=True):
-        place.copy_(units.into(view.to(units.mean.device)))
+        place.copy_(units.into(view.to(units.mean.device)).to(targets.device))
 
 
 @torch.no_grad()

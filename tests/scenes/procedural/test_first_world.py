@@ -1,7 +1,8 @@
 """World 1 is pinned: the first embedded weights were trained on it, and the shipped demo scene is of it.
 
-world_1.npz holds what the code drew when those weights were trained. Pixels at a silhouette's edge may go either way with
-another CPU's rounding, so a thousandth of them may differ; on one machine the pictures are equal to the bit.
+world_1.npz holds what the code drew when those weights were trained. Another CPU rounds otherwise (by up to .0008 of a colour),
+and pixels at a silhouette's edge may go either way, so a thousandth of them may differ by more than half an 8-bit level; on one
+machine the pictures are equal to the bit.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import pytest
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.procedural.samples import render_sample
 
+HALF_A_LEVEL = 1 / 512
 STORED = dict(np.load(Path(__file__).with_name("world_1.npz")))
 
 
 def assert_same(found: np.ndarray, name: str) -> None:
     assert found.shape == STORED[name].shape
-    assert (np.abs(found.astype(float) - STORED[name].astype(float)) > 1e-5).mean() < 1e-3, name
+    assert (np.abs(found.astype(float) - STORED[name].astype(float)) > HALF_A_LEVEL).mean() < 1e-3, name
 
 
 @pytest.mark.parametrize("seed", [3, 17])
