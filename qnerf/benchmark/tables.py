@@ -106,7 +106,7 @@ def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
 def surface_psnr(cell: BenchmarkCell, method: str, agreed: bool = False) -> float:
     """PSNR, dB, over the points of the true edited surface; agreed: if all views showed the mean of what they show of each."""
     figures = cell.figures[method]
-    return -10 * math.log10(figures["error_shared"] + (0.0 if agreed else figures["error_own"]))
+    return -10 * math.log10(max(figures["error_shared"] + (0.0 if agreed else figures["error_own"]), 1e-10))
 
 
 def over_looseness(cells: Sequence[BenchmarkCell]) -> list[Row]:

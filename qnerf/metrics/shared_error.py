@@ -13,15 +13,19 @@ are a little smoothed by resampling.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from qnerf.metrics.warp import project_points, sample_bilinear, seen_there, surface_points
+from qnerf.metrics.warp import VIEWS_AT_ONCE, project_points, sample_bilinear, seen_there, surface_points
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Truth
 
 LEAST_VIEWS = 3
 """Views that must see a point for it to count: of fewer the mean says little."""
+MOST_OTHERS = 15
+"""Other views that each one is compared with, at most: time a view must not grow with their number."""
 
 
 def split_error(edited: Tensor, truth: Truth, counted: Tensor, cameras: Cameras, tolerance: float) -> tuple[float, float]:
@@ -31,16 +35,27 @@ def split_error(edited: Tensor, truth: Truth, counted: Tensor, cameras: Cameras,
     see them; NaN where there is no such point. tolerance: of the depth test, as a share of the distance.
     """
     errors, depth, silhouette = edited - truth.edited_images, truth.depth_edited, truth.silhouette_edited
-    points = surface_points(depth, cameras)
-    seen_by = torch.ones_like(depth)
-    total, squares = errors.clone(), errors.square()
-    for shift in range(1, len(cameras)):
-        other = [(view + shift) % len(cameras) for view in range(len(cameras))]
-        pixels, distance = project_points(points, cameras[other])
-        seen = seen_there(pixels, distance, depth[other], silhouette[other], tolerance)
-        found = torch.where(seen[:, None], sample_bilinear(errors[other], pixels), torch.zeros_like(errors))
-        seen_by, total, squares = seen_by + seen, total + found, squares + found.square()
-    chosen = counted & silhouette & (seen_by >= LEAST_VIEWS)
-    of_mean = (total / seen_by[:, None]).square().mean(dim=1)[chosen].double()
-    of_all = (squares / seen_by[:, None]).mean(dim=1)[chosen].double()
-    return of_mean.mean().item(), (of_all - of_mean).mean().item()
+    sums, count = errors.new_zeros(2, dtype=torch.float64), 0
+    for some in torch.arange(len(cameras)).split(VIEWS_AT_ONCE):
+        views = some.tolist()
+        points, seen_by = surface_points(depth[views], cameras[views]), torch.ones_like(depth[views])
+        total, squares = errors[views].clone(), errors[views].square()
+        for shift in compared_shifts(len(cameras)):
+            other = ((some + shift) % len(cameras)).tolist()
+            pixels, distance = project_points(points, cameras[other])
+            seen = seen_there(pixels, distance, depth[other], silhouette[other], tolerance)
+            found = torch.where(seen[:, None], sample_bilinear(errors[other], pixels), torch.zeros_like(total))
+            seen_by, total, squares = seen_by + seen, total + found, squares + found.square()
+        chosen = counted[views] & silhouette[views] & (seen_by >= LEAST_VIEWS)
+        of_mean = (total / seen_by[:, None]).square().mean(dim=1)[chosen].double()
+        of_all = (squares / seen_by[:, None]).mean(dim=1)[chosen].double()
+        sums, count = sums + torch.stack([of_mean.sum(), (of_all - of_mean).sum()]), count + int(chosen.sum())
+    shared, own = (sums / count).tolist() if count else (math.nan, math.nan)
+    return shared, own
+
+
+def compared_shifts(views: int) -> list[int]:
+    """How far along the ring the views are with which each one is compared: all others, or `MOST_OTHERS` evenly spaced."""
+    if views - 1 <= MOST_OTHERS:
+        return list(range(1, views))
+    return [1 + round(i * (views - 2) / (MOST_OTHERS - 1)) for i in range(MOST_OTHERS)]

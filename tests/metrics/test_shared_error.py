@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from qnerf.metrics.shared_error import LEAST_VIEWS, split_error
+from qnerf.metrics.shared_error import LEAST_VIEWS, MOST_OTHERS, compared_shifts, split_error
 from qnerf.metrics.warp import surface_points
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Truth
@@ -69,3 +70,10 @@ def test_points_that_too_few_views_see_are_no_figure(plane: tuple[Cameras, Truth
     cameras, truth = plane
     two = replace(truth, **{name: getattr(truth, name)[:2] for name in ("edited_images", "depth_edited", "silhouette_edited")})
     assert all(math.isnan(part) for part in split_error(two.edited_images, two, two.silhouette_edited, cameras[[0, 1]], 0.1))
+
+
+def test_many_views_are_compared_with_a_few_all_round() -> None:
+    assert compared_shifts(MOST_OTHERS + 1) == list(range(1, MOST_OTHERS + 1))
+    found = compared_shifts(500)
+    assert (found[0], found[-1], len(set(found))) == (1, 499, MOST_OTHERS)
+    assert max(b - a for a, b in itertools.pairwise(found)) <= 36
