@@ -35,7 +35,7 @@ lint: $(STAMP)  ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench-edits: $(STAMP)  ## The benchmark of edits, hours on a CPU: every method on 12 scenes, resumed when run again
+bench-edits: $(STAMP)  ## The benchmark of edits, hours on a CPU: all methods but `paper` on 12 scenes, resumed when run again
 	$(BIN)/python -m qnerf.run -m +exp=benchmark $(RUN)
 	$(BIN)/python -m qnerf.benchmark $$(ls -td outputs/sweeps/benchmark-*/ | head -1)
 

@@ -15,6 +15,7 @@ from qnerf.config import MAIN_METHOD, RunSettings, check, parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
+from qnerf.schedules.settings import OneShotSettings
 
 GROUPS = ("inversion", "editor", "capture", "field", "rgb_field", "guidance", "schedule", "metrics", "tracker", "backbone")
 NOT_OF_THE_RUN = {"pretrain", "examine", "hydra"}  # composed by another entry point, or by Hydra for itself
@@ -68,6 +69,8 @@ def test_methods_are_the_baselines_and_then_the_main_one() -> None:
     assert methods["independent"].schedule.name == "independent"
     assert methods["one_shot"].guidance == methods["oracle"].guidance == settings.guidance
     assert methods["hard"].schedule == settings.schedule
+    assert isinstance(methods["one_shot"].schedule, OneShotSettings)
+    assert methods["one_shot"].schedule.interval == 3
     assert all(method.capture == settings.capture for method in methods.values())
 
 

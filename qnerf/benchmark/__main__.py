@@ -18,6 +18,8 @@ from qnerf.benchmark.cells import LEAST_DISAGREEMENT, BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import (
     DISAGREEMENTS,
+    ERRORS,
+    MEANS,
     Row,
     gains,
     in_words,
@@ -37,7 +39,7 @@ from qnerf.runs.files import write_image, write_text
 from qnerf.runs.folder import CONFIG
 
 TITLES = {
-    "means": "Every method, mean over all cells",
+    MEANS: "Every method, mean over all cells",
     "gains": f"What {MAIN_METHOD} gains over each other method, where the independent edit's views disagree",
     "methods": "What each method gains over the independent edit, in the same cells",
     "looseness": f"What {MAIN_METHOD} gains over the independent edit, by grade of control from tight to loose",
@@ -46,9 +48,10 @@ TITLES = {
 }
 NOTE = (
     "Values with 95 % bootstrap intervals over scenes. A gain in agreement (consistency_…) is the share of the other method's "
-    "disagreement above its floor that is gone (- where nothing is above it), in an error (what views share, what each has of "
-    "its own) the share of it that is gone; all others are differences, up is better. There is "
-    f"something to consolidate where the independent edit's views disagree by {LEAST_DISAGREEMENT} times the floor or more. "
+    "disagreement above its floor that is gone (- where nothing is above it), in error_of_mean and error_about_mean (the squared "
+    "error of the views' mean at each point, and of the views about it) the share of it that is gone; all others are differences, "
+    "up is better. of_agreement: share of the PSNR that the independent edit would gain if all its views showed their mean. There "
+    f"is something to consolidate where the independent edit's views disagree by {LEAST_DISAGREEMENT} times the floor or more. "
     f"Of fewer than {LEAST_SCENES} scenes only their number (n) is told."
 )
 
@@ -60,7 +63,7 @@ def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
     by_kind = [Row(k, over([c for c in cells if c.kind == k])) for k in kinds]
     oracle = shares_of_oracle(counted)
     return {
-        "means": means(cells),
+        MEANS: means(cells),
         **({"gains": gains(counted), "methods": over_independent(counted)} if counted else {}),
         "looseness": over_looseness(cells),
         "kinds": by_kind,
@@ -103,16 +106,15 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
 
 
 def to_html(rows: Sequence[Row], name: str) -> str:
-    """The table of that name; where it shows gains, those are bold whose interval is above 0."""
+    """The table of that name; where it shows gains, those are bold whose interval is above 0, but for parts of an error, which
+    are neither good nor bad by themselves."""
     metrics = list(rows[0].estimates)
-    lines = [
-        [
-            cell(row.name, "text"),
-            *(cell(in_words(row.estimates[m], m), "best" if name != "means" and row.estimates[m].low > 0 else "") for m in metrics),
-        ]
-        for row in rows
-    ]
-    return table(["", *metrics], lines)
+
+    def estimate(row: Row, metric: str) -> str:
+        gained = name != MEANS and metric not in ERRORS and row.estimates[metric].low > 0
+        return cell(in_words(row.estimates[metric], metric, name == MEANS), "best" if gained else "")
+
+    return table(["", *metrics], [[cell(row.name, "text"), *(estimate(row, metric) for metric in metrics)] for row in rows])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from qnerf.errors import UserError
-from qnerf.runs.files import read_json
+from qnerf.runs.files import DamagedFile, read_json
+from qnerf.sweeps.command import COMMAND
 from qnerf.sweeps.results import RESULTS, SWEEP
 
 FLOOR = "_floor"
@@ -40,10 +42,11 @@ class BenchmarkCell:
 
 def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
     """The finished cells of the results.csv of sweeps, the last one's where several have the same scene, grade and seed. Raises
-    UserError where there are none, or no independent edit."""
+    UserError where there are none, no independent edit, or sweeps were made with other settings."""
     found: dict[tuple[str, str, str], BenchmarkCell] = {}
     for sweep in sweeps:
         found |= _read_sweep(sweep)
+    _check_alike(sweeps)
     return list(found.values())
 
 
@@ -54,7 +57,14 @@ def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
     except OSError as error:
         raise UserError(f"{sweep / RESULTS} cannot be read ({error.strerror}): name the folder of a sweep.") from error
     _check_swept(sweep)
-    cells = {(row["scene"], row["control.detail"], row.get("seed", "")): _cell(row) for row in map(_named, rows)}
+    cells: dict[tuple[str, str, str], BenchmarkCell] = {}
+    for row in map(_named, rows):
+        key = (row["scene"], row["control.detail"], row.get("seed", ""))
+        if key in cells:
+            raise UserError(
+                f"{sweep / RESULTS} has two cells of {', '.join(filter(None, key))}: give the scenes' folders other names."
+            )
+        cells[key] = _cell(row)
     if not cells:
         raise UserError(f"{sweep / RESULTS} has no finished cell: run the sweep first, `python -m qnerf.run -m +exp=benchmark`.")
     for cell in cells.values():
@@ -74,9 +84,29 @@ def _check_swept(sweep: Path) -> None:
         )
 
 
+def _check_alike(sweeps: Sequence[Path]) -> None:
+    """Raises UserError where the cells of several sweeps differ in more than scene, grade and seed."""
+    fixed = {sweep: {_fixed(cell["command"]) for cell in read_json(sweep / SWEEP)["cells"]} for sweep in sweeps}
+    for sweep in sweeps[1:]:
+        if fixed[sweep] != fixed[sweeps[0]]:
+            first, other = (" or ".join(sorted(map(" ".join, fixed[which]))) for which in (sweeps[0], sweep))
+            raise UserError(f"{sweep} was made with {other}, expected {first} as in {sweeps[0]}: give one benchmark's sweeps.")
+
+
+def _fixed(command: str) -> tuple[str, ...]:
+    """A cell's overrides that are not repetitions, in order of their keys."""
+    overrides = command.removeprefix(COMMAND).strip()
+    return tuple(sorted(o for o in shlex.split(overrides) if o.partition("=")[0].lstrip("+") not in REPEATED))
+
+
 def _named(row: Mapping[str, str]) -> dict[str, str]:
     """A row with its grade of control, from the run folder where the sweep does not vary it."""
-    detail = row.get("control.detail") or read_json(Path(row["folder"]) / "metrics.json")["control_detail"]
+    try:
+        detail = row.get("control.detail") or read_json(Path(row["folder"]) / "metrics.json")["control_detail"]
+    except DamagedFile as error:
+        raise UserError(
+            f"{row['scene']} has no grade of control: name it in the sweep, control.detail=…, or keep {row['folder']}"
+        ) from error
     return {**row, "control.detail": detail}
 
 

@@ -18,10 +18,12 @@ METHODS = (
 )  # fmt: skip
 METRICS = (
     "psnr_truth", "ssim_truth", "psnr_object", "psnr_moved", "psnr_background", "consistency_object", "consistency_moved",
-    "error_shared", "error_own", "silhouette_iou", "heldout_psnr",
+    "error_of_mean", "error_about_mean", "silhouette_iou", "heldout_psnr",
 )  # fmt: skip
 DISAGREEMENTS = ("consistency_object", "consistency_moved")
-TAKEN_AWAY = (*DISAGREEMENTS, "error_shared", "error_own")  # low is good: a gain is the share that is gone
+ERRORS = ("error_of_mean", "error_about_mean")
+TAKEN_AWAY = (*DISAGREEMENTS, *ERRORS)  # low is good: a gain is the share that is gone
+MEANS = "means"  # the one table of figures themselves; all others are of gains
 LOOSENESS: tuple[Detail, ...] = ("bones", "joints", "ends", "loose_depth", "box")  # from tight to loose
 
 
@@ -80,8 +82,8 @@ def over_independent(cells: Sequence[BenchmarkCell]) -> list[Row]:
 def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
     """How much of the oracle's gain over the independent edit each method reaches; of a disagreement, more than 1 is possible.
 
-    agreement_ceiling: how much of what agreement alone could give, if the independent views all showed the mean of what they
-    show of each point (`qnerf.metrics.shared_error`), in PSNR of the surface.
+    of_agreement: the gain in PSNR of the surface as a share of what agreement alone could give, if the independent views all
+    showed the mean of what they show of each point (`qnerf.metrics.error_split`).
     """
     scenes, methods = [cell.scene for cell in cells], methods_of(cells)
     if "oracle" not in methods:
@@ -94,11 +96,11 @@ def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
     def shares(name: str) -> dict[str, Interval]:
         metrics = ("psnr_object", "consistency_moved")
         found = {metric: ratio_interval(gained(name, metric), gained("oracle", metric), scenes) for metric in metrics}
-        if not all("error_own" in cell.figures[m] for cell in cells for m in ("independent", name)):
+        if not all("error_about_mean" in cell.figures[m] for cell in cells for m in ("independent", name)):
             return found
         reached = [surface_psnr(cell, name) - surface_psnr(cell, "independent") for cell in cells]
         ceiling = [surface_psnr(cell, "independent", agreed=True) - surface_psnr(cell, "independent") for cell in cells]
-        return found | {"agreement_ceiling": ratio_interval(reached, ceiling, scenes)}
+        return found | {"of_agreement": ratio_interval(reached, ceiling, scenes)}
 
     return [Row(m, shares(m)) for m in methods if m not in ("source", "controlnet", "independent", "oracle")]
 
@@ -106,7 +108,7 @@ def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
 def surface_psnr(cell: BenchmarkCell, method: str, agreed: bool = False) -> float:
     """PSNR, dB, over the points of the true edited surface; agreed: if all views showed the mean of what they show of each."""
     figures = cell.figures[method]
-    return -10 * math.log10(max(figures["error_shared"] + (0.0 if agreed else figures["error_own"]), 1e-10))
+    return -10 * math.log10(max(figures["error_of_mean"] + (0.0 if agreed else figures["error_about_mean"]), 1e-10))
 
 
 def over_looseness(cells: Sequence[BenchmarkCell]) -> list[Row]:
@@ -136,12 +138,13 @@ def to_markdown(rows: Sequence[Row], first: str) -> str:
     """One table; estimates as value [low, high]."""
     metrics = list(rows[0].estimates)
     lines = [f"| {first} | {' | '.join(metrics)} |", f"|{'---|' * (len(metrics) + 1)}"]
-    lines += [f"| {row.name} | {' | '.join(in_words(row.estimates[m], m) for m in metrics)} |" for row in rows]
+    lines += [f"| {row.name} | {' | '.join(in_words(row.estimates[m], m, first == MEANS) for m in metrics)} |" for row in rows]
     return "\n".join(lines)
 
 
-def in_words(found: Interval, metric: str) -> str:
-    digits = 2 if metric.startswith(("psnr", "heldout")) else 3
+def in_words(found: Interval, metric: str, is_mean: bool = False) -> str:
+    """An estimate as text. is_mean: a figure itself and no gain; errors are far below 1 then."""
+    digits = 2 if metric.startswith(("psnr", "heldout")) else 5 if is_mean and metric in ERRORS else 3
     if math.isnan(found.value):
         return "-"
     if math.isinf(found.low):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from qnerf.metrics.error_split import split_error
 from qnerf.metrics.fidelity import psnr, ssim
 from qnerf.metrics.settings import MetricsSettings
-from qnerf.metrics.shared_error import split_error
 from qnerf.metrics.silhouette import silhouette_iou
 from qnerf.metrics.warp import warp_error
 from qnerf.scenes.cameras import Cameras
@@ -23,7 +23,7 @@ def truth_figures(edited: Tensor, truth: Truth, cameras: Cameras, settings: Metr
         figures |= consistency_figures(edited, truth, cameras, settings.depth_tolerance)
     if "errors" in settings.groups:
         parts = split_error(edited, truth, truth.silhouette_edited, cameras, settings.depth_tolerance)
-        figures |= dict(zip(("error_shared", "error_own"), parts, strict=True))
+        figures |= dict(zip(("error_of_mean", "error_about_mean"), parts, strict=True))
     if "silhouette" in settings.groups:
         for name, images in (("silhouette_iou", edited), ("silhouette_iou_floor", truth.edited_images)):
             figures[name] = silhouette_iou(images, truth, settings.silhouette_threshold)

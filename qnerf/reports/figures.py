@@ -35,13 +35,13 @@ MEANINGS: dict[str, Meaning] = {
         "PSNR, object", "dB", "higher", 2,
         "Closeness to the true edited views inside the union of the silhouettes before and after the edit.",
     ),
-    "error_shared": Meaning(
-        "squared error that views share", "", "lower", 5,
-        "The views' mean error at a point of the true edited surface, squared: what views that agreed would still have.",
+    "error_of_mean": Meaning(
+        "squared error of the views' mean", "", "", 5,
+        "Of what the views show in the mean of a point of the true edited surface: what they would keep if they agreed on it.",
     ),
-    "error_own": Meaning(
-        "squared error of each view's own", "", "lower", 5,
-        "The views' errors about that mean, squared: what is there to be consolidated. Both together are the squared error.",
+    "error_about_mean": Meaning(
+        "squared error of the views about it", "", "", 5,
+        "How far views are from that mean: what is there to be consolidated. Blur lowers it, another shape raises it.",
     ),
     "psnr_truth": Meaning("PSNR, whole view", "dB", "higher", 2, "Closeness to the true edited views, all pixels."),
     "ssim_truth": Meaning("SSIM, whole view", "", "higher", 4, "Structural likeness to the true edited views, 0 to 1."),

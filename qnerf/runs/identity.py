@@ -32,9 +32,12 @@ WITHOUT_EFFECT = (
     "backbone.download",
     "inversion.warn_below_psnr",
     "editor.source_cache_gib",
+    "guidance.checkpointing",
     "field.device_gib",
 )
-WITHOUT_EFFECT_OF_EDITOR = {key.removeprefix("editor.") for key in WITHOUT_EFFECT if key.startswith("editor.")}
+WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE = (
+    {key.removeprefix(part) for key in WITHOUT_EFFECT if key.startswith(part)} for part in ("editor.", "guidance.")
+)
 LENGTH = 16
 
 

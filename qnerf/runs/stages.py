@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from qnerf.config import MethodSettings, RunSettings
-from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, Inputs, digest, effective_settings
+from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE, Inputs, digest, effective_settings
 from qnerf.runs.sources import code_version
 from qnerf.schedules.settings import ProgressiveSettings, consolidates
 from qnerf.schedules.stops import interval_stops
@@ -129,7 +129,8 @@ class Stages:
 
     def _guidance(self, method: MethodSettings) -> list[Any]:
         restricted = getattr(method.guidance, "region", "all") != "all"
-        return [method.guidance.model_dump(mode="json"), self._margin if restricted else None]
+        guidance = method.guidance.model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_GUIDANCE)
+        return [guidance, self._margin if restricted else None]
 
     def _field_base(self, method: MethodSettings) -> list[Any]:
         """What trains a field and judges it: its R² is that of the object, and the margin says where that is."""

@@ -30,7 +30,8 @@ def plain_steps(
                 noise = branch.noise(part, k, {layer: [capture] for layer in layers} if k in capture_at else None)
             part = branch.keep_background(ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1]), k + 1)
             if k in capture_at:
-                found[k] = {layer: queries.to(z.device) for layer, queries in capture.queries.items()}
+                # Copies: what was captured is a part of the whole batch, which would stay in memory with it.
+                found[k] = {layer: queries.to(z.device, copy=True) for layer, queries in capture.queries.items()}
             job.on_work("unet", len(part))
         latents.append(part.to(z.device))
         captured.append(found)
@@ -59,5 +60,5 @@ def guided_steps(
 
 
 def _join(parts: list[Queries]) -> Queries:
-    """The views of all parts, which are emptied layer by layer: never are all queries in memory twice."""
+    """The views of all parts, which are emptied layer by layer: never are the queries of two layers in memory twice."""
     return {layer: torch.cat([part.pop(layer) for part in parts]) for layer in list(parts[0])}

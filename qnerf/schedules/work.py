@@ -1,8 +1,8 @@
 """How much work a method is, before it starts: for a progress bar with a true ETA over the whole run.
 
 Three kinds: "unet" counts UNet passes of one view (a guided soft step is one to predict and, for each inner step, one forward and
-one backward, which costs two), "field" counts query fields trained (a warm start as the share of the iterations that it takes),
-"feedback" radiance fields. The runner measures what each kind costs as it goes.
+one backward, which costs two, or three where it computes activations again), "field" counts query fields trained (a warm start as
+the share of the iterations that it takes), "feedback" radiance fields. The runner measures what each kind costs as it goes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GRADIENT_COST = 3
 def step_cost(guidance: GuidanceSettings, k: int, steps: int) -> int:
     """UNet passes per view of step k where there are queries to be guided by."""
     if isinstance(guidance, SoftSettings) and guides(guidance, k, steps):
-        return 1 + GRADIENT_COST * guidance.inner_steps
+        return 1 + (GRADIENT_COST + guidance.checkpointing) * guidance.inner_steps
     return 1
 
 

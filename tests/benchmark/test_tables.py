@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from pathlib import Path
 
@@ -53,13 +54,17 @@ def test_the_share_of_the_oracle_by_hand() -> None:
 def test_the_share_of_what_agreement_could_give_by_hand() -> None:
     """Half of the error is the views' own: agreement could give 3.01 dB; taking half of it away gives 1.25, all of it all."""
     parts = {"independent": (0.01, 0.01), "one_shot": (0.01, 0.0), "full": (0.01, 0.005), "oracle": (0.002, 0.002)}
-    found = {m: figures(20, 0.1) | {"error_shared": s, "error_own": o} for m, (s, o) in parts.items()}
+    found = {m: figures(20, 0.1) | {"error_of_mean": s, "error_about_mean": o} for m, (s, o) in parts.items()}
     cells = [BenchmarkCell(f"toy_{i}", "toy", "ends", Path("unused"), found) for i in range(6)]
-    shares = {row.name: row.estimates["agreement_ceiling"].value for row in shares_of_oracle(cells)}
+    shares = {row.name: row.estimates["of_agreement"].value for row in shares_of_oracle(cells)}
     assert shares["one_shot"] == pytest.approx(1)
     assert shares["full"] == pytest.approx(math.log10(4 / 3) / math.log10(2))
-    [gone] = [row.estimates["error_own"] for row in gains(cells) if row.name == "independent"]
+    [gone] = [row.estimates["error_about_mean"] for row in gains(cells) if row.name == "independent"]
     assert gone.value == pytest.approx(0.5)
+    found_tables = tables(cells)
+    assert "| 0.00500 [0.00500, 0.00500] |" in to_markdown(found_tables["means"], "means")
+    assert "| 0.500 [0.500, 0.500] |" in to_markdown(found_tables["gains"], "gains")
+    assert "best" not in to_html(found_tables["gains"], "gains"), "a part of an error is neither good nor bad by itself"
 
 
 def test_a_method_that_changes_nothing_gains_nothing() -> None:
@@ -164,12 +169,12 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     columns = [f"methods.{m}.{k}" for m in ("independent", "full") for k in figures(0, 0)]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.json").write_text('{"control_detail": "ends"}')
-    (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"]}}')
+    (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"]}, "cells": []}')
     done = f"x,ends,puppet_3,done,{tmp_path / 'run'}"
     (tmp_path / "results.csv").write_text(
         f"{header},{','.join(columns)}\n{done},20,0.1,0.02,21,0.08,0.02\nx,ends,toy_1,failed,/there,,,,,,\n"
     )
-    (found,) = read_cells(tmp_path, tmp_path)  # of the same cell twice the last counts
+    (found,) = read_cells(tmp_path)
     assert (found.scene, found.kind, found.detail) == ("puppet_3", "figure", "ends")
     assert found.excess("full", "consistency_moved") == pytest.approx(0.06)
     with pytest.raises(UserError, match="cannot be read"):
@@ -183,6 +188,12 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(f"{header}\nx,ends,toy_1,failed,/there\n")
     with pytest.raises(UserError, match="no finished cell"):
         read_cells(tmp_path)
+    (tmp_path / "results.csv").write_text(f"{header},{','.join(columns)}\n" + f"{done},20,0.1,0.02,21,0.08,0.02\n" * 2)
+    with pytest.raises(UserError, match="two cells of puppet_3, ends"):
+        read_cells(tmp_path)
+    (tmp_path / "results.csv").write_text(f"scene,status,folder\ntoy_1,done,{tmp_path / 'gone'}\n")
+    with pytest.raises(UserError, match="toy_1 has no grade of control"):
+        read_cells(tmp_path)
     (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"], "guidance.strength": [".01", ".02"]}}')
     with pytest.raises(UserError, match=r"varies guidance\.strength, expected control\.detail, scene\.path, seed alone"):
         read_cells(tmp_path)
@@ -191,14 +202,31 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
 def test_kept_results_of_two_sweeps_make_one_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whose run folders are gone: tables and chart of all cells, no sheet of pictures."""
     columns = [f"methods.{m}.{k}" for m in ("independent", "full") for k in figures(0, 0)]
-    for name, rows in {"kept": ["toy_1,ends", "toy_2,ends"], "new": ["toy_2,ends", "toy_2,joints"]}.items():
+
+    def keep(name: str, psnr: int, *rows: str, settings: str = "+exp=benchmark") -> None:
         (tmp_path / name).mkdir()
-        (tmp_path / name / "sweep.json").write_text('{"swept": {"scene.path": [], "control.detail": []}}')
-        lines = [f"{row},0,done,outputs/gone,20,0.1,0.02,21,0.08,0.02" for row in rows]
+        commands = [
+            {"command": f"python -m qnerf.run {settings} scene.path={row.replace(',', ' control.detail=')}"} for row in rows
+        ]
+        sweep = {"swept": {"scene.path": [], "control.detail": []}, "cells": commands}
+        (tmp_path / name / "sweep.json").write_text(json.dumps(sweep))
+        lines = [f"{row},0,done,outputs/gone,20,0.1,0.02,{psnr},0.08,0.02" for row in rows]
         (tmp_path / name / "results.csv").write_text(
             "\n".join([f"scene,control.detail,seed,status,folder,{','.join(columns)}", *lines])
         )
+
+    keep("kept", 21, "toy_1,ends", "toy_2,ends")
+    keep("new", 22, "toy_2,ends", "toy_2,joints")
+    found = {
+        (cell.scene, cell.detail): cell.figures["full"]["psnr_object"] for cell in read_cells(tmp_path / "kept", tmp_path / "new")
+    }
+    assert found == {("toy_1", "ends"): 21, ("toy_2", "ends"): 22, ("toy_2", "joints"): 22}, (
+        "of the same cell twice the last counts"
+    )
     assert main([str(tmp_path / "kept"), str(tmp_path / "new")]) == 0
     assert "3 cells, 2 scenes; in 3 cells" in capsys.readouterr().out
     written = {path.name for path in (tmp_path / "new").iterdir()} - {"sweep.json", "results.csv"}
     assert written == {"benchmark.md", "benchmark.csv", "benchmark.html", "looseness.svg"}
+    keep("soft", 23, "toy_3,ends", settings="+exp=benchmark guidance=soft")
+    with pytest.raises(UserError, match=r"soft was made with \+exp=benchmark guidance=soft, expected \+exp=benchmark as in .*kept"):
+        read_cells(tmp_path / "kept", tmp_path / "soft")

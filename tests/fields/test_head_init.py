@@ -37,6 +37,12 @@ def test_rounding_and_the_draw_of_the_iteration_turn_no_component_round(seed: in
             torch.testing.assert_close(one[:, :3], two[:, :3], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_largest_entry_of_a_component_over_all_heads_is_positive(seed: int) -> None:
+    weights = torch.cat(start(low_rank_maps(seed), seed)[0])
+    assert (weights.gather(0, weights.abs().argmax(dim=0, keepdim=True)) >= 0).all()
+
+
 def test_signs_by_hand() -> None:
     axes = torch.tensor([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0]])
     assert torch.equal(signed(axes), torch.tensor([[-0.6, 0.8, 0.0], [0.8, 0.6, 0.0]]))

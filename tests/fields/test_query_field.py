@@ -6,6 +6,7 @@ import torch
 import qnerf.fields.train_query_field as train_query_field_module
 from qnerf.errors import UserError
 from qnerf.fields.explained import explained_variance, measure_field, r_squared
+from qnerf.fields.head_init import signed
 from qnerf.fields.heads import heads_per_sample
 from qnerf.fields.query_field import ForeignFieldError, LayerGroup, LayerShape, QueryField, group_layers
 from qnerf.fields.query_units import QueryUnits
@@ -195,6 +196,7 @@ def test_units_against_their_definition(normalisation: Any, components: int | No
         axes = torch.linalg.svd(scaled).Vh[:components].T
         kept = scaled @ axes @ axes.T * scale + flat.mean(dim=0)
         torch.testing.assert_close(units.back(units.into(queries)).flatten(0, 2), kept, atol=1e-4, rtol=1e-4)
+        assert torch.equal(units.axes, signed(units.axes)), "which way an axis points is not left to rounding"
     if components != 2:
         torch.testing.assert_close(units.back(units.into(queries)), queries, atol=1e-4, rtol=1e-4)
     assert units.into(queries).shape[-1] == units.width == (2 if components == 2 else 5)

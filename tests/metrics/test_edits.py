@@ -52,9 +52,9 @@ def test_a_perfect_edit_reaches_every_floor(figures: dict[str, dict[str, float]]
 
 def test_the_parts_of_the_error_tell_agreement_from_truth(figures: dict[str, dict[str, float]]) -> None:
     """No edit at all agrees with itself and is all shared error; a jitter is each view's own."""
-    assert figures["perfect"]["error_shared"] == figures["perfect"]["error_own"] == 0
-    assert figures["none"]["error_shared"] > 3 * figures["none"]["error_own"] > 0
-    assert figures["shifted"]["error_own"] > 2 * figures["shifted"]["error_shared"] > 0
+    assert figures["perfect"]["error_of_mean"] == figures["perfect"]["error_about_mean"] == 0
+    assert figures["none"]["error_of_mean"] > 3 * figures["none"]["error_about_mean"] > 0
+    assert figures["shifted"]["error_about_mean"] > 2 * figures["shifted"]["error_of_mean"] > 0
 
 
 def test_the_floor_is_the_same_for_every_edit(figures: dict[str, dict[str, float]]) -> None:

@@ -21,7 +21,10 @@ from qnerf.sweeps.expand import sweep_params
 from qnerf.sweeps.space import ends, read_space
 
 INPUTS = Inputs("scene", "weights")
-LABELS = ("capture.name", ".capture.name")  # what a set of layers is called; its layers count
+SILENT_ENDS = (
+    *("capture.name", ".capture.name"),  # what a set of layers is called; its layers count
+    ".guidance.checkpointing",  # a baseline's; the main method's is in WITHOUT_EFFECT
+)
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "exp").glob("*.yaml"))
 EMPTY = MethodSettings(schedule=IndependentSettings(name="independent"), guidance=OffSettings(name="off"))  # reads the run's own
 ONE_VALUE = ("name",)  # tags of variants: swapped as a whole below
@@ -88,7 +91,7 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if heldout or feedback else {"rgb_field"}
     found |= set() if heldout else {"metrics.heldout_every"}
     found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
-    found |= set() if "consistency" in groups else {"metrics.depth_tolerance"}
+    found |= set() if {"consistency", "errors"} & set(groups) else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
     edits = {name: method for name, method in methods.items() if method.schedule.name != "source"}
     kept = any((method.editor or settings.editor).keep_background for method in edits.values())
@@ -110,7 +113,7 @@ def check_every_leaf(settings: RunSettings) -> int:
         other = flipped(plain, path, value) if path[-1] not in ONE_VALUE else None
         if other is not None:
             key = ".".join(path)
-            without = any(key == name or key.startswith(name + ".") for name in silent) or key.endswith(LABELS)
+            without = any(key == name or key.startswith(name + ".") for name in silent) or key.endswith(SILENT_ENDS)
             assert (Stages(other, INPUTS).identity() == before) == without, key
             seen += 1
     return seen
@@ -236,7 +239,7 @@ def test_inputs_are_hashed_from_files_and_weights_that_are_not_here_are_none() -
 
 
 def test_settings_without_effect_exist() -> None:
-    plain = settings_of("backbone=sd15", "editor=masactrl").model_dump(mode="json")
+    plain = settings_of("backbone=sd15", "editor=masactrl", "guidance=soft").model_dump(mode="json")
     keys = {".".join(path[: n + 1]) for path, _ in leaves(plain) for n in range(len(path))}
     assert set(WITHOUT_EFFECT) - {"backbone.path"} <= keys
     assert "path" not in effective_settings(settings_of())["backbone"]

@@ -19,6 +19,7 @@ from qnerf.schedules.checkpoint import NoCheckpoints
 from qnerf.schedules.consolidate import explained_components
 from qnerf.schedules.edit import EditResult, run_schedule
 from qnerf.schedules.job import EditJob
+from qnerf.schedules.phases import plain_steps
 from qnerf.schedules.settings import (
     FeedbackSettings,
     IndependentSettings,
@@ -184,7 +185,10 @@ def test_outside_the_objects_region_the_source_stays(schedule: Any) -> None:
 @pytest.mark.parametrize(
     "schedule", [SOURCE, INDEPENDENT, PROGRESSIVE, WARM, FEEDBACK, GROWING, ONE_SHOT, OracleSettings(name="oracle")]
 )
-@pytest.mark.parametrize("guidance", [SOFT, SOFT.model_copy(update={"until": 0.5}), HardSettings(name="hard")])
+@pytest.mark.parametrize(
+    "guidance",
+    [SOFT, SOFT.model_copy(update={"until": 0.5}), SOFT.model_copy(update={"checkpointing": True}), HardSettings(name="hard")],
+)
 def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     base, _ = make_job(steps=5)
     job, work = make_job(steps=5, oracle=Trajectory(base.trajectory.states))
@@ -193,6 +197,14 @@ def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     assert work["unet"] == planned["unet"]
     for kind in ("field", "feedback"):
         assert work[kind] == pytest.approx(planned.get(kind, 0)), kind
+
+
+def test_captured_queries_are_all_that_is_kept_of_a_pass() -> None:
+    """Of one chunk, which is not joined with others: the rest of the batch, with the unconditional half in it, is not."""
+    job, _ = make_job()
+    _, captured = plain_steps(job, job.trajectory.states[0], 0, 1, capture_at=(0,), layers=layers(8, 10))
+    for queries in captured[0].values():
+        assert queries.untyped_storage().nbytes() == queries.nbytes
 
 
 def test_explained_components_by_hand() -> None:

@@ -1,14 +1,18 @@
-"""What of an edit's error its views share, and what each view has of its own: only the latter is there to be consolidated (ours).
+"""What of an edit's error is left when its views agree on their mean, and what is there to be consolidated (ours).
 
-A point X of the true edited surface is seen by the views V(X), and view i shows it with the error e_i(X) = I_i - I*_i at X's place
-in it. Over the views that see it, exactly,
+A point X of the true edited surface is seen by n views, and view i shows it with the error e_i(X) = I_i - I*_i at X's place in it.
+Exactly,
 
-    mean_i e_i² = (mean_i e_i)² + var_i e_i :    the squared error is what the views share and what each has of its own.
+    mean_i e_i² = (mean_i e_i)² + var_i e_i :    the squared error of the views' mean, and that of the views about it.
 
-Views that agree perfectly, on the mean of what they show, keep the first part. Where all views raise an arm straight that should
-be bent, no agreement mends it; where they blur alike, their agreement is bought. Points are the pixels of every view that show the
-object's true edited surface; errors are found in the other views as the warp error finds colours (`qnerf.metrics.warp`), so they
-are a little smoothed by resampling.
+Views that agreed on the mean of what they show would keep the first part. In it is what they all have in common (all raise an arm
+straight that should be bent), and one n-th of what is independent. The second part says how far they disagree at the *true*
+surface: blur lowers it, and views that agree on another shape show different colours there too. So neither is good or bad
+by itself; read them as parts of a whole.
+
+Points are the pixels of every view that show the object's true edited surface; other views' errors are found as the warp error
+finds colours (`qnerf.metrics.warp`), by bilinear interpolation. That smooths error which varies from pixel to pixel, so that the
+sum is somewhat below the squared error of the pixels.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ MOST_OTHERS = 15
 
 
 def split_error(edited: Tensor, truth: Truth, counted: Tensor, cameras: Cameras, tolerance: float) -> tuple[float, float]:
-    """The mean squared errors, over channels, views and points, of what views share and of each one about it.
+    """The mean squared errors, over channels, views and points, of the views' mean and of the views about it.
 
     edited: (N, 3, H, W). counted: (N, H, W) bool, the pixels whose points count, if they show the object and `LEAST_VIEWS` views
     see them; NaN where there is no such point. tolerance: of the depth test, as a share of the distance.
@@ -47,11 +51,11 @@ def split_error(edited: Tensor, truth: Truth, counted: Tensor, cameras: Cameras,
             found = torch.where(seen[:, None], sample_bilinear(errors[other], pixels), torch.zeros_like(total))
             seen_by, total, squares = seen_by + seen, total + found, squares + found.square()
         chosen = counted[views] & silhouette[views] & (seen_by >= LEAST_VIEWS)
-        of_mean = (total / seen_by[:, None]).square().mean(dim=1)[chosen].double()
-        of_all = (squares / seen_by[:, None]).mean(dim=1)[chosen].double()
-        sums, count = sums + torch.stack([of_mean.sum(), (of_all - of_mean).sum()]), count + int(chosen.sum())
-    shared, own = (sums / count).tolist() if count else (math.nan, math.nan)
-    return shared, own
+        mean = (total / seen_by[:, None]).square().mean(dim=1)[chosen].double()
+        all_views = (squares / seen_by[:, None]).mean(dim=1)[chosen].double()
+        sums, count = sums + torch.stack([mean.sum(), (all_views - mean).sum()]), count + int(chosen.sum())
+    of_mean, about_mean = (sums / count).tolist() if count else (math.nan, math.nan)
+    return of_mean, about_mean
 
 
 def compared_shifts(views: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The split of an error into what views share and what each has of its own, by hand and against a loop over points."""
+"""The split of an error into that of the views' mean and that of the views about it, by hand and against a loop over points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from qnerf.metrics.shared_error import LEAST_VIEWS, MOST_OTHERS, compared_shifts, split_error
+from qnerf.metrics.error_split import LEAST_VIEWS, MOST_OTHERS, compared_shifts, split_error
 from qnerf.metrics.warp import surface_points
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Truth
@@ -26,19 +26,19 @@ def plane() -> tuple[Cameras, Truth]:
 
 
 @pytest.mark.parametrize(
-    ("errors", "shared", "own"),
+    ("errors", "of_mean", "about_mean"),
     [((0.2, 0.2, 0.2, 0.2), 0.04, 0.0), ((0.2, -0.2, 0.2, -0.2), 0.0, 0.04), ((0.4, 0.0, 0.0, 0.0), 0.01, 0.03)],
 )
-def test_an_error_is_split_into_what_views_share_and_what_each_has_of_its_own(
-    plane: tuple[Cameras, Truth], errors: tuple[float, ...], shared: float, own: float
+def test_an_error_is_split_into_that_of_the_views_mean_and_theirs_about_it(
+    plane: tuple[Cameras, Truth], errors: tuple[float, ...], of_mean: float, about_mean: float
 ) -> None:
     cameras, truth = plane
     edited = truth.edited_images + torch.tensor(errors)[:, None, None, None]
     middle = torch.zeros_like(truth.silhouette_edited)
     middle[0, 6:-6, 6:-6] = True  # which all four see
     found = split_error(edited, truth, middle, cameras, 0.1)
-    assert found[0] == pytest.approx(shared, abs=1e-6)
-    assert found[1] == pytest.approx(own, abs=1e-6)
+    assert found[0] == pytest.approx(of_mean, abs=1e-6)
+    assert found[1] == pytest.approx(about_mean, abs=1e-6)
 
 
 def test_the_parts_of_an_error_are_those_of_a_loop_over_points(plane: tuple[Cameras, Truth]) -> None:
@@ -50,7 +50,7 @@ def test_the_parts_of_an_error_are_those_of_a_loop_over_points(plane: tuple[Came
     error = slope[:, None, None] * points[..., 0] + offset[:, None, None]
     counted = torch.rand_like(truth.depth_edited) < 0.3
     found = split_error(error[:, None].repeat(1, 3, 1, 1), truth, counted, cameras, 0.1)
-    shared, own = [], []
+    of_mean, about_mean = [], []
     for view, row, column in counted.nonzero().tolist():
         point = points[view, row, column]
         shown = []
@@ -60,10 +60,10 @@ def test_the_parts_of_an_error_are_those_of_a_loop_over_points(plane: tuple[Came
                 shown.append(float(slope[other] * point[0] + offset[other]))
         if len(shown) >= LEAST_VIEWS:
             mean = sum(shown) / len(shown)
-            shared.append(mean**2)
-            own.append(sum((e - mean) ** 2 for e in shown) / len(shown))
-    assert found[0] == pytest.approx(sum(shared) / len(shared), rel=1e-3)
-    assert found[1] == pytest.approx(sum(own) / len(own), rel=1e-3)
+            of_mean.append(mean**2)
+            about_mean.append(sum((e - mean) ** 2 for e in shown) / len(shown))
+    assert found[0] == pytest.approx(sum(of_mean) / len(of_mean), rel=1e-3)
+    assert found[1] == pytest.approx(sum(about_mean) / len(about_mean), rel=1e-3)
 
 
 def test_points_that_too_few_views_see_are_no_figure(plane: tuple[Cameras, Truth]) -> None:
