@@ -24,8 +24,9 @@ demo: $(STAMP)  ## Raise a figure's arm in every view, consistently (RUN="key=va
 compare: $(STAMP)  ## The same edit by every method, side by side
 	$(BIN)/python -m qnerf.run +exp=compare $(RUN)
 
+# Two processes of one thread each: small models gain little from a second thread. A file's tests share what it builds.
 test: $(STAMP)  ## The default tests: unit tests and short integration runs
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(STAMP)  ## Every test, slow and GPU ones included
 	$(BIN)/python -m pytest -m ''
