@@ -21,21 +21,19 @@ def plain_steps(
     """Unguided steps from state `start` to `stop` for all views: latents (N, 4, h, w), and the queries of the steps in
     `capture_at`, (N, tokens, channels) per layer, both where z lies. A step's queries are those of the forward pass that takes
     it."""
-    latents, captured = [], []
+    latents, captured = [], {k: Queries() for k in capture_at}
     for views in job.chunks():
-        branch, part, found = job.branch(views), z[views].to(job.device), {}
+        branch, part = job.branch(views), z[views].to(job.device)
         for k in range(start, stop):
             capture = CaptureQueries(branch.conditional_part)
             with torch.no_grad():
                 noise = branch.noise(part, k, {layer: [capture] for layer in layers} if k in capture_at else None)
             part = branch.keep_background(ddim_step(part, noise, job.steps.alpha_bar[k], job.steps.alpha_bar[k + 1]), k + 1)
             if k in capture_at:
-                # Copies: what was captured is a part of the whole batch, which would stay in memory with it.
-                found[k] = {layer: queries.to(z.device, copy=True) for layer, queries in capture.queries.items()}
+                _keep(captured[k], capture.queries, views, z)
             job.on_work("unet", len(part))
         latents.append(part.to(z.device))
-        captured.append(found)
-    return torch.cat(latents), {k: _join([found[k] for found in captured]) for k in capture_at}
+    return torch.cat(latents), captured
 
 
 def guided_steps(
@@ -59,6 +57,9 @@ def guided_steps(
     return torch.cat(latents)
 
 
-def _join(parts: list[Queries]) -> Queries:
-    """The views of all parts, which are emptied layer by layer: never are the queries of two layers in memory twice."""
-    return {layer: torch.cat([part.pop(layer) for part in parts]) for layer in list(parts[0])}
+def _keep(kept: Queries, found: Queries, views: slice, z: Tensor) -> None:
+    """Writes the queries of some views into those of all of z's, which lie where z does: never are they in memory twice."""
+    for layer, queries in found.items():
+        if layer not in kept:
+            kept[layer] = queries.new_empty(len(z), *queries.shape[1:], device=z.device)
+        kept[layer][views] = queries.to(z.device)
