@@ -51,7 +51,7 @@ def test_a_perfect_edit_reaches_every_floor(figures: dict[str, dict[str, float]]
 
 
 def test_the_parts_of_the_error_tell_agreement_from_truth(figures: dict[str, dict[str, float]]) -> None:
-    """No edit at all agrees with itself and is all shared error; a jitter is each view's own."""
+    """No edit at all agrees with itself: its error is that of the mean; a jitter's is about it."""
     assert figures["perfect"]["error_of_mean"] == figures["perfect"]["error_about_mean"] == 0
     assert figures["none"]["error_of_mean"] > 3 * figures["none"]["error_about_mean"] > 0
     assert figures["shifted"]["error_about_mean"] > 2 * figures["shifted"]["error_of_mean"] > 0
