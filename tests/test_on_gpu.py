@@ -13,7 +13,7 @@ from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.puppet import tiny_backbone
-from qnerf.fields.encodings.fast import encode_warp
+from qnerf.fields.encodings.warp_grid import encode_warp
 from qnerf.fields.encodings.hash_grid import load_tinycudann
 from qnerf.fields.encodings.layout import grid_layout
 from qnerf.fields.encodings.reference import encode_torch
