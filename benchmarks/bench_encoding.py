@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qnerf.fields.encodings.warp_grid import encode_warp
 from qnerf.fields.encodings.layout import GridLayout, grid_layout
 from qnerf.fields.encodings.reference import encode_torch
+from qnerf.fields.encodings.warp_grid import encode_warp
 from qnerf.fields.settings import EncodingSettings
 
 POINTS = 65536
