@@ -128,8 +128,8 @@ SD15 = EncodingSettings(levels=16, features_per_level=2, log2_table_size=19, bas
     [(SMALL, []), (SD15, []), (SD15.model_copy(update={"finest_resolution": 2048}), []), (EncodingSettings(), [3])],
 )
 def test_layout_beside_the_published_one_of_tiny_cuda_nn(settings: EncodingSettings, dense_there_alone: list[int]) -> None:
-    """As many corners per axis or one more. The default grid is on the edge: its last level's 64³ corners there fill 2^18 rows to the
-    last, and its 65³ here do not fit."""
+    """As many corners per axis or one more. The default grid is on the edge: 64³ corners of its last level there
+    fill 2^18 rows, and 65³ here do not fit."""
     layout = grid_layout(settings)
     corners, dense, rows = published(settings)
     assert {ours + 1 - theirs for ours, theirs in zip(layout.resolutions, corners, strict=True)} <= {0, 1}

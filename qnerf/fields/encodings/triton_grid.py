@@ -1,4 +1,7 @@
-"""The hash grid through Triton's kernels, as one differentiable torch function. For CUDA: Triton comes with PyTorch's own wheels."""
+"""The hash grid through Triton's kernels, as one differentiable torch function, for CUDA.
+
+Triton comes with PyTorch's own CUDA wheels, so nothing else has to be installed.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +66,7 @@ class _TritonGrid(torch.autograd.Function):
 def encode_triton(positions: Tensor, table: Tensor, layout: GridLayout, stored: torch.dtype | None = None) -> Tensor:
     """As `encode_torch`: positions (P, 3) in [0, 1], table (rows, features) to (P, levels * features), float32.
 
-    table, stored: float32 or float16. Sums are float32 in any case; the table's gradient is rounded to the table's type at the end.
+    table, stored: float32 or float16. Sums are float32 in any case; at the end the table's gradient is rounded
+    to the table's own type.
     """
     return _TritonGrid.apply(positions, table, layout, stored or table.dtype)  # pyright: ignore[reportReturnType]

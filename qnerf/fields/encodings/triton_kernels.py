@@ -1,12 +1,14 @@
 # pyright: reportIndexIssue=false, reportAttributeAccessIssue=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false
-"""The hash grid's kernels in Triton. With TRITON_INTERPRET=1 in the environment before the import they run on a CPU, slowly.
+"""The hash grid's kernels in Triton. Where TRITON_INTERPRET=1 is set before the import they run on a CPU, slowly.
 
-A program does a block of points at one level. Blocks are the fastest axis of the launch, so that the programs of one level run
-together and its part of the table, and of the table's gradient, stays in the L2 cache (4 MiB at 2^19 rows of two float32 numbers).
-The features of a row are neighbours in a tile, so they are loaded, stored and added as one vector. Offsets inside a level fit into
-32 bits (at most 2^24 rows of 8 numbers); those of levels, points and cell counts are 64 bits wide.
+A program does a block of points at one level. Blocks are the fastest axis of the launch, so that the programs of
+one level run together and its part of the table, and of the table's gradient, stays in the L2 cache (4 MiB at
+2^19 rows of two float32 numbers). The features of a row are neighbours in a tile, so they are loaded, stored and
+added as one vector. Offsets inside a level fit into 32 bits (at most 2^24 rows of 8 numbers); those of levels and
+points and the counts of corners are 64 bits wide.
 
-A corner's row is x + y side + z side² in a dense level and x ^ y p ^ z q in a hashed one: its three terms are taken once per axis.
+A corner's row is x + y side + z side² in a dense level, and x ^ y p ^ z q in a hashed one, modulo the table's
+size: the three terms are computed once per axis.
 """
 
 import triton
