@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.fields.encodings.fast import encode_warp
 from qnerf.fields.encodings.hash_grid import load_tinycudann
 from qnerf.fields.encodings.layout import grid_layout
@@ -23,9 +23,9 @@ from qnerf.fields.settings import EncodingName, EncodingSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
 from qnerf.guidance.settings import MixedSettings, SoftSettings
-from qnerf.schedules.checkpoint import NoCheckpoints
+from qnerf.consolidation.checkpoint import NoCheckpoints
 from qnerf.schedules.edit import EditResult, run_schedule
-from qnerf.schedules.job import EditJob
+from qnerf.consolidation.job import EditJob
 from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, ProgressiveSettings
 from tests.fields.helpers import SPACE, field_settings, ring, sphere
 from tests.schedules.helpers import layers, make_job

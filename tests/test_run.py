@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import load_file
 
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_attention_layers
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Detail
 
@@ -37,7 +38,7 @@ class BackboneParts:
 class DiffusionBackbone:
     """A frozen text- and control-conditioned noise predictor on the latents of an autoencoder.
 
-    image_size: (height, width) of its images in pixels. revision: hash of its weights, for caches. All tensors that go
+    image_size: (height, width) of its images in pixels. layers, cross_attention_layers: its attention layers. revision: hash of its weights, for caches. All tensors that go
     in and out are float32 on `device`; the model computes in the dtype of its weights.
     """
 
@@ -61,6 +62,8 @@ class DiffusionBackbone:
             model.to(device=self.device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
         for model in (self.unet, *nets, self.vae):
             model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
+        self.layers: tuple[AttentionLayer, ...] = self_attention_layers(self.unet)
+        self.cross_attention_layers: tuple[AttentionLayer, ...] = cross_attention_layers(self.unet)
         self.alphas_cumprod: Tensor = _alphas_cumprod(self.scheduler)
         factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         self.latent_size: tuple[int, int] = (image_size[0] // factor, image_size[1] // factor)

@@ -1,4 +1,4 @@
-"""Which weights a backbone has, as a hash of the files that `load_backbone` reads; nothing is loaded for it.
+"""Which weights a backbone has, as a hash of the files that are loaded; nothing is loaded for it.
 
 A folder of the embedded backbone is sealed when it is exported: `seal.json` holds that hash and the world of the training, and
 files that were changed or damaged since are refused.
@@ -13,23 +13,18 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from qnerf.backbones.settings import PUPPET_FOLDER, BackboneSettings, PuppetSettings
+from qnerf.backbones.backbone import BackboneSettings
+from qnerf.backbones.puppet import LOOSE_FOLDER, PARTS, PuppetSettings
 from qnerf.errors import UserError
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-LOOSE_FOLDER = "controlnet_loose"  # of the embedded backbone: its ControlNet for bounds; `controlnet` takes drawings of the pose
 SEAL = "seal.json"
 KINDS = (".json", ".safetensors", ".txt", ".model")
 
 
 def weights_revision(settings: BackboneSettings) -> str | None:
     """16 hex digits over all weights, tokens and schedules; none where they are not on this machine (yet)."""
-    if isinstance(settings, PuppetSettings):
-        folder = Path(settings.path).expanduser() if settings.path else PUPPET_FOLDER
-        found = [*_parts(folder), folder / "controlnet", folder / LOOSE_FOLDER]
-        return _hash(found) if (folder / "unet" / "config.json").is_file() else None
-    model, net = (_folder(name) for name in (settings.model, settings.controlnet))
-    return _hash([*_parts(model), net]) if model is not None and net is not None else None
+    folders = settings.weights()
+    return None if folders is None else _hash(folders)
 
 
 def seal(folder: Path, world: int) -> None:
@@ -51,23 +46,6 @@ def check_seal(folder: Path, revision: str | None) -> None:
             f"The weights in {folder} are not those that were exported: their revision is {revision}, {SEAL} says {sealed}. "
             "Reinstall the package or export them again; weights that you changed yourself load without that file."
         )
-
-
-def _folder(name: str) -> Path | None:
-    """The folder of a model: itself, or the snapshot in the hub's cache."""
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download  # half a second, and only those who name a model by its id pay
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-
-
-def _parts(folder: Path) -> list[Path]:
-    return [folder / part for part in PARTS]
 
 
 def _hash(folders: Iterable[Path]) -> str:

@@ -16,7 +16,7 @@ from qnerf.attention.edits import (
 )
 from qnerf.attention.layers import AttentionLayer, cross_attention_layers, select_layers, self_attention_layers
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.errors import UserError
 
 

@@ -9,7 +9,7 @@ import torch
 from qnerf.attention.edits import attention_edits
 from qnerf.attention.layers import cross_attention_layers
 from qnerf.attention.maps import CaptureMaps
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 
 
 def test_maps_are_the_softmax_of_each_head_averaged_and_change_nothing() -> None:

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from qnerf.backbones.puppet import (
+from qnerf.backbones.architecture import (
     TINY,
     PuppetWidths,
     build_puppet,

@@ -6,7 +6,7 @@ from torch import Tensor
 from qnerf.attention.edits import attention_edits
 from qnerf.attention.layers import AttentionLayer, self_attention_layers
 from qnerf.editors.settings import MasaCtrlSettings, PlainEditorSettings
-from qnerf.editors.source_cache import SourceCache
+from qnerf.denoising.source_cache import SourceCache
 from qnerf.inversions.ddim import Trajectory
 from tests.schedules.helpers import BACKBONE, make_job
 

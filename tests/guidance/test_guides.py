@@ -19,7 +19,7 @@ from qnerf.guidance.guides import (
 )
 from qnerf.guidance.settings import HardSettings, MixedSettings, OffSettings, SoftSettings
 from qnerf.scenes.region import EditedRegion
-from qnerf.schedules.job import EditJob
+from qnerf.consolidation.job import EditJob
 from tests.schedules.helpers import layers, make_job
 
 K = 3

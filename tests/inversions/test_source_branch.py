@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qnerf.inversions.invert import invert_views
+from qnerf.denoising.views import invert_views
 from qnerf.inversions.settings import (
     DdimInversionSettings,
     InversionSettings,
     NullTextInversionSettings,
     UniformAttentionInversionSettings,
 )
-from qnerf.inversions.source_branch import SourceBranch, ddim_steps
+from qnerf.denoising.source import SourceBranch
 from tests.schedules.helpers import BACKBONE
 
 STEPS = ddim_steps(BACKBONE, 5)

@@ -7,7 +7,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from qnerf.attention.edits import attention_edits
 from qnerf.attention.layers import cross_attention_layers
 from qnerf.attention.maps import CaptureMaps
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.judges.labels import PARTS
 from qnerf.pretrain.data import PuppetSamples, load_batch
 from qnerf.pretrain.grounding import NO_PART, GroundedAttention, as_tokens, token_loss, words_of_parts

@@ -10,16 +10,16 @@ from torch import nn
 
 from qnerf.attention.layers import AttentionLayer, self_attention_layers
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.editors.settings import MasaCtrlSettings
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
-from qnerf.inversions.invert import invert_views
+from qnerf.denoising.views import invert_views
 from qnerf.inversions.settings import DdimInversionSettings
-from qnerf.inversions.source_branch import SourceBranch, ddim_steps
+from qnerf.denoising.source import SourceBranch
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import EditedRegion
-from qnerf.schedules.job import EditJob
+from qnerf.consolidation.job import EditJob
 
 BACKBONE = tiny_backbone()
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from qnerf.fields.settings import FieldSettings
 from qnerf.guidance.settings import HardSettings, MixedSettings, SoftSettings
-from qnerf.schedules.checkpoint import NoCheckpoints
+from qnerf.consolidation.checkpoint import NoCheckpoints
 from qnerf.schedules.edit import EditResult, run_schedule
-from qnerf.schedules.job import EditJob
+from qnerf.consolidation.job import EditJob
 from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
 from tests.pretend_device import PRETENDED, moved, pretend_device
 from tests.schedules.helpers import layers, make_job, tiny_field

@@ -15,11 +15,11 @@ from qnerf.guidance.settings import HardSettings, MixedSettings, OffSettings, So
 from qnerf.inversions.ddim import Trajectory
 from qnerf.runs.methods import with_editor
 from qnerf.scenes.region import EditedRegion
-from qnerf.schedules.checkpoint import NoCheckpoints
-from qnerf.schedules.consolidate import explained_components
+from qnerf.consolidation.checkpoint import NoCheckpoints
+from qnerf.consolidation.consolidate import explained_components
 from qnerf.schedules.edit import EditResult, run_schedule
-from qnerf.schedules.job import EditJob
-from qnerf.schedules.phases import plain_steps
+from qnerf.consolidation.job import EditJob
+from qnerf.consolidation.phases import plain_steps
 from qnerf.schedules.settings import (
     FeedbackSettings,
     IndependentSettings,

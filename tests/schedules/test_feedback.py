@@ -9,7 +9,7 @@ from torch import Tensor
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.region import EditedRegion
 from qnerf.schedules import feedback
-from qnerf.schedules.feedback import feed_back, implied_clean
+from qnerf.consolidation.feedback import feed_back, implied_clean
 from qnerf.schedules.settings import FeedbackSettings
 from tests.schedules.helpers import make_job
 

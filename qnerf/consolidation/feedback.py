@@ -12,17 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.consolidation.consolidate import derive_seed
+from qnerf.consolidation.job import EditJob
+from qnerf.denoising.ddim import predicted_clean
 from qnerf.fields.rgb_field import RgbField, train_rgb_field
-from qnerf.schedules.consolidate import derive_seed
-from qnerf.schedules.job import EditJob
-from qnerf.schedules.settings import FeedbackSettings
 
 ENCODER_REACH = 2
 """Latents beyond which a pixel hardly matters to an encoded latent."""
 
 
 @torch.no_grad()
-def feed_back(job: EditJob, settings: FeedbackSettings, z: Tensor, k: int) -> Tensor:
+def feed_back(job: EditJob, weight: float, z: Tensor, k: int) -> Tensor:
     """State k of all views (N, 4, h, w), drawn towards what their common radiance field shows, where z lies."""
     signal, clean = job.steps.alpha_bar[k] ** 0.5, implied_clean(job, z, k)
     images = torch.cat([job.backbone.decode(clean[views].to(job.device)).to(z.device) for views in job.chunks()])
@@ -32,7 +32,7 @@ def feed_back(job: EditJob, settings: FeedbackSettings, z: Tensor, k: int) -> Te
             on_step=lambda step, total, loss: job.on_work("feedback", 1 / total),
         )  # fmt: skip
     change = torch.cat([_change(job, field, images[views], views).to(z.device) for views in job.chunks()])
-    return z + signal * settings.weight * job.region.moved[:, None].to(z.device) * change
+    return z + signal * weight * job.region.moved[:, None].to(z.device) * change
 
 
 def _change(job: EditJob, field: RgbField, images: Tensor, views: slice) -> Tensor:
@@ -54,6 +54,6 @@ def implied_clean(job: EditJob, z: Tensor, k: int) -> Tensor:
     for views in job.chunks():
         part = z[views].to(job.device)
         noise = job.branch(views).noise(part, k)
-        clean.append(((part - job.steps.sigma(k) * noise) / job.steps.alpha_bar[k] ** 0.5).to(z.device))
+        clean.append(predicted_clean(part, noise, job.steps.alpha_bar[k]).to(z.device))
         job.on_work("unet", len(noise))
     return torch.cat(clean)

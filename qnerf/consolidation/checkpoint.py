@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
-from qnerf.guidance.guides import TargetQueries
-from qnerf.schedules.consolidate import IntervalRecord
+from qnerf.consolidation.consolidate import IntervalRecord
+from qnerf.consolidation.targets import TargetQueries
 
 
 class Checkpoints(Protocol):
@@ -32,12 +32,13 @@ class NoCheckpoints:
 @dataclass(frozen=True)
 class FinishedInterval:
     """latents: (N, 4, h, w) where the next interval begins. target: the queries that guide it. field: the field's own state,
-    kept where the next field starts from it, else empty."""
+    kept where the next field starts from it, else empty. editor: the editor's state there."""
 
     latents: Tensor
     target: TargetQueries
     record: IntervalRecord
     field: dict[str, Tensor]
+    editor: dict[str, Tensor]
 
 
 def pack(interval: FinishedInterval) -> dict[str, Tensor]:
@@ -50,6 +51,7 @@ def pack(interval: FinishedInterval) -> dict[str, Tensor]:
         tensors[f"scale/{layer.path}"] = torch.tensor(target.scale[layer], dtype=torch.float64)
         tensors[f"trust/{layer.path}"] = torch.tensor(target.trust[layer], dtype=torch.float64)
     tensors |= {f"field/{key}": value for key, value in interval.field.items()}
+    tensors |= {f"editor/{key}": value for key, value in interval.editor.items()}
     return {key: value.contiguous() for key, value in tensors.items()}
 
 
@@ -67,5 +69,7 @@ def unpack(tensors: dict[str, Tensor], layers: tuple[AttentionLayer, ...]) -> Fi
         rendered=tensors["rendered"],
         depth=tensors["depth"],
     )
-    field = {key.removeprefix("field/"): value for key, value in tensors.items() if key.startswith("field/")}
-    return FinishedInterval(tensors["latents"], target, record, field)
+    field, editor = (
+        {key.removeprefix(part): value for key, value in tensors.items() if key.startswith(part)} for part in ("field/", "editor/")
+    )
+    return FinishedInterval(tensors["latents"], target, record, field, editor)

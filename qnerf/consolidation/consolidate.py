@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
+from qnerf.consolidation.job import EditJob, layer_grid
+from qnerf.consolidation.targets import TargetQueries, region_tokens
 from qnerf.fields.explained import explained_variance
 from qnerf.fields.query_field import QueryField, RenderedQueries
 from qnerf.fields.train_query_field import split_views, train_query_field
-from qnerf.guidance.guides import TargetQueries, region_tokens
-from qnerf.schedules.job import EditJob, layer_grid
 
 Queries = dict[AttentionLayer, Tensor]  # (views, tokens, channels), float32
 

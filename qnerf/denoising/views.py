@@ -1,4 +1,4 @@
-"""The inversion stage: all views, chunk by chunk."""
+"""All views, chunk by chunk: chunks bound memory and never change a result beyond rounding."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from qnerf.denoising.ddim import Trajectory
+from qnerf.denoising.source import SourceBranch
 from qnerf.devices import HOST
-from qnerf.inversions.ddim import Trajectory
-from qnerf.inversions.settings import NullTextInversionSettings
-from qnerf.inversions.source_branch import SourceBranch
 
 
 def chunks(views: int, size: int) -> Iterator[slice]:
@@ -25,11 +24,9 @@ def invert_views(
 
     The trajectory lies in the host's memory: of all views and steps it is large, and only a chunk's is needed at a time.
 
-    on_chunk: called with the number of views that are done. A joint null prompt is one for all views, so it takes them in
-    one chunk: the chunk size changes no result.
+    on_chunk: called with the number of views that are done. A joint inversion takes all views in one chunk.
     """
-    settings = branch(slice(0, 1)).settings
-    joint = isinstance(settings, NullTextInversionSettings) and settings.joint
+    joint = branch(slice(0, 1)).inversion.joint
     parts = []
     for views in chunks(len(clean), len(clean) if joint else chunk_size):
         parts.append(branch(views).invert(clean[views]).to(HOST))

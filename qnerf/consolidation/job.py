@@ -11,14 +11,14 @@ from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.editors.branch import EditBranch
-from qnerf.editors.settings import EditorSettings
-from qnerf.editors.source_cache import SourceCache
+from qnerf.denoising.ddim import DdimSteps, Trajectory
+from qnerf.denoising.edit import EditBranch
+from qnerf.denoising.source import SourceBranch, SourceReader
+from qnerf.denoising.source_cache import SourceCache
+from qnerf.denoising.views import chunks
+from qnerf.editors.editor import Editor
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
-from qnerf.inversions.ddim import DdimSteps, Trajectory
-from qnerf.inversions.invert import chunks
-from qnerf.inversions.source_branch import SourceBranch
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.region import EditedRegion
 
@@ -30,7 +30,7 @@ class EditJob:
 
     on_work(kind, amount) reports finished work: kind "unet" counts UNet forward passes of one view (a backward pass counts two),
     "field" counts query fields trained (a warm start as the share of the iterations that it takes), "feedback" radiance fields.
-    text_*: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size.
+    text_target: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size. guidance_scale: γ of the edit.
     oracle: the true edited views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the edited
     object, world units, inf beside it, where `field.depth_weight` asks for it.
     """
@@ -40,11 +40,11 @@ class EditJob:
     trajectory: Trajectory
     source: Callable[[slice], SourceBranch]
     text_target: Tensor
-    null_text: Tensor
     control_target: Tensor
     control_scale: float
     region: EditedRegion
-    editor: EditorSettings
+    editor: Editor
+    guidance_scale: float
     cameras: Cameras
     space: Space
     field: FieldSettings
@@ -71,19 +71,18 @@ class EditJob:
 
     def branch(self, views: slice) -> EditBranch:
         """The edit's noise predictor for some of the views."""
+        trajectory = self.trajectory.views(views).to(self.device)
         return EditBranch(
             backbone=self.backbone,
             steps=self.steps,
             editor=self.editor,
-            source=self.source(views),
-            trajectory=self.trajectory.views(views).to(self.device),
+            source=SourceReader(self.source(views), trajectory, self.source_cache, key=(views.start, views.stop)),
+            views=views,
             text=self.text_target[views],
-            null_text=self.null_text[views],
             control=self.control_target[views],
             control_scale=self.control_scale,
+            guidance_scale=self.guidance_scale,
             region=self.region.views(views),
-            cache=self.source_cache,
-            cache_key=(views.start, views.stop),
         )
 
 

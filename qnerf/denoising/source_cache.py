@@ -10,11 +10,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 import torch
-from torch import Tensor
 
+from qnerf.attention.edits import KeysValues
 from qnerf.attention.layers import AttentionLayer
-
-KeysValues = dict[AttentionLayer, tuple[Tensor, Tensor]]
 
 
 class SourceCache:
