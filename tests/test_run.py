@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.puppet import PuppetSettings
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
@@ -52,7 +53,7 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(pipeline, "load_backbone", lambda settings, device: tiny_backbone())
+    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: tiny_backbone())
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         yield
 

@@ -147,7 +147,7 @@ def _check_processor(layer: AttentionLayer, module: Any) -> None:
     if type(module.processor).__name__ not in DEFAULT_PROCESSORS:
         raise UserError(
             f"the attention processor of {layer.path} is a {type(module.processor).__name__}, where diffusers' default was "
-            "expected, since an edit replaces it; remove the other one (unet.set_default_attn_processor())"
+            "expected, since an edit replaces it; remove the other one (unet.set_attn_processor(AttnProcessor2_0()))"
         )
 
 

@@ -88,7 +88,7 @@ class EditBranch:
     def step(self, z: Tensor, noise: Tensor, k: int) -> Tensor:
         """State k + 1 of latents (V, 4, h, w) whose noise at step k was predicted: the DDIM step with what the editor makes of the
         predicted clean latents, and outside the object's region the inversion's own latents, if the editor is set so."""
-        seen = self._seen(z, k, self.rows)
+        seen = self.seen(z, k, self.rows)
         alpha = self.steps.alpha_bar
         z = ddim_step(z, noise, alpha[k], alpha[k + 1], lambda clean: self.editor.revise(seen, clean))
         if self.editor.settings.keep_background:
@@ -98,7 +98,7 @@ class EditBranch:
     @contextmanager
     def attention(self, z: Tensor, k: int, rows: Sequence[str], edits: Edits | None = None) -> Iterator[None]:
         """The editor's changes at step k, and `edits` behind them, for as long as passes are run, or run again."""
-        seen = self._seen(z, k, rows)
+        seen = self.seen(z, k, rows)
         with bound(self.backbone.unet, self.editor.edits(seen) | (edits or Edits()), seen.batch):
             yield
 
@@ -117,7 +117,8 @@ class EditBranch:
         z = z.repeat(len(rows), 1, 1, 1)
         return self.backbone.predict(z, self.steps.timesteps[k], text, control, self.control_scale)
 
-    def _seen(self, z: Tensor, k: int, rows: Sequence[str]) -> EditStep:
+    def seen(self, z: Tensor, k: int, rows: Sequence[str]) -> EditStep:
+        """What the editor sees of step k in a pass with these rows."""
         return EditStep(
             k=k,
             steps=self.steps,

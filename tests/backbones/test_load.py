@@ -8,10 +8,10 @@ import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
-from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.architecture import TINY, build_puppet
-from qnerf.backbones.revision import LOOSE_FOLDER, seal, weights_revision
+from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.puppet import PUPPET_FOLDER, PuppetSettings
+from qnerf.backbones.revision import LOOSE_FOLDER, seal, weights_revision
 from qnerf.backbones.sd15 import Sd15Settings
 from qnerf.errors import UserError
 from qnerf.pretrain.export import save_parts

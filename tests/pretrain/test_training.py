@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from qnerf.backbones.architecture import TINY, build_puppet, clip_vocabulary
-from qnerf.backbones.revision import LOOSE_FOLDER
 from qnerf.backbones.puppet import PuppetSettings
+from qnerf.backbones.revision import LOOSE_FOLDER
 from qnerf.errors import UserError
 from qnerf.pretrain.__main__ import CONF, parse
 from qnerf.pretrain.balance import balance_weights

@@ -12,11 +12,11 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from qnerf.config import MethodSettings, RunSettings, parse
-from qnerf.guidance.settings import OffSettings
+from qnerf.guidance.off import OffSettings
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import WITHOUT_EFFECT, Inputs, digest, effective_settings, read_inputs
 from qnerf.runs.stages import Stages
-from qnerf.schedules.settings import IndependentSettings
+from qnerf.schedules.independent import IndependentSettings
 from qnerf.sweeps.expand import sweep_params
 from qnerf.sweeps.space import ends, read_space
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from qnerf.consolidation import feedback
+from qnerf.consolidation.feedback import feed_back, implied_clean
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.region import EditedRegion
-from qnerf.schedules import feedback
-from qnerf.consolidation.feedback import feed_back, implied_clean
-from qnerf.schedules.settings import FeedbackSettings
 from tests.schedules.helpers import make_job
 
 STATE = 3
@@ -48,7 +47,7 @@ def test_the_clean_latents_go_a_share_of_the_way_where_a_part_moves(weight: floa
 
     monkeypatch.setattr(feedback, "train_rgb_field", train)
     z = job.trajectory.states[STATE]
-    found, before = feed_back(job, FeedbackSettings(at=0.5, weight=weight), z, STATE), implied_clean(job, z, STATE)
+    found, before = feed_back(job, weight, z, STATE), implied_clean(job, z, STATE)
     torch.testing.assert_close(seen[0], job.backbone.decode(before))
     picture = torch.where(near[:, None], shown, seen[0])
     wanted = before + weight * moved[:, None] * (job.backbone.encode(picture) - job.backbone.encode(seen[0]))
@@ -58,10 +57,10 @@ def test_the_clean_latents_go_a_share_of_the_way_where_a_part_moves(weight: floa
 
 def test_with_a_real_field_views_change_alike_each_time_and_only_through_the_field() -> None:
     job, work = make_job()
-    z, how = job.trajectory.states[STATE], FeedbackSettings(at=0.5, weight=1.0)
-    found = feed_back(job, how, z, STATE)
+    z = job.trajectory.states[STATE]
+    found = feed_back(job, 1.0, z, STATE)
     assert work["feedback"] == pytest.approx(1)
     assert torch.isfinite(found).all()
-    assert torch.equal(feed_back(job, how, z, STATE), found)
+    assert torch.equal(feed_back(job, 1.0, z, STATE), found)
     longer = job.rgb_field.model_copy(update={"optimiser": job.rgb_field.optimiser.model_copy(update={"iterations": 8})})
-    assert not torch.equal(feed_back(replace(job, rgb_field=longer), how, z, STATE), found)
+    assert not torch.equal(feed_back(replace(job, rgb_field=longer), 1.0, z, STATE), found)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from qnerf.guidance.settings import OffSettings, SoftSettings
-from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings
-from qnerf.schedules.stops import interval_end, interval_ends, interval_stops
+from qnerf.guidance.off import OffSettings
+from qnerf.guidance.soft import SoftSettings
+from qnerf.schedules.one_shot import OneShotSettings
+from qnerf.schedules.progressive import ProgressiveSettings
 
 
 @pytest.mark.parametrize(
@@ -22,11 +23,11 @@ def test_intervals_end_where_their_lengths_add_up_to(interval: int, growth: floa
         ProgressiveSettings(name="progressive", interval=interval, growth=growth),
         OneShotSettings(name="one_shot", interval=interval, growth=growth),
     ):
-        assert interval_ends(schedule, 30) == ends
-        assert [interval_end(schedule, start, 30) for start in [0, *ends[:-1]]] == ends
+        assert schedule.ends(30) == ends
+        assert [schedule.end(start, 30) for start in [0, *ends[:-1]]] == ends
 
 
 def test_fields_are_trained_at_ends_that_guidance_reaches() -> None:
     schedule = ProgressiveSettings(name="progressive", interval=3, growth=1.5)
-    assert interval_stops(schedule, SoftSettings(name="soft", until=0.4), 30) == [3, 8]
-    assert interval_stops(schedule, OffSettings(name="off"), 30) == [3, 8, 14, 24]
+    assert schedule.stops(SoftSettings(name="soft", until=0.4), 30) == [3, 8]
+    assert schedule.stops(OffSettings(name="off"), 30) == [3, 8, 14, 24]

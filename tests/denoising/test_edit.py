@@ -1,13 +1,19 @@
 """The edited branch: classifier-free guidance, MasaCtrl against the source trajectory, and its cache."""
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
 
-from qnerf.attention.edits import attention_edits
-from qnerf.attention.layers import AttentionLayer, self_attention_layers
-from qnerf.editors.settings import MasaCtrlSettings, PlainEditorSettings
+from qnerf.attention.edits import InjectKeysValues, RecordKeysValues
+from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
+from qnerf.attention.layers import AttentionLayer
+from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source_cache import SourceCache
-from qnerf.inversions.ddim import Trajectory
+from qnerf.editors.masactrl import MasaCtrlSettings
+from qnerf.editors.plain import PlainEditorSettings
 from tests.schedules.helpers import BACKBONE, make_job
 
 VIEWS = slice(1, 3)
@@ -20,16 +26,23 @@ def test_plain_editor_is_the_backbone_with_the_target_control() -> None:
     assert torch.equal(job.branch(VIEWS).noise(z, 2), expected)
 
 
-def test_guidance_scale_against_two_separate_passes() -> None:
-    job, _ = make_job(editor=MasaCtrlSettings(name="masactrl", guidance_scale=3.0, start=0.0))
-    branch, z = job.branch(VIEWS), job.trajectory.states[2, VIEWS]
+@pytest.mark.parametrize("keys", ["replace", "union"])
+def test_each_half_reads_the_same_half_of_the_source(keys: Any) -> None:
+    """Against two passes, each with the source's keys and values under the same prompt: null reads null (METHOD §4)."""
+    job, _ = make_job(editor=MasaCtrlSettings(name="masactrl", guidance_scale=3.0, start=0.0, keys=keys))
+    branch, z, t = job.branch(VIEWS), job.trajectory.states[2, VIEWS], job.steps.timesteps[2]
+    source = job.source(VIEWS)
 
-    def one(text: torch.Tensor) -> torch.Tensor:
-        with attention_edits(BACKBONE.unet, branch.masactrl_edits(2)):
-            return BACKBONE.predict(z, job.steps.timesteps[2], text, job.control_target[VIEWS], 1.0)
+    def one(text: Tensor, source_text: Tensor) -> Tensor:
+        record, batch = RecordKeysValues(), Batch.of(2, [CONDITIONAL], 2)
+        source.noise(job.trajectory.states[2, VIEWS], 2, source_text, Edits.at(BACKBONE.layers[10:], record))
+        with bound(BACKBONE.unet, Edits.at(BACKBONE.layers[10:], InjectKeysValues(record.kept, batch, keys == "union")), batch):
+            return BACKBONE.predict(z, t, text, job.control_target[VIEWS], 1.0)
 
-    null, conditional = one(job.null_text[VIEWS]), one(job.text_target[VIEWS])
+    null, conditional = one(source.null_text, source.null_text), one(job.text_target[VIEWS], source.text)
     torch.testing.assert_close(branch.noise(z, 2), null + 3.0 * (conditional - null), rtol=0, atol=2e-5)
+    other = one(source.null_text, source.text)
+    assert (null - other).abs().max() > 1e-4, "the halves differ, so that reading the wrong one would show"
 
 
 def test_control_guidance_against_separate_passes() -> None:
@@ -38,27 +51,26 @@ def test_control_guidance_against_separate_passes() -> None:
     branch, z, t = job.branch(VIEWS), job.trajectory.states[2, VIEWS], job.steps.timesteps[2]
     text, target = job.text_target[VIEWS], job.control_target[VIEWS]
     full = BACKBONE.predict(z, t, text, target, 1.0)
-    null = BACKBONE.predict(z, t, job.null_text[VIEWS], target, 1.0)
-    source = BACKBONE.predict(z, t, text, branch.source.control, 1.0)
+    null = BACKBONE.predict(z, t, job.source(VIEWS).null_text, target, 1.0)
+    source = BACKBONE.predict(z, t, text, branch.source.branch.control, 1.0)
     expected = full + 2.0 * (full - null) + 1.5 * (full - source)
     torch.testing.assert_close(branch.noise(z, 2), expected, rtol=0, atol=5e-5)
 
 
-def test_optimised_null_prompts_bring_their_scale() -> None:
-    job, _ = make_job()
-    branch = job.branch(VIEWS)
-    nulls = job.null_text[VIEWS].expand(6, -1, -1, -1)
-    object.__setattr__(branch, "trajectory", Trajectory(branch.trajectory.states, nulls))
-    object.__setattr__(branch.source, "settings", branch.source.settings.model_copy(update={"guidance_scale": 7.5}))
-    assert branch.guidance_scale == 7.5
-    assert branch.conditional_part == slice(-2, None)
+def test_the_null_half_reads_optimised_null_prompts_where_there_are_some() -> None:
+    job, _ = make_job(editor=PlainEditorSettings(name="plain", guidance_scale=7.5))
+    nulls = torch.randn(6, 4, *job.text_target.shape[1:], generator=torch.Generator().manual_seed(6))
+    branch = replace(job, trajectory=Trajectory(job.trajectory.states, nulls)).branch(VIEWS)
+    z, t = job.trajectory.states[2, VIEWS], job.steps.timesteps[2]
+    null, full = (BACKBONE.predict(z, t, text, branch.control, 1.0) for text in (nulls[2, VIEWS], branch.text))
+    torch.testing.assert_close(branch.noise(z, 2), null + 7.5 * (full - null), rtol=0, atol=5e-5)
 
 
 def test_masactrl_starts_at_its_step_and_layer() -> None:
     job, _ = make_job(editor=MasaCtrlSettings(name="masactrl", start=0.5, start_layer=12))
-    branch = job.branch(VIEWS)
-    assert branch.masactrl_edits(2) == {}
-    assert [layer.index for layer in branch.masactrl_edits(3)] == [12, 13, 14, 15]
+    branch, z = job.branch(VIEWS), job.trajectory.states[2, VIEWS]
+    assert not job.editor.edits(branch.seen(z, 2, branch.rows))
+    assert [layer.index for layer in job.editor.edits(branch.seen(z, 3, branch.rows)).attention] == [12, 13, 14, 15]
 
 
 def test_source_against_itself_changes_nothing() -> None:
@@ -66,8 +78,7 @@ def test_source_against_itself_changes_nothing() -> None:
     job, _ = make_job(editor=MasaCtrlSettings(name="masactrl", start=0.0))
     source = job.source(VIEWS)
     branch, z = job.branch(VIEWS), job.trajectory.states[1, VIEWS]
-    object.__setattr__(branch, "control", source.control)
-    object.__setattr__(branch, "text", source.text)
+    branch = replace(branch, control=source.control, text=source.text)
     torch.testing.assert_close(branch.noise(z, 1), source.noise(z, 1), rtol=0, atol=1e-5)
 
 
@@ -77,10 +88,11 @@ def test_the_cache_changes_no_result_and_stays_in_its_bounds() -> None:
     cache = SourceCache(1.0)
     branch = make_job(source_cache=cache)[0].branch(VIEWS)
     assert torch.equal(branch.noise(z, 3), plain)
-    assert cache.get(((1, 3), 3)) is not None
+    key = ((1, 3), 3, (CONDITIONAL,), BACKBONE.layers[10:])
+    assert cache.get(key) is not None
     assert torch.equal(branch.noise(z, 3), plain)
 
-    kept = cache.get(((1, 3), 3)) or {}
+    kept = cache.get(key) or {}
     size = sum(x.numel() * 4 for pair in kept.values() for x in pair)
     small = SourceCache(2.5 * size / 2**30)
     for key in ("a", "b"):
@@ -93,13 +105,9 @@ def test_the_cache_changes_no_result_and_stays_in_its_bounds() -> None:
     assert tiny.get("a") is None
 
 
-def test_layers_are_counted_as_in_sd() -> None:
-    assert len(self_attention_layers(BACKBONE.unet)) == 16
-
-
 def test_the_cache_reuses_the_memory_of_what_goes() -> None:
     """Of the same shape; what was kept of another is given back. The values are those that came last."""
-    layer = self_attention_layers(BACKBONE.unet)[10]
+    layer = BACKBONE.layers[10]
 
     def entry(value: float, tokens: int = 4) -> dict[AttentionLayer, tuple[Tensor, Tensor]]:
         return {layer: (torch.full((1, tokens, 8), value), torch.full((1, tokens, 8), -value))}

@@ -5,14 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qnerf.denoising.views import invert_views
-from qnerf.inversions.settings import (
-    DdimInversionSettings,
-    InversionSettings,
-    NullTextInversionSettings,
-    UniformAttentionInversionSettings,
-)
+from qnerf.denoising.ddim import Trajectory, ddim_steps
 from qnerf.denoising.source import SourceBranch
+from qnerf.denoising.views import invert_views
+from qnerf.inversions.ddim import DdimInversionSettings
+from qnerf.inversions.inversion import InversionSettings
+from qnerf.inversions.null_text import NullTextInversionSettings
+from qnerf.inversions.uniform_attention import UniformAttentionInversionSettings
 from tests.schedules.helpers import BACKBONE
 
 STEPS = ddim_steps(BACKBONE, 5)
@@ -22,7 +21,7 @@ CONTROL = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 def branch(settings: InversionSettings, prompt: str = "a figure", views: slice = slice(0, 3)) -> SourceBranch:
     text, null = BACKBONE.embed([prompt] * 3), BACKBONE.embed([""] * 3)
-    return SourceBranch(BACKBONE, STEPS, settings, text[views], null[views], CONTROL[views], 1.0)
+    return SourceBranch(BACKBONE, STEPS, settings.build(), text[views], null[views], CONTROL[views], 1.0)
 
 
 def error(settings: Any, scale: float | None = None) -> float:
@@ -44,7 +43,6 @@ def test_denoising_agrees_with_diffusers_step() -> None:
     with torch.no_grad():
         for k, t in enumerate(STEPS.timesteps):
             z = BACKBONE.scheduler.step(source.noise(z, k), t, z, eta=0.0).prev_sample  # pyright: ignore[reportAttributeAccessIssue]
-    from qnerf.inversions.ddim import Trajectory
 
     torch.testing.assert_close(source.reconstruct(Trajectory(start[None])), z, rtol=1e-4, atol=1e-4)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qnerf.inversions.ddim import DdimSteps, ddim_step, denoise, invert
+from qnerf.denoising.ddim import DdimSteps, ddim_step, denoise, invert
 
 
 def steps_of(count: int) -> DdimSteps:
