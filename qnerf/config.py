@@ -8,26 +8,26 @@ from typing import Annotated
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from qnerf.attention.settings import CaptureSettings
 from qnerf.backbones.settings import BackboneSettings
+from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.settings import EditorSettings
 from qnerf.errors import UserError
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.guidance.settings import GuidanceSettings
 from qnerf.inversions.settings import InversionSettings
 from qnerf.metrics.settings import MetricsSettings
-from qnerf.runs.messages import describe_error
+from qnerf.reports.figures import MAIN_METHOD, MEANINGS
 from qnerf.scenes.settings import Detail, SceneSettings
 from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
 from qnerf.schedules.stops import interval_stops
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
-from qnerf.sweeps.settings import SweepSettings
 from qnerf.trackers.settings import TrackerSettings
 
-MAIN_METHOD = "full"  # what the results call the method that the top-level schedule and guidance describe
+OBJECTIVES = tuple(key for key, meaning in MEANINGS.items() if meaning.better)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -47,6 +47,26 @@ class MethodSettings(Settings):
     guidance: GuidanceSettings
     capture: CaptureSettings | None = None  # none: the run's own
     editor: EditorSettings | None = None  # none: the run's own
+
+
+class SweepSettings(Settings):
+    """How a sweep (`-m`) goes on after a break, and what a search is after: no result changes with them.
+
+    retry_failed: run cells again that failed earlier. dry_run: show what would be run, and stop.
+    objectives: the figures that a search (`hydra/sweeper=optuna`) makes better; of several, it looks for the Pareto front.
+    """
+
+    retry_failed: bool = True
+    dry_run: bool = False
+    objectives: tuple[str, ...] = Field(default=("consistency_moved", "psnr_object"), min_length=1)
+
+    @field_validator("objectives")
+    @classmethod
+    def _have_a_better_end(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in OBJECTIVES:
+                raise ValueError(sentence(name, "no figure that can be better or worse", name, OBJECTIVES))
+        return names
 
 
 class RunSettings(Settings):

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from qnerf.backbones.settings import PUPPET_FOLDER, BackboneSettings, PuppetSettings
+from qnerf.common.hashes import LENGTH, checksum
 from qnerf.errors import UserError
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -75,7 +76,7 @@ def _hash(folders: Iterable[Path]) -> str:
     for folder in folders:
         for path in sorted(p for p in folder.glob("*") if p.suffix in KINDS):
             digest.update(f"{folder.name if folder.name in named else 'controlnet'}/{path.name} {_sha256(path)}\n".encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:LENGTH]
 
 
 def _sha256(path: Path) -> str:
@@ -89,5 +90,4 @@ def _sha256(path: Path) -> str:
 
 @cache
 def _read_sha256(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum(path)

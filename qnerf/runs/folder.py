@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from qnerf.common import files
 from qnerf.errors import UserError
-from qnerf.runs import files
 
 DONE, FAILED, CONFIG = "done", "failed.json", "config.yaml"
 

@@ -13,16 +13,16 @@ from torch import Tensor
 from qnerf.attention.layers import AttentionLayer, select_layers, self_attention_layers
 from qnerf.attention.settings import CaptureSettings
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.common.files import Pixels, write_image, write_json
+from qnerf.common.tensors import write_tensors
 from qnerf.config import MethodSettings
 from qnerf.editors.settings import EditorSettings
 from qnerf.editors.source_cache import SourceCache
 from qnerf.fields.space import Space
 from qnerf.inversions.ddim import Trajectory
 from qnerf.reports.queries import interval_picture
-from qnerf.runs.files import Pixels, write_image, write_json
 from qnerf.runs.inverting import Branch
 from qnerf.runs.plan import plan_method
-from qnerf.runs.tensors import write_tensors
 from qnerf.runs.work import Controls, Workshop
 from qnerf.schedules.edit import run_schedule
 from qnerf.schedules.job import EditJob

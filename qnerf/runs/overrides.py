@@ -18,7 +18,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from qnerf.runs.messages import nearest, sentence
+from qnerf.common.messages import nearest, sentence
 
 REFUSALS = (HydraException, OmegaConfBaseException)
 

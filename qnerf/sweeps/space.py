@@ -14,8 +14,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common.messages import describe_error
 from qnerf.errors import UserError
-from qnerf.runs.messages import describe_error
 from qnerf.sweeps.command import SEARCH, SWEEPER
 from qnerf.sweeps.expand import last_of, sweep_params, values_of
 from qnerf.sweeps.settings import SearchSettings

@@ -17,7 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from qnerf.runs.identity import digest
+from qnerf.common.hashes import digest
 from qnerf.sweeps.cells import Grid, lay_out
 from qnerf.sweeps.command import COMMAND, FLAGS
 from qnerf.sweeps.launch import launch, load_master, require_launcher

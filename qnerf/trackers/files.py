@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qnerf.runs.files import without_nan
+from qnerf.common.files import without_nan
 
 
 class FilesTracker:

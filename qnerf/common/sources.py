@@ -12,21 +12,20 @@ from functools import cache
 from pathlib import Path
 
 import qnerf
+from qnerf.common.hashes import LENGTH
 
 # Modules that hold settings (whose values count by themselves), or that store and show results: never followed.
 WITHOUT_EFFECT = (
     "qnerf.errors",
+    "qnerf.common",  # files, hashes, messages: nothing in it computes
     "qnerf.config",
     "qnerf.settings",
     "qnerf.reports",
-    "qnerf.runs.files",
     "qnerf.runs.folder",
     "qnerf.runs.identity",
     "qnerf.runs.plan",
     "qnerf.runs.progress",
-    "qnerf.runs.sources",
     "qnerf.runs.stages",
-    "qnerf.runs.tensors",
     "qnerf.scenes.on_demand",  # writes scenes, whose contents count by themselves
     "qnerf.schedules.work",
     "qnerf.store",
@@ -41,7 +40,7 @@ def code_version(*modules: str) -> str:
     hasher = hashlib.sha256()
     for module in sorted(reachable(*modules)):
         hasher.update(module.encode() + b"\0" + (_source(module) or b""))
-    return hasher.hexdigest()[:16]
+    return hasher.hexdigest()[:LENGTH]
 
 
 def reachable(*modules: str) -> set[str]:
