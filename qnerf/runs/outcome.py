@@ -27,7 +27,7 @@ from qnerf.runs.methods import Edit
 from qnerf.runs.work import Workshop
 from qnerf.scenes.scene import Scene
 
-VERSIONS = ("qnerf", "torch", "diffusers", "transformers", "nerfacc")
+VERSIONS = ("qnerf", "torch", "diffusers", "transformers")
 
 
 @dataclass(frozen=True)
