@@ -24,9 +24,7 @@ from qnerf.sweeps.launch import launch, load_master, require_launcher
 from qnerf.sweeps.results import save_results
 from qnerf.sweeps.search import search
 from qnerf.sweeps.space import is_search
-from qnerf.sweeps.table import plan_rows, show_table, sum_up
-
-OK = 0
+from qnerf.sweeps.table import OK, plan_rows, show_table, sum_up
 
 
 def sweep(arguments: Sequence[str], configs: Path) -> int:
