@@ -1,13 +1,16 @@
-"""Variants: what a config group chooses between. A variant is one file: its settings, and what they build.
+"""Variants: what a config group chooses between. A variant is one file: its settings, and what they
+build.
 
-`qnerf/inversions/x.py` has a subclass of `Variant` with `name: Literal["x"]`; conf/inversion/x.yaml has its keys. Nothing else lists it:
-the package's own variants are the modules that are named like what they hold, and installed packages add theirs as entry points of the
-group `qnerf.inversions` (`.editors`, `.guidance`, `.schedules`, `.backbones`, `.trackers`), each naming a settings class:
+`qnerf/inversions/x.py` has a subclass of `Variant` with `name: Literal["x"]`; conf/inversion/x.yaml has
+its keys. Nothing else lists it: the package's own variants are the modules that are named like what
+they hold, and installed packages add theirs as entry points of the group `qnerf.inversions`
+(`.editors`, `.guidance`, `.schedules`, `.backbones`, `.trackers`), each naming a settings class:
 
     [project.entry-points."qnerf.editors"]
     my_editor = "my_package.my_editor:MyEditorSettings"
 
-Settings are read before torch is imported, so the modules of these folders import it inside functions; `build()` may.
+Settings are read before torch is imported, so the modules of these folders import it inside functions;
+`build()` may.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ KINDS = ("backbones", "editors", "guidance", "inversions", "schedules", "tracker
 
 
 class Variant(Settings):
-    """The settings of one choice. Subclasses narrow `name` to a Literal of one string, and build what the choice does."""
+    """The settings of one choice. Subclasses narrow `name` to a Literal of one string, and build what
+    the choice does."""
 
     name: str
 
@@ -45,7 +49,8 @@ class Variant(Settings):
 def variants(kind: str) -> dict[str, type[Variant]]:
     """Every variant of a kind by name: the package's own, then those of installed packages.
 
-    Raises UserError where two have one name, or where an installed package's entry point does not give a variant.
+    Raises UserError where two have one name, or where an installed package's entry point does not give
+    a variant.
     """
     found: dict[str, type[Variant]] = {}
     package = importlib.import_module(f"qnerf.{kind}")
@@ -64,7 +69,8 @@ def union(kind: str) -> Any:
 
 
 def _declares(package: ModuleType, module: str) -> bool:
-    """Whether a module's source has a variant of the module's name. Others are not imported: they may need torch."""
+    """Whether a module's source has a variant of the module's name. Others are not imported: they may
+    need torch."""
     source = Path(package.__path__[0], f"{module}.py")
     return source.is_file() and f'name: Literal["{module}"]' in source.read_text(encoding="utf-8")
 

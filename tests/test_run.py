@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.puppet import PuppetSettings
+from qnerf.common.files import read_json
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
-from qnerf.runs.files import read_json
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
 from qnerf.schedules import edit

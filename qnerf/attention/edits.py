@@ -1,7 +1,8 @@
-"""The edits that this package's methods are made of: recorders, injections, masks. Each overrides the hooks that it needs.
+"""The edits that this package's methods are made of: recorders, injections, masks. Each overrides the
+hooks that it needs.
 
-Maps used as weights and queries kept as features are separate things: an edit that replaces maps (`ReplaceProbs`) leaves the
-queries alone, so that a recorder of queries still keeps the target's own.
+Maps used as weights and queries kept as features are separate things: an edit that replaces maps
+(`ReplaceProbs`) leaves the queries alone, so that a recorder of queries still keeps the target's own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ KeysValues = dict[AttentionLayer, tuple[Tensor, Tensor]]
 
 
 class RecordQueries(AttentionEdit):
-    """Keep the queries of one named part of the batch: `queries[layer]`, (V, tokens, channels), float32, still in the graph."""
+    """Keep the queries of one named part of the batch: `queries[layer]`, (V, tokens, channels),
+    float32, still in the graph."""
 
     def __init__(self, rows: str = CONDITIONAL) -> None:
         self.rows = rows
@@ -32,7 +34,8 @@ class RecordQueries(AttentionEdit):
 
 
 class RecordKeysValues(AttentionEdit):
-    """Keep keys and values of all rows: `kept[layer]` is the pair, each (B, heads, tokens, d), detached."""
+    """Keep keys and values of all rows: `kept[layer]` is the pair, each (B, heads, tokens, d),
+    detached."""
 
     def __init__(self) -> None:
         self.kept: KeysValues = {}
@@ -43,7 +46,8 @@ class RecordKeysValues(AttentionEdit):
 
 
 class RecordProbs(AttentionEdit):
-    """Keep the maps: `maps[layer]`, (B, n, m), float32, the mean over heads of softmax(q kᵀ / √d), still in the graph."""
+    """Keep the maps: `maps[layer]`, (B, n, m), float32, the mean over heads of softmax(q kᵀ / √d),
+    still in the graph."""
 
     def __init__(self) -> None:
         self.maps: dict[AttentionLayer, Tensor] = {}
@@ -54,10 +58,12 @@ class RecordProbs(AttentionEdit):
 
 
 class InjectKeysValues(AttentionEdit):
-    """Mutual self-attention: attend to a source pass's keys and values in the place of the own ones, or to both (`union`).
+    """Mutual self-attention: attend to a source pass's keys and values in the place of the own ones, or
+    to both (`union`).
 
-    source: per layer, of the source's rows. rows: which rows of `source` are what. Each named part of the batch reads the source's
-    part of the same name, and the conditional one where the source has none (MasaCtrl's null half reads the source's null half).
+    source: per layer, of the source's rows. rows: which rows of `source` are what. Each named part of
+    the batch reads the source's part of the same name, and the conditional one where the source has
+    none (MasaCtrl's null half reads the source's null half).
     """
 
     def __init__(self, source: Mapping[AttentionLayer, tuple[Tensor, Tensor]], rows: Batch, union: bool) -> None:
@@ -77,11 +83,11 @@ class InjectKeysValues(AttentionEdit):
 
 
 class BlendQueries(AttentionEdit):
-    """Replace a share of the queries q of named parts of the batch by given ones Q̂: `q + share (Q̂ - q) C`; a share of 1 without C
-    is hard injection.
+    """Replace a share of the queries q of named parts of the batch by given ones Q̂: `q + share (Q̂ -
+    q) C`; a share of 1 without C is hard injection.
 
-    rows: the parts; none: all. target: per layer (V, tokens, channels), float32. share: per layer (V, tokens, 1), 0 to 1.
-    components: per layer C, (channels, channels); none: the identity.
+    rows: the parts; none: all. target: per layer (V, tokens, channels), float32. share: per layer (V,
+    tokens, 1), 0 to 1. components: per layer C, (channels, channels); none: the identity.
     """
 
     def __init__(
@@ -104,15 +110,16 @@ class BlendQueries(AttentionEdit):
 
 
 class UniformAttention(AttentionEdit):
-    """Uniform attention maps (arXiv 2411.19652): a softmax over equal scores is the constant 1 / n_tokens, so queries of
-    zero give exactly that map."""
+    """Uniform attention maps (arXiv 2411.19652): a softmax over equal scores is the constant 1 /
+    n_tokens, so queries of zero give exactly that map."""
 
     def before(self, call: AttentionCall) -> AttentionCall:
         return replace(call, q=torch.zeros_like(call.q))
 
 
 class ReplaceProbs(AttentionEdit):
-    """Use other maps as weights in named parts of the batch: maps[layer], (V, heads, n, m). Queries and keys stay the target's."""
+    """Use other maps as weights in named parts of the batch: maps[layer], (V, heads, n, m). Queries and
+    keys stay the target's."""
 
     def __init__(self, rows: tuple[str, ...], maps: Mapping[AttentionLayer, Tensor]) -> None:
         self.rows, self.maps = rows, maps
@@ -127,7 +134,8 @@ class ReplaceProbs(AttentionEdit):
 class MaskKeys(AttentionEdit):
     """Queries inside a region see keys inside it, those outside it keys outside it (masked MasaCtrl).
 
-    inside_queries: per layer (V, n), bool. inside_keys: per layer (V, m), bool. A query that would see no key sees all.
+    inside_queries: per layer (V, n), bool. inside_keys: per layer (V, m), bool. A query that would see
+    no key sees all.
     """
 
     def __init__(self, inside_queries: Mapping[AttentionLayer, Tensor], inside_keys: Mapping[AttentionLayer, Tensor]) -> None:
@@ -143,9 +151,11 @@ class MaskKeys(AttentionEdit):
 
 
 class ExtendKeysValues(AttentionEdit):
-    """Extended attention: every row of a named part attends to the keys and values of all views, whatever chunk they are in.
+    """Extended attention: every row of a named part attends to the keys and values of all views,
+    whatever chunk they are in.
 
-    everyone: by name of rows, per layer keys and values of all views, (N, heads, tokens, d), recorded before at this step.
+    everyone: by name of rows, per layer keys and values of all views, (N, heads, tokens, d), recorded
+    before at this step.
     """
 
     def __init__(self, everyone: Mapping[str, KeysValues]) -> None:
@@ -165,8 +175,8 @@ class ExtendKeysValues(AttentionEdit):
 
 
 class ReplaceOutputs(AttentionEdit):
-    """Propagation: a token's output is that of a token of the key views. pivots: per layer (heads, P, d). nearest: per layer
-    (B, tokens), which of the P tokens."""
+    """Propagation: a token's output is that of a token of the key views. pivots: per layer (heads, P,
+    d). nearest: per layer (B, tokens), which of the P tokens."""
 
     def __init__(self, pivots: Mapping[AttentionLayer, Tensor], nearest: Mapping[AttentionLayer, Tensor]) -> None:
         self.pivots, self.nearest = pivots, nearest
@@ -187,7 +197,8 @@ class RecordOutput:
 
 
 class ReplaceOutput:
-    """Put given outputs in the place of those of named parts of the batch: outputs[path], one row a view (PnP's residuals)."""
+    """Put given outputs in the place of those of named parts of the batch: outputs[path], one row a
+    view (PnP's residuals)."""
 
     def __init__(self, rows: tuple[str, ...], outputs: Mapping[str, Tensor]) -> None:
         self.rows, self.outputs = rows, outputs

@@ -1,14 +1,17 @@
-"""Hooks into a U-Net's pass: edits of attention calls and of module outputs, bound for the length of a `with`.
+"""Hooks into a U-Net's pass: edits of attention calls and of module outputs, bound for the length of a
+`with`.
 
-A pass is a batch whose rows are *named* (`Batch.rows`): "conditional", "null", "source_control", each a slice of as many views.
-One attention call is, with h heads, n queries, m keys and d channels a head,
+A pass is a batch whose rows are *named* (`Batch.rows`): "conditional", "null", "source_control", each a
+slice of as many views. One attention call is, with h heads, n queries, m keys and d channels a head,
 
-    p = softmax(q kᵀ / √d + bias)    out = p v        q (B, h, n, d)   k, v (B, h, m, d)   bias broadcast to (B, h, n, m)
+    p = softmax(q kᵀ / √d + bias)    out = p v        q (B, h, n, d)   k, v (B, h, m, d)   bias
+    broadcast to (B, h, n, m)
 
-and an edit has a hook at each stage: `before` sees and changes q, k, v and the bias, `probs` sees and changes p, `after` sees
-and changes out. Only what is overridden is paid for: p is materialised only where an edit of the layer overrides `probs`, and
-every layer without an edit keeps the fused kernel. Edits of a layer apply in order at each stage, so a recorder behind an
-injection records what was injected, and one before it what the model had.
+and an edit has a hook at each stage: `before` sees and changes q, k, v and the bias, `probs` sees and
+changes p, `after` sees and changes out. Only what is overridden is paid for: p is materialised only
+where an edit of the layer overrides `probs`, and every layer without an edit keeps the fused kernel.
+Edits of a layer apply in order at each stage, so a recorder behind an injection records what was
+injected, and one before it what the model had.
 """
 
 from __future__ import annotations
@@ -26,12 +29,14 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.errors import UserError
 
 CONDITIONAL, NULL, SOURCE_CONTROL = "conditional", "null", "source_control"
-"""Names of rows: the prompt's prediction, the null prompt's, and the prompt's under the source's control."""
+"""Names of rows: the prompt's prediction, the null prompt's, and the prompt's under the source's
+control."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the rows of a pass are. step: the denoising step. rows: slices of the batch by name; together they are all of it."""
+    """What the rows of a pass are. step: the denoising step. rows: slices of the batch by name;
+    together they are all of it."""
 
     step: int
     rows: Mapping[str, slice]
@@ -44,7 +49,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """One call of one layer. q: (B, heads, n, d). k, v: (B, heads, m, d). bias: added to the scores, -inf masks a key."""
+    """One call of one layer. q: (B, heads, n, d). k, v: (B, heads, m, d). bias: added to the scores,
+    -inf masks a key."""
 
     layer: AttentionLayer
     batch: Batch
@@ -71,14 +77,16 @@ class AttentionEdit:
 
 
 class FeatureEdit(Protocol):
-    """One change to (or look at) what a module of the U-Net puts out: a residual, or a block's hidden states."""
+    """One change to (or look at) what a module of the U-Net puts out: a residual, or a block's hidden
+    states."""
 
     def output(self, path: str, x: Tensor, batch: Batch) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What is bound in a pass: edits of attention by layer, and of outputs by module path. `a | b` is both, a's first."""
+    """What is bound in a pass: edits of attention by layer, and of outputs by module path. `a | b` is
+    both, a's first."""
 
     attention: Mapping[AttentionLayer, Sequence[AttentionEdit]] = field(default_factory=dict)
     features: Mapping[str, Sequence[FeatureEdit]] = field(default_factory=dict)
@@ -103,8 +111,8 @@ def _joined(first: Mapping[Any, Sequence[Any]], second: Mapping[Any, Sequence[An
 def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
     """Run the U-Net with these edits. All is as before afterwards, also after an error.
 
-    Raises UserError where another's attention processor is in the way, and where an edit was bound and no pass came to it: both
-    would make it vanish without a word.
+    Raises UserError where another's attention processor is in the way, and where an edit was bound and
+    no pass came to it: both would make it vanish without a word.
     """
     modules: dict[AttentionLayer, Any] = {layer: unet.get_submodule(layer.path) for layer in edits.attention}
     before = {layer: module.processor for layer, module in modules.items()}
@@ -152,7 +160,8 @@ def _check_processor(layer: AttentionLayer, module: Any) -> None:
 
 
 class EditedAttention:
-    """diffusers' attention processor for SD's transformer blocks (no masks, no group norm), with the hooks' stages."""
+    """diffusers' attention processor for SD's transformer blocks (no masks, no group norm), with the
+    hooks' stages."""
 
     def __init__(self, layer: AttentionLayer, edits: Sequence[AttentionEdit], batch: Batch) -> None:
         self.layer, self.edits, self.batch = layer, edits, batch

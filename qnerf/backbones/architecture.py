@@ -1,7 +1,9 @@
-"""The embedded backbone's architecture: Stable Diffusion 1.5's topology made narrow, in diffusers' classes.
+"""The embedded backbone's architecture: Stable Diffusion 1.5's topology made narrow, in diffusers'
+classes.
 
-Four levels, two residual blocks a level, cross-attention on the upper three: the 16 self-attention layers of SD 1.5,
-at the same places. Only widths, head counts, the number of text layers and the autoencoder's depth differ.
+Four levels, two residual blocks a level, cross-attention on the upper three: the 16 self-attention
+layers of SD 1.5, at the same places. Only widths, head counts, the number of text layers and the
+autoencoder's depth differ.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 @dataclass(frozen=True)
 class PuppetWidths:
-    """Sizes of the embedded model. heads: attention heads per level (diffusers calls them `attention_head_dim`)."""
+    """Sizes of the embedded model. heads: attention heads per level (diffusers calls them
+    `attention_head_dim`)."""
 
     image: int = 128
     unet: tuple[int, int, int, int] = (32, 64, 112, 112)
@@ -47,7 +50,8 @@ TINY = PuppetWidths(
 
 
 def build_puppet(seed: int, widths: PuppetWidths | None = None, words: tuple[str, ...] = VOCABULARY) -> BackboneParts:
-    """The model with random weights that follow from the seed; the ControlNets start as in training, with zero output.
+    """The model with random weights that follow from the seed; the ControlNets start as in training,
+    with zero output.
 
     words: those of the world that it is trained on. Trained models bring their own tokenizer.
     """
@@ -71,7 +75,8 @@ def build_puppet(seed: int, widths: PuppetWidths | None = None, words: tuple[str
 
 
 def tiny_backbone(seed: int = 0) -> DiffusionBackbone:
-    """A random backbone of the same topology for tests: 32 px images, 8 x 8 latents; its ControlNet does respond."""
+    """A random backbone of the same topology for tests: 32 px images, 8 x 8 latents; its ControlNet
+    does respond."""
     parts = build_puppet(seed, TINY)
     parts = replace(parts, loose_controlnet=None)
     generator = torch.Generator().manual_seed(seed + 1)
@@ -98,7 +103,8 @@ def build_unet(widths: PuppetWidths) -> UNet2DConditionModel:
 
 
 def build_vae(widths: PuppetWidths) -> AutoencoderKL:
-    """The autoencoder, without attention in its middle block: that one layer would cost as much as the rest on CPU."""
+    """The autoencoder, without attention in its middle block: that one layer would cost as much as the
+    rest on CPU."""
     levels = len(widths.vae)
     return AutoencoderKL(
         sample_size=widths.image,
@@ -115,8 +121,9 @@ def build_vae(widths: PuppetWidths) -> AutoencoderKL:
 def build_text_encoder(widths: PuppetWidths, words: tuple[str, ...]) -> CLIPTextModel:
     """CLIP's text model with token embeddings of deviation 0.5.
 
-    CLIP's own 0.02 is made for long trainings: in a short one the states of all words stay alike (colours differed by 4 % of
-    a state's norm after 20,000 samples) and the UNet never learns to read them.
+    CLIP's own 0.02 is made for long trainings: in a short one the states of all words stay alike
+    (colours differed by 4 % of a state's norm after 20,000 samples) and the UNet never learns to read
+    them.
     """
     vocabulary = clip_vocabulary(words)
     model = CLIPTextModel(
@@ -138,7 +145,8 @@ def build_text_encoder(widths: PuppetWidths, words: tuple[str, ...]) -> CLIPText
 
 
 def clip_vocabulary(words: tuple[str, ...]) -> dict[str, int]:
-    """Token ids: single letters, then every prefix that CLIP's byte-pair merges pass through, then the special tokens."""
+    """Token ids: single letters, then every prefix that CLIP's byte-pair merges pass through, then the
+    special tokens."""
     letters = sorted({letter for word in words for letter in word} | set("abcdefghijklmnopqrstuvwxyz"))
     tokens = [*letters, *(letter + "</w>" for letter in letters)]
     for merge in clip_merges(words):
@@ -151,8 +159,8 @@ def clip_vocabulary(words: tuple[str, ...]) -> dict[str, int]:
 def clip_merges(words: tuple[str, ...]) -> list[str]:
     """Byte-pair merges, in order of rank, that make each word one token.
 
-    Each word is first cut by the merges found so far; what is left in pieces is joined by further merges. Those rank last,
-    so no earlier word, being whole by then, is cut otherwise.
+    Each word is first cut by the merges found so far; what is left in pieces is joined by further
+    merges. Those rank last, so no earlier word, being whole by then, is cut otherwise.
     """
     merges: list[tuple[str, str]] = []
     for word in words:
@@ -164,7 +172,8 @@ def clip_merges(words: tuple[str, ...]) -> list[str]:
 
 
 def _merged(pieces: list[str], merges: list[tuple[str, str]]) -> list[str]:
-    """Byte-pair encoding: joins the neighbouring pair of lowest rank, at all its places, until no merge applies."""
+    """Byte-pair encoding: joins the neighbouring pair of lowest rank, at all its places, until no merge
+    applies."""
     while True:
         pairs = set(itertools.pairwise(pieces))
         first = next((merge for merge in merges if merge in pairs), None)

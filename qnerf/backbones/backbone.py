@@ -1,4 +1,5 @@
-"""What a backbone is before its weights are loaded: its settings, and what plans and checks ask of it. Needs no torch."""
+"""What a backbone is before its weights are loaded: its settings, and what plans and checks ask of it.
+Needs no torch."""
 
 from __future__ import annotations
 
@@ -19,8 +20,9 @@ GIB, MIB = 2**30, 2**20
 
 @dataclass(frozen=True)
 class PassCosts:
-    """Measured on 2 CPU cores. slowness: of a pass, beside the embedded backbone's. process: bytes of a process at its peak without
-    views. view: bytes of each view in a chunk. keys: bytes of one view's keys and values at one step, of the layers that MasaCtrl reads.
+    """Measured on 2 CPU cores. slowness: of a pass, beside the embedded backbone's. process: bytes of a
+    process at its peak without views. view: bytes of each view in a chunk. keys: bytes of one view's
+    keys and values at one step, of the layers that MasaCtrl reads.
     """
 
     slowness: float
@@ -30,8 +32,8 @@ class PassCosts:
 
 
 class BackboneSettings(Variant):
-    """dtype: what the model computes in. channels_last: store convolution weights and images channels-last: faster on CPU and GPU, equal
-    up to rounding.
+    """dtype: what the model computes in. channels_last: store convolution weights and images
+    channels-last: faster on CPU and GPU, equal up to rounding.
     """
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -39,7 +41,8 @@ class BackboneSettings(Variant):
 
     @property
     def own_world(self) -> bool:
-        """Whether it only knows the procedural world, so that photographs and other words are foreign to it."""
+        """Whether it only knows the procedural world, so that photographs and other words are foreign
+        to it."""
         return False
 
     @property
@@ -56,7 +59,8 @@ class BackboneSettings(Variant):
         return 16  # of Stable Diffusion 1.5's topology
 
     def weights(self) -> Sequence[Path] | None:
-        """The folders whose files are its weights, tokens and schedules; None where they are not on this machine (yet)."""
+        """The folders whose files are its weights, tokens and schedules; None where they are not on
+        this machine (yet)."""
         raise NotImplementedError
 
     def costs(self, pixels: int) -> PassCosts:
@@ -64,5 +68,6 @@ class BackboneSettings(Variant):
         raise NotImplementedError
 
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:
-        """The model on `device`, frozen. Raises UserError where its weights are missing or unreadable."""
+        """The model on `device`, frozen. Raises UserError where its weights are missing or
+        unreadable."""
         raise NotImplementedError

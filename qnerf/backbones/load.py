@@ -16,9 +16,11 @@ from qnerf.errors import UserError
 def load_parts(
     model: str, controlnet: str, controlnet_folder: str | None, dtype: str, download: bool, loose: str | None = None
 ) -> BackboneParts:
-    """The parts of a model, in `dtype`: hub ids or folders in diffusers' layout. Raises UserError where one is missing or unreadable.
+    """The parts of a model, in `dtype`: hub ids or folders in diffusers' layout. Raises UserError where
+    one is missing or unreadable.
 
-    controlnet_folder: where in the ControlNet's folder it is. loose: where the one for bounds is, if it is there.
+    controlnet_folder: where in the ControlNet's folder it is. loose: where the one for bounds is, if it
+    is there.
     """
     options: dict[str, Any] = {"local_files_only": not download, "torch_dtype": getattr(torch, dtype), "use_safetensors": True}
     options["low_cpu_mem_usage"] = False  # the other way needs the accelerate package

@@ -1,4 +1,5 @@
-"""The embedded model, trained on the puppet world (`python -m qnerf.pretrain`); its weights travel with the package."""
+"""The embedded model, trained on the puppet world (`python -m qnerf.pretrain`); its weights travel with
+the package."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ LOOSE_FOLDER = "controlnet_loose"  # its ControlNet for bounds; `controlnet` tak
 
 
 class PuppetSettings(BackboneSettings):
-    """path: folder in diffusers' layout with a `controlnet` folder in it; None takes the weights inside the package."""
+    """path: folder in diffusers' layout with a `controlnet` folder in it; None takes the weights inside
+    the package."""
 
     name: Literal["puppet"] = "puppet"
     path: str | None = None

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from qnerf.benchmark.cells import BenchmarkCell
 from qnerf.benchmark.tables import LOOSENESS, methods_of
+from qnerf.common.files import Pixels
 from qnerf.config import RunSettings, parse
 from qnerf.reports.images import to_pixels
 from qnerf.reports.sheet import Column, contact_sheet
-from qnerf.runs.files import Pixels
 from qnerf.runs.folder import CONFIG
 from qnerf.scenes.reader import read_scene
 

@@ -31,8 +31,9 @@ class NoCheckpoints:
 
 @dataclass(frozen=True)
 class FinishedInterval:
-    """latents: (N, 4, h, w) where the next interval begins. target: the queries that guide it. field: the field's own state,
-    kept where the next field starts from it, else empty. editor: the editor's state there."""
+    """latents: (N, 4, h, w) where the next interval begins. target: the queries that guide it. field:
+    the field's own state, kept where the next field starts from it, else empty. editor: the editor's
+    state there."""
 
     latents: Tensor
     target: TargetQueries

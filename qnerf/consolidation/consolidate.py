@@ -1,4 +1,5 @@
-"""From captured queries to rendered ones: train a field, render it from every view, and say how far it can be trusted."""
+"""From captured queries to rendered ones: train a field, render it from every view, and say how far it
+can be trusted."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ Queries = dict[AttentionLayer, Tensor]  # (views, tokens, channels), float32
 class IntervalRecord:
     """What is worth showing of one field.
 
-    step: whose queries it was trained on. explained: R² by layer path. captured, rendered: the finest layer's queries
-    before and after, (V, rows, columns, C). depth: expected depth there, (V, rows, columns), world units.
+    step: whose queries it was trained on. explained: R² by layer path. captured, rendered: the finest
+    layer's queries before and after, (V, rows, columns, C). depth: expected depth there, (V, rows,
+    columns), world units.
     """
 
     step: int
@@ -36,9 +38,11 @@ class IntervalRecord:
 def train_field(
     job: EditJob, queries: dict[str, Queries], key: str, warm_start: QueryField | None = None, share: float = 1.0
 ) -> QueryField:
-    """One field for one set of queries, or for several sets, each under a label of its own and with its own heads.
+    """One field for one set of queries, or for several sets, each under a label of its own and with its
+    own heads.
 
-    key: names the field's seed. share: of the iterations that the job's settings say. A warm start needs equal labels.
+    key: names the field's seed. share: of the iterations that the job's settings say. A warm start
+    needs equal labels.
     """
     iterations = max(round(share * job.field.optimiser.iterations), 1)
     optimiser = job.field.optimiser.model_copy(update={"iterations": iterations})
@@ -58,7 +62,8 @@ def train_field(
 def consolidate(
     job: EditJob, field: QueryField, queries: dict[str, Queries], steps: dict[str, int]
 ) -> tuple[dict[str, TargetQueries], list[IntervalRecord]]:
-    """What the field says of each labelled set of queries, from every view, and the record of it, where the queries lie.
+    """What the field says of each labelled set of queries, from every view, and the record of it, where
+    the queries lie.
 
     steps: the denoising step at which each set was captured.
     """
@@ -104,12 +109,12 @@ def _target(job: EditJob, rendered: RenderedQueries, label: str, queries: Querie
 
 
 def explained_components(queries: Tensor, rendered: Tensor, inside: Tensor) -> Tensor:
-    """U diag(R²) Uᵀ, (channels, channels): U the principal axes of the queries (V, tokens, channels), R² the share of each
-    one's variance that `rendered` explains, 0 where it explains none.
+    """U diag(R²) Uᵀ, (channels, channels): U the principal axes of the queries (V, tokens, channels),
+    R² the share of each one's variance that `rendered` explains, 0 where it explains none.
 
-    inside: (V, tokens, 1), 0 or 1: which tokens count, all if none is 1. Of the object the field knows other components than of the
-    background. All views count, those that trained the field among them: of the few that may be left out many components would
-    have too few tokens.
+    inside: (V, tokens, 1), 0 or 1: which tokens count, all if none is 1. Of the object the field knows
+    other components than of the background. All views count, those that trained the field among them:
+    of the few that may be left out many components would have too few tokens.
     """
     chosen = inside[..., 0].flatten() > 0
     chosen = chosen if chosen.any() else ~chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,23 +17,26 @@ from qnerf.denoising.edit import EditBranch
 from qnerf.denoising.source import SourceBranch, SourceReader
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.denoising.views import chunks
-from qnerf.editors.editor import Editor
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.region import EditedRegion
 
+if TYPE_CHECKING:
+    from qnerf.editors.editor import Editor
+
 
 @dataclass(frozen=True)
 class EditJob:
-    """Everything that the methods of a run share. Trajectories lie in the host's memory, and so do the latents and queries of all
-    views that schedules make of them; all else lies on the device.
+    """Everything that the methods of a run share. Trajectories lie in the host's memory, and so do the
+    latents and queries of all views that schedules make of them; all else lies on the device.
 
-    on_work(kind, amount) reports finished work: kind "unet" counts UNet forward passes of one view (a backward pass counts two),
-    "field" counts query fields trained (a warm start as the share of the iterations that it takes), "feedback" radiance fields.
-    text_target: (N, L, C). control_target: (N, 3, H, W). region: at the latents' size. guidance_scale: γ of the edit.
-    oracle: the true edited views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the edited
-    object, world units, inf beside it, where `field.depth_weight` asks for it.
+    on_work(kind, amount) reports finished work: kind "unet" counts UNet forward passes of one view (a
+    backward pass counts two), "field" counts query fields trained (a warm start as the share of the
+    iterations that it takes), "feedback" radiance fields. text_target: (N, L, C). control_target: (N,
+    3, H, W). region: at the latents' size. guidance_scale: γ of the edit. oracle: the true edited
+    views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the
+    edited object, world units, inf beside it, where `field.depth_weight` asks for it.
     """
 
     backbone: DiffusionBackbone

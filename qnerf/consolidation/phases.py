@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ from qnerf.consolidation.consolidate import Queries
 from qnerf.consolidation.job import EditJob
 from qnerf.consolidation.targets import TargetQueries
 from qnerf.denoising.edit import EditBranch
-from qnerf.guidance.guidance import Guidance
+
+if TYPE_CHECKING:
+    from qnerf.guidance.guidance import Guidance
 
 Step = Callable[[Tensor, int], Tensor]
 """From the latents of some views at state k, and k, to state k + 1."""
@@ -23,9 +26,9 @@ Step = Callable[[Tensor, int], Tensor]
 def plain_steps(
     job: EditJob, z: Tensor, start: int, stop: int, capture_at: tuple[int, ...] = (), layers: tuple[AttentionLayer, ...] = ()
 ) -> tuple[Tensor, dict[int, Queries]]:
-    """Unguided steps from state `start` to `stop` for all views: latents (N, 4, h, w), and the queries of the steps in
-    `capture_at`, (N, tokens, channels) per layer, both where z lies. A step's queries are those of the forward pass that takes
-    it."""
+    """Unguided steps from state `start` to `stop` for all views: latents (N, 4, h, w), and the queries
+    of the steps in `capture_at`, (N, tokens, channels) per layer, both where z lies. A step's queries
+    are those of the forward pass that takes it."""
     captured = {k: Queries() for k in capture_at}
 
     def begin(branch: EditBranch) -> Step:
@@ -51,7 +54,8 @@ def guided_steps(
     stop: int,
     target: TargetQueries | None,
 ) -> Tensor:
-    """Guided steps from state `start` to `stop` for all views, by one target. The latents are where z lies."""
+    """Guided steps from state `start` to `stop` for all views, by one target. The latents are where z
+    lies."""
 
     def begin(branch: EditBranch) -> Step:
         wanted = target and target.views(branch.views).to(job.device)
@@ -68,8 +72,9 @@ def guided_steps(
 def walk(job: EditJob, z: Tensor, start: int, stop: int, begin: Callable[[EditBranch], Step]) -> Tensor:
     """All views from state `start` to `stop`. begin: what takes the steps of a chunk of views.
 
-    Each chunk walks all steps before the next one does, so that one chunk's source and targets are on the device. A joint editor
-    needs all views at every step, so there all chunks take a step before any takes the next.
+    Each chunk walks all steps before the next one does, so that one chunk's source and targets are on
+    the device. A joint editor needs all views at every step, so there all chunks take a step before any
+    takes the next.
     """
     if not job.editor.joint:
         latents = []
@@ -87,7 +92,8 @@ def walk(job: EditJob, z: Tensor, start: int, stop: int, begin: Callable[[EditBr
 
 
 def _keep(kept: Queries, found: Queries, views: slice, z: Tensor) -> None:
-    """Writes the queries of some views into those of all of z's, which lie where z does: never are they in memory twice."""
+    """Writes the queries of some views into those of all of z's, which lie where z does: never are they
+    in memory twice."""
     for layer, queries in found.items():
         if layer not in kept:
             kept[layer] = queries.new_empty(len(z), *queries.shape[1:], device=z.device)

@@ -1,4 +1,5 @@
-"""The queries that views are guided by, where they act, and their injection into a step (METHOD §2.5)."""
+"""The queries that views are guided by, where they act, and their injection into a step (METHOD
+§2.5)."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ from qnerf.scenes.region import tokens_inside
 
 @dataclass(frozen=True)
 class TargetQueries:
-    """The queries to be guided by: maps (V, tokens, channels) of each layer, and its scale (standard deviation).
+    """The queries to be guided by: maps (V, tokens, channels) of each layer, and its scale (standard
+    deviation).
 
-    trust: R² of the layer, at most 1. components: (channels, channels) of the layer, symmetric: a difference of queries
-    times this matrix has each principal component scaled by the share of its variance that is explained, 0 to 1.
+    trust: R² of the layer, at most 1. components: (channels, channels) of the layer, symmetric: a
+    difference of queries times this matrix has each principal component scaled by the share of its
+    variance that is explained, 0 to 1.
     """
 
     maps: dict[AttentionLayer, Tensor]
@@ -48,8 +51,9 @@ def step_with_queries(
     strength: float = 1.0,
     components: Mapping[AttentionLayer, Tensor] | None = None,
 ) -> Tensor:
-    """State k + 1 of latents z (V, 4, h, w), with a share of the rendered queries in the place of the model's own, in the tokens that
-    cover any of the region. predictions: "conditional", or "all" that the step combines."""
+    """State k + 1 of latents z (V, 4, h, w), with a share of the rendered queries in the place of the
+    model's own, in the tokens that cover any of the region. predictions: "conditional", or "all" that
+    the step combines."""
     where = guided_region(branch, region)
     share = {layer: strength * region_tokens(where, layer) for layer in target.maps}
     blend = BlendQueries((CONDITIONAL,) if predictions == "conditional" else None, target.maps, share, components)

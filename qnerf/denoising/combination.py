@@ -13,13 +13,15 @@ def guided_noise(unconditional: Tensor, conditional: Tensor, scale: float) -> Te
 
 
 def pushed_from(noise: Tensor, conditional: Tensor, other: Tensor, scale: float) -> Tensor:
-    """ε̂ + (s - 1)(ε(c) - ε(other)): away from what another condition, the source's control, would predict (ours)."""
+    """ε̂ + (s - 1)(ε(c) - ε(other)): away from what another condition, the source's control, would
+    predict (ours)."""
     return noise + (scale - 1) * (conditional - other)
 
 
 def keep_background(z: Tensor, source: Tensor, region: EditedRegion) -> Tensor:
     """Latents z (V, 4, h, w) inside the object's region, the source's at the same state outside.
 
-    Blended latent diffusion (Avrahami et al., SIGGRAPH 2023), with the inverted source for the noised one.
+    Blended latent diffusion (Avrahami et al., SIGGRAPH 2023), with the inverted source for the noised
+    one.
     """
     return z.where(region.object[:, None] > 0, source)

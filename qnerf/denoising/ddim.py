@@ -1,7 +1,8 @@
 """DDIM in both directions, and the trajectory that an inversion leaves (METHOD §1, §3).
 
-States are counted in denoising order: state 0 is the noisiest latent, state T the clean one; step k leads from state k to
-state k + 1 and evaluates the noise predictor at the timestep of state k. A predictor is any callable `eps(z, k) -> noise`.
+States are counted in denoising order: state 0 is the noisiest latent, state T the clean one; step k
+leads from state k to state k + 1 and evaluates the noise predictor at the timestep of state k. A
+predictor is any callable `eps(z, k) -> noise`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ NoisePredictor = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class DdimSteps:
-    """T steps. timesteps: T descending diffusion times. alpha_bar: T + 1 values, of the states 0 to T."""
+    """T steps. timesteps: T descending diffusion times. alpha_bar: T + 1 values, of the states 0 to
+    T."""
 
     timesteps: tuple[int, ...]
     alpha_bar: tuple[float, ...]
@@ -33,7 +35,8 @@ class DdimSteps:
 
 
 def ddim_steps(backbone: DiffusionBackbone, count: int) -> DdimSteps:
-    """The backbone's DDIM steps: its leading timesteps, and ᾱ of the T + 1 states (the last is the final alpha)."""
+    """The backbone's DDIM steps: its leading timesteps, and ᾱ of the T + 1 states (the last is the
+    final alpha)."""
     timesteps = backbone.timesteps(count)
     stride = timesteps[0] - timesteps[1]
     alpha = [backbone.alpha_bar(t) for t in timesteps] + [backbone.alpha_bar(max(timesteps[-1] - stride, -1))]
@@ -44,7 +47,8 @@ def ddim_steps(backbone: DiffusionBackbone, count: int) -> DdimSteps:
 class Trajectory:
     """What an inversion leaves of N views.
 
-    states: (T + 1, N, 4, h, w), state 0 the noisiest. null_text: (T, N, L, C), the ∅ of every step where it was optimised.
+    states: (T + 1, N, 4, h, w), state 0 the noisiest. null_text: (T, N, L, C), the ∅ of every step
+    where it was optimised.
     """
 
     states: Tensor
@@ -78,8 +82,8 @@ def ddim_step(
 def invert(eps: NoisePredictor, clean: Tensor, steps: DdimSteps) -> Tensor:
     """From clean latents (N, 4, h, w) to all T + 1 states (T + 1, N, 4, h, w), noisiest first.
 
-    The step to state k asks for the noise at the *later* timestep k, as null-text inversion's reference does: it is the
-    timestep at which denoising will ask from there.
+    The step to state k asks for the noise at the *later* timestep k, as null-text inversion's reference
+    does: it is the timestep at which denoising will ask from there.
     """
     states = [clean]
     for k in reversed(range(len(steps))):

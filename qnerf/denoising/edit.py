@@ -1,4 +1,5 @@
-"""The edited views' noise predictor: ControlNet with the target control, what the editor changes, and guidance scales."""
+"""The edited views' noise predictor: ControlNet with the target control, what the editor changes, and
+guidance scales."""
 
 from __future__ import annotations
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class EditStep:
     """What an editor sees of one step of some views: step k of `steps`, of the rows of `batch`.
 
-    views: which of all views. z: (V, 4, h, w), their latents. layers: the model's self-attention layers.
-    source: reads the source's passes. region: where the edit happens, at the latents' size.
+    views: which of all views. z: (V, 4, h, w), their latents. layers: the model's self-attention
+    layers. source: reads the source's passes. region: where the edit happens, at the latents' size.
     """
 
     k: int
@@ -61,15 +62,18 @@ class EditBranch:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The predictions that a step combines, in the order of the batch; the conditional one is last."""
+        """The predictions that a step combines, in the order of the batch; the conditional one is
+        last."""
         scales = {SOURCE_CONTROL: self.editor.settings.control_guidance, NULL: self.guidance_scale}
         return (*(name for name, scale in scales.items() if scale != 1.0), CONDITIONAL)
 
     def noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
-        """ε̂ (V, 4, h, w) of step k: ε(∅) + γ (ε - ε(∅)) + (s - 1)(ε - ε(source control)), ε the conditional noise.
+        """ε̂ (V, 4, h, w) of step k: ε(∅) + γ (ε - ε(∅)) + (s - 1)(ε - ε(source control)), ε the
+        conditional noise.
 
-        The first is classifier-free guidance; the last, of scale s = `editor.control_guidance`, pushes away from what the source's
-        control would draw. `edits` come behind the editor's, and choose their rows by name.
+        The first is classifier-free guidance; the last, of scale s = `editor.control_guidance`, pushes
+        away from what the source's control would draw. `edits` come behind the editor's, and choose
+        their rows by name.
         """
         rows = self.rows
         noise = self._predict(z, k, rows, edits)
@@ -86,8 +90,9 @@ class EditBranch:
         return self._predict(z, k, (CONDITIONAL,), edits)
 
     def step(self, z: Tensor, noise: Tensor, k: int) -> Tensor:
-        """State k + 1 of latents (V, 4, h, w) whose noise at step k was predicted: the DDIM step with what the editor makes of the
-        predicted clean latents, and outside the object's region the inversion's own latents, if the editor is set so."""
+        """State k + 1 of latents (V, 4, h, w) whose noise at step k was predicted: the DDIM step with
+        what the editor makes of the predicted clean latents, and outside the object's region the
+        inversion's own latents, if the editor is set so."""
         seen = self.seen(z, k, self.rows)
         alpha = self.steps.alpha_bar
         z = ddim_step(z, noise, alpha[k], alpha[k + 1], lambda clean: self.editor.revise(seen, clean))
@@ -97,7 +102,8 @@ class EditBranch:
 
     @contextmanager
     def attention(self, z: Tensor, k: int, rows: Sequence[str], edits: Edits | None = None) -> Iterator[None]:
-        """The editor's changes at step k, and `edits` behind them, for as long as passes are run, or run again."""
+        """The editor's changes at step k, and `edits` behind them, for as long as passes are run, or
+        run again."""
         seen = self.seen(z, k, rows)
         with bound(self.backbone.unet, self.editor.edits(seen) | (edits or Edits()), seen.batch):
             yield

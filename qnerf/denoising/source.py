@@ -47,7 +47,8 @@ class SourceBranch:
             return self.backbone.predict(z, self.steps.timesteps[batch.step], text, control, self.control_scale)
 
     def guided(self, scale: float, null_text: Tensor | None = None) -> NoisePredictor:
-        """The predictor at a guidance scale γ. null_text: (T, N, L, C), the ∅ of every step where it was optimised."""
+        """The predictor at a guidance scale γ. null_text: (T, N, L, C), the ∅ of every step where it
+        was optimised."""
         if scale == 1.0:
             return self.noise
         return partial(self._guided_noise, scale=scale, null_rows=null_text)
@@ -73,7 +74,8 @@ class SourceBranch:
 
 @dataclass(frozen=True)
 class SourceReader:
-    """Reads the source branch's passes along the inversion's trajectory, for editors. Nothing of it depends on the edit.
+    """Reads the source branch's passes along the inversion's trajectory, for editors. Nothing of it
+    depends on the edit.
 
     key: names the views in the cache.
     """
@@ -89,7 +91,8 @@ class SourceReader:
 
     @torch.no_grad()
     def read(self, k: int, rows: Sequence[str], edits: Edits) -> None:
-        """One pass at step k with the named rows, CONDITIONAL and NULL, for the edits that record it."""
+        """One pass at step k with the named rows, CONDITIONAL and NULL, for the edits that record
+        it."""
         texts = {CONDITIONAL: self.branch.inversion.text(self.branch), NULL: self.null_text(k)}
         text = torch.cat([texts[name] for name in rows])
         z = self.trajectory.states[k].repeat(len(rows), 1, 1, 1)
@@ -97,7 +100,8 @@ class SourceReader:
         self.branch._predict(z, Batch.of(k, rows, len(self.branch.text)), text, control, edits)
 
     def keys_values(self, k: int, layers: Sequence[AttentionLayer], rows: Sequence[str]) -> tuple[KeysValues, Batch]:
-        """Keys and values of the layers at step k, and which of their rows are what. Kept between visits of the step."""
+        """Keys and values of the layers at step k, and which of their rows are what. Kept between
+        visits of the step."""
         batch, key = Batch.of(k, rows, len(self.branch.text)), (self.key, k, tuple(rows), tuple(layers))
         kept = self.cache.get(key)
         if kept is None:

@@ -1,7 +1,8 @@
 """Keys and values of the source branch, kept between visits of the same denoising step.
 
-The source branch does not depend on the edit: every method of a run, and the guided visit of a step after the look-ahead's,
-reads the same ones. The cache holds as much as it may and no more, however many views there are: what is gone is computed again.
+The source branch does not depend on the edit: every method of a run, and the guided visit of a step
+after the look-ahead's, reads the same ones. The cache holds as much as it may and no more, however many
+views there are: what is gone is computed again.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from qnerf.attention.layers import AttentionLayer
 
 
 class SourceCache:
-    """A bounded store that lets go of what was used longest ago: the look-ahead leaves behind what the guided visit reads.
+    """A bounded store that lets go of what was used longest ago: the look-ahead leaves behind what the
+    guided visit reads.
 
-    What comes new is copied into the memory of what goes, if it is of the same shape: given back and asked for anew at every
-    step, it would leave holes in the process's memory. What `get` returned is therefore good until the next `put`.
-    limit_gib: set by the editor's settings; what is larger by itself is not kept.
+    What comes new is copied into the memory of what goes, if it is of the same shape: given back and
+    asked for anew at every step, it would leave holes in the process's memory. What `get` returned is
+    therefore good until the next `put`. limit_gib: set by the editor's settings; what is larger by
+    itself is not kept.
     """
 
     def __init__(self, limit_gib: float = 0.0) -> None:

@@ -20,11 +20,14 @@ def chunks(views: int, size: int) -> Iterator[slice]:
 def invert_views(
     branch: Callable[[slice], SourceBranch], clean: torch.Tensor, chunk_size: int, on_chunk: Callable[[int], None]
 ) -> Trajectory:
-    """Invert clean latents (N, 4, h, w) of all views. branch: the source predictor of a slice of the views, on its own device.
+    """Invert clean latents (N, 4, h, w) of all views. branch: the source predictor of a slice of the
+    views, on its own device.
 
-    The trajectory lies in the host's memory: of all views and steps it is large, and only a chunk's is needed at a time.
+    The trajectory lies in the host's memory: of all views and steps it is large, and only a chunk's is
+    needed at a time.
 
-    on_chunk: called with the number of views that are done. A joint inversion takes all views in one chunk.
+    on_chunk: called with the number of views that are done. A joint inversion takes all views in one
+    chunk.
     """
     joint = branch(slice(0, 1)).inversion.joint
     parts = []

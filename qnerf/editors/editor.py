@@ -1,4 +1,5 @@
-"""What an editor is: its settings, and what it does at each denoising step of the edited views (METHOD §4). Needs no torch."""
+"""What an editor is: its settings, and what it does at each denoising step of the edited views (METHOD
+§4). Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 
 
 class EditorSettings(Variant):
-    """guidance_scale: γ of the edit; None: the inversion's own, where its prompts were optimised for one, else 1. At 1 there is no
-    unconditional pass. control_guidance: how far the noise is pushed away from what the source's control would predict, s in
-    ε + (s - 1)(ε - ε(source control)) (ours); 1 leaves that pass out.
-    keep_background: what lies outside the object's region, before and after the edit, stays the source's (ours).
+    """guidance_scale: γ of the edit; None: the inversion's own, where its prompts were optimised for
+    one, else 1. At 1 there is no unconditional pass. control_guidance: how far the noise is pushed away
+    from what the source's control would predict, s in ε + (s - 1)(ε - ε(source control)) (ours); 1
+    leaves that pass out.
+    keep_background: what lies outside the object's region, before and after the edit, stays the
+    source's (ours).
     """
 
     control_guidance: float = Field(default=1.0, ge=1)
@@ -33,11 +36,13 @@ class EditorSettings(Variant):
         return 0.0
 
     def source_passes(self, steps: int) -> int:
-        """Passes of the source branch, of one view, that the edit reads beside its own, the first time that it walks the steps."""
+        """Passes of the source branch, of one view, that the edit reads beside its own, the first time
+        that it walks the steps."""
         return 0
 
     def source_bytes(self, steps: int, layer_bytes: float) -> float:
-        """What of one view would fill the cache; layer_bytes: a step's keys and values of all layers."""
+        """What of one view would fill the cache; layer_bytes: a step's keys and values of all
+        layers."""
         return 0.0
 
     def build(self) -> Editor:
@@ -47,8 +52,9 @@ class EditorSettings(Variant):
 class Editor:
     """One way to edit. By default nothing but the target's prompt and control acts.
 
-    joint: every step needs all views (`gather`), so that all views take a step before any takes the next. How views are grouped
-    then is the editor's own and part of its settings; the chunk size never changes a result.
+    joint: every step needs all views (`gather`), so that all views take a step before any takes the
+    next. How views are grouped then is the editor's own and part of its settings; the chunk size never
+    changes a result.
     """
 
     joint = False
@@ -57,7 +63,8 @@ class Editor:
         self.settings = settings
 
     def gather(self, k: int, z: Tensor, branches: Callable[[], list[tuple[EditBranch, Tensor]]]) -> None:
-        """Joint editors: look at all views before any takes step k. z: (N, 4, h, w). branches(): each chunk and its latents."""
+        """Joint editors: look at all views before any takes step k. z: (N, 4, h, w). branches(): each
+        chunk and its latents."""
 
     def edits(self, step: EditStep) -> Edits:
         """What is changed in the model at a step of some views."""
@@ -74,7 +81,8 @@ class Editor:
         return z
 
     def state(self) -> dict[str, Tensor]:
-        """What is carried from step to step, of all views: kept with each finished interval, so that a broken edit goes on."""
+        """What is carried from step to step, of all views: kept with each finished interval, so that a
+        broken edit goes on."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:

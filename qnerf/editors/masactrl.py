@@ -1,8 +1,8 @@
 """MasaCtrl (M. Cao et al., ICCV 2023): mutual self-attention with the source branch.
 
-From denoising step S and self-attention layer L on, the target attends to the keys and values of the *source branch*, which is the
-same view re-read from its inversion trajectory (METHOD §2.2). Under classifier-free guidance the null half reads the source's null
-half (METHOD §4).
+From denoising step S and self-attention layer L on, the target attends to the keys and values of the
+*source branch*, which is the same view re-read from its inversion trajectory (METHOD §2.2). Under
+classifier-free guidance the null half reads the source's null half (METHOD §4).
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class MasaCtrlSettings(EditorSettings):
-    """start: share of the denoising steps before it begins (4 of 50 = 0.08). start_layer: first self-attention layer.
-    keys: "replace" the target's keys and values, or attend to the "union" of both.
-    source_cache_gib: keep the source branch's keys and values in so much memory rather than compute them at each visit. One
-    interval's of all views should fit (embedded model: 1.4 MiB a view and step), and all steps' where methods share them.
+    """start: share of the denoising steps before it begins (4 of 50 = 0.08). start_layer: first
+    self-attention layer. keys: "replace" the target's keys and values, or attend to the "union" of
+    both. source_cache_gib: keep the source branch's keys and values in so much memory rather than
+    compute them at each visit. One interval's of all views should fit (embedded model: 1.4 MiB a view
+    and step), and all steps' where methods share them.
     """
 
     name: Literal["masactrl"]

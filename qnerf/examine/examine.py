@@ -10,6 +10,9 @@ import numpy as np
 import torch
 
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.common import files
+from qnerf.common.hashes import digest
+from qnerf.common.sources import code_version
 from qnerf.devices import pick_device
 from qnerf.examine.bars import describe, held_against
 from qnerf.examine.groups import autoencoder, cost, generation, guidance, inversion, judges, loose, pointing, queries
@@ -20,11 +23,8 @@ from qnerf.examine.views import heldout_views
 from qnerf.judges.judges import ASSET, Judges, load_judges
 from qnerf.pretrain.sheets import arrange
 from qnerf.reports.charts import line_chart
-from qnerf.runs import files
-from qnerf.runs.identity import digest
 from qnerf.runs.logs import RunLog
 from qnerf.runs.progress import RunProgress
-from qnerf.runs.sources import code_version
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key
 from qnerf.store.store import Store

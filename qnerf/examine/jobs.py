@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.common.hashes import digest
+from qnerf.common.sources import code_version
 from qnerf.denoising.combination import guided_noise
 from qnerf.denoising.ddim import NoisePredictor, ddim_steps, denoise
 from qnerf.denoising.source import SourceBranch
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.views import Views
 from qnerf.inversions.ddim import DdimInversionSettings
-from qnerf.runs.identity import digest
 from qnerf.runs.progress import RunProgress
-from qnerf.runs.sources import code_version
 from qnerf.scenes.settings import Detail
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key

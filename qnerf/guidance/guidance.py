@@ -1,4 +1,5 @@
-"""What a guidance is: its settings, and how rendered queries act on a denoising step (METHOD §2.5). Needs no torch."""
+"""What a guidance is: its settings, and how rendered queries act on a denoising step (METHOD §2.5).
+Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 Region = Literal["moved", "object", "all"]
 Predictions = Literal["conditional", "all"]
-"""Whose queries are replaced, of the predictions that a step combines (null text, the source's control): the conditional one's, on
-whose queries fields are trained, or every one's."""
+"""Whose queries are replaced, of the predictions that a step combines (null text, the source's
+control): the conditional one's, on whose queries fields are trained, or every one's."""
 
 
 class GuidanceSettings(Variant):
@@ -38,7 +39,8 @@ class GuidanceSettings(Variant):
         raise NotImplementedError
 
     def step_passes(self, k: int, steps: int) -> int:
-        """U-Net passes per view of step k where there are queries to be guided by; a backward pass counts two."""
+        """U-Net passes per view of step k where there are queries to be guided by; a backward pass
+        counts two."""
         return 1
 
     def build(self) -> Guidance:
@@ -46,8 +48,9 @@ class GuidanceSettings(Variant):
 
 
 class RegionalGuidanceSettings(GuidanceSettings):
-    """region: where the views are guided. "moved": where a part that the edit moves may be before or after it; "object": where any of
-    the object may be; "all": everywhere. until: share of the denoising steps after which guidance ends.
+    """region: where the views are guided. "moved": where a part that the edit moves may be before or
+    after it; "object": where any of the object may be; "all": everywhere. until: share of the denoising
+    steps after which guidance ends.
     """
 
     region: Region = "all"
@@ -68,7 +71,8 @@ class Guidance:
         self.settings = settings
 
     def step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries | None) -> Tensor:
-        """State k + 1 of latents z (V, 4, h, w), guided where there is a target and guidance has not ended."""
+        """State k + 1 of latents z (V, 4, h, w), guided where there is a target and guidance has not
+        ended."""
         import torch
 
         with torch.no_grad():

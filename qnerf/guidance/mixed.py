@@ -1,4 +1,5 @@
-"""Mixed guidance: the rendered queries Q̂ are mixed into the model's own q, `q + strength (Q̂ - q)` (METHOD §2.5)."""
+"""Mixed guidance: the rendered queries Q̂ are mixed into the model's own q, `q + strength (Q̂ - q)`
+(METHOD §2.5)."""
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class MixedSettings(RegionalGuidanceSettings):
-    """strength: share of the rendered ones. weights: "equal" is the paper's; "component" replaces of each principal component of a
-    layer's queries as large a share as the field explains of it, times `strength` (ours). region: of whose tokens.
-    predictions: whose queries, of those that a step combines.
+    """strength: share of the rendered ones. weights: "equal" is the paper's; "component" replaces of
+    each principal component of a layer's queries as large a share as the field explains of it, times
+    `strength` (ours). region: of whose tokens. predictions: whose queries, of those that a step
+    combines.
     """
 
     name: Literal["mixed"]

@@ -1,4 +1,5 @@
-"""Soft guidance: gradient steps on the latents towards the rendered queries (METHOD §2.5; Patashnik et al. 2024, §4.3)."""
+"""Soft guidance: gradient steps on the latents towards the rendered queries (METHOD §2.5; Patashnik et
+al. 2024, §4.3)."""
 
 from __future__ import annotations
 
@@ -20,16 +21,18 @@ GRADIENT_PASSES = 3
 
 
 class SoftSettings(RegionalGuidanceSettings):
-    """strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the latent's RMS; "raw" is the
-    paper's z - α∇. inner_steps: steps of α / inner_steps, each with a gradient of its own.
-    decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
-    units: of the distance. "deviation": each layer's in its standard deviation over all queries (ours), so that no layer of larger
-    queries decides; "queries": as the layers give them (the paper's formula).
-    weights: what the pull is weighted by, since a field cannot know the part of the queries that mirrors each view's own noise.
-    "equal": nothing. "layer": the share of the layer's variance that the field explains. "component": the same for each
-    principal component of the layer's queries, on all views, those that trained the field among them.
-    region: where the latents are pulled and moved.
-    checkpointing: the gradient's backward pass computes the blocks' activations again instead of keeping them (Chen et al. 2016).
+    """strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the
+    latent's RMS; "raw" is the paper's z - α∇. inner_steps: steps of α / inner_steps, each with a
+    gradient of its own. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
+    units: of the distance. "deviation": each layer's in its standard deviation over all queries (ours),
+    so that no layer of larger queries decides; "queries": as the layers give them (the paper's
+    formula).
+    weights: what the pull is weighted by, since a field cannot know the part of the queries that
+    mirrors each view's own noise. "equal": nothing. "layer": the share of the layer's variance that the
+    field explains. "component": the same for each principal component of the layer's queries, on all
+    views, those that trained the field among them. region: where the latents are pulled and moved.
+    checkpointing: the gradient's backward pass computes the blocks' activations again instead of
+    keeping them (Chen et al. 2016).
     """
 
     name: Literal["soft"]
@@ -61,7 +64,8 @@ class Soft(Guidance):
             return branch.step(z, branch.noise(z, k), k)
 
     def pulled(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
-        """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: gradient steps on z (V, 4, h, w), one or `inner_steps` of α over their number."""
+        """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: gradient steps on z (V, 4, h, w), one or `inner_steps` of α
+        over their number."""
         from qnerf.consolidation.targets import guided_region
         from qnerf.denoising.energy import energy_gradient
 
@@ -78,11 +82,11 @@ class Soft(Guidance):
 
 
 class QueryDistance:
-    """The energy Σ_l ‖q(l) - Q̂(l)‖₂ over tokens and channels, a number a view; in units of each layer's standard deviation unless
-    the settings say otherwise.
+    """The energy Σ_l ‖q(l) - Q̂(l)‖₂ over tokens and channels, a number a view; in units of each
+    layer's standard deviation unless the settings say otherwise.
 
-    region: (V, 1, h, w); tokens that cover none of it do not count. The norm is taken view by view, so that views do not couple and
-    chunks change nothing.
+    region: (V, 1, h, w); tokens that cover none of it do not count. The norm is taken view by view, so
+    that views do not couple and chunks change nothing.
     """
 
     def __init__(self, target: TargetQueries, settings: SoftSettings, region: Tensor) -> None:

@@ -1,4 +1,5 @@
-"""What an inversion is: its settings, and what it makes of the source branch (METHOD §3). Needs no torch."""
+"""What an inversion is: its settings, and what it makes of the source branch (METHOD §3). Needs no
+torch."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class InversionSettings(Variant):
-    """steps: denoising steps of the inversion and of the edit. warn_below_psnr: dB of a view's reconstruction."""
+    """steps: denoising steps of the inversion and of the edit. warn_below_psnr: dB of a view's
+    reconstruction."""
 
     steps: int = Field(default=30, ge=2, le=1000)
     warn_below_psnr: float = 22.0
@@ -34,7 +36,8 @@ class InversionSettings(Variant):
         return None
 
     def passes(self) -> int:
-        """U-Net passes of one view to invert it; a backward pass counts two. Reconstruction comes on top."""
+        """U-Net passes of one view to invert it; a backward pass counts two. Reconstruction comes on
+        top."""
         return self.steps
 
     def reconstruction_passes(self) -> int:
@@ -46,7 +49,8 @@ class InversionSettings(Variant):
 
 
 class Inversion:
-    """One way back to noise. By default the source branch reads its own prompt and nothing in the model is changed.
+    """One way back to noise. By default the source branch reads its own prompt and nothing in the model
+    is changed.
 
     joint: all views are inverted together, whatever the chunk size, since they share what is optimised.
     """

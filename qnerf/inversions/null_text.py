@@ -1,7 +1,8 @@
 """Null-text inversion: optimise the unconditional embedding of every step along a DDIM pivot.
 
-R. Mokady et al., "Null-text Inversion for Editing Real Images using Guided Diffusion Models", CVPR 2023; the learning rate
-and the early stop are those of the authors' code (METHOD §3). float32 throughout: it does not converge in float16.
+R. Mokady et al., "Null-text Inversion for Editing Real Images using Guided Diffusion Models", CVPR
+2023; the learning rate and the early stop are those of the authors' code (METHOD §3). float32
+throughout: it does not converge in float16.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ if TYPE_CHECKING:
     TextNoise = Callable[[Tensor, int, Tensor], Tensor]  # (z, step, text) -> noise
 
 LAST_STEP = 100
-"""The authors' learning rate falls linearly to 0 at this step, which no schedule of theirs reaches (50)."""
+"""The authors' learning rate falls linearly to 0 at this step, which no schedule of theirs reaches
+(50)."""
 
 
 class NullTextInversionSettings(InversionSettings):
-    """∅_t optimised along the DDIM pivot, for reconstruction at guidance_scale, which an edit then has too.
+    """∅_t optimised along the DDIM pivot, for reconstruction at guidance_scale, which an edit then has
+    too.
 
-    inner_steps: at most so many Adam steps per denoising step. learning_rate: of the first step, falling linearly: by a hundredth of
-    it a step as published, and in longer schedules than 50 steps so that half of it is left at the last, as there.
-    early_stop, early_stop_growth: stop once the error is below early_stop + early_stop_growth * step.
-    joint: one ∅_t shared by all views (Jambon 2023).
+    inner_steps: at most so many Adam steps per denoising step. learning_rate: of the first step,
+    falling linearly: by a hundredth of it a step as published, and in longer schedules than 50 steps so
+    that half of it is left at the last, as there. early_stop, early_stop_growth: stop once the error is
+    below early_stop + early_stop_growth * step. joint: one ∅_t shared by all views (Jambon 2023).
     """
 
     name: Literal["null_text"]
@@ -51,11 +54,13 @@ class NullTextInversionSettings(InversionSettings):
         return self.guidance_scale
 
     def passes(self) -> int:
-        """A pivot, the inner steps at most (a forward and a backward pass each), the two passes that lead on."""
+        """A pivot, the inner steps at most (a forward and a backward pass each), the two passes that
+        lead on."""
         return self.steps * (1 + 3 * self.inner_steps + 2)
 
     def rate(self, k: int) -> float:
-        """Learning rate of step k: lr (1 - k / 100) of 50 steps; a schedule of more is walked through at the same pace."""
+        """Learning rate of step k: lr (1 - k / 100) of 50 steps; a schedule of more is walked through
+        at the same pace."""
         return self.learning_rate * (1 - k / max(LAST_STEP, 2 * self.steps))
 
     def build(self) -> NullTextInversion:
@@ -87,8 +92,9 @@ def optimise_null_text(
 ) -> Tensor:
     """The ∅ of every step, (T, N, L, C).
 
-    pivot: (T + 1, N, 4, h, w) states of a DDIM inversion at γ = 1. text, null_text: (N, L, C), of the prompt and of "".
-    Each view has its own ∅ (and its own early stop) unless `settings.joint`. ∅ of a step starts from that of the step before.
+    pivot: (T + 1, N, 4, h, w) states of a DDIM inversion at γ = 1. text, null_text: (N, L, C), of the
+    prompt and of "". Each view has its own ∅ (and its own early stop) unless `settings.joint`. ∅ of a
+    step starts from that of the step before.
     """
     import torch
 
@@ -133,13 +139,15 @@ def _optimise_step(
             reached = ddim_step(z, noise, steps.alpha_bar[k], steps.alpha_bar[k + 1])
             error = (reached - target).square().flatten(1).mean(dim=1)
             (gradient,) = torch.autograd.grad(error.sum(), null)
-        # The authors take the Adam step first and stop on the loss from before it; stopping before it leaves an ∅ that has
+        # The authors take the Adam step first and stop on the loss from before it; stopping before it
+        # leaves an ∅ that has
         # converged alone (METHOD §3).
         below = error.detach() < settings.early_stop + settings.early_stop_growth * k
         done = done | (below.all().expand_as(done) if settings.joint else below)
         if done.all():
             break
-        # A view that has stopped early keeps its embedding, whatever the other views of its chunk still do.
+        # A view that has stopped early keeps its embedding, whatever the other views of its chunk still
+        # do.
         kept = null.detach().clone()
         null.grad = gradient
         optimiser.step()

@@ -13,6 +13,8 @@ from torch import Tensor
 from qnerf.attention.layers import AttentionLayer, select_layers
 from qnerf.attention.settings import CaptureSettings
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.common.files import Pixels, write_image, write_json
+from qnerf.common.tensors import write_tensors
 from qnerf.config import MAIN_METHOD, MethodSettings
 from qnerf.consolidation.job import EditJob
 from qnerf.denoising.ddim import Trajectory
@@ -20,10 +22,8 @@ from qnerf.denoising.source_cache import SourceCache
 from qnerf.editors.editor import EditorSettings
 from qnerf.fields.space import Space
 from qnerf.reports.queries import interval_picture
-from qnerf.runs.files import Pixels, write_image, write_json
 from qnerf.runs.inverting import Branch
 from qnerf.runs.plan import plan_method
-from qnerf.runs.tensors import write_tensors
 from qnerf.runs.work import Controls, Workshop
 from qnerf.store.entry import Artefact
 

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
 
+from qnerf.common.hashes import digest
+from qnerf.common.sources import code_version
 from qnerf.config import MethodSettings, RunSettings
-from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE, Inputs, digest, effective_settings
-from qnerf.runs.sources import code_version
+from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE, Inputs, effective_settings
 from qnerf.store.key import Key
 from qnerf.variants import Variant
 

@@ -9,8 +9,8 @@ from qnerf.schedules.schedule import ScheduleSettings
 
 
 class IntervalSettings(ScheduleSettings):
-    """interval: steps of the first. growth: of each interval over the one before, since early steps decide about geometry and late ones
-    about detail; 1: all are as long (the paper's)."""
+    """interval: steps of the first. growth: of each interval over the one before, since early steps
+    decide about geometry and late ones about detail; 1: all are as long (the paper's)."""
 
     interval: int = Field(default=5, ge=1)
     growth: float = Field(default=1.0, ge=0.5, le=3)
@@ -24,8 +24,8 @@ class IntervalSettings(ScheduleSettings):
         return True
 
     def ends(self, steps: int) -> list[int]:
-        """The states at which intervals end, the last of them the clean one, `steps`: the first after `interval` steps, each longer than
-        the one before by `growth`, and of a step at least."""
+        """The states at which intervals end, the last of them the clean one, `steps`: the first after
+        `interval` steps, each longer than the one before by `growth`, and of a step at least."""
         ends, exact, length = [], 0.0, float(self.interval)
         while not ends or ends[-1] < steps:
             exact, length = exact + max(length, 1.0), length * self.growth
@@ -37,9 +37,11 @@ class IntervalSettings(ScheduleSettings):
         return next(end for end in self.ends(steps) if end > start)
 
     def stops(self, guidance: GuidanceSettings, steps: int) -> list[int]:
-        """The states at which an interval begins that is guided, each by a field of its own (one shot: by heads of its own).
+        """The states at which an interval begins that is guided, each by a field of its own (one shot:
+        by heads of its own).
 
-        Once guidance has ended there are none, since nothing would use them; guidance=off has all, to be looked at.
+        Once guidance has ended there are none, since nothing would use them; guidance=off has all, to
+        be looked at.
         """
         return [stop for stop in self.ends(steps)[:-1] if guidance.only_shows or guidance.guides(stop, steps)]
 

@@ -1,4 +1,5 @@
-"""One shot: a single field trained on the queries cached at the ends of intervals along an independent edit, a head for each."""
+"""One shot: a single field trained on the queries cached at the ends of intervals along an independent
+edit, a head for each."""
 
 from __future__ import annotations
 

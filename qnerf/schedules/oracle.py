@@ -1,4 +1,5 @@
-"""The oracle: guided by the queries of the true edited views, what better queries could give (METHOD §6)."""
+"""The oracle: guided by the queries of the true edited views, what better queries could give (METHOD
+§6)."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class OracleSettings(ScheduleSettings):
-    """Queries of the true edited views, from their own inversion, at every step. Needs a scene with truth."""
+    """Queries of the true edited views, from their own inversion, at every step. Needs a scene with
+    truth."""
 
     name: Literal["oracle"]
 
@@ -40,7 +42,8 @@ class OracleSettings(ScheduleSettings):
 
 class Oracle(Schedule):
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
-        """Guided at each step, as long as guidance lasts, by the true edited views' queries of that step."""
+        """Guided at each step, as long as guidance lasts, by the true edited views' queries of that
+        step."""
         from qnerf.consolidation.phases import guided_steps
         from qnerf.consolidation.result import EditResult
 
@@ -58,7 +61,8 @@ class Oracle(Schedule):
 
 
 def oracle_queries(job: EditJob, oracle: Trajectory, layers: tuple[AttentionLayer, ...], k: int) -> TargetQueries:
-    """Queries of all views at step k along the inversion of the true edited views, under the target prompt and control."""
+    """Queries of all views at step k along the inversion of the true edited views, under the target
+    prompt and control."""
     import torch
 
     from qnerf.attention.edits import RecordQueries

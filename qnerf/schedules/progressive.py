@@ -29,17 +29,17 @@ log = logging.getLogger(__name__)
 
 
 class FeedbackSettings(Settings):
-    """at: share of the steps after which the views are drawn towards their common radiance field, or later: not before the last
-    query field is trained. weight: how far, up to 1, all the way."""
+    """at: share of the steps after which the views are drawn towards their common radiance field, or
+    later: not before the last query field is trained. weight: how far, up to 1, all the way."""
 
     at: float = Field(gt=0, lt=1)
     weight: float = Field(gt=0, le=1)
 
 
 class ProgressiveSettings(IntervalSettings):
-    """A new field every `interval` steps, trained on a look-ahead. warm_start: each field but the first begins from the one before and
-    takes this share of the iterations; none: every field begins anew, with all of them.
-    feedback: once from pictures, by a radiance field (ours); none: the paper's."""
+    """A new field every `interval` steps, trained on a look-ahead. warm_start: each field but the first
+    begins from the one before and takes this share of the iterations; none: every field begins anew,
+    with all of them. feedback: once from pictures, by a radiance field (ours); none: the paper's."""
 
     name: Literal["progressive"]
     warm_start: float | None = Field(default=None, gt=0, le=1)
@@ -71,12 +71,13 @@ class ProgressiveSettings(IntervalSettings):
 
 
 class Progressive(Schedule):
-    """Intervals as `IntervalSettings.ends` lays them out, guided by the field of the interval before (none in the first).
+    """Intervals as `IntervalSettings.ends` lays them out, guided by the field of the interval before
+    (none in the first).
 
-    At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries of the last of
-    them train the next field. So every guided step is visited unguided first, then guided. Where guidance has ended
-    (`guidance.until`) no field is needed any more, and plain steps lead to the end, with one step back on the way if there is
-    a `schedule.feedback`.
+    At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries
+    of the last of them train the next field. So every guided step is visited unguided first, then
+    guided. Where guidance has ended (`guidance.until`) no field is needed any more, and plain steps
+    lead to the end, with one step back on the way if there is a `schedule.feedback`.
     """
 
     settings: ProgressiveSettings
@@ -98,7 +99,8 @@ class Progressive(Schedule):
             start = stop
         z, target, feedback = _latents(job, last), last and last.target, self.settings.feedback
         if feedback is not None:
-            # The clean state has no noise to predict, so the last step is the latest that can be fed back before.
+            # The clean state has no noise to predict, so the last step is the latest that can be fed
+            # back before.
             state = min(max(round(feedback.at * count), start), count - 1)
             z = guided_steps(job, guidance, z, start, state, target)
             before = job.editor.state()
@@ -117,7 +119,8 @@ class Progressive(Schedule):
         return pack(self._look_ahead(layers, job, z, stop, last.field if last else {}))
 
     def _look_ahead(self, layers: Layers, job: EditJob, z: Tensor, start: int, previous: dict[str, Tensor]) -> FinishedInterval:
-        """Unguided steps from state `start` on, and the field that the queries of the last of them train."""
+        """Unguided steps from state `start` on, and the field that the queries of the last of them
+        train."""
         from qnerf.consolidation.checkpoint import FinishedInterval
         from qnerf.consolidation.consolidate import consolidate, train_field
         from qnerf.consolidation.phases import plain_steps
@@ -137,8 +140,9 @@ def _latents(job: EditJob, last: FinishedInterval | None) -> Tensor:
 
 
 def field_before(state: dict[str, Tensor], job: EditJob) -> QueryField | None:
-    """The field that a kept interval left, to start the next one's from. None where it left none, or one of another encoding: kept
-    by a machine that has tiny-cuda-nn and gone on with by one that has not, or the other way round."""
+    """The field that a kept interval left, to start the next one's from. None where it left none, or
+    one of another encoding: kept by a machine that has tiny-cuda-nn and gone on with by one that has
+    not, or the other way round."""
     from qnerf.fields.query_field import ForeignFieldError, QueryField
 
     try:

@@ -1,4 +1,5 @@
-"""What a schedule is: its settings, and how an edit walks through the denoising steps (METHOD §2.6). Needs no torch."""
+"""What a schedule is: its settings, and how an edit walks through the denoising steps (METHOD §2.6).
+Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
 
 Work = dict[str, float]
-"""Units by kind. "unet": U-Net passes of one view, a backward pass counts two. "field": query fields trained, a warm start as the share
-of the iterations that it takes. "feedback": radiance fields. The runner measures what a unit of each kind costs as it goes."""
+"""Units by kind. "unet": U-Net passes of one view, a backward pass counts two. "field": query fields
+trained, a warm start as the share of the iterations that it takes. "feedback": radiance fields. The
+runner measures what a unit of each kind costs as it goes."""
 
 
 class ScheduleSettings(Variant):
-    """What plans, identities and checks ask of a schedule. By default every view is edited by itself."""
+    """What plans, identities and checks ask of a schedule. By default every view is edited by
+    itself."""
 
     @property
     def edits(self) -> bool:
@@ -29,7 +32,8 @@ class ScheduleSettings(Variant):
 
     @property
     def consolidates(self) -> bool:
-        """Whether queries of several views act on each other: only then do guidance and captured layers count."""
+        """Whether queries of several views act on each other: only then do guidance and captured layers
+        count."""
         return False
 
     @property
@@ -56,7 +60,8 @@ class ScheduleSettings(Variant):
         return []
 
     def unguided(self, stop: int) -> bool:
-        """Whether nothing guides the interval that ends at state `stop`, so that edits of any guidance share it."""
+        """Whether nothing guides the interval that ends at state `stop`, so that edits of any guidance
+        share it."""
         return False
 
     def interval_settings(self) -> dict[str, Any]:
@@ -64,7 +69,8 @@ class ScheduleSettings(Variant):
         return self.model_dump(mode="json")
 
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
-        """Why the settings cannot work together, one sentence, or None. where: prefix of this method's keys."""
+        """Why the settings cannot work together, one sentence, or None. where: prefix of this method's
+        keys."""
         return None
 
     def build(self) -> Schedule:
@@ -78,5 +84,6 @@ class Schedule:
         self.settings = settings
 
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
-        """All views of the job, edited. layers: whose queries are captured. checkpoints: where finished intervals are kept."""
+        """All views of the job, edited. layers: whose queries are captured. checkpoints: where finished
+        intervals are kept."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from qnerf.runs.files import without_nan
+from qnerf.common.files import without_nan
 from qnerf.trackers.tracker import Tracker, TrackerSettings
 
 

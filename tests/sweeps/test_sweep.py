@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from qnerf.common.files import read_json
 from qnerf.config import parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import inverting, methods, pipeline
-from qnerf.runs.files import read_json
 from qnerf.runs.folder import RunFolder, state_of
 from qnerf.schedules.progressive import Progressive
 from qnerf.store.prune import damaged

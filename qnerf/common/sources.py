@@ -1,6 +1,8 @@
-"""The version of the code that a stage runs, read from the sources: a module and all that it imports, however deep.
+"""The version of the code that a stage runs, read from the sources: a module and all that it imports,
+however deep.
 
-So a new metric leaves every edit's version as it was, and a change to the guidance leaves the inversion's.
+So a new metric leaves every edit's version as it was, and a change to the guidance leaves the
+inversion's.
 """
 
 from __future__ import annotations
@@ -12,20 +14,21 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-# Modules that hold settings (whose values count by themselves), or that store and show results: never followed.
+from qnerf.common.hashes import LENGTH
+
+# Modules that hold settings (whose values count by themselves), or that store and show results: never
+# followed.
 WITHOUT_EFFECT = (
     "qnerf.errors",
+    "qnerf.common",  # files, hashes, messages: nothing in it computes
     "qnerf.config",
     "qnerf.settings",
     "qnerf.reports",
-    "qnerf.runs.files",
     "qnerf.runs.folder",
     "qnerf.runs.identity",
     "qnerf.runs.plan",
     "qnerf.runs.progress",
-    "qnerf.runs.sources",
     "qnerf.runs.stages",
-    "qnerf.runs.tensors",
     "qnerf.scenes.on_demand",  # writes scenes, whose contents count by themselves
     "qnerf.store",
     "qnerf.sweeps",
@@ -36,16 +39,17 @@ WITHOUT_EFFECT = (
 
 @cache
 def code_version(*modules: str) -> str:
-    """16 hexadecimal digits over the sources of some modules and of every module that they reach, of qnerf and of their own packages."""
+    """16 hexadecimal digits over the sources of some modules and of every module that they reach, of
+    qnerf and of their own packages."""
     hasher = hashlib.sha256()
     for module in sorted(reachable(*modules)):
         hasher.update(module.encode() + b"\0" + (_source(module) or b""))
-    return hasher.hexdigest()[:16]
+    return hasher.hexdigest()[:LENGTH]
 
 
 def reachable(*modules: str) -> set[str]:
-    """The given modules and what they import, directly or not, of qnerf and of the packages that the given ones are in, such as an
-    installed variant's; without those that change no result."""
+    """The given modules and what they import, directly or not, of qnerf and of the packages that the
+    given ones are in, such as an installed variant's; without those that change no result."""
     packages = {"qnerf", *(module.split(".")[0] for module in modules)}
     found: set[str] = set()
     pending = list(modules)
@@ -69,7 +73,8 @@ def _imports(module: str) -> tuple[str, ...]:
 
 
 def _named(module: str) -> Iterator[str]:
-    """Every dotted name that an import could mean, also inside functions; `from a import b` may mean a module a.b."""
+    """Every dotted name that an import could mean, also inside functions; `from a import b` may mean a
+    module a.b."""
     for node in ast.walk(ast.parse(_source(module) or b"")):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

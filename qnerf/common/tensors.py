@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from qnerf.runs.files import DamagedFile, write_whole
+from qnerf.common.files import DamagedFile, write_whole
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import qnerf
-from qnerf.runs import sources
-from qnerf.runs.sources import code_version, reachable
+from qnerf.common import sources
+from qnerf.common.sources import code_version, reachable
 from qnerf.runs.stages import CODE
 
 

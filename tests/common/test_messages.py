@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, ValidationError
 
-from qnerf.runs.messages import describe_error, nearest
+from qnerf.common.messages import describe_error, nearest
 from qnerf.settings import Settings
 
 
