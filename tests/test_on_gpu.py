@@ -95,12 +95,12 @@ def job_on(device: str) -> EditJob:
     """The tiny job with its model and all but the trajectories on the device."""
     job, _ = make_job()
     place = torch.device(device)
-    parts = {name: getattr(job, name).to(place) for name in ("text_target", "null_text", "control_target", "region", "cameras")}
+    parts = {name: getattr(job, name).to(place) for name in ("target", "region", "cameras")}
     backbone = DiffusionBackbone(tiny_backbone().parts, job.backbone.image_size, "tiny", place)
 
     def source(views: slice) -> Any:
         here = job.source(views)
-        moved = {name: getattr(here, name).to(place) for name in ("text", "null_text", "control")}
+        moved = {name: getattr(here, name).to(place) for name in ("conditioning", "null_text")}
         return replace(here, backbone=backbone, **moved)
 
     return replace(job, backbone=backbone, source=source, space=Space(job.space.focus.to(place), job.space.radius), **parts)
