@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qnerf.errors import UserError
-from qnerf.reports.figures import meaning_of
+from qnerf.metrics.registry import metric_of
 from qnerf.runs.files import DamagedFile, read_json
 
 
 def is_lower_better(name: str) -> bool:
     """The direction of a figure."""
-    return meaning_of(name).better == "lower"
+    return metric_of(name).better == "lower"
 
 
 def read_objectives(folder: Path, names: Sequence[str]) -> tuple[float, ...]:

@@ -19,8 +19,7 @@ from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.files import DamagedFile, read_json, write_json, write_text
 from qnerf.sweeps.cells import Cell, Grid
 from qnerf.sweeps.command import COMMAND
-
-RESULTS, SWEEP = "results.csv", "sweep.json"
+from qnerf.sweeps.record import RESULTS, SWEEP
 
 
 def save_results(folder: Path, grid: Grid, command: str) -> None:

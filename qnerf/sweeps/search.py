@@ -19,7 +19,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from qnerf.errors import UserError
-from qnerf.reports.figures import show
+from qnerf.metrics.registry import show
 from qnerf.runs.identity import digest
 from qnerf.sweeps.cells import Cell, Grid, cells_of, composer
 from qnerf.sweeps.command import SEARCH, SWEEPER

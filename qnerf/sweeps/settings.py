@@ -6,11 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from qnerf.reports.figures import MEANINGS
+from qnerf.metrics.registry import objectives
 from qnerf.runs.messages import sentence
 from qnerf.settings import Settings
-
-OBJECTIVES = tuple(key for key, meaning in MEANINGS.items() if meaning.better)
 
 
 class SweepSettings(Settings):
@@ -27,8 +25,8 @@ class SweepSettings(Settings):
     @classmethod
     def _have_a_better_end(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in OBJECTIVES:
-                raise ValueError(sentence(name, "no figure that can be better or worse", name, OBJECTIVES))
+            if name not in objectives():
+                raise ValueError(sentence(name, "no figure that can be better or worse", name, objectives()))
         return names
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qnerf.runs.folder import RunState
 from qnerf.sweeps.cells import Cell, Grid
-from qnerf.sweeps.results import RESULTS
+from qnerf.sweeps.record import RESULTS
 
 OK, CELLS_MISSING = 0, 1
 

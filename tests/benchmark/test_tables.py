@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qnerf.benchmark.__main__ import looseness_chart, main, tables, to_html
-from qnerf.benchmark.bootstrap import LEAST_SCENES, mean_interval, ratio_interval, student_quantile, tails
+from qnerf.reports.bootstrap import LEAST_SCENES, mean_interval, ratio_interval, student_quantile, tails
 from qnerf.benchmark.cells import BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import chosen_cells
 from qnerf.benchmark.tables import gains, methods_of, over_looseness, shares_of_oracle, to_csv, to_markdown
