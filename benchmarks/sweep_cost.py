@@ -12,12 +12,12 @@ import argparse
 from pathlib import Path
 
 from qnerf.benchmark.pictures import read_settings
+from qnerf.reports.results import read_rows
 from qnerf.runs.files import read_json
 from qnerf.runs.identity import read_inputs, store_folder
 from qnerf.runs.plan import uses_oracle
 from qnerf.runs.stages import Stages
 from qnerf.store.key import folder_of
-from qnerf.sweeps.record import read_rows
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from qnerf.config import MAIN_METHOD
 from qnerf.errors import UserError
 from qnerf.metrics.registry import leading
+from qnerf.reports.results import read_sweep
 from qnerf.run import USER_ERROR
-from qnerf.sweeps.record import read_sweep
 
 USAGE = "Usage: python -m qnerf.dashboard entity/project [SWEEP_FOLDER]   (the folder names the swept settings to compare)"
 SETTINGS = ("schedule.name", "schedule.interval", "guidance.name", "guidance.strength", "capture.name", "inversion.name", "seed")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from qnerf.sweeps.record import figures_by_method, read_rows
+from qnerf.reports.results import figures_by_method, read_rows
 
 LEAST_DISAGREEMENT = 1.5  # times the floor
 FIGURES = ("psnr_object", "psnr_moved", "consistency_moved")

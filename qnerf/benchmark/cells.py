@@ -9,9 +9,9 @@ from pathlib import Path
 
 from qnerf.errors import UserError
 from qnerf.metrics.registry import FLOOR
+from qnerf.reports.results import RESULTS, figures_by_method, read_record, read_rows
 from qnerf.runs.files import DamagedFile, read_json
 from qnerf.sweeps.command import COMMAND
-from qnerf.sweeps.record import RESULTS, figures_by_method, read_record, read_rows
 
 REPEATED = {"scene.path", "control.detail", "seed"}
 LEAST_DISAGREEMENT = 1.5  # times the floor: below, the independent edit leaves nothing to consolidate

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from qnerf.errors import UserError, explain_os_error
+from qnerf.reports.results import RESULTS, SWEEP
 from qnerf.runs.files import DamagedFile, read_json, write_json, write_text
 from qnerf.sweeps.cells import Cell, Grid
 from qnerf.sweeps.command import COMMAND
-from qnerf.sweeps.record import RESULTS, SWEEP
 
 
 def save_results(folder: Path, grid: Grid, command: str) -> None:

@@ -30,22 +30,22 @@ METRICS = (
         "consistency_object", "consistency", ("truth",), "", "lower",
         "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by the true depth of "
         "the edited scene, over the visible pixels of the whole object.",
-        "METHOD §6", measure, "disagreement of views, whole object", place=20, gain="share", reads=(TOLERANCE,),
+        "ours, after Lai et al. 2018", measure, "disagreement of views, whole object", place=20, gain="share", reads=(TOLERANCE,),
     ),
     Metric(
         "consistency_object_floor", "consistency", ("truth",), "", None,
         "The floor over the whole object.",
-        "METHOD §6", measure, "… of the true views (floor)", place=21, reads=(TOLERANCE,),
+        "ours, after Lai et al. 2018", measure, "… of the true views (floor)", place=21, reads=(TOLERANCE,),
     ),
     Metric(
         "consistency_moved", "consistency", ("truth",), "", "lower",
         "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by "
         "the true depth of the edited scene, over the visible pixels of the parts that the edit moved.",
-        "METHOD §6", measure, "disagreement of views, moved parts", place=22, headline=1, gain="share", reads=(TOLERANCE,),
+        "ours, after Lai et al. 2018", measure, "disagreement of views, moved parts", place=22, headline=1, gain="share", reads=(TOLERANCE,),
     ),
     Metric(
         "consistency_moved_floor", "consistency", ("truth",), "", None,
         "The same for the true edited views: what resampling alone costs.",
-        "METHOD §6", measure, "… of the true views (floor)", place=23, reads=(TOLERANCE,),
+        "ours, after Lai et al. 2018", measure, "… of the true views (floor)", place=23, reads=(TOLERANCE,),
     ),
 )  # fmt: skip

@@ -28,7 +28,7 @@ METRICS = (
     Metric(
         "psnr_truth", "fidelity", ("truth",), "dB", "higher",
         "Closeness to the true edited views, all pixels.",
-        "METHOD §6", measure, "PSNR, whole view", digits=2, place=10, headline=3,
+        "the usual definition", measure, "PSNR, whole view", digits=2, place=10, headline=3,
     ),
     Metric(
         "ssim_truth", "fidelity", ("truth",), "", "higher",
@@ -38,16 +38,16 @@ METRICS = (
     Metric(
         "psnr_object", "fidelity", ("truth",), "dB", "higher",
         "Closeness to the true edited views inside the union of the silhouettes before and after the edit.",
-        "METHOD §6", measure, "PSNR, object", digits=2, place=12, headline=2,
+        "the usual definition", measure, "PSNR, object", digits=2, place=12, headline=2,
     ),
     Metric(
         "psnr_moved", "fidelity", ("truth",), "dB", "higher",
         "Closeness to the true edited views on the parts that the edit moved.",
-        "METHOD §6", measure, "PSNR, moved parts", digits=2, place=13,
+        "the usual definition", measure, "PSNR, moved parts", digits=2, place=13,
     ),
     Metric(
         "psnr_background", "fidelity", ("truth",), "dB", "higher",
-        "Closeness to the source outside both silhouettes: what should stay.",
-        "METHOD §6", measure, "PSNR, background", digits=2, place=14,
+        "Closeness to the true edited views outside both silhouettes: what should stay, but for the shadow.",
+        "the usual definition", measure, "PSNR, background", digits=2, place=14,
     ),
 )  # fmt: skip

@@ -21,8 +21,9 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "heldout_psnr", "heldout", ("held-out views",), "dB", "higher",
-        "A radiance field is trained on some of the edited views; its renderings against the edited views left out.",
-        "METHOD §6", measure, "PSNR, held-out views", digits=2, place=50,
+        "A radiance field is trained on some of the edited views; its renderings against the edited views left out. A blurred "
+        "edit scores well: read it beside a PSNR to the truth.",
+        "ours", measure, "PSNR, held-out views", digits=2, place=50,
         reads=("metrics.heldout_every", "rgb_field", "seed", "scene.focus", "scene.radius"),
     ),
 )  # fmt: skip

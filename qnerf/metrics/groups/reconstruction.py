@@ -6,6 +6,6 @@ METRICS = (
     Metric(
         "reconstruction_psnr", "reconstruction", ("inversion",), "dB", "higher",
         "Inverted and denoised source views, without any edit, against the autoencoder's own round trip.",
-        "METHOD §6", None, "PSNR, reconstruction", digits=2, place=60,
+        "ours", None, "PSNR, reconstruction", digits=2, place=60,
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from qnerf.reports.bootstrap import LEAST_SCENES, mean_interval
-from qnerf.sweeps.record import Cell, Sweep
+from qnerf.reports.results import Cell, Sweep
 
 MOST_PLACES, BINS = 12, 8
 

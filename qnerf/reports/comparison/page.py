@@ -17,8 +17,8 @@ from qnerf.reports.bootstrap import LEAST_SCENES
 from qnerf.reports.comparison.groups import intervals, is_grid, places_of
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
 from qnerf.reports.html import render
+from qnerf.reports.results import Cell, Sweep, read_sweep
 from qnerf.runs.files import write_text
-from qnerf.sweeps.record import Cell, Sweep, read_sweep
 
 log = logging.getLogger(__name__)
 
