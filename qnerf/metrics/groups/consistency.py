@@ -41,7 +41,8 @@ METRICS = (
         "consistency_moved", "consistency", ("truth",), "", "lower",
         "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by "
         "the true depth of the edited scene, over the visible pixels of the parts that the edit moved.",
-        "ours, after Lai et al. 2018", measure, "disagreement of views, moved parts", place=22, headline=1, gain="share", reads=(TOLERANCE,),
+        "ours, after Lai et al. 2018", measure, "disagreement of views, moved parts", place=22, headline=1, gain="share",
+        reads=(TOLERANCE,),
     ),
     Metric(
         "consistency_moved_floor", "consistency", ("truth",), "", None,
