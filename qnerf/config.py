@@ -19,8 +19,9 @@ from qnerf.errors import UserError
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.inversions.inversion import InversionSettings
+from qnerf.metrics.registry import objectives
 from qnerf.metrics.settings import MetricsSettings
-from qnerf.reports.figures import MAIN_METHOD, MEANINGS
+from qnerf.reports.figures import MAIN_METHOD
 from qnerf.scenes.settings import Detail, SceneSettings
 from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
@@ -35,8 +36,6 @@ else:  # each the union of what is registered
     AnyBackbone, AnyEditor, AnyGuidance = union("backbones"), union("editors"), union("guidance")
     AnyInversion, AnySchedule, AnyTracker = union("inversions"), union("schedules"), union("trackers")
 
-
-OBJECTIVES = tuple(key for key, meaning in MEANINGS.items() if meaning.better)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -75,8 +74,8 @@ class SweepSettings(Settings):
     @classmethod
     def _have_a_better_end(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in OBJECTIVES:
-                raise ValueError(sentence(name, "no figure that can be better or worse", name, OBJECTIVES))
+            if name not in objectives():
+                raise ValueError(sentence(name, "no figure that can be better or worse", name, objectives()))
         return names
 
 
