@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 
 import qnerf.metrics.groups
 from qnerf.benchmark.tables import DISAGREEMENTS, ERRORS, TAKEN_AWAY
-from qnerf.config import RunSettings, parse
+from qnerf.config import RunSettings, SweepSettings, parse
 from qnerf.errors import UserError
 from qnerf.metrics.__main__ import page
 from qnerf.metrics.evaluate import evaluate_group
@@ -24,7 +24,6 @@ from qnerf.run import CONFIGS
 from qnerf.runs.identity import Inputs
 from qnerf.runs.stages import Stages
 from qnerf.scenes.procedural.build import build_scene
-from qnerf.sweeps.settings import SweepSettings
 
 DUMMY = """
 from qnerf.metrics.registry import Metric
