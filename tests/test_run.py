@@ -15,15 +15,16 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import load_file
 
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.puppet import PuppetSettings
+from qnerf.common.files import read_json
 from qnerf.config import RunSettings, parse
+from qnerf.consolidation import consolidate
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
-from qnerf.runs.files import read_json
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
-from qnerf.schedules import edit
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +53,7 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(pipeline, "load_backbone", lambda settings, device: tiny_backbone())
+    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: tiny_backbone())
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         yield
 
@@ -214,8 +215,10 @@ def test_the_edit_without_feedback_beside_the_default_trains_no_field_again(
 ) -> None:
     """Three intervals, which both share; of these the first stays for other runs, once both edits are there."""
     fields: list[str] = []
-    train = edit.train_field
-    monkeypatch.setattr(edit, "train_field", lambda job, queries, key, *warm: fields.append(key) or train(job, queries, key, *warm))
+    train = consolidate.train_field
+    monkeypatch.setattr(
+        consolidate, "train_field", lambda job, queries, key, *warm: fields.append(key) or train(job, queries, key, *warm)
+    )
     run(scene_folder, tmp_path, "baselines=[queries_only]", "metrics=quick", "schedule.interval=1")
     assert len(fields) == len(set(fields)) == 3
     assert len([entry for entry in (tmp_path / "store" / "interval").iterdir() if (entry / "done.json").exists()]) == 1

@@ -14,12 +14,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.load import load_backbone
+from qnerf.common.files import write_text
 from qnerf.config import RunSettings
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
-from qnerf.runs.files import write_text
+from qnerf.metrics.finite import require_finite
 from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert, source_branch
@@ -36,7 +36,6 @@ from qnerf.scenes.scene import Scene, Truth
 from qnerf.store.entry import Artefact
 from qnerf.store.store import Store
 from qnerf.trackers.record import record_edit
-from qnerf.trackers.tracker import make_tracker
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ def run(settings: RunSettings, command: str) -> Path:
         scene = on_device(read_scene(settings.scene), device)
         check_scene(settings, scene)
         # 3. The diffusion model.
-        backbone = load_backbone(settings.backbone, device).for_control(settings.control.detail)
+        backbone = settings.backbone.build(device).for_control(settings.control.detail)
         check_backbone(settings, backbone)
         # 4. The run's identity and its folder, which may hold a finished or an interrupted run.
         stages = Stages(settings, run_inputs(settings, backbone))
@@ -66,7 +65,7 @@ def run(settings: RunSettings, command: str) -> Path:
         plain = settings.model_dump(mode="json")
         write_text(folder.path / CONFIG, f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
         progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), work_weights(settings)))
-        tracker = make_tracker(settings.tracker, folder.path, name, plain)
+        tracker = settings.tracker.build(folder.path, name, plain)
         warn_of_foreign_scene(settings, scene, backbone)
         work = Workshop(settings, scene, backbone, device, folder, open_store(settings), stages, progress, tracker)
         results = complete(work, command, run_log.warnings)
@@ -107,7 +106,7 @@ def produce(work: Workshop) -> Results:
     job = make_job(work, controls, branch, trajectory, oracle)
     edits = [edit_by(work, job, name, method) for name, method in settings.methods().items()]
     # 8. Decode the edits. 9. Measure them.
-    outcomes = [measure(work, edit, decode(work, edit.latents)) for edit in edits]
+    outcomes = [measure(work, edit, decode_edit(work, edit)) for edit in edits]
     common = {"reconstruction_psnr": sum(by_view) / len(by_view)}
     # 10. The caller writes it all down.
     progress.enter("writing the report")
@@ -145,7 +144,7 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
 
 def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> None:
     """A warning where the embedded model is shown what it has never seen, or told what it has never read."""
-    if settings.backbone.name != "puppet":
+    if not settings.backbone.own_world:
         return
     if scene.truth is None and not settings.scene.path.startswith("asset:"):
         log.warning(
@@ -178,6 +177,17 @@ def open_store(settings: RunSettings) -> Store:
     return Store(store_folder(settings), None if limit is None else limit * GIB)
 
 
+def decode_edit(work: Workshop, edit: Edit) -> Tensor:
+    """One method's edited views (N, 3, H, W) in [0, 1]. Raises UserError where latents, pictures or the field's depth have NaN."""
+    names = work.scene.view_names
+    require_finite(edit.latents, "the edit's latents", names, edit.name)
+    if edit.field_depth is not None:
+        require_finite(edit.field_depth, "the depth of the edit's last field", names, edit.name)
+    images = decode(work, edit.latents)
+    require_finite(images, "decoding the edit: pictures", names, edit.name)
+    return images
+
+
 def measure(work: Workshop, edit: Edit, images: Tensor) -> Outcome:
     """The figures of one method's edited views (N, 3, H, W), group by group, recorded with the tracker."""
     work.progress.enter(f"measuring: {edit.name}")
@@ -193,8 +203,4 @@ def measure(work: Workshop, edit: Edit, images: Tensor) -> Outcome:
 
 def measure_group(work: Workshop, group: str, edit: Edit, images: Tensor) -> Artefact:
     """One group's figures, as the store keeps them."""
-    settings = work.settings
-    figures = evaluate_group(
-        group, images, work.scene, settings.metrics, settings.rgb_field, settings.seed, field_depth=edit.field_depth
-    )
-    return Artefact(record=figures)
+    return Artefact(record=evaluate_group(group, images, work.scene, work.settings, edit.field_depth))
