@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 from qnerf.benchmark.pictures import read_settings
+from qnerf.common.files import read_json
 from qnerf.reports.results import read_rows
-from qnerf.runs.files import read_json
 from qnerf.runs.identity import read_inputs, store_folder
 from qnerf.runs.plan import uses_oracle
 from qnerf.runs.stages import Stages

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qnerf.common.files import DamagedFile, read_json
 from qnerf.errors import UserError
 from qnerf.metrics.registry import FLOOR
 from qnerf.reports.results import RESULTS, figures_by_method, read_record, read_rows
-from qnerf.runs.files import DamagedFile, read_json
 from qnerf.sweeps.command import COMMAND
 
 REPEATED = {"scene.path", "control.detail", "seed"}

@@ -1,11 +1,14 @@
-"""Volume rendering of samples along rays (Kajiya & Von Herzen; Max 1995), by nerfacc's batched functions."""
+"""Volume rendering of samples along rays (Kajiya & Von Herzen; Max 1995).
+
+All rays have equally many samples. For such dense tensors nerfacc runs the same operations of PyTorch as this module, on every
+device: its CUDA kernels are for packed samples. So it is no dependency; the tests hold these functions against it bit by bit.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from nerfacc import accumulate_along_rays, render_weight_from_density
 from torch import Tensor
 
 from qnerf.fields.proposal import DensityGrid
@@ -57,8 +60,9 @@ def _samples(edges: Tensor, rays: Rays, space: Space) -> Samples:
 
 def composite_weights(density: Tensor, samples: Samples) -> Tensor:
     """w_i = T_i (1 - exp(-σ_i δ_i)), (R, S); density (R, S) is per radius of length, so that scenes of any scale train alike."""
-    weights, _, _ = render_weight_from_density(samples.starts / samples.radius, samples.ends / samples.radius, density)
-    return weights
+    thickness = density * (samples.ends / samples.radius - samples.starts / samples.radius)
+    before = torch.cat([torch.zeros_like(thickness[:, :1]), thickness[:, :-1]], dim=-1).cumsum(-1)
+    return torch.exp(-before) * (1 - torch.exp(-thickness))
 
 
 def occupied_share(density: Tensor, samples: Samples) -> Tensor:
@@ -73,7 +77,7 @@ def occupied_share(density: Tensor, samples: Samples) -> Tensor:
 
 def composite(weights: Tensor, values: Tensor) -> Tensor:
     """Σ_i w_i v_i: weights (R, S), values (R, S, C) to (R, C)."""
-    return accumulate_along_rays(weights, values)
+    return (weights[..., None] * values).sum(dim=-2)
 
 
 def expected_depth(weights: Tensor, samples: Samples) -> Tensor:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from qnerf.common.messages import sentence
 from qnerf.metrics.registry import chosen_groups, groups
-from qnerf.runs.messages import sentence
 from qnerf.settings import Settings
 
 

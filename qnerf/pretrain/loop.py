@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from qnerf.common.hashes import digest
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
 from qnerf.pretrain.checkpoint import Counters, load_checkpoint, save_checkpoint
@@ -18,8 +19,7 @@ from qnerf.pretrain.data import Samples, stream
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import LoopSettings
 from qnerf.pretrain.team import Team, team
-from qnerf.runs.identity import digest
-from qnerf.trackers.tracker import NoTracker, make_tracker
+from qnerf.trackers.tracker import NoTracker
 
 BatchT = TypeVar("BatchT")
 
@@ -71,7 +71,7 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     plain = settings.model_dump(mode="json")
     identity = digest(["pretrain", settings.output, settings.seed])
-    tracker = make_tracker(settings.tracker, folder, identity, plain) if members.leads else NoTracker()
+    tracker = settings.tracker.build(folder, identity, plain) if members.leads else NoTracker()
     average = Average(trainee.modules, settings.ema)
     optimiser = torch.optim.AdamW(
         trainee.modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True

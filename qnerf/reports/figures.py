@@ -7,6 +7,9 @@ from qnerf.metrics.registry import FLOOR, headlines, metric_of, show
 Figures = Mapping[str, float | None]
 
 
+MAIN_METHOD = "full"  # what the results call the method that the top-level schedule and guidance describe
+
+
 def headline(figures: Figures) -> list[str]:
     """A method's two or three lines under its column of the contact sheet."""
     lines = []

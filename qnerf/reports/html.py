@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from qnerf.runs.files import Pixels
+from qnerf.common.files import Pixels
 
 
 def render(template: str, **values: Any) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from qnerf.common.files import Pixels
 from qnerf.metrics.registry import metric_of, show, shown_first
 from qnerf.reports.charts import line_chart
 from qnerf.reports.figures import Figures
 from qnerf.reports.html import render
-from qnerf.runs.files import Pixels
 
 Cell = tuple[str, str]  # of a table: its text and its class
 

@@ -1,12 +1,13 @@
 """Null-text inversion on a toy predictor whose optimum is known."""
 
+import pytest
 import torch
 from torch import Tensor
 
-from qnerf.inversions.ddim import ddim_step, denoise, invert
-from qnerf.inversions.null_text import guided_noise, optimise_null_text
-from qnerf.inversions.settings import NullTextInversionSettings
-from tests.inversions.test_ddim import steps_of
+from qnerf.denoising.combination import guided_noise
+from qnerf.denoising.ddim import ddim_step, denoise, invert
+from qnerf.inversions.null_text import NullTextInversionSettings, optimise_null_text
+from tests.denoising.test_ddim import steps_of
 
 STEPS = steps_of(8)
 
@@ -64,5 +65,5 @@ def test_a_fulfilled_target_stops_at_once() -> None:
 
 def test_guided_noise_by_hand() -> None:
     assert guided_noise(torch.tensor(1.0), torch.tensor(3.0), 7.5).item() == 16.0
-    z = ddim_step(torch.tensor(1.0), torch.tensor(0.0), 0.25, 0.25)
-    assert z.item() == 1.0
+    z = ddim_step(torch.tensor(1.0), torch.tensor(0.0), STEPS, 2, 2)
+    assert z.item() == pytest.approx(1.0)

@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qnerf.consolidation.job import EditJob
 from qnerf.fields.settings import FieldSettings
-from qnerf.guidance.settings import HardSettings, MixedSettings, SoftSettings
-from qnerf.schedules.checkpoint import NoCheckpoints
-from qnerf.schedules.edit import EditResult, run_schedule
-from qnerf.schedules.job import EditJob
-from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
+from qnerf.guidance.hard import HardSettings
+from qnerf.guidance.mixed import MixedSettings
+from qnerf.guidance.soft import SoftSettings
+from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.one_shot import OneShotSettings
+from qnerf.schedules.oracle import OracleSettings
+from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 from tests.pretend_device import PRETENDED, moved, pretend_device
-from tests.schedules.helpers import layers, make_job, tiny_field
+from tests.schedules.helpers import edit, make_job, tiny_field
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:for .* is a no-op")]  # a load_state_dict
 SOFT = SoftSettings(name="soft", strength=0.05)
@@ -28,15 +31,15 @@ def pretended_job(views: int = 3, device_gib: float = 4.0) -> EditJob:
     job, _ = make_job(steps=3, views=views, chunk_size=2, field=torch_field(device_gib))
     backbone = copy.copy(job.backbone)
     for name, value in vars(backbone).items():
-        if isinstance(value, Tensor | nn.Module):
+        if isinstance(value, Tensor | nn.Module) or name == "controlnets":
             setattr(backbone, name, moved(value))
     backbone.device = PRETENDED
 
     def source(some: slice) -> Any:
         here = job.source(some)
-        return replace(here, backbone=backbone, **{name: moved(getattr(here, name)) for name in ("text", "null_text", "control")})
+        return replace(here, backbone=backbone, **{name: moved(getattr(here, name)) for name in ("conditioning", "null_text")})
 
-    parts = ("text_target", "null_text", "control_target", "region", "cameras", "space")
+    parts = ("target", "region", "cameras", "space")
     return replace(
         job,
         backbone=backbone,
@@ -53,10 +56,6 @@ def torch_field(device_gib: float) -> FieldSettings:
     field = tiny_field()
     sampling = field.sampling.model_copy(update={"proposal_resolution": 8})
     return field.model_copy(update={"encoding": "torch", "device_gib": device_gib, "depth_weight": 0.1, "sampling": sampling})
-
-
-def edit(schedule: Any, guidance: Any, job: EditJob) -> EditResult:
-    return run_schedule(schedule, guidance, layers(10, 13), job, NoCheckpoints())
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from typing import Any
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from qnerf.config import MAIN_METHOD
+from qnerf.common.files import write_text
 from qnerf.metrics.registry import Metric, leading, metric_of, shown_first
 from qnerf.reports.bootstrap import LEAST_SCENES
 from qnerf.reports.comparison.groups import intervals, is_grid, places_of
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
+from qnerf.reports.figures import MAIN_METHOD
 from qnerf.reports.html import render
 from qnerf.reports.results import Cell, Sweep, read_sweep
-from qnerf.runs.files import write_text
 
 log = logging.getLogger(__name__)
 
