@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 
 import qnerf.metrics.groups
 from qnerf.benchmark.tables import DISAGREEMENTS, ERRORS, TAKEN_AWAY
-from qnerf.config import RunSettings, parse
+from qnerf.config import RunSettings, SweepSettings, parse
 from qnerf.errors import UserError
 from qnerf.metrics.__main__ import page
 from qnerf.metrics.evaluate import evaluate_group
@@ -24,7 +24,6 @@ from qnerf.run import CONFIGS
 from qnerf.runs.identity import Inputs
 from qnerf.runs.stages import Stages
 from qnerf.scenes.procedural.build import build_scene
-from qnerf.sweeps.settings import SweepSettings
 
 DUMMY = """
 from qnerf.metrics.registry import Metric
@@ -137,7 +136,7 @@ def test_a_setting_that_is_not_there_is_told_before_anything_runs(
 
 def test_what_there_is_is_known_without_torch() -> None:
     script = (
-        "import sys; from qnerf.metrics.settings import MetricsSettings; from qnerf.sweeps.settings import SweepSettings;"
+        "import sys; from qnerf.metrics.settings import MetricsSettings; from qnerf.config import SweepSettings;"
         "MetricsSettings(); SweepSettings(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
