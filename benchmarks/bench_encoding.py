@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from qnerf.fields.settings import EncodingName, EncodingSettings
 
 POINTS = {"cpu": 65536, "cuda": 4096 * 48}
 REPEATS = 3
-SD15 = {"levels": 16, "features_per_level": 2, "base_resolution": 16, "finest_resolution": 512}
+SD15: dict[str, Any] = {"levels": 16, "features_per_level": 2, "base_resolution": 16, "finest_resolution": 512}
 GRIDS = {
     "4 levels x 4, 2^18 (default)": EncodingSettings(),
     "16 levels x 2, 2^15": EncodingSettings(**SD15, log2_table_size=15),

@@ -5,7 +5,7 @@ diffusers is imported: a typo is answered in about a second, before any model is
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,8 +30,12 @@ from qnerf.trackers.tracker import TrackerSettings
 from qnerf.variants import union
 
 if TYPE_CHECKING:
-    AnyBackbone, AnyEditor, AnyGuidance = BackboneSettings, EditorSettings, GuidanceSettings
-    AnyInversion, AnySchedule, AnyTracker = InversionSettings, ScheduleSettings, TrackerSettings
+    AnyBackbone: TypeAlias = BackboneSettings
+    AnyEditor: TypeAlias = EditorSettings
+    AnyGuidance: TypeAlias = GuidanceSettings
+    AnyInversion: TypeAlias = InversionSettings
+    AnySchedule: TypeAlias = ScheduleSettings
+    AnyTracker: TypeAlias = TrackerSettings
 else:  # each the union of what is registered
     AnyBackbone, AnyEditor, AnyGuidance = union("backbones"), union("editors"), union("guidance")
     AnyInversion, AnySchedule, AnyTracker = union("inversions"), union("schedules"), union("trackers")

@@ -105,6 +105,7 @@ def test_half_tables_round_values_and_not_gradients() -> None:
     assert table.grad is not None
     plain = table.detach().clone().requires_grad_()
     (encode_torch(positions, plain, layout) * 1e-9).backward(gradient)
+    assert plain.grad is not None
     assert torch.equal(table.grad, plain.grad)
     half = HashGrid(SMALL.model_copy(update={"table_dtype": "float16"}), encode_torch, seed=0)
     assert half.table.dtype == torch.float32

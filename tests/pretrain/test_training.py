@@ -287,7 +287,7 @@ def test_exported_weights_have_a_controlnet_for_loose_bounds(tmp_path: Path, vae
     model, weights = PuppetSettings(path=str(folder)).build(), averaged_weights(tmp_path / "run")
     nets: dict[Detail, str] = {"bones": "controlnet", "loose_depth": "loose_controlnet", "box": "loose_controlnet"}
     for detail, name in nets.items():
-        held = model.for_control(detail).controlnet.controlnet_mid_block.get_parameter("weight").float()
+        held = model.for_control(detail).controlnets[0].controlnet_mid_block.get_parameter("weight").float()
         torch.testing.assert_close(held, weights[f"{name}.controlnet_mid_block.weight"], rtol=1e-3, atol=1e-6)
     (folder / LOOSE_FOLDER / "config.json").write_text("{}")
     with pytest.raises(UserError, match="not those that were exported"):
