@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from qnerf.denoising.ddim import NoisePredictor, denoise
 from qnerf.denoising.source import SourceBranch
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.views import Views
+from qnerf.inversions.inversion import InversionSettings
 from qnerf.runs.progress import RunProgress
 from qnerf.scenes.settings import Detail
 from qnerf.store.entry import Artefact
@@ -134,7 +135,7 @@ def reconstruct(backbone: DiffusionBackbone, views: Views, job: Job, settings: E
     branch = SourceBranch(
         backbone=backbone,
         steps=backbone.process.steps(settings.steps),
-        inversion=ddim.build(),
+        inversion=inversion.build(),
         conditioning=Conditioning.of(
             backbone.embed(list(views.captions)), views.controls[job.detail].to(backbone.device), settings.control_scale
         ),
