@@ -129,7 +129,7 @@ def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settin
 
 def reconstruct(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> Tensor:
     """DDIM inversion of the true views at γ, and back at γ: images (N, 3, H, W)."""
-    ddim = cast(type[InversionSettings], variants("inversions")["ddim"]).model_validate(
+    inversion = cast(type[InversionSettings], variants("inversions")["ddim"]).model_validate(
         {"name": "ddim", "steps": settings.steps, "guidance_scale": job.guidance}
     )
     branch = SourceBranch(
