@@ -26,7 +26,8 @@ class MethodReport:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything that report.html shows. edit: what it asks for. warnings: sentences. config: the resolved config as YAML text."""
+    """Everything that report.html shows. edit: what it asks for. warnings: sentences. orbit: an mp4, or None where there is none.
+    config: the resolved config as YAML text."""
 
     title: str
     command: str
@@ -34,7 +35,7 @@ class RunReport:
     verdict: str
     warnings: Sequence[str]
     sheet: Pixels
-    orbit: bytes
+    orbit: bytes | None
     methods: Sequence[MethodReport]
     common: Figures
     config: str
@@ -50,7 +51,7 @@ def render_report(report: RunReport) -> str:
         *(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings),
         "<h2>The views</h2>",
         picture(report.sheet, "Rows: views, evenly spread over the capture. Columns: the source and each method's edit."),
-        video(report.orbit, "All views in order."),
+        *([video(report.orbit, "All views in order.")] if report.orbit is not None else []),
         "<h2>The figures</h2>",
         figures_table(report.methods),
         _common(report.common),

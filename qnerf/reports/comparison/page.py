@@ -9,8 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
 from qnerf.config import MAIN_METHOD
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
 from qnerf.reports.comparison.sweep import Cell, Sweep, read_sweep
@@ -34,6 +32,8 @@ def write_comparison(folder: Path) -> Path:
 
 def render_comparison(sweep: Sweep) -> str:
     """The whole page as text."""
+    from plotly.offline import get_plotlyjs  # only this page needs it
+
     parts = {name: _asset(name) for name in ("page.html", "page.css")}
     script = "\n".join(_asset(name) for name in SCRIPTS)
     page = parts["page.html"].replace("{{title}}", escape(f"Sweep {sweep.name}")).replace("{{style}}", parts["page.css"])
