@@ -130,11 +130,11 @@ HIDING = """
 import runpy, sys
 from importlib.machinery import PathFinder
 
-class Without:
+class Without(PathFinder):
     '''Finds all that is installed but the hidden packages, for those that import them and those that only ask.'''
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        return None if name.split(".")[0] in {hidden!r} else PathFinder.find_spec(name, path, target)
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in {hidden!r} else super().find_spec(name, path, target)
 
 sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 sys.argv = ["qnerf.run", "+exp=smoke", *{overrides!r}]
