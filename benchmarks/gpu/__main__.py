@@ -154,7 +154,7 @@ def _bring_packages(environment: dict[str, str]) -> str | None:
     """Puts the carried wheels on the path of the stages where this Python lacks packages; a sentence if that is not enough."""
     if find_spec("torch") is None:
         return f"{sys.executable} has no torch: name a Python that has, make gpu PYTHON=.venv/bin/python"
-    if all(find_spec(name) for name in ("hydra", "diffusers", "nerfacc", "pydantic")):
+    if all(find_spec(name) for name in ("hydra", "diffusers", "pydantic", "hypothesis")):
         return None
     if not [*wheels.WHEELS.glob("*.whl")]:
         return f"{sys.executable} lacks packages, and {wheels.WHEELS} has no wheels: run `make gpu-wheels` where there is a network"
