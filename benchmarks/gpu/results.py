@@ -30,9 +30,9 @@ SIZE = "20 views, 50 steps"
 PASS = "U-Net and ControlNet pass, 4 rows"
 TABLE = (
     Row("tests", "check: tests marked `gpu` that failed", "", 0, bar=0),
-    Row("field.torch", "field step, 4,096 rays × 48 samples: plain torch", "ms", 2),
-    Row("field.triton", "field step, 4,096 rays × 48 samples: Triton", "ms", 2, bar=5),
-    Row("field.tinycudann", "field step, 4,096 rays × 48 samples: tiny-cuda-nn", "ms", 2),
+    Row("field.torch", "field step, 4,096 rays × 48 samples, 16 levels: plain torch", "ms", 2),
+    Row("field.triton", "field step, 4,096 rays × 48 samples, 16 levels: Triton", "ms", 2, bar=5),
+    Row("field.tinycudann", "field step, 4,096 rays × 48 samples, 16 levels: tiny-cuda-nn", "ms", 2),
     Row("edit.inversion", f"SD 1.5's size, {SIZE}: inversion", "s"),
     Row("edit.independent", f"SD 1.5's size, {SIZE}: independent edit, inversion cached", "s"),
     Row("edit.full", f"SD 1.5's size, {SIZE}: full edit, inversion cached", "s", bar=120),

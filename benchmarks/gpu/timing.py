@@ -21,7 +21,7 @@ from benchmarks.bench_field import encodings, measure
 from benchmarks.gpu.beside import beside_diffusers, by_cap, equal_runs
 from benchmarks.gpu.results import RESULTS, read
 from benchmarks.gpu.stage import Stage
-from benchmarks.gpu.work import load_work, one_backbone, ready
+from benchmarks.gpu.work import load_work, one_backbone, ready, run_settings
 from qnerf.devices import pick_device
 
 FIELD_ROWS = ("field.torch", "field.triton", "field.tinycudann")
@@ -34,14 +34,14 @@ ITERATIONS = 5000  # of conf/field/sd15.yaml
 
 def field_step(stage: Stage) -> None:
     """A training step of a query field by part, for each encoding that this machine has."""
-    device = pick_device("auto")
+    device, settings = pick_device("auto"), None if stage.toy else run_settings(["field=sd15"]).field
     iterations, rays, samples = (4, 64, 4) if stage.toy else (100, 4096, 48)
     here = encodings(device)
     for name in ("torch", "triton", "tinycudann"):
         if name not in here:
             stage.report(f"field.{name}", None, "not on this machine")
             continue
-        seconds, explained = measure(name, device, iterations, rays, samples)
+        seconds, explained = measure(name, device, iterations, rays, samples, settings)
         parts = {part: 1e3 * taken for part, taken in seconds.items()}
         note = f"R² {explained:.2f} after {iterations} steps" + (f", at {rays} rays × {samples} samples" if stage.toy else "")
         stage.report(f"field.{name}", sum(parts.values()), note, parts)

@@ -17,7 +17,7 @@ from benchmarks.bench_edit import watched
 from benchmarks.gpu.prepare import READY
 from benchmarks.gpu.stage import Stage
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.config import parse
+from qnerf.config import RunSettings, parse
 from qnerf.devices import pick_device
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
@@ -46,9 +46,14 @@ class Work:
 
     def backbone(self) -> DiffusionBackbone:
         """The model of the runs."""
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            settings = parse(compose("config", self.base))
+        settings = run_settings(self.base)
         return pipeline.load_backbone(settings.backbone, pick_device(settings.device))
+
+
+def run_settings(overrides: list[str]) -> RunSettings:
+    """The settings of a run with these overrides."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return parse(compose("config", overrides))
 
 
 def ready(stage: Stage) -> None:

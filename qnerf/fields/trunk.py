@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from qnerf.fields.encodings.hash_grid import build_encoding
+from qnerf.fields.encodings.choice import build_encoding
 from qnerf.fields.proposal import DensityGrid
 from qnerf.fields.rendering import Samples, composite_weights, sample_rays
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
