@@ -25,7 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.gpu import page, wheels
-from benchmarks.gpu.results import PAGE, RESULTS, ROWS, Results, append, as_section, as_table, read
+from benchmarks.gpu.results import PAGE, RESULTS, ROWS, Results, append, as_section, as_table, read, rows_of
 
 STAGES = {"check": "benchmarks.gpu.check", "time": "benchmarks.gpu.timing", "train": "benchmarks.gpu.train"}
 TOTAL = 540.0
@@ -72,7 +72,7 @@ def main() -> int:
         if helper is not None and helper.poll() is None:
             _stop(helper)
     found = read(folder / RESULTS)
-    print(f"\n{as_table(found.found)}\n\n{time.monotonic() - started:.0f} s; files in {folder}")
+    print(f"\n{as_table(found.found, rows_of(card))}\n\n{time.monotonic() - started:.0f} s; files in {folder}")
     return 1 if any(found.found.get(row, {"value": None})["value"] is None for row in expected(wanted, arguments.toy)) else 0
 
 
@@ -122,7 +122,8 @@ def _show(folder: Path, shown: set[str]) -> None:
     results = read(folder / RESULTS)
     for name, line in results.found.items():
         if name not in shown and not line.get("so_far"):
-            print(as_table({name: line}, [ROWS[name]]).splitlines()[-1], flush=True)
+            rows = [row for row in rows_of(results.about["card"]) if row.name == name]
+            print(as_table({name: line}, rows).splitlines()[-1], flush=True)
             shown.add(name)
     _write_page(folder, results)
 

@@ -96,6 +96,11 @@ def as_table(found: Mapping[str, Mapping[str, Any]], rows: Sequence[Row] = TABLE
     return "\n".join(lines)
 
 
+def rows_of(card: str) -> list[Row]:
+    """The table's rows; those of a rehearsal have no bars, since toys meet any."""
+    return [replace(row, bar=None) if card == "CPU" else row for row in TABLE]
+
+
 def _measured(row: Row, line: Mapping[str, Any] | None) -> str:
     if line is None:
         return NOT_RUN
@@ -116,8 +121,7 @@ def as_section(results: Results) -> str:
     about = results.about
     heading = f"## {about['card']}, {about['date']}, commit {about['commit']}"
     details = "; ".join(f"{key} {value}" for key, value in about.items() if key not in ("card", "date", "commit", "command"))
-    rows = TABLE if about["card"] != "CPU" else [replace(row, bar=None) for row in TABLE]  # toys meet any bar
-    return f"{heading}\n\n`{about['command']}` ({details})\n\n{as_table(results.found, rows)}\n"
+    return f"{heading}\n\n`{about['command']}` ({details})\n\n{as_table(results.found, rows_of(about['card']))}\n"
 
 
 def table_rows(text: str) -> Iterable[list[str]]:
