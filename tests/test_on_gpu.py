@@ -1,7 +1,7 @@
 """What runs on a GPU, held against the same on the CPU. The `cpu` variants run everywhere: they test these tests.
 
 Stated tolerances: encodings and compositing 1e-4; an independent edit 1e-2 of its latents' size; fields, whose random draws and
-sums differ between devices, .05 of R². As of 2026-11-22 no GPU has run them.
+sums differ between devices, .05 of R². docs/gpu.md says which GPUs have run them.
 """
 
 from dataclasses import replace

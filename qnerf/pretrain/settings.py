@@ -80,6 +80,8 @@ class VaeStage(LoopSettings):
     name: Literal["vae"] = "vae"
     initial: str | None = None
     """Folder of the autoencoder to start from, as stage=vae leaves it in <output>/model; null: random weights."""
+    decoder_only: bool = False
+    """The encoder stays as it is, and with it the latents that a diffusion model was trained on."""
     photographs: float = Field(default=0.0, ge=0, le=1)
     """Share of procedural pictures with photographs' statistics (`qnerf.pretrain.photographs`) among the samples."""
     crop: int | None = Field(default=64, gt=0)
@@ -89,6 +91,12 @@ class VaeStage(LoopSettings):
     gradient: float = Field(default=0.5, ge=0)
     """Weight of the absolute error of image gradients, over three scales: keeps edges crisp."""
     kl: float = Field(default=1e-6, ge=0)
+
+    @model_validator(mode="after")
+    def _has_an_encoder(self) -> Self:
+        if self.decoder_only and self.initial is None:
+            raise ValueError("decoder_only keeps the encoder of a trained autoencoder; name its folder in stage.initial")
+        return self
 
 
 class DiffusionStage(LoopSettings):
