@@ -119,9 +119,8 @@ def bare_seconds(backbone: DiffusionBackbone, kind: str, batch: int) -> float:
     """Seconds of a bare pass with control, and of its backward pass to the latents if that is the kind."""
     text = backbone.embed(["a figure"]).expand(batch, -1, -1)
     control = torch.rand((batch, 3, *backbone.image_size), device=backbone.device)
-    z = torch.randn((batch, backbone.latent_channels, *backbone.latent_size), device=backbone.device).requires_grad_(
-        kind == "backward"
-    )
+    shape = (batch, backbone.latent_channels, *backbone.latent_size)
+    z = torch.randn(shape, device=backbone.device).requires_grad_(kind == "backward")
     started = time.perf_counter()
     with torch.set_grad_enabled(kind == "backward"):
         predicted = PREDICT(backbone, z, 500, Conditioning.of(text, control))

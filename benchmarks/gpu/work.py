@@ -18,7 +18,7 @@ from benchmarks.gpu.prepare import READY
 from benchmarks.gpu.stage import Stage
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.sd15 import Sd15Settings
-from qnerf.config import parse
+from qnerf.config import RunSettings, parse
 from qnerf.devices import pick_device
 from qnerf.run import CONFIGS
 
@@ -46,9 +46,14 @@ class Work:
 
     def backbone(self) -> DiffusionBackbone:
         """The model of the runs."""
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            settings = parse(compose("config", self.base))
+        settings = run_settings(self.base)
         return settings.backbone.build(pick_device(settings.device))
+
+
+def run_settings(overrides: list[str]) -> RunSettings:
+    """The settings of a run with these overrides."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return parse(compose("config", overrides))
 
 
 def ready(stage: Stage) -> None:
@@ -76,8 +81,8 @@ def one_backbone() -> Iterator[None]:
             kept[key] = build(settings, device)
         return kept[key]
 
-    Sd15Settings.build = once
+    Sd15Settings.build = once  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield
     finally:
-        Sd15Settings.build = build
+        Sd15Settings.build = build  # pyright: ignore[reportAttributeAccessIssue]
