@@ -106,7 +106,7 @@ class Watch(Stopwatch):
 
     def counted(self) -> Callable[..., Any]:
         def inner(backbone: DiffusionBackbone, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
-            learns = latents.requires_grad or arguments[1].requires_grad  # the latents of guidance, or null-text's embedding
+            learns = latents.requires_grad or arguments[1].text.requires_grad  # the latents of guidance, or null-text's embedding
             kind = "backward" if torch.is_grad_enabled() and learns else "forward"
             self.passes[self.running[-1], kind, len(latents)] += 1
             self.backbone = backbone

@@ -1,13 +1,13 @@
 """Typed settings of the training of the embedded backbone: `python -m qnerf.pretrain stage=…`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 
+from qnerf.config import AnyTracker
 from qnerf.scenes.settings import Detail
 from qnerf.settings import Settings
-from qnerf.trackers.files import FilesTrackerSettings
-from qnerf.trackers.tracker import TrackerSettings
+from qnerf.variants import variants
 
 Kind = Literal["figure", "lamp", "seat", "toy"]
 
@@ -58,7 +58,7 @@ class LoopSettings(Settings):
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     sheet_minutes: float = Field(default=10.0, gt=0)
     log_steps: int = Field(default=20, gt=0)
-    tracker: TrackerSettings = FilesTrackerSettings(name="files")
+    tracker: AnyTracker = Field(default_factory=lambda: cast(AnyTracker, variants("trackers")["files"](name="files")))
     """Where losses and sample sheets are recorded: metrics.jsonl in the output folder, and W&B beside it."""
 
     @model_validator(mode="after")
