@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from qnerf.errors import UserError
 
@@ -22,3 +23,25 @@ def pick_device(wanted: str, key: str = "device") -> torch.device:
     if device.type != "cpu" and (device.index or 0) >= count:
         raise UserError(f"{key}: {wanted} is not there (PyTorch sees {count} of this kind); set {key}=auto or {key}=cpu")
     return device
+
+
+def pinned_like(x: Tensor, views: int | None = None) -> Tensor:
+    """Memory of the host for what is of x's shape and type, (views, ...) if their number is given; locked into place if x is on a
+    CUDA GPU, so that copies need not be waited for."""
+    shape = x.shape if views is None else (views, *x.shape[1:])
+    return torch.empty(shape, dtype=x.dtype, device=HOST, pin_memory=x.is_cuda)
+
+
+def send(x: Tensor, device: torch.device) -> Tensor:
+    """x on the device. From the host to a CUDA GPU it goes by way of locked memory, and nobody waits for it."""
+    if device.type != "cuda" or x.device.type != "cpu":
+        return x.to(device)
+    staged = x if x.is_pinned() and x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype, pin_memory=True).copy_(x)
+    return staged.to(device, non_blocking=True)
+
+
+def arrive(*devices: torch.device) -> None:
+    """Waits for what was copied home with `non_blocking` from these devices: before, the host must not read it."""
+    for device in devices:
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()
