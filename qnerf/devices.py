@@ -25,23 +25,28 @@ def pick_device(wanted: str, key: str = "device") -> torch.device:
     return device
 
 
-def pinned_like(x: Tensor, views: int | None = None) -> Tensor:
-    """Memory of the host for what is of x's shape and type, (views, ...) if their number is given; locked into place if x is on a
-    CUDA GPU, so that copies need not be waited for."""
-    shape = x.shape if views is None else (views, *x.shape[1:])
-    return torch.empty(shape, dtype=x.dtype, device=HOST, pin_memory=x.is_cuda)
+def pinned_like(x: Tensor) -> Tensor:
+    """Memory of the host for what is of x's shape and type, locked into place if x is on a CUDA GPU: copies from there and to there
+    need not be waited for."""
+    return torch.empty(x.shape, dtype=x.dtype, pin_memory=x.is_cuda)
+
+
+def empty_at(home: torch.device, x: Tensor, views: int) -> Tensor:
+    """Memory at home, (views, ...), for what arrives in parts such as x, (some views, ...); locked as in `pinned_like`."""
+    pinned = x.is_cuda and home.type == "cpu"
+    return torch.empty(views, *x.shape[1:], dtype=x.dtype, device=home, pin_memory=pinned)
 
 
 def send(x: Tensor, device: torch.device) -> Tensor:
-    """x on the device. From the host to a CUDA GPU it goes by way of locked memory, and nobody waits for it."""
+    """x on the device. From the host to a CUDA GPU it goes by way of locked memory, and nobody waits for it; x must not be changed
+    while it may still be on the way, if it lies in such memory itself."""
     if device.type != "cuda" or x.device.type != "cpu":
         return x.to(device)
     staged = x if x.is_pinned() and x.is_contiguous() else torch.empty(x.shape, dtype=x.dtype, pin_memory=True).copy_(x)
     return staged.to(device, non_blocking=True)
 
 
-def arrive(*devices: torch.device) -> None:
-    """Waits for what was copied home with `non_blocking` from these devices: before, the host must not read it."""
-    for device in devices:
-        if device.type == "cuda":
-            torch.cuda.current_stream(device).synchronize()
+def arrive(device: torch.device) -> None:
+    """Waits for what was copied home from the device with `non_blocking`: before, the host must not read it."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()

@@ -8,6 +8,7 @@ import torch
 from nerfacc import accumulate_along_rays, render_weight_from_density
 from torch import Tensor
 
+from qnerf.determinism import deterministic, running_sum
 from qnerf.fields.proposal import DensityGrid
 from qnerf.fields.sampling import importance_edges, ray_line
 from qnerf.fields.settings import SamplingSettings
@@ -57,8 +58,16 @@ def _samples(edges: Tensor, rays: Rays, space: Space) -> Samples:
 
 def composite_weights(density: Tensor, samples: Samples) -> Tensor:
     """w_i = T_i (1 - exp(-σ_i δ_i)), (R, S); density (R, S) is per radius of length, so that scenes of any scale train alike."""
+    if deterministic(density.device):
+        return reproducible_weights(density, samples)
     weights, _, _ = render_weight_from_density(samples.starts / samples.radius, samples.ends / samples.radius, density)
     return weights
+
+
+def reproducible_weights(density: Tensor, samples: Samples) -> Tensor:
+    """`composite_weights` by operations that are deterministic on a GPU."""
+    passed = density * ((samples.ends - samples.starts) / samples.radius)
+    return (-running_sum(passed, exclusive=True)).exp() * (1 - (-passed).exp())
 
 
 def occupied_share(density: Tensor, samples: Samples) -> Tensor:

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from qnerf.determinism import encoding_for
 from qnerf.fields.encodings.hash_grid import build_encoding
 from qnerf.fields.proposal import DensityGrid
 from qnerf.fields.rendering import Samples, composite_weights, sample_rays
@@ -26,7 +27,7 @@ class Trunk(nn.Module):
     def __init__(self, settings: FieldSettings | RgbFieldSettings, space: Space, device: torch.device, seed: int) -> None:
         super().__init__()
         self.settings, self.space = settings, space
-        self.encoding = build_encoding(settings.grid, settings.encoding, device, derive_seed(seed, 1))
+        self.encoding = build_encoding(settings.grid, encoding_for(settings.encoding, device), device, derive_seed(seed, 1))
         generator = torch.Generator().manual_seed(derive_seed(seed, 2))
         widths = [self.encoding.width] + [settings.hidden_width] * settings.hidden_layers
         self.layers = nn.ModuleList(linear(a, b, generator, device) for a, b in itertools.pairwise(widths))

@@ -16,6 +16,7 @@ from torch import Tensor
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.load import load_backbone
 from qnerf.config import RunSettings
+from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
@@ -49,6 +50,7 @@ def run(settings: RunSettings, command: str) -> Path:
     with RunLog() as run_log, ExitStack() as stack:
         # 1. Settings are typed and checked; is this machine what they ask for?
         device = pick_device(settings.device)
+        set_deterministic(settings.deterministic)
         # 2. The scene.
         scene = on_device(read_scene(settings.scene), device)
         check_scene(settings, scene)
