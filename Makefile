@@ -31,10 +31,11 @@ test: $(STAMP)  ## The default tests: unit tests and short integration runs
 test-all: $(STAMP)  ## Every test, slow and GPU ones included
 	$(BIN)/python -m pytest -m ''
 
-lint: $(STAMP)  ## Style and types
+lint: $(STAMP)  ## Style, types, and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
 
 bench-edits: $(STAMP)  ## The benchmark of edits, hours on a CPU: all methods but `paper` on 12 scenes, resumed when run again
 	$(BIN)/python -m qnerf.run -m +exp=benchmark $(RUN)

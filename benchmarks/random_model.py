@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from qnerf.backbones.puppet import TINY, PuppetWidths, build_puppet
+from qnerf.backbones.architecture import TINY, PuppetWidths, build_puppet
 
 WIDTHS = {
     "sd15": PuppetWidths(

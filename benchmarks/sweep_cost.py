@@ -13,7 +13,7 @@ import csv
 from pathlib import Path
 
 from qnerf.benchmark.pictures import read_settings
-from qnerf.runs.files import read_json
+from qnerf.common.files import read_json
 from qnerf.runs.identity import read_inputs, store_folder
 from qnerf.runs.plan import uses_oracle
 from qnerf.runs.stages import Stages

@@ -1,33 +1,42 @@
 """The one place where a composed Hydra config becomes typed settings.
 
-Everything is converted and validated once, every error is reported together, and neither torch nor diffusers is
-imported: a typo is answered in about a second, before any model is loaded.
+Everything is converted and validated once, every error is reported together, and neither torch nor
+diffusers is imported: a typo is answered in about a second, before any model is loaded.
 """
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from qnerf.attention.settings import CaptureSettings
-from qnerf.backbones.settings import BackboneSettings
-from qnerf.editors.settings import EditorSettings
+from qnerf.backbones.backbone import BackboneSettings
+from qnerf.common.messages import describe_error, sentence
+from qnerf.editors.editor import EditorSettings
 from qnerf.errors import UserError
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
-from qnerf.guidance.settings import GuidanceSettings
-from qnerf.inversions.settings import InversionSettings
+from qnerf.guidance.guidance import GuidanceSettings
+from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.settings import MetricsSettings
-from qnerf.runs.messages import describe_error
+from qnerf.reports.figures import MAIN_METHOD, MEANINGS
 from qnerf.scenes.settings import Detail, SceneSettings
-from qnerf.schedules.settings import OneShotSettings, ProgressiveSettings, ScheduleSettings
-from qnerf.schedules.stops import interval_stops
+from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
-from qnerf.sweeps.settings import SweepSettings
-from qnerf.trackers.settings import TrackerSettings
+from qnerf.trackers.tracker import TrackerSettings
+from qnerf.variants import union
 
-MAIN_METHOD = "full"  # what the results call the method that the top-level schedule and guidance describe
+if TYPE_CHECKING:
+    AnyBackbone, AnyEditor, AnyGuidance = BackboneSettings, EditorSettings, GuidanceSettings
+    AnyInversion, AnySchedule, AnyTracker = InversionSettings, ScheduleSettings, TrackerSettings
+else:  # each the union of what is registered
+    AnyBackbone, AnyEditor, AnyGuidance = union("backbones"), union("editors"), union("guidance")
+    AnyInversion, AnySchedule, AnyTracker = union("inversions"), union("schedules"), union("trackers")
+
+
+OBJECTIVES = tuple(key for key, meaning in MEANINGS.items() if meaning.better)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -43,10 +52,32 @@ class ControlSettings(Settings):
 class MethodSettings(Settings):
     """One way to edit the views: what is consolidated when, and how the views are pulled towards it."""
 
-    schedule: ScheduleSettings
-    guidance: GuidanceSettings
+    schedule: AnySchedule
+    guidance: AnyGuidance
     capture: CaptureSettings | None = None  # none: the run's own
-    editor: EditorSettings | None = None  # none: the run's own
+    editor: AnyEditor | None = None  # none: the run's own
+
+
+class SweepSettings(Settings):
+    """How a sweep (`-m`) goes on after a break, and what a search is after: no result changes with
+    them.
+
+    retry_failed: run cells again that failed earlier. dry_run: show what would be run, and stop.
+    objectives: the figures that a search (`hydra/sweeper=optuna`) makes better; of several, it looks
+    for the Pareto front.
+    """
+
+    retry_failed: bool = True
+    dry_run: bool = False
+    objectives: tuple[str, ...] = Field(default=("consistency_moved", "psnr_object"), min_length=1)
+
+    @field_validator("objectives")
+    @classmethod
+    def _have_a_better_end(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in OBJECTIVES:
+                raise ValueError(sentence(name, "no figure that can be better or worse", name, OBJECTIVES))
+        return names
 
 
 class RunSettings(Settings):
@@ -59,18 +90,18 @@ class RunSettings(Settings):
     chunk_size: int = Field(gt=0)  # views that go through the UNet together: memory and speed, never results
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
-    backbone: BackboneSettings
+    backbone: AnyBackbone
     control: ControlSettings
-    inversion: InversionSettings
-    editor: EditorSettings
+    inversion: AnyInversion
+    editor: AnyEditor
     capture: CaptureSettings
     field: FieldSettings
     rgb_field: RgbFieldSettings
-    guidance: GuidanceSettings
-    schedule: ScheduleSettings
+    guidance: AnyGuidance
+    schedule: AnySchedule
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]
     metrics: MetricsSettings
-    tracker: TrackerSettings
+    tracker: AnyTracker
     store: StoreSettings = StoreSettings()
     sweep: SweepSettings = SweepSettings()
 
@@ -78,25 +109,34 @@ class RunSettings(Settings):
     def _methods_fit(self) -> "RunSettings":
         if MAIN_METHOD in self.baselines:
             raise ValueError(f"baselines.{MAIN_METHOD} is the name of the main method; give the baseline another name")
-        for name, method in self.methods().items():
-            if not isinstance(method.schedule, ProgressiveSettings | OneShotSettings):
-                continue
-            where = "" if name == MAIN_METHOD else f"baselines.{name}."
-            interval, steps = method.schedule.interval, self.inversion.steps
-            if interval >= steps:
-                raise ValueError(
-                    f"{where}schedule.interval: got {interval}; expected less than the {steps} steps of inversion.steps, "
-                    "or no field is ever trained"
-                )
-            if not interval_stops(method.schedule, method.guidance, steps):
-                raise ValueError(
-                    f"{where}guidance.until: guidance ends before step {interval} of {steps}, where the first field is trained; "
-                    f"expected more than {interval / steps:.3g}, or a shorter {where}schedule.interval"
-                )
+        problems = [problem for name, method in self.methods().items() for problem in self._problems(name, method)]
+        if problems:
+            raise ValueError(problems[0])
         return self
 
+    def _problems(self, name: str, method: MethodSettings) -> Iterator[str]:
+        """What of one method does not fit the rest, a sentence each."""
+        where = "" if name == MAIN_METHOD else f"baselines.{name}."
+        if problem := method.schedule.problem(method.guidance, self.inversion.steps, where):
+            yield problem
+        scale, required = (method.editor or self.editor).guidance_scale, self.inversion.required_scale
+        if required is not None and scale not in (None, required):
+            yield (
+                f"{where}editor.guidance_scale: got {scale:g}; expected {required:g} (inversion.guidance_scale), the only scale "
+                f"that the prompts of inversion={self.inversion.name} are optimised for: leave it null, or set both alike"
+            )
+
+    def edit_scale(self, method: MethodSettings) -> float:
+        """γ of a method's edit: the editor's, else the one that the inversion's prompts were optimised
+        for, else 1."""
+        for scale in ((method.editor or self.editor).guidance_scale, self.inversion.required_scale):
+            if scale is not None:
+                return scale
+        return 1.0
+
     def methods(self) -> dict[str, MethodSettings]:
-        """Every method of this run by its name in the results, the baselines first and the main one last."""
+        """Every method of this run by its name in the results, the baselines first and the main one
+        last."""
         main = MethodSettings(schedule=self.schedule, guidance=self.guidance, capture=self.capture, editor=self.editor)
         filled = {
             name: m.model_copy(update={"capture": m.capture or self.capture, "editor": m.editor or self.editor})

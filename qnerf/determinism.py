@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from qnerf.errors import UserError
-from qnerf.fields.settings import EncodingName
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 REPRODUCIBLE = (":4096:8", ":16:8")
@@ -35,25 +34,11 @@ def deterministic(device: torch.device) -> bool:
     return device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
 
 
-def encoding_for(name: EncodingName, device: torch.device) -> EncodingName:
-    """The hash grid's implementation: of those on a GPU, plain torch's alone adds its gradients in one order.
-
-    Raises UserError where another one is asked for by name.
-    """
-    if not deterministic(device) or name == "torch":
-        return name
-    if name != "auto":
-        raise UserError(
-            f"field.encoding is {name!r}, whose gradients have no fixed order on a GPU, but deterministic is true; set "
-            "field.encoding=auto or deterministic=false"
-        )
-    return "torch"
+def running_sum(x: Tensor) -> Tensor:
+    """torch.cumsum over the last axis, (..., S). On a GPU in the deterministic mode, where PyTorch's refuses, it is a product with
+    a triangle of ones."""
+    return triangle_sum(x) if deterministic(x.device) else x.cumsum(-1)
 
 
-def running_sum(x: Tensor, exclusive: bool = False) -> Tensor:
-    """Σ of the last axis up to each place, itself left out if `exclusive`: (..., S) to (..., S).
-
-    A product with a triangle of ones: PyTorch's cumsum refuses to be deterministic on a GPU.
-    """
-    count = x.shape[-1]
-    return x @ torch.ones(count, count, dtype=x.dtype, device=x.device).triu(int(exclusive))
+def triangle_sum(x: Tensor) -> Tensor:
+    return x @ torch.ones(x.shape[-1], x.shape[-1], dtype=x.dtype, device=x.device).triu()

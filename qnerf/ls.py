@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.common.messages import sentence
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS, USER_ERROR
-from qnerf.runs.messages import sentence
 
 NOT_OF_THE_RUN = ("pretrain", "examine", "hydra")  # composed by their own entry point, or Hydra's own (launchers)
 

@@ -15,7 +15,7 @@ from qnerf.config import MAIN_METHOD, RunSettings, check, parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
-from qnerf.schedules.settings import OneShotSettings
+from qnerf.schedules.one_shot import OneShotSettings
 
 GROUPS = ("inversion", "editor", "capture", "field", "rgb_field", "guidance", "schedule", "metrics", "tracker", "backbone")
 NOT_OF_THE_RUN = {"pretrain", "examine", "hydra"}  # composed by another entry point, or by Hydra for itself

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 from hydra import initialize_config_dir
 
+from qnerf.consolidation.phases import plain_steps
 from qnerf.run import CONFIGS
-from qnerf.schedules.phases import plain_steps
 from tests.schedules.helpers import layers, make_job, tiny_field
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"

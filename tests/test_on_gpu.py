@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.consolidation.job import EditJob
 from qnerf.fields.encodings.fast import encode_warp
 from qnerf.fields.encodings.hash_grid import load_tinycudann
 from qnerf.fields.encodings.layout import grid_layout
@@ -22,13 +23,13 @@ from qnerf.fields.rendering import Samples, composite_weights
 from qnerf.fields.settings import EncodingName, EncodingSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
-from qnerf.guidance.settings import MixedSettings, SoftSettings
-from qnerf.schedules.checkpoint import NoCheckpoints
-from qnerf.schedules.edit import EditResult, run_schedule
-from qnerf.schedules.job import EditJob
-from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, ProgressiveSettings
+from qnerf.guidance.mixed import MixedSettings
+from qnerf.guidance.soft import SoftSettings
+from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.one_shot import OneShotSettings
+from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 from tests.fields.helpers import SPACE, field_settings, ring, sphere
-from tests.schedules.helpers import layers, make_job
+from tests.schedules.helpers import edit, make_job
 
 GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 EXPLAINED = MixedSettings(name="mixed", weights="component", region="moved")
@@ -103,10 +104,6 @@ def job_on(device: str) -> EditJob:
         return replace(here, backbone=backbone, **moved)
 
     return replace(job, backbone=backbone, source=source, space=Space(job.space.focus.to(place), job.space.radius), **parts)
-
-
-def edit(schedule: Any, guidance: Any, job: EditJob) -> EditResult:
-    return run_schedule(schedule, guidance, layers(10, 13), job, NoCheckpoints())
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])

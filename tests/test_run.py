@@ -15,12 +15,13 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import load_file
 
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.puppet import PuppetSettings
+from qnerf.common.files import read_json
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
-from qnerf.runs.files import read_json
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
 from qnerf.schedules import edit
@@ -52,7 +53,7 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(pipeline, "load_backbone", lambda settings, device: tiny_backbone())
+    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: tiny_backbone())
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         yield
 

@@ -25,23 +25,23 @@ from tqdm import tqdm
 from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.load import load_backbone
 from qnerf.config import RunSettings, parse
+from qnerf.consolidation.consolidate import Queries
+from qnerf.consolidation.job import EditJob, layer_grid
+from qnerf.consolidation.phases import plain_steps
+from qnerf.denoising.source import SourceBranch
+from qnerf.denoising.views import invert_views
 from qnerf.devices import pick_device
 from qnerf.fields.explained import measure_field
 from qnerf.fields.query_field import QueryField
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
-from qnerf.inversions.invert import invert_views
-from qnerf.inversions.source_branch import SourceBranch, ddim_steps
 from qnerf.run import CONFIGS
 from qnerf.runs.methods import captured_layers, source_cache
 from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.region import edited_region
-from qnerf.schedules.consolidate import Queries
-from qnerf.schedules.job import EditJob, layer_grid
-from qnerf.schedules.phases import plain_steps
 
 SCENES = "asset:puppet_a,procedural:lamp_111,procedural:seat_111,procedural:toy_111"
 BASE = ["scene.views=12", "field.hold_out_every=4"]

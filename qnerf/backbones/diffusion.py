@@ -1,4 +1,5 @@
-"""Latent diffusion models behind one small interface: the embedded puppet model and Stable Diffusion 1.5 alike."""
+"""Latent diffusion models behind one small interface: the embedded puppet model and Stable Diffusion
+1.5 alike."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_attention_layers
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Detail
 
@@ -22,7 +24,8 @@ LOOSE_DETAILS: tuple[Detail, ...] = ("loose_depth", "box")  # bounds rather than
 class BackboneParts:
     """The parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them.
 
-    loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every control.
+    loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every
+    control.
     """
 
     unet: UNet2DConditionModel
@@ -37,8 +40,9 @@ class BackboneParts:
 class DiffusionBackbone:
     """A frozen text- and control-conditioned noise predictor on the latents of an autoencoder.
 
-    image_size: (height, width) of its images in pixels. revision: hash of its weights, for caches. All tensors that go
-    in and out are float32 on `device`; the model computes in the dtype of its weights.
+    image_size: (height, width) of its images in pixels. layers, cross_attention_layers: its attention
+    layers. revision: hash of its weights, for caches. All tensors that go in and out are float32 on
+    `device`; the model computes in the dtype of its weights.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class DiffusionBackbone:
             model.to(device=self.device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
         for model in (self.unet, *nets, self.vae):
             model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
+        self.layers: tuple[AttentionLayer, ...] = self_attention_layers(self.unet)
+        self.cross_attention_layers: tuple[AttentionLayer, ...] = cross_attention_layers(self.unet)
         self.alphas_cumprod: Tensor = _alphas_cumprod(self.scheduler)
         factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         self.latent_size: tuple[int, int] = (image_size[0] // factor, image_size[1] // factor)
@@ -78,7 +84,8 @@ class DiffusionBackbone:
         return twin
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to latents (B, 4, h, w): the posterior mean times the scaling factor."""
+        """Images (B, 3, H, W) in [0, 1] to latents (B, 4, h, w): the posterior mean times the scaling
+        factor."""
         if tuple(images.shape[-2:]) != self.image_size:
             raise UserError(
                 f"An image is {images.shape[-1]}x{images.shape[-2]} pixels but the backbone works at "
@@ -96,7 +103,8 @@ class DiffusionBackbone:
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: list[str]) -> Tensor:
-        """Text states (B, L, C) of prompts, padded or cut to the model's L tokens. The null prompt is ""."""
+        """Text states (B, L, C) of prompts, padded or cut to the model's L tokens. The null prompt is
+        ""."""
         tokens = self.tokenizer(
             prompts,
             padding="max_length",
@@ -115,10 +123,11 @@ class DiffusionBackbone:
         control: Tensor | None = None,
         control_scale: float = 1.0,
     ) -> Tensor:
-        """The predicted noise ε(z_t, t, c), (B, 4, h, w), differentiable with respect to `latents` and `text`.
+        """The predicted noise ε(z_t, t, c), (B, 4, h, w), differentiable with respect to `latents` and
+        `text`.
 
-        t: one training time for all, or (B,). text: (B, L, C). control: drawings (B, 3, H, W) in [0, 1], or None to
-        leave the ControlNet out; control_scale multiplies its residuals.
+        t: one training time for all, or (B,). text: (B, L, C). control: drawings (B, 3, H, W) in [0,
+        1], or None to leave the ControlNet out; control_scale multiplies its residuals.
         """
         z, states = self._pixels(latents), text.to(self.dtype)
         time = torch.as_tensor(t, device=self.device).expand(len(latents))
@@ -136,9 +145,9 @@ class DiffusionBackbone:
 
     @contextmanager
     def checkpointing(self, wanted: bool = True) -> Iterator[None]:
-        """While it lasts, and if it is wanted, a backward pass computes the activations of U-Net and ControlNet again, block by
-        block, instead of keeping them: equal gradients for less memory and one forward pass more (Chen et al. 2016,
-        arXiv 1604.06174)."""
+        """While it lasts, and if it is wanted, a backward pass computes the activations of U-Net and
+        ControlNet again, block by block, instead of keeping them: equal gradients for less memory and
+        one forward pass more (Chen et al. 2016, arXiv 1604.06174)."""
         nets = [net for net in (self.unet, self.controlnet) if wanted and net is not None]
         try:
             for net in nets:
@@ -149,11 +158,13 @@ class DiffusionBackbone:
                 net.disable_gradient_checkpointing()
 
     def alpha_bar(self, t: int) -> float:
-        """ā_t; t = -1, the clean end, has the final alpha: ā_0, since `set_alpha_to_one` is False (METHOD §1)."""
+        """ā_t; t = -1, the clean end, has the final alpha: ā_0, since `set_alpha_to_one` is False
+        (METHOD §1)."""
         return float(self.alphas_cumprod[max(t, 0)])
 
     def timesteps(self, steps: int) -> list[int]:
-        """DDIM's descending times: "leading" spacing with the scheduler's `steps_offset`, as in diffusers."""
+        """DDIM's descending times: "leading" spacing with the scheduler's `steps_offset`, as in
+        diffusers."""
         total = len(self.alphas_cumprod)
         if not 1 <= steps < total:  # the offset would push the first of `total` steps past the schedule's end
             raise UserError(f"steps is {steps}, expected a whole number from 1 to {total - 1}.")

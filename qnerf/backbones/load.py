@@ -9,40 +9,26 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from qnerf.backbones.diffusion import BackboneParts, DiffusionBackbone
-from qnerf.backbones.revision import LOOSE_FOLDER, check_seal, weights_revision
-from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
+from qnerf.backbones.diffusion import BackboneParts
 from qnerf.errors import UserError
 
 
-def load_backbone(settings: PuppetSettings | Sd15Settings, device: torch.device | str = "cpu") -> DiffusionBackbone:
-    """The model on `device`, frozen. Raises UserError where its weights are missing or unreadable."""
-    dtype: torch.dtype = getattr(torch, settings.dtype)
-    revision = weights_revision(settings)
-    if isinstance(settings, PuppetSettings):
-        folder = Path(settings.path) if settings.path else PUPPET_FOLDER
-        if not (folder / "unet" / "config.json").is_file():
-            raise UserError(
-                f"The embedded backbone's weights were looked for in {folder} and are not there: reinstall the package, "
-                "train them with `python -m qnerf.pretrain`, or name their folder in backbone.path."
-            )
-        check_seal(folder, revision)
-        parts = _load_parts(str(folder), str(folder), "controlnet", dtype, download=False)
-        size = parts.vae.config["sample_size"]
-    else:
-        parts = _load_parts(settings.model, settings.controlnet, None, dtype, settings.download)
-        size = settings.image_size
-    return DiffusionBackbone(parts, (size, size), revision or "unknown", device, settings.channels_last)
+def load_parts(
+    model: str, controlnet: str, controlnet_folder: str | None, dtype: str, download: bool, loose: str | None = None
+) -> BackboneParts:
+    """The parts of a model, in `dtype`: hub ids or folders in diffusers' layout. Raises UserError where
+    one is missing or unreadable.
 
-
-def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtype: torch.dtype, download: bool) -> BackboneParts:
-    options: dict[str, Any] = {"local_files_only": not download, "torch_dtype": dtype, "use_safetensors": True}
+    controlnet_folder: where in the ControlNet's folder it is. loose: where the one for bounds is, if it
+    is there.
+    """
+    options: dict[str, Any] = {"local_files_only": not download, "torch_dtype": getattr(torch, dtype), "use_safetensors": True}
     options["low_cpu_mem_usage"] = False  # the other way needs the accelerate package
     try:
         net = ControlNetModel.from_pretrained(controlnet, subfolder=controlnet_folder, **options)
-        loose = None
-        if controlnet_folder and (Path(controlnet) / LOOSE_FOLDER).is_dir():
-            loose = ControlNetModel.from_pretrained(controlnet, subfolder=LOOSE_FOLDER, **options)
+        second = None
+        if loose is not None and (Path(controlnet) / loose).is_dir():
+            second = ControlNetModel.from_pretrained(controlnet, subfolder=loose, **options)
     except (OSError, ValueError) as error:
         raise _missing("ControlNet", "backbone.controlnet", controlnet, download) from error
     local: dict[str, Any] = {"local_files_only": not download}
@@ -52,10 +38,10 @@ def _load_parts(model: str, controlnet: str, controlnet_folder: str | None, dtyp
             unet=UNet2DConditionModel.from_pretrained(model, subfolder="unet", **options),
             controlnet=net,
             vae=AutoencoderKL.from_pretrained(model, subfolder="vae", **options),
-            text_encoder=CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=dtype, **local),
+            text_encoder=CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=getattr(torch, dtype), **local),
             tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer", **local),
             scheduler=cast(DDIMScheduler, DDIMScheduler.from_pretrained(model, subfolder="scheduler", **schedule, **local)),
-            loose_controlnet=loose,
+            loose_controlnet=second,
         )
     except (OSError, ValueError) as error:
         raise _missing("diffusion model", "backbone.model", model, download) from error

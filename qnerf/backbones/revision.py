@@ -1,7 +1,7 @@
-"""Which weights a backbone has, as a hash of the files that `load_backbone` reads; nothing is loaded for it.
+"""Which weights a backbone has, as a hash of the files that are loaded; nothing is loaded for it.
 
-A folder of the embedded backbone is sealed when it is exported: `seal.json` holds that hash and the world of the training, and
-files that were changed or damaged since are refused.
+A folder of the embedded backbone is sealed when it is exported: `seal.json` holds that hash and the
+world of the training, and files that were changed or damaged since are refused.
 """
 
 from __future__ import annotations
@@ -13,33 +13,32 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from qnerf.backbones.settings import PUPPET_FOLDER, BackboneSettings, PuppetSettings
+from qnerf.backbones.backbone import BackboneSettings
+from qnerf.backbones.puppet import LOOSE_FOLDER, PARTS, PuppetSettings
+from qnerf.common.hashes import LENGTH, checksum
 from qnerf.errors import UserError
 
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-LOOSE_FOLDER = "controlnet_loose"  # of the embedded backbone: its ControlNet for bounds; `controlnet` takes drawings of the pose
 SEAL = "seal.json"
 KINDS = (".json", ".safetensors", ".txt", ".model")
 
 
 def weights_revision(settings: BackboneSettings) -> str | None:
-    """16 hex digits over all weights, tokens and schedules; none where they are not on this machine (yet)."""
-    if isinstance(settings, PuppetSettings):
-        folder = Path(settings.path).expanduser() if settings.path else PUPPET_FOLDER
-        found = [*_parts(folder), folder / "controlnet", folder / LOOSE_FOLDER]
-        return _hash(found) if (folder / "unet" / "config.json").is_file() else None
-    model, net = (_folder(name) for name in (settings.model, settings.controlnet))
-    return _hash([*_parts(model), net]) if model is not None and net is not None else None
+    """16 hex digits over all weights, tokens and schedules; none where they are not on this machine
+    (yet)."""
+    folders = settings.weights()
+    return None if folders is None else _hash(folders)
 
 
 def seal(folder: Path, world: int) -> None:
-    """Writes the hash of an embedded backbone's folder into it. world: version of the procedural world that it was trained on."""
+    """Writes the hash of an embedded backbone's folder into it. world: version of the procedural world
+    that it was trained on."""
     revision = weights_revision(PuppetSettings(path=str(folder)))
     (folder / SEAL).write_text(json.dumps({"world": world, "revision": revision}, indent=2) + "\n", encoding="utf-8")
 
 
 def check_seal(folder: Path, revision: str | None) -> None:
-    """Raises UserError where a sealed folder's weights are not those that were exported. A folder without a seal is anybody's."""
+    """Raises UserError where a sealed folder's weights are not those that were exported. A folder
+    without a seal is anybody's."""
     try:
         sealed = json.loads((folder / SEAL).read_text(encoding="utf-8"))["revision"]
     except FileNotFoundError:
@@ -53,29 +52,12 @@ def check_seal(folder: Path, revision: str | None) -> None:
         )
 
 
-def _folder(name: str) -> Path | None:
-    """The folder of a model: itself, or the snapshot in the hub's cache."""
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download  # half a second, and only those who name a model by its id pay
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-
-
-def _parts(folder: Path) -> list[Path]:
-    return [folder / part for part in PARTS]
-
-
 def _hash(folders: Iterable[Path]) -> str:
     digest, named = hashlib.sha256(), (*PARTS, LOOSE_FOLDER)
     for folder in folders:
         for path in sorted(p for p in folder.glob("*") if p.suffix in KINDS):
             digest.update(f"{folder.name if folder.name in named else 'controlnet'}/{path.name} {_sha256(path)}\n".encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:LENGTH]
 
 
 def _sha256(path: Path) -> str:
@@ -89,5 +71,4 @@ def _sha256(path: Path) -> str:
 
 @cache
 def _read_sha256(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum(path)

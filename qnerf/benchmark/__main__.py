@@ -31,11 +31,11 @@ from qnerf.benchmark.tables import (
     to_csv,
     to_markdown,
 )
+from qnerf.common.files import write_image, write_text
 from qnerf.config import MAIN_METHOD
 from qnerf.errors import UserError
 from qnerf.reports.charts import line_chart
 from qnerf.reports.html import cell, escape, page, picture, table
-from qnerf.runs.files import write_image, write_text
 from qnerf.runs.folder import CONFIG
 
 TITLES = {

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qnerf.common.files import DamagedFile, read_json
 from qnerf.errors import UserError
-from qnerf.runs.files import DamagedFile, read_json
 from qnerf.sweeps.command import COMMAND
 from qnerf.sweeps.results import RESULTS, SWEEP
 

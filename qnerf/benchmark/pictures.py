@@ -9,13 +9,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from qnerf.backbones.load import load_backbone
 from qnerf.benchmark.cells import BenchmarkCell
 from qnerf.benchmark.tables import LOOSENESS, methods_of
+from qnerf.common.files import Pixels
 from qnerf.config import RunSettings, parse
 from qnerf.reports.images import to_pixels
 from qnerf.reports.sheet import Column, contact_sheet
-from qnerf.runs.files import Pixels
 from qnerf.runs.folder import CONFIG
 from qnerf.scenes.reader import read_scene
 
@@ -46,7 +45,7 @@ def _pictures(cell: BenchmarkCell, methods: Sequence[str]) -> list[Pixels]:
     assert scene.truth.moved_edited is not None
     view = int(scene.truth.moved_edited.flatten(1).sum(dim=1).argmax())
     latents = [load_file(cell.folder / "methods" / f"{method}.safetensors")["latents"][view] for method in methods]
-    drawn = load_backbone(settings.backbone).decode(torch.stack(latents).float())
+    drawn = settings.backbone.build().decode(torch.stack(latents).float())
     return [to_pixels(image) for image in (scene.images[view], scene.truth.edited_images[view], *drawn)]
 
 

@@ -10,9 +10,9 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common.messages import describe_error
 from qnerf.errors import UserError
 from qnerf.examine.settings import ExamineSettings
-from qnerf.runs.messages import describe_error
 
 CONF = str(Path(__file__).resolve().parents[2] / "conf")
 

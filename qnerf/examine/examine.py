@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.load import load_backbone
+from qnerf.common import files
+from qnerf.common.hashes import digest
+from qnerf.common.sources import code_version
 from qnerf.devices import pick_device
 from qnerf.examine.bars import describe, held_against
 from qnerf.examine.groups import autoencoder, cost, generation, guidance, inversion, judges, loose, pointing, queries
@@ -21,11 +23,8 @@ from qnerf.examine.views import heldout_views
 from qnerf.judges.judges import ASSET, Judges, load_judges
 from qnerf.pretrain.sheets import arrange
 from qnerf.reports.charts import line_chart
-from qnerf.runs import files
-from qnerf.runs.identity import digest
 from qnerf.runs.logs import RunLog
 from qnerf.runs.progress import RunProgress
-from qnerf.runs.sources import code_version
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key
 from qnerf.store.store import Store
@@ -69,7 +68,7 @@ def examine(settings: ExamineSettings, backbone: DiffusionBackbone | None = None
         torch.set_num_threads(settings.threads)
     device = pick_device(settings.device)
     judges = judges or load_judges(Path(settings.judges) if settings.judges else ASSET, device)
-    backbone = backbone or load_backbone(settings.backbone, device)
+    backbone = backbone or settings.backbone.build(device)
     folder = Path(settings.output_dir) / settings.name
     folder.mkdir(parents=True, exist_ok=True)
     with RunLog() as run_log, RunProgress({PASSES: 0.0}, {}) as progress:

@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.common.hashes import digest
+from qnerf.common.sources import code_version
+from qnerf.denoising.combination import guided_noise
+from qnerf.denoising.ddim import NoisePredictor, ddim_steps, denoise
+from qnerf.denoising.source import SourceBranch
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.views import Views
-from qnerf.inversions.ddim import NoisePredictor, denoise
-from qnerf.inversions.settings import DdimInversionSettings
-from qnerf.inversions.source_branch import SourceBranch, ddim_steps
-from qnerf.runs.identity import digest
+from qnerf.inversions.ddim import DdimInversionSettings
 from qnerf.runs.progress import RunProgress
-from qnerf.runs.sources import code_version
 from qnerf.scenes.settings import Detail
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key
@@ -117,7 +118,7 @@ def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settin
         if job.guidance == 1:
             return full
         without = backbone.predict(z, times[k], null, control if job.null_control else None, scale)
-        return without + job.guidance * (full - without)
+        return guided_noise(without, full, job.guidance)
 
     return eps
 
@@ -127,7 +128,7 @@ def reconstruct(backbone: DiffusionBackbone, views: Views, job: Job, settings: E
     branch = SourceBranch(
         backbone=backbone,
         steps=ddim_steps(backbone, settings.steps),
-        settings=DdimInversionSettings(name="ddim", steps=settings.steps, guidance_scale=job.guidance),
+        inversion=DdimInversionSettings(name="ddim", steps=settings.steps, guidance_scale=job.guidance).build(),
         text=backbone.embed(list(views.captions)),
         null_text=backbone.embed([""]).expand(len(views), -1, -1),
         control=views.controls[job.detail].to(backbone.device),

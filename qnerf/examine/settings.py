@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qnerf.backbones.settings import PuppetSettings
+from qnerf.backbones.puppet import PuppetSettings
 from qnerf.settings import Settings
 
 Group = Literal["judges", "autoencoder", "generation", "loose", "inversion", "guidance", "queries", "pointing", "cost"]

@@ -1,14 +1,17 @@
-"""Volume rendering of samples along rays (Kajiya & Von Herzen; Max 1995), by nerfacc's batched functions."""
+"""Volume rendering of samples along rays (Kajiya & Von Herzen; Max 1995).
+
+All rays have equally many samples. For such dense tensors nerfacc runs the same operations of PyTorch as this module, on every
+device: its CUDA kernels are for packed samples. So it is no dependency; the tests hold these functions against it bit by bit.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from nerfacc import accumulate_along_rays, render_weight_from_density
 from torch import Tensor
 
-from qnerf.determinism import deterministic, running_sum
+from qnerf.determinism import running_sum
 from qnerf.fields.proposal import DensityGrid
 from qnerf.fields.sampling import importance_edges, ray_line
 from qnerf.fields.settings import SamplingSettings
@@ -58,16 +61,9 @@ def _samples(edges: Tensor, rays: Rays, space: Space) -> Samples:
 
 def composite_weights(density: Tensor, samples: Samples) -> Tensor:
     """w_i = T_i (1 - exp(-σ_i δ_i)), (R, S); density (R, S) is per radius of length, so that scenes of any scale train alike."""
-    if deterministic(density.device):
-        return reproducible_weights(density, samples)
-    weights, _, _ = render_weight_from_density(samples.starts / samples.radius, samples.ends / samples.radius, density)
-    return weights
-
-
-def reproducible_weights(density: Tensor, samples: Samples) -> Tensor:
-    """`composite_weights` by operations that are deterministic on a GPU."""
-    passed = density * ((samples.ends - samples.starts) / samples.radius)
-    return (-running_sum(passed, exclusive=True)).exp() * (1 - (-passed).exp())
+    thickness = density * (samples.ends / samples.radius - samples.starts / samples.radius)
+    before = torch.cat([torch.zeros_like(thickness[:, :1]), thickness[:, :-1]], dim=-1)
+    return torch.exp(-running_sum(before)) * (1 - torch.exp(-thickness))
 
 
 def occupied_share(density: Tensor, samples: Samples) -> Tensor:
@@ -82,7 +78,7 @@ def occupied_share(density: Tensor, samples: Samples) -> Tensor:
 
 def composite(weights: Tensor, values: Tensor) -> Tensor:
     """Σ_i w_i v_i: weights (R, S), values (R, S, C) to (R, C)."""
-    return accumulate_along_rays(weights, values)
+    return (weights[..., None] * values).sum(dim=-2)
 
 
 def expected_depth(weights: Tensor, samples: Samples) -> Tensor:

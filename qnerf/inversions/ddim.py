@@ -1,74 +1,41 @@
-"""DDIM in both directions, and the trajectory that an inversion leaves (METHOD §1, §3).
-
-States are counted in denoising order: state 0 is the noisiest latent, state T the clean one; step k leads from state k to
-state k + 1 and evaluates the noise predictor at the timestep of state k. A predictor is any callable `eps(z, k) -> noise`.
-"""
+"""DDIM inversion (Song et al. 2021; METHOD §1, §3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
-NoisePredictor = Callable[[Tensor, int], Tensor]
+from qnerf.inversions.inversion import Inversion, InversionSettings
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-@dataclass(frozen=True)
-class DdimSteps:
-    """T steps. timesteps: T descending diffusion times. alpha_bar: T + 1 values, of the states 0 to T."""
-
-    timesteps: tuple[int, ...]
-    alpha_bar: tuple[float, ...]
-
-    def __len__(self) -> int:
-        return len(self.timesteps)
-
-    def sigma(self, state: int) -> float:
-        """Noise level sqrt(1 - ᾱ) of a state."""
-        return (1 - self.alpha_bar[state]) ** 0.5
+    from qnerf.denoising.ddim import Trajectory
+    from qnerf.denoising.source import SourceBranch
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """What an inversion leaves of N views.
+class DdimInversionSettings(InversionSettings):
+    """guidance_scale: γ of the inversion; 1 is the pivot that reconstructs best."""
 
-    states: (T + 1, N, 4, h, w), state 0 the noisiest. null_text: (T, N, L, C), the ∅ of every step where it was optimised.
-    """
+    name: Literal["ddim"]
+    guidance_scale: float = Field(default=1.0, ge=0)
 
-    states: Tensor
-    null_text: Tensor | None = None
+    @property
+    def reconstruction_scale(self) -> float:
+        return self.guidance_scale
 
-    def views(self, views: slice) -> Trajectory:
-        """The trajectory of some of the views."""
-        return Trajectory(self.states[:, views], None if self.null_text is None else self.null_text[:, views])
+    def passes(self) -> int:
+        return self.reconstruction_passes()
 
-    def to(self, device: torch.device) -> Trajectory:
-        return Trajectory(self.states.to(device), None if self.null_text is None else self.null_text.to(device))
-
-
-def ddim_step(z: Tensor, noise: Tensor, alpha_from: float, alpha_to: float) -> Tensor:
-    """One DDIM step (η = 0) between two noise levels, in either direction: METHOD §1."""
-    clean = (z - (1 - alpha_from) ** 0.5 * noise) / alpha_from**0.5
-    return alpha_to**0.5 * clean + (1 - alpha_to) ** 0.5 * noise
+    def build(self) -> DdimInversion:
+        return DdimInversion(self)
 
 
-def invert(eps: NoisePredictor, clean: Tensor, steps: DdimSteps) -> Tensor:
-    """From clean latents (N, 4, h, w) to all T + 1 states (T + 1, N, 4, h, w), noisiest first.
+class DdimInversion(Inversion):
+    settings: DdimInversionSettings
 
-    The step to state k asks for the noise at the *later* timestep k, as null-text inversion's reference does: it is the
-    timestep at which denoising will ask from there.
-    """
-    states = [clean]
-    for k in reversed(range(len(steps))):
-        noise = eps(states[-1], k)
-        states.append(ddim_step(states[-1], noise, steps.alpha_bar[k + 1], steps.alpha_bar[k]))
-    return torch.stack(states[::-1])
+    def invert(self, branch: SourceBranch, clean: Tensor) -> Trajectory:
+        from qnerf.denoising.ddim import Trajectory, invert
 
-
-def denoise(eps: NoisePredictor, z: Tensor, steps: DdimSteps, start: int = 0, stop: int | None = None) -> Tensor:
-    """From state `start` to state `stop` (the clean one where it is None)."""
-    for k in range(start, len(steps) if stop is None else stop):
-        z = ddim_step(z, eps(z, k), steps.alpha_bar[k], steps.alpha_bar[k + 1])
-    return z
+        return Trajectory(invert(branch.guided(self.settings.guidance_scale), clean, branch.steps))

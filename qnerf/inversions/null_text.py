@@ -1,20 +1,85 @@
 """Null-text inversion: optimise the unconditional embedding of every step along a DDIM pivot.
 
-R. Mokady et al., "Null-text Inversion for Editing Real Images using Guided Diffusion Models", CVPR 2023; the learning rate
-and the early stop are those of the authors' code (METHOD §3). float32 throughout: it does not converge in float16.
+R. Mokady et al., "Null-text Inversion for Editing Real Images using Guided Diffusion Models", CVPR
+2023; the learning rate and the early stop are those of the authors' code (METHOD §3). float32
+throughout: it does not converge in float16.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
-from qnerf.inversions.ddim import DdimSteps, ddim_step
-from qnerf.inversions.settings import NullTextInversionSettings
+from qnerf.inversions.inversion import Inversion, InversionSettings
 
-TextNoise = Callable[[Tensor, int, Tensor], Tensor]  # (z, step, text) -> noise
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.denoising.ddim import DdimSteps, Trajectory
+    from qnerf.denoising.source import SourceBranch
+
+    TextNoise = Callable[[Tensor, int, Tensor], Tensor]  # (z, step, text) -> noise
+
+LAST_STEP = 100
+"""The authors' learning rate falls linearly to 0 at this step, which no schedule of theirs reaches
+(50)."""
+
+
+class NullTextInversionSettings(InversionSettings):
+    """∅_t optimised along the DDIM pivot, for reconstruction at guidance_scale, which an edit then has
+    too.
+
+    inner_steps: at most so many Adam steps per denoising step. learning_rate: of the first step,
+    falling linearly: by a hundredth of it a step as published, and in longer schedules than 50 steps so
+    that half of it is left at the last, as there. early_stop, early_stop_growth: stop once the error is
+    below early_stop + early_stop_growth * step. joint: one ∅_t shared by all views (Jambon 2023).
+    """
+
+    name: Literal["null_text"]
+    guidance_scale: float = Field(default=7.5, gt=1)
+    inner_steps: int = Field(default=10, ge=1)
+    learning_rate: float = Field(default=1e-2, gt=0)
+    early_stop: float = Field(default=1e-5, ge=0)
+    early_stop_growth: float = Field(default=2e-5, ge=0)
+    joint: bool = False
+
+    @property
+    def reconstruction_scale(self) -> float:
+        return self.guidance_scale
+
+    @property
+    def required_scale(self) -> float:
+        return self.guidance_scale
+
+    def passes(self) -> int:
+        """A pivot, the inner steps at most (a forward and a backward pass each), the two passes that
+        lead on."""
+        return self.steps * (1 + 3 * self.inner_steps + 2)
+
+    def rate(self, k: int) -> float:
+        """Learning rate of step k: lr (1 - k / 100) of 50 steps; a schedule of more is walked through
+        at the same pace."""
+        return self.learning_rate * (1 - k / max(LAST_STEP, 2 * self.steps))
+
+    def build(self) -> NullTextInversion:
+        return NullTextInversion(self)
+
+
+class NullTextInversion(Inversion):
+    settings: NullTextInversionSettings
+
+    @property
+    def joint(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.settings.joint
+
+    def invert(self, branch: SourceBranch, clean: Tensor) -> Trajectory:
+        from qnerf.denoising.ddim import Trajectory, invert
+
+        states = invert(branch.noise, clean, branch.steps)
+        null = optimise_null_text(branch.noise, states, branch.text, branch.null_text, branch.steps, self.settings)
+        return Trajectory(states, null)
 
 
 def optimise_null_text(
@@ -27,9 +92,15 @@ def optimise_null_text(
 ) -> Tensor:
     """The ∅ of every step, (T, N, L, C).
 
-    pivot: (T + 1, N, 4, h, w) states of a DDIM inversion at γ = 1. text, null_text: (N, L, C), of the prompt and of "".
-    Each view has its own ∅ (and its own early stop) unless `settings.joint`. ∅ of a step starts from that of the step before.
+    pivot: (T + 1, N, 4, h, w) states of a DDIM inversion at γ = 1. text, null_text: (N, L, C), of the
+    prompt and of "". Each view has its own ∅ (and its own early stop) unless `settings.joint`. ∅ of a
+    step starts from that of the step before.
     """
+    import torch
+
+    from qnerf.denoising.combination import guided_noise
+    from qnerf.denoising.ddim import ddim_step
+
     z, rows = pivot[0], []
     null = null_text[:1].clone() if settings.joint else null_text.clone()
     for k in range(len(steps)):
@@ -44,11 +115,6 @@ def optimise_null_text(
     return torch.stack(rows)
 
 
-def guided_noise(unconditional: Tensor, conditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance: ε̂ = ε(∅) + γ (ε(c) - ε(∅))."""
-    return unconditional + scale * (conditional - unconditional)
-
-
 def _optimise_step(
     noise_of: TextNoise,
     conditional: Tensor,
@@ -59,8 +125,13 @@ def _optimise_step(
     steps: DdimSteps,
     settings: NullTextInversionSettings,
 ) -> Tensor:
+    import torch
+
+    from qnerf.denoising.combination import guided_noise
+    from qnerf.denoising.ddim import ddim_step
+
     null = null.detach().clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([null], lr=settings.learning_rate * max(1 - k / 100, 0.0))
+    optimiser = torch.optim.Adam([null], lr=settings.rate(k))
     done = torch.zeros(len(null), dtype=torch.bool, device=null.device)
     for _ in range(settings.inner_steps):
         with torch.enable_grad():
@@ -68,11 +139,15 @@ def _optimise_step(
             reached = ddim_step(z, noise, steps.alpha_bar[k], steps.alpha_bar[k + 1])
             error = (reached - target).square().flatten(1).mean(dim=1)
             (gradient,) = torch.autograd.grad(error.sum(), null)
+        # The authors take the Adam step first and stop on the loss from before it; stopping before it
+        # leaves an ∅ that has
+        # converged alone (METHOD §3).
         below = error.detach() < settings.early_stop + settings.early_stop_growth * k
         done = done | (below.all().expand_as(done) if settings.joint else below)
         if done.all():
             break
-        # A view that has stopped early keeps its embedding, whatever the other views of its chunk still do.
+        # A view that has stopped early keeps its embedding, whatever the other views of its chunk still
+        # do.
         kept = null.detach().clone()
         null.grad = gradient
         optimiser.step()

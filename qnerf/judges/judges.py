@@ -5,7 +5,6 @@ They have seen true renders of world 2 only, never a generator's pictures (`pyth
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from qnerf.common.hashes import LENGTH, checksum
 from qnerf.errors import UserError
 from qnerf.judges.net import JudgeNet
 
@@ -71,4 +71,4 @@ def load_judges(path: Path = ASSET, device: torch.device | str = "cpu") -> Judge
         raise UserError(f"The judges' weights were looked for in {path}: run `python -m qnerf.pretrain stage=judges`.") from error
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} does not hold the judges' weights: run `python -m qnerf.pretrain stage=judges` again.") from error
-    return Judges(net, hashlib.sha256(path.read_bytes()).hexdigest()[:16], device)
+    return Judges(net, checksum(path)[:LENGTH], device)

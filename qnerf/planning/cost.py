@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qnerf.config import MethodSettings, RunSettings
-from qnerf.editors.settings import MasaCtrlSettings
 from qnerf.planning.light_checks import count_views
-from qnerf.runs.plan import invert_passes, plan_method, plan_work, uses_oracle
-from qnerf.schedules.settings import SourceSettings, consolidates
+from qnerf.runs.plan import plan_method, plan_work, uses_oracle
 
 MIB, GIB = 2**20, 2**30
 
@@ -25,12 +23,6 @@ FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations
 MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
 START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
 
-# Stable Diffusion 1.5: README gives 15 to 18 s for one pass at 512 pixels on 2 CPU cores.
-SD15_SLOWER = 16.5 / PASS
-
-# Memory of a process at its peak (measured: 1.43 GiB for the demo, 0.98 for +exp=smoke, 0.83 with chunk_size=1) and a run's files.
-PROCESS, PER_VIEW_OF_CHUNK, KEYS_AND_VALUES = 0.75 * GIB, 0.05 * GIB, 1.4 * MIB  # the last of one view at one step
-SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK, SD15_KEYS_AND_VALUES = 8 * GIB, 3 * GIB, 23 * MIB
 METHOD_FILES, VIEW_FILES = 0.25 * MIB, 0.19 * MIB  # of a method, and of each of its views
 
 
@@ -58,9 +50,11 @@ def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
     """Seconds and bytes of a run's inversions: of the source views, with their reconstruction, and of the oracle's true ones."""
     views, slowness = count_views(settings), _slowness(settings)
     key, size = _inversion_key(settings), trajectory_bytes(settings)
-    found = {key: (slowness * views * (invert_passes(settings) * PASS + CODE), size)}
+    inversion = settings.inversion
+    passes = inversion.passes() + inversion.reconstruction_passes()
+    found = {key: (slowness * views * (passes * PASS + CODE), size)}
     if uses_oracle(settings):
-        found[f"{key} truth"] = (slowness * views * (settings.inversion.steps * PASS + CODE), size)
+        found[f"{key} truth"] = (slowness * views * (inversion.passes() * PASS + CODE), size)
     return found
 
 
@@ -70,11 +64,11 @@ def _edits(settings: RunSettings) -> dict[str, float]:
     for method in settings.methods().values():
         editor = method.editor or settings.editor
         parts = [_inversion_key(settings), editor.model_dump_json(), method.schedule.model_dump_json()]
-        if consolidates(method.schedule):
+        if method.schedule.consolidates:
             parts += [method.guidance.model_dump_json(), str(method.capture)]
-        if method.schedule.name in ("progressive", "one_shot"):
+        if method.schedule.trains_fields:
             parts += [settings.field.model_dump_json(), str(settings.seed)]
-        if getattr(method.schedule, "feedback", None):
+        if method.schedule.trains_radiance_field:
             parts.append(settings.rgb_field.model_dump_json())
         found["\n".join(parts)] = method_seconds(settings, method, count_views(settings))
     return found
@@ -89,13 +83,12 @@ def run_seconds(settings: RunSettings) -> float:
 
 def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
     """One method's edit of `views` views."""
-    if isinstance(method.schedule, SourceSettings):
-        return 0.0
     steps, editor = settings.inversion.steps, method.editor or settings.editor
     work = plan_method(method, steps, views)
-    passes = 1 + (editor.guidance_scale != 1) + (editor.control_guidance != 1)  # predictions that are combined at each step
-    first = steps * views * (FIRST_VISIT if isinstance(editor, MasaCtrlSettings) else PASS)
-    unet = first + (work["unet"] - steps * views) * PASS
+    if not work["unet"]:
+        return 0.0
+    passes = 1 + (settings.edit_scale(method) != 1) + (editor.control_guidance != 1)  # predictions that are combined at each step
+    unet = work["unet"] * PASS + views * editor.source_passes(steps) * (FIRST_VISIT - PASS)
     fields = work.get("field", 0.0) * (FIELD_START + FIELD_STEP * settings.field.optimiser.iterations)
     radiance = HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * CODE * _slowness(settings)
     return unet * passes * _slowness(settings) + fields + work.get("feedback", 0.0) * radiance
@@ -103,18 +96,14 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
 
 def run_memory(settings: RunSettings) -> float:
     """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
-    sd15 = SD15_PROCESS, SD15_PER_VIEW_OF_CHUNK, SD15_KEYS_AND_VALUES
-    puppet = PROCESS, PER_VIEW_OF_CHUNK, KEYS_AND_VALUES
-    process, per_view, keys = sd15 if settings.backbone.name == "sd15" else puppet
-    needed = keys * settings.inversion.steps * count_views(settings)
-    cache = min(getattr(settings.editor, "source_cache_gib", 0.0) * GIB, needed)
-    return process + per_view * settings.chunk_size + cache
+    costs, editor = settings.backbone.costs(settings.scene.size), settings.editor
+    needed = editor.source_bytes(settings.inversion.steps, costs.keys) * count_views(settings)
+    return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed)
 
 
 def trajectory_bytes(settings: RunSettings) -> float:
-    """An inversion's latents at every step: 4 channels of float32 at a quarter (SD 1.5: an eighth) of the image's side."""
-    factor = 8 if settings.backbone.name == "sd15" else 4
-    latents = count_views(settings) * 4 * (settings.scene.size // factor) ** 2 * 4
+    """An inversion's latents at every step: 4 channels of float32 at a share of the image's side."""
+    latents = count_views(settings) * 4 * (settings.scene.size // settings.backbone.downsampling) ** 2 * 4
     return latents * (settings.inversion.steps + 1)
 
 
@@ -130,6 +119,4 @@ def _inversion_key(settings: RunSettings) -> str:
 
 def _slowness(settings: RunSettings) -> float:
     """How many times slower a pass is than the embedded backbone's."""
-    if settings.backbone.name != "sd15":
-        return 1.0
-    return SD15_SLOWER * (settings.scene.size / 512) ** 2
+    return settings.backbone.costs(settings.scene.size).slowness

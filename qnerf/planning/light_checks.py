@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import uses_oracle
 from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
 from qnerf.scenes.transforms import read_frames
-
-SELF_ATTENTION_LAYERS = 16  # of Stable Diffusion 1.5's topology, which every backbone here has
 
 
 def check_files(cells: Iterable[RunSettings]) -> list[str]:
@@ -56,20 +52,12 @@ def _scene_errors(settings: RunSettings) -> list[str]:
 
 def _backbone_errors(settings: RunSettings) -> list[str]:
     errors = []
-    size = image_size(settings)
+    size, layers = settings.backbone.pixels(), settings.backbone.self_attention_layers()
     if size is not None and settings.scene.size != size:
         found = f"got {settings.scene.size}, but backbone={settings.backbone.name} works at {size} pixels"
         errors.append(f"scene.size: {found}; set scene.size={size}")
     for method in settings.methods().values():
-        bad = [index for index in (method.capture or settings.capture).layers if not 0 <= index < SELF_ATTENTION_LAYERS]
+        bad = [index for index in (method.capture or settings.capture).layers if not 0 <= index < layers]
         if bad:
-            errors.append(f"capture.layers: got {bad}; expected indices from 0 to {SELF_ATTENTION_LAYERS - 1}")
+            errors.append(f"capture.layers: got {bad}; expected indices from 0 to {layers - 1}")
     return errors
-
-
-def image_size(settings: RunSettings) -> int | None:
-    """The side of the backbone's images in pixels, or none where its folder cannot say."""
-    if not isinstance(settings.backbone, PuppetSettings):
-        return settings.backbone.image_size
-    path = Path(settings.backbone.path or PUPPET_FOLDER) / "vae" / "config.json"
-    return int(json.loads(path.read_text(encoding="utf-8"))["sample_size"]) if path.is_file() else None

@@ -12,9 +12,9 @@ from diffusers import ControlNetModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
+from qnerf.backbones.architecture import PuppetWidths, build_puppet
 from qnerf.backbones.diffusion import LOOSE_DETAILS, DiffusionBackbone
-from qnerf.backbones.puppet import PuppetWidths, build_puppet
-from qnerf.backbones.settings import PUPPET_FOLDER
+from qnerf.backbones.puppet import PUPPET_FOLDER
 from qnerf.devices import pick_device
 from qnerf.pretrain.balance import balance_weights
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch

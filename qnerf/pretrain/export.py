@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionControlNetPipeline
 
+from qnerf.backbones.architecture import PuppetWidths, build_puppet
 from qnerf.backbones.diffusion import BackboneParts
-from qnerf.backbones.puppet import PuppetWidths, build_puppet
+from qnerf.backbones.puppet import PUPPET_FOLDER
 from qnerf.backbones.revision import LOOSE_FOLDER, seal
-from qnerf.backbones.settings import PUPPET_FOLDER
 from qnerf.errors import UserError
 from qnerf.pretrain.checkpoint import averaged_weights
 from qnerf.pretrain.diffusion import AUTOENCODER, TRAINED

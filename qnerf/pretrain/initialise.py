@@ -10,8 +10,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from qnerf.backbones.load import load_backbone
-from qnerf.backbones.settings import PuppetSettings
+from qnerf.backbones.puppet import PuppetSettings
 from qnerf.errors import UserError
 from qnerf.pretrain.checkpoint import CHECKPOINT, averaged_weights
 from qnerf.pretrain.words import translate
@@ -30,7 +29,7 @@ def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer)
     if (folder / CHECKPOINT).is_file():
         weights = averaged_weights(folder)
     elif (folder / "unet" / "config.json").is_file():
-        model = load_backbone(PuppetSettings(path=str(folder)))
+        model = PuppetSettings(path=str(folder)).build()
         parts = {name: part.state_dict() for name in modules if (part := getattr(model.parts, name)) is not None}
         weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
     else:

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from qnerf.common.hashes import digest
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
 from qnerf.pretrain.checkpoint import Counters, load_checkpoint, save_checkpoint
@@ -18,7 +19,6 @@ from qnerf.pretrain.data import Samples, stream
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import LoopSettings
 from qnerf.pretrain.team import Team, team
-from qnerf.runs.identity import digest
 from qnerf.trackers.tracker import NoTracker, make_tracker
 
 BatchT = TypeVar("BatchT")

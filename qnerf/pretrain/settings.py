@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from qnerf.scenes.settings import Detail
 from qnerf.settings import Settings
-from qnerf.trackers.settings import FilesTrackerSettings, TrackerSettings
+from qnerf.trackers.files import FilesTrackerSettings
+from qnerf.trackers.tracker import TrackerSettings
 
 Kind = Literal["figure", "lamp", "seat", "toy"]
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from qnerf.backbones.puppet import PuppetWidths, build_vae
+from qnerf.backbones.architecture import PuppetWidths, build_vae
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from qnerf.backbones.puppet import clip_vocabulary
+from qnerf.backbones.architecture import clip_vocabulary
 from qnerf.errors import UserError
 from qnerf.scenes.procedural.phrases import WORDS
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.runs.files import Pixels, write_image, write_json
+from qnerf.common.files import Pixels, write_image, write_json
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.writer import transforms_document
 

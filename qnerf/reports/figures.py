@@ -71,6 +71,8 @@ MEANINGS: dict[str, Meaning] = {
     ),
 }  # fmt: skip
 
+MAIN_METHOD = "full"  # what the results call the method that the top-level schedule and guidance describe
+
 HEADLINE = ("consistency_moved", "psnr_object", "psnr_truth")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from qnerf.runs.files import Pixels
+from qnerf.common.files import Pixels
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; max-width: 1100px;

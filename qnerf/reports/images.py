@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from qnerf.runs.files import Pixels
+from qnerf.common.files import Pixels
 
 
 def to_pixels(image: Tensor) -> Pixels:

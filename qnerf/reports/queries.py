@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from qnerf.common.files import Pixels
+from qnerf.consolidation.consolidate import IntervalRecord
 from qnerf.reports.images import spread, to_pixels
-from qnerf.runs.files import Pixels
-from qnerf.schedules.consolidate import IntervalRecord
 
 TILE, GAP, MOST_VIEWS = 96, 4, 6
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from qnerf.common.files import Pixels
 from qnerf.reports.charts import line_chart
 from qnerf.reports.figures import MEANINGS, Figures, meaning_of, show
 from qnerf.reports.html import cell, escape, page, picture, table, video
-from qnerf.runs.files import Pixels
 
 
 @dataclass(frozen=True)

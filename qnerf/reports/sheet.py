@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from qnerf.common.files import Pixels
 from qnerf.reports.images import enlarge, spread
-from qnerf.runs.files import Pixels
 
 TILE, GAP, MARGIN = 160, 6, 14
 INK, FAINT, PAPER = (20, 20, 20), (110, 110, 110), (255, 255, 255)

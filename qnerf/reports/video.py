@@ -7,9 +7,9 @@ import imageio.v2 as imageio
 import numpy as np
 from PIL import Image, ImageDraw
 
+from qnerf.common.files import Pixels, write_whole
 from qnerf.reports.images import enlarge
 from qnerf.reports.sheet import INK, PAPER, TEXT_SIZE, Column, load_font
-from qnerf.runs.files import Pixels, write_whole
 
 SIDE = 256
 FRAMES_PER_VIEW, FRAMES_PER_SECOND = 4, 16

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
+from qnerf.common import files
 from qnerf.errors import UserError
-from qnerf.runs import files
 
 DONE, FAILED, CONFIG = "done", "failed.json", "config.yaml"
+LOCK, OWNER = ".lock", ".owner"  # held, and the holder's process number beside it: filelock may empty the lock's own file
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
+        self._lock = FileLock(path / LOCK)
         self._entered = time.monotonic()
 
     @property
@@ -70,30 +73,28 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a+")
+            self._lock.acquire(timeout=0)
+            (self.path / OWNER).write_text(str(os.getpid()))
+        except Timeout as error:
+            raise RunBusy(
+                f"{self.path}: process {self._owner()} is running this very run; wait for it, or choose another output_dir=…"
+            ) from error
         except OSError as error:
+            self._lock.release()
             raise UserError(
                 f"{self.path}: the run folder cannot be made ({error.strerror}); choose another with output_dir=…"
             ) from error
-        self._take_lock(self._lock)
         (self.path / FAILED).unlink(missing_ok=True)
         self._entered = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.close()  # the operating system lets go of the lock with the file, after a crash too
-            self._lock = None
+        with suppress(OSError):
+            (self.path / OWNER).unlink()
+        self._lock.release()  # after a crash the operating system lets go of it
 
-    def _take_lock(self, file: IO[str]) -> None:
+    def _owner(self) -> str:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise RunBusy(
-                f"{self.path}: process {owner} is running this very run; wait for it, or choose another output_dir=…"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            return (self.path / OWNER).read_text().strip() or "unknown"
+        except OSError:  # it has the lock, and has not written its number yet
+            return "unknown"

@@ -4,8 +4,6 @@ A run's identity is made of its stages' (`stages.py`), and a stage's of the sett
 result, and of nothing else.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +36,6 @@ WITHOUT_EFFECT = (
 WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE = (
     {key.removeprefix(part) for key in WITHOUT_EFFECT if key.startswith(part)} for part in ("editor.", "guidance.")
 )
-LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -65,12 +62,6 @@ def effective_settings(settings: RunSettings) -> dict[str, Any]:
             node = node[parent]
         node.pop(last, None)
     return kept
-
-
-def digest(value: Any) -> str:
-    """A hash of plain data (JSON types) that does not depend on the order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
 
 def run_folder(settings: RunSettings, identity: str) -> Path:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from qnerf.inversions.ddim import Trajectory
-from qnerf.inversions.invert import invert_views
-from qnerf.inversions.source_branch import SourceBranch
-from qnerf.runs.plan import invert_passes
+from qnerf.denoising.ddim import Trajectory
+from qnerf.denoising.source import SourceBranch
+from qnerf.denoising.views import invert_views
 from qnerf.runs.work import Workshop, encode
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key
@@ -20,13 +19,13 @@ Branch = Callable[[slice], SourceBranch]
 def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
     """The inversion's predictor of some of the views, under a prompt and a control (N, 3, H, W)."""
     text, null_text = work.text(prompt), work.text("")
-    settings = work.settings
+    settings, inversion = work.settings, work.settings.inversion.build()
 
     def branch(views: slice) -> SourceBranch:
         return SourceBranch(
             backbone=work.backbone,
             steps=work.steps,
-            settings=settings.inversion,
+            inversion=inversion,
             text=text[views],
             null_text=null_text[views],
             control=control[views],
@@ -38,7 +37,7 @@ def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
 
 def invert(work: Workshop, key: Key, branch: Branch, images: Tensor) -> Trajectory:
     """The trajectory of images (N, 3, H, W), in the host's memory, inverted once for all runs that share its key."""
-    passes = invert_passes(work.settings) - work.settings.inversion.steps
+    passes = work.settings.inversion.passes()
     done = [0]
 
     def report(views: int) -> None:

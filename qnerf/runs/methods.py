@@ -10,22 +10,21 @@ from pathlib import Path
 
 from torch import Tensor
 
-from qnerf.attention.layers import AttentionLayer, select_layers, self_attention_layers
+from qnerf.attention.layers import AttentionLayer, select_layers
 from qnerf.attention.settings import CaptureSettings
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.config import MethodSettings
-from qnerf.editors.settings import EditorSettings
-from qnerf.editors.source_cache import SourceCache
+from qnerf.common.files import Pixels, write_image, write_json
+from qnerf.common.tensors import write_tensors
+from qnerf.config import MAIN_METHOD, MethodSettings
+from qnerf.consolidation.job import EditJob
+from qnerf.denoising.ddim import Trajectory
+from qnerf.denoising.source_cache import SourceCache
+from qnerf.editors.editor import EditorSettings
 from qnerf.fields.space import Space
-from qnerf.inversions.ddim import Trajectory
 from qnerf.reports.queries import interval_picture
-from qnerf.runs.files import Pixels, write_image, write_json
 from qnerf.runs.inverting import Branch
 from qnerf.runs.plan import plan_method
-from qnerf.runs.tensors import write_tensors
 from qnerf.runs.work import Controls, Workshop
-from qnerf.schedules.edit import run_schedule
-from qnerf.schedules.job import EditJob
 from qnerf.store.entry import Artefact
 
 log = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ class StoredIntervals:
 
 def captured_layers(backbone: DiffusionBackbone, capture: CaptureSettings) -> tuple[AttentionLayer, ...]:
     """The layers of a capture set. Raises UserError for an index that the backbone does not have."""
-    return select_layers(self_attention_layers(backbone.unet), capture.layers, "capture.layers")
+    return select_layers(backbone.layers, capture.layers, "capture.layers")
 
 
 def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Trajectory, oracle: Trajectory | None) -> EditJob:
@@ -89,11 +88,11 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         trajectory=trajectory,
         source=branch,
         text_target=work.text(scene.target_prompt),
-        null_text=work.text(""),
         control_target=controls.target,
         control_scale=settings.control.scale,
         region=controls.region,
-        editor=settings.editor,
+        editor=settings.editor.build(),
+        guidance_scale=settings.edit_scale(settings.methods()[MAIN_METHOD]),
         cameras=scene.cameras,
         space=Space(scene.focus, scene.radius),
         field=settings.field,
@@ -103,18 +102,16 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         oracle=oracle,
         target_depth=controls.depth,
         on_work=work.progress.advance,
-        source_cache=source_cache(settings.editor),
+        source_cache=SourceCache(settings.editor.cache_gib),
     )
 
 
-def with_editor(job: EditJob, editor: EditorSettings) -> EditJob:
+def with_editor(job: EditJob, editor: EditorSettings, guidance_scale: float) -> EditJob:
     """The job by another editor, which reads other keys and values of the source branch, if any."""
-    return job if editor == job.editor else replace(job, editor=editor, source_cache=source_cache(editor))
-
-
-def source_cache(editor: EditorSettings) -> SourceCache:
-    """Room for what the editor reads of the source branch."""
-    return SourceCache(getattr(editor, "source_cache_gib", 0.0))
+    if editor == job.editor.settings:
+        return job
+    cache = SourceCache(editor.cache_gib)
+    return replace(job, editor=editor.build(), guidance_scale=guidance_scale, source_cache=cache)
 
 
 def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> Edit:
@@ -142,7 +139,8 @@ def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> 
 def _compute(work: Workshop, job: EditJob, method: MethodSettings, intervals: StoredIntervals) -> Artefact:
     started = time.monotonic()
     layers = captured_layers(work.backbone, method.capture or work.settings.capture)
-    result = run_schedule(method.schedule, method.guidance, layers, with_editor(job, method.editor or job.editor), intervals)
+    job = with_editor(job, method.editor or work.settings.editor, work.settings.edit_scale(method))
+    result = method.schedule.build().edit(method.guidance.build(), layers, job, intervals)
     record, pictures = [], {}
     for interval in result.intervals:
         picture = f"step{interval.step:03d}.png"

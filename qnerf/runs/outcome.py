@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from qnerf.common.files import write_image, write_json, write_text
 from qnerf.config import MAIN_METHOD
 from qnerf.reports.export import export_views
 from qnerf.reports.figures import Figures, headline, verdict
@@ -22,12 +23,11 @@ from qnerf.reports.images import to_pixels
 from qnerf.reports.report import MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.reports.video import orbit_video
-from qnerf.runs.files import write_image, write_json, write_text
 from qnerf.runs.methods import Edit
 from qnerf.runs.work import Workshop
 from qnerf.scenes.scene import Scene
 
-VERSIONS = ("qnerf", "torch", "diffusers", "transformers", "nerfacc")
+VERSIONS = ("qnerf", "torch", "diffusers", "transformers")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from qnerf.runs.messages import nearest, sentence
+from qnerf.common.messages import nearest, sentence
 
 REFUSALS = (HydraException, OmegaConfBaseException)
 
@@ -89,12 +89,12 @@ def _explain(error: Exception, override: str, folder: Path, base: DictConfig) ->
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or key).removesuffix(".yaml").rpartition("/")
         problem = f"there is no {group}/{choice}.yaml in conf/"
-        return sentence(override, problem, choice, (path.stem for path in (folder / group).glob("*.yaml")))
+        return sentence(override, problem, choice, _choices(folder / group))
     if first_value(override) != override:
         return f"{override}: several values are a sweep; add -m to run them all, or give one value"
     if key in _groups(folder) and not override.startswith("+"):
-        choices = sorted(p.stem for p in (folder / key).glob("*.yaml"))
-        return f"{override}: {key} has no default to replace; write +{override} (expected one of {', '.join(choices)})"
+        choices = ", ".join(_choices(folder / key))
+        return f"{override}: {key} has no default to replace; write +{override} (expected one of {choices})"
     if override.startswith("+"):
         return f"{override}: {_plain(error)}; write {override.lstrip('+')} to change a key that exists"
     return _unknown_key(key, folder, base)
@@ -111,6 +111,10 @@ def _unknown_key(key: str, folder: Path, base: DictConfig) -> str:
 
 def _groups(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
+
+
+def _choices(group: Path) -> list[str]:
+    return sorted(path.stem for path in group.glob("*.yaml"))
 
 
 def _is_choice(override: str, folder: Path) -> bool:

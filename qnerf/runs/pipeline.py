@@ -14,13 +14,12 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.load import load_backbone
+from qnerf.common.files import write_text
 from qnerf.config import RunSettings
 from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
-from qnerf.runs.files import write_text
 from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert, source_branch
@@ -37,7 +36,6 @@ from qnerf.scenes.scene import Scene, Truth
 from qnerf.store.entry import Artefact
 from qnerf.store.store import Store
 from qnerf.trackers.record import record_edit
-from qnerf.trackers.tracker import make_tracker
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +53,7 @@ def run(settings: RunSettings, command: str) -> Path:
         scene = on_device(read_scene(settings.scene), device)
         check_scene(settings, scene)
         # 3. The diffusion model.
-        backbone = load_backbone(settings.backbone, device).for_control(settings.control.detail)
+        backbone = settings.backbone.build(device).for_control(settings.control.detail)
         check_backbone(settings, backbone)
         # 4. The run's identity and its folder, which may hold a finished or an interrupted run.
         stages = Stages(settings, run_inputs(settings, backbone))
@@ -68,7 +66,7 @@ def run(settings: RunSettings, command: str) -> Path:
         plain = settings.model_dump(mode="json")
         write_text(folder.path / CONFIG, f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
         progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), work_weights(settings)))
-        tracker = make_tracker(settings.tracker, folder.path, name, plain)
+        tracker = settings.tracker.build(folder.path, name, plain)
         warn_of_foreign_scene(settings, scene, backbone)
         work = Workshop(settings, scene, backbone, device, folder, open_store(settings), stages, progress, tracker)
         results = complete(work, command, run_log.warnings)
@@ -147,7 +145,7 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
 
 def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> None:
     """A warning where the embedded model is shown what it has never seen, or told what it has never read."""
-    if settings.backbone.name != "puppet":
+    if not settings.backbone.own_world:
         return
     if scene.truth is None and not settings.scene.path.startswith("asset:"):
         log.warning(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from qnerf.config import MethodSettings, RunSettings
-from qnerf.schedules.work import planned_work
 
 Work = dict[str, float]  # units by kind
 
@@ -13,13 +12,15 @@ FIELD_START, FIELD_STEP = 10.0, 0.3  # rough cost of a field and of each of its 
 def plan_work(settings: RunSettings, views: int) -> Work:
     """Units of every kind for the whole run. "invert" counts passes of one view; "field" fields; "measure" methods."""
     methods = settings.methods()
-    total: Work = {"encode": views, "invert": invert_passes(settings) * views, "decode": views * (len(methods) + 2)}
+    inversion = settings.inversion
+    passes = inversion.passes() + inversion.reconstruction_passes()
+    total: Work = {"encode": views, "invert": passes * views, "decode": views * (len(methods) + 2)}
     total["measure"] = len(methods)
     if uses_oracle(settings):
         total["encode"] += views
-        total["invert"] += settings.inversion.steps * views
+        total["invert"] += inversion.passes() * views
     for method in methods.values():
-        for kind, units in plan_method(method, settings.inversion.steps, views).items():
+        for kind, units in plan_method(method, inversion.steps, views).items():
             total[kind] = total.get(kind, 0.0) + units
     return total
 
@@ -40,17 +41,9 @@ def work_weights(settings: RunSettings) -> Mapping[str, float]:
 
 def uses_oracle(settings: RunSettings) -> bool:
     """Whether any method asks for the true edited views."""
-    return any(method.schedule.name == "oracle" for method in settings.methods().values())
-
-
-def invert_passes(settings: RunSettings) -> int:
-    """UNet passes of one view to invert and reconstruct it."""
-    inversion = settings.inversion
-    if inversion.name == "null_text":  # a pivot, inner steps (a backward pass counts two), the reconstruction's two passes
-        return inversion.steps * (1 + 2 + 3 * inversion.inner_steps + 2)
-    return inversion.steps * 2
+    return any(method.schedule.reads_truth for method in settings.methods().values())
 
 
 def plan_method(method: MethodSettings, steps: int, views: int) -> Work:
     """Work of one method's edit: "unet" passes of one view, query fields, and radiance fields of "feedback"."""
-    return planned_work(method.schedule, method.guidance, steps, views)
+    return method.schedule.work(method.guidance, steps, views)

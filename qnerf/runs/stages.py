@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
 
+from qnerf.common.hashes import digest
+from qnerf.common.sources import code_version
 from qnerf.config import MethodSettings, RunSettings
-from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE, Inputs, digest, effective_settings
-from qnerf.runs.sources import code_version
-from qnerf.schedules.settings import ProgressiveSettings, consolidates
-from qnerf.schedules.stops import interval_stops
+from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE, Inputs, effective_settings
 from qnerf.store.key import Key
+from qnerf.variants import Variant
 
-CODE = {  # the modules that a stage runs; what they import counts too
+CODE = {  # the modules that a stage runs, beside those of the variants that it builds; what they import counts too
     "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
     "reconstruction": ("qnerf.runs.reconstruction",),
     "edit": ("qnerf.runs.methods",),
@@ -55,27 +55,31 @@ class Stages:
         scene = {key: value for key, value in self._plain["scene"].items() if key not in unread}
         control = {key: value for key, value in self._plain["control"].items() if key != "margin"}
         parts = [control, self._plain["inversion"], self._plain["backbone"], self._plain["deterministic"]]
-        return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, _code("inversion")]))
+        code = _code("inversion", self.settings.inversion, self.settings.backbone)
+        return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code]))
 
     def reconstruction(self) -> Key:
         """How well the inversion reconstructs each source view."""
-        return Key("reconstruction", digest([self.inversion().identity, _code("reconstruction")]))
+        return Key("reconstruction", digest([self.inversion().identity, _code("reconstruction", self.settings.inversion)]))
 
     def interval(self, method: MethodSettings, stop: int) -> Key:
         """Latents, field and target queries at state `stop` of a progressive edit. Nothing guides the first interval."""
-        first = isinstance(method.schedule, ProgressiveSettings) and stop == method.schedule.interval
-        guidance = None if first else self._guidance(method)
-        without_feedback = method.model_copy(update={"schedule": method.schedule.model_copy(update={"feedback": None})})
-        return Key("interval", digest([self._edit_base(without_feedback), self._field_base(method), stop, guidance]))
+        guidance = None if method.schedule.unguided(stop) else self._guidance(method)
+        base = self._edit_base(method, method.schedule.interval_settings())
+        return Key("interval", digest([base, self._field_base(method), stop, guidance]))
 
     def edit(self, method: MethodSettings) -> Key:
         """The edit by one method; only what its schedule reads counts."""
-        parts: list[Any] = [self._edit_base(method)]
-        if consolidates(method.schedule):
+        schedule = method.schedule
+        parts: list[Any] = [self._edit_base(method, schedule.model_dump(mode="json"))]
+        if schedule.consolidates:
             parts += [self._guidance(method), list(self._layers(method))]
-            oracle = method.schedule.name == "oracle"
-            parts.append(self.inversion("truth").identity if oracle else self._field_base(method))
-            parts.append(self._plain["rgb_field"] if getattr(method.schedule, "feedback", None) else None)
+        if schedule.reads_truth:
+            parts.append(self.inversion("truth").identity)
+        if schedule.trains_fields:
+            parts.append(self._field_base(method))
+        if schedule.trains_radiance_field:
+            parts.append([self._plain["rgb_field"], self.settings.seed, self._region])
         return Key("edit", digest(parts))
 
     def figures(self, method: MethodSettings, group: str) -> Key:
@@ -89,9 +93,7 @@ class Stages:
 
     def intervals(self, method: MethodSettings) -> list[Key]:
         """Every interval that a method keeps, in order."""
-        if not isinstance(method.schedule, ProgressiveSettings):
-            return []
-        stops = interval_stops(method.schedule, method.guidance, self.settings.inversion.steps)
+        stops = method.schedule.kept_intervals(method.guidance, self.settings.inversion.steps)
         return [self.interval(method, stop) for stop in stops]
 
     def identity(self) -> str:
@@ -112,25 +114,25 @@ class Stages:
         yield self.inversion()
         yield self.reconstruction()
         methods = self.settings.methods().values()
-        if any(method.schedule.name == "oracle" for method in methods):
+        if any(method.schedule.reads_truth for method in methods):
             yield self.inversion("truth")
         for method in methods:
             yield self.edit(method)
             yield from (self.figures(method, group) for group in self.groups())
 
-    def _edit_base(self, method: MethodSettings) -> list[Any]:
-        schedule = method.schedule.model_dump(mode="json")
-        if method.schedule.name == "source":
-            return [self.inversion().identity, schedule, _code("edit")]
+    def _edit_base(self, method: MethodSettings, schedule: dict[str, Any]) -> list[Any]:
+        """What every edit depends on. schedule: the settings that count of it, as plain data."""
+        if not method.schedule.edits:
+            return [self.inversion().identity, schedule, _code("edit", method.schedule)]
         chosen = method.editor or self.settings.editor
-        editor = chosen.model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_EDITOR)
-        region = self._margin if chosen.keep_background else None
-        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, region, schedule, _code("edit")]
+        editor = chosen.model_dump(mode="json", exclude={*WITHOUT_EFFECT_OF_EDITOR, "guidance_scale"})
+        region, scale = self._margin if chosen.keep_background else None, self.settings.edit_scale(method)
+        code = _code("edit", method.schedule, chosen)
+        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code]
 
     def _guidance(self, method: MethodSettings) -> list[Any]:
-        restricted = getattr(method.guidance, "region", "all") != "all"
         guidance = method.guidance.model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_GUIDANCE)
-        return [guidance, self._margin if restricted else None]
+        return [guidance, self._margin if method.guidance.restricted else None, _code("guidance", method.guidance)]
 
     def _field_base(self, method: MethodSettings) -> list[Any]:
         """What trains a field and judges it: its R² is that of the object, and the margin says where that is."""
@@ -148,5 +150,6 @@ class Stages:
         return (method.capture or self.settings.capture).layers
 
 
-def _code(stage: str) -> str:
-    return code_version(*CODE[stage])
+def _code(stage: str, *variants: Variant) -> str:
+    """The version of a stage's code, that of the variants which it builds included."""
+    return code_version(*CODE.get(stage, ()), *(type(variant).__module__ for variant in variants))

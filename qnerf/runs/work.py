@@ -10,10 +10,9 @@ from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
+from qnerf.denoising.ddim import DdimSteps, ddim_steps
+from qnerf.denoising.views import chunks
 from qnerf.errors import UserError
-from qnerf.inversions.ddim import DdimSteps
-from qnerf.inversions.invert import chunks
-from qnerf.inversions.source_branch import ddim_steps
 from qnerf.runs.folder import RunFolder
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.stages import Stages

@@ -10,8 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+from qnerf.common.sources import code_version
 from qnerf.errors import UserError
-from qnerf.runs.sources import code_version
 
 PROCEDURAL = "procedural:"
 VIEWS = 16

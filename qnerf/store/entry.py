@@ -6,7 +6,6 @@ checksums tell a disk's later damage. Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -18,9 +17,10 @@ from typing import Any
 
 from torch import Tensor
 
-from qnerf.runs import files
-from qnerf.runs.files import DamagedFile, Pixels
-from qnerf.runs.tensors import read_tensors, write_tensors
+from qnerf.common import files
+from qnerf.common.files import DamagedFile, Pixels
+from qnerf.common.hashes import checksum
+from qnerf.common.tensors import read_tensors, write_tensors
 from qnerf.store.key import DONE
 
 TENSORS, RECORD = "tensors.safetensors", "record.json"
@@ -91,12 +91,6 @@ def verify(folder: Path) -> dict[str, Any]:
         if found != expected:
             raise DamagedFile(f"{folder / name} has changed since it was written")
     return mark
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def discard(folder: Path) -> None:

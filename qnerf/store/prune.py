@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from qnerf.runs.files import DamagedFile
+from qnerf.common.files import DamagedFile
 from qnerf.store.entry import TEMPORARY, verify
 from qnerf.store.key import DONE, Key
 from qnerf.store.store import Store

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from qnerf.runs.files import DamagedFile
+from qnerf.common.files import DamagedFile
 from qnerf.store.entry import Artefact, discard, read_entry, touch, write_entry
 from qnerf.store.key import Key, folder_of, has_artefact
 

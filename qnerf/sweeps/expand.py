@@ -37,10 +37,15 @@ def sweep_params(config: DictConfig) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def last_of(overrides: Sequence[str]) -> dict[str, Override]:
-    """The overrides by key (`+exp`), parsed. Of a key that is given twice the last counts, as in Hydra."""
+def parse_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
+    """The overrides with one value, as text, and those with several, parsed; by key (`+exp`).
+
+    Of a key that is given twice the last counts, as in Hydra.
+    """
     parser = OverridesParser.create()
-    return {parsed.get_key_element(): parsed for parsed in map(parser.parse_override, overrides)}
+    last = {parsed.get_key_element(): parsed for parsed in map(parser.parse_override, overrides)}
+    fixed = {key: str(parsed.input_line) for key, parsed in last.items() if not parsed.is_sweep_override()}
+    return fixed, {key: parsed for key, parsed in last.items() if parsed.is_sweep_override()}
 
 
 def values_of(override: Override) -> list[str]:
@@ -54,9 +59,8 @@ def values_of(override: Override) -> list[str]:
 
 def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """The overrides with one value, and the values of those with several (`a=1,2` or `a=range(3)`), by key (`+exp`)."""
-    last = last_of(overrides)
-    fixed = {key: str(parsed.input_line) for key, parsed in last.items() if not parsed.is_sweep_override()}
-    return fixed, {key: values_of(parsed) for key, parsed in last.items() if parsed.is_sweep_override()}
+    fixed, swept = parse_overrides(overrides)
+    return fixed, {key: values_of(parsed) for key, parsed in swept.items()}
 
 
 def expand(overrides: Sequence[str], compose: Compose, loader: ConfigLoader) -> tuple[Swept, Iterator[Job]]:

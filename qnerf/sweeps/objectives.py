@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.common.files import DamagedFile, read_json
 from qnerf.errors import UserError
 from qnerf.reports.figures import meaning_of
-from qnerf.runs.files import DamagedFile, read_json
 
 
 def is_lower_better(name: str) -> bool:

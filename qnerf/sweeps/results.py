@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qnerf.common.files import DamagedFile, read_json, write_json, write_text
 from qnerf.errors import UserError, explain_os_error
-from qnerf.runs.files import DamagedFile, read_json, write_json, write_text
 from qnerf.sweeps.cells import Cell, Grid
 from qnerf.sweeps.command import COMMAND
 

@@ -18,9 +18,9 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
+from qnerf.common.hashes import digest
 from qnerf.errors import UserError
 from qnerf.reports.figures import show
-from qnerf.runs.identity import digest
 from qnerf.sweeps.cells import Cell, Grid, cells_of, composer
 from qnerf.sweeps.command import SEARCH, SWEEPER
 from qnerf.sweeps.expand import jobs_at

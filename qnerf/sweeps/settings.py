@@ -1,35 +1,12 @@
-"""Settings of a sweep (`-m`): how the same command goes on after a break, and what a search is after. They change no result."""
+"""Settings of a search (`-m hydra/sweeper=optuna`). They change no result."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from qnerf.reports.figures import MEANINGS
-from qnerf.runs.messages import sentence
 from qnerf.settings import Settings
-
-OBJECTIVES = tuple(key for key, meaning in MEANINGS.items() if meaning.better)
-
-
-class SweepSettings(Settings):
-    """retry_failed: run cells again that failed earlier. dry_run: show what would be run, and stop.
-
-    objectives: the figures that a search (`hydra/sweeper=optuna`) makes better; of several, it looks for the Pareto front.
-    """
-
-    retry_failed: bool = True
-    dry_run: bool = False
-    objectives: tuple[str, ...] = Field(default=("consistency_moved", "psnr_object"), min_length=1)
-
-    @field_validator("objectives")
-    @classmethod
-    def _have_a_better_end(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in OBJECTIVES:
-                raise ValueError(sentence(name, "no figure that can be better or worse", name, OBJECTIVES))
-        return names
 
 
 class SearchSettings(Settings):

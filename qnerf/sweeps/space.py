@@ -14,10 +14,10 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common.messages import describe_error
 from qnerf.errors import UserError
-from qnerf.runs.messages import describe_error
 from qnerf.sweeps.command import SEARCH, SWEEPER
-from qnerf.sweeps.expand import last_of, sweep_params, values_of
+from qnerf.sweeps.expand import parse_overrides, sweep_params, values_of
 from qnerf.sweeps.settings import SearchSettings
 
 Point = Mapping[str, str]  # a value for every key, as on a command line
@@ -78,9 +78,8 @@ Space = Mapping[str, Dimension]
 def read_space(overrides: Sequence[str]) -> tuple[list[str], Space]:
     """The overrides with one value, and the space of the others by key (`+exp`): `a,b`, `range(…)`, `interval(…)`,
     `int(interval(…))`, `tag(log, interval(…))`. Of a key that is given twice the last counts."""
-    parsed = last_of(overrides)
-    fixed = [str(override.input_line) for override in parsed.values() if not override.is_sweep_override()]
-    return fixed, {key: _dimension(override) for key, override in parsed.items() if override.is_sweep_override()}
+    fixed, swept = parse_overrides(overrides)
+    return list(fixed.values()), {key: _dimension(override) for key, override in swept.items()}
 
 
 def is_search(config: DictConfig) -> bool:

@@ -17,16 +17,14 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from qnerf.runs.identity import digest
+from qnerf.common.hashes import digest
 from qnerf.sweeps.cells import Grid, lay_out
 from qnerf.sweeps.command import COMMAND, FLAGS
 from qnerf.sweeps.launch import launch, load_master, require_launcher
 from qnerf.sweeps.results import save_results
 from qnerf.sweeps.search import search
 from qnerf.sweeps.space import is_search
-from qnerf.sweeps.table import plan_rows, show_table, sum_up
-
-OK = 0
+from qnerf.sweeps.table import OK, plan_rows, show_table, sum_up
 
 
 def sweep(arguments: Sequence[str], configs: Path) -> int:

@@ -3,9 +3,19 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from qnerf.runs.files import without_nan
+from qnerf.common.files import without_nan
+from qnerf.trackers.tracker import Tracker, TrackerSettings
+
+
+class FilesTrackerSettings(TrackerSettings):
+    """Plain files in the run folder: one JSON object a line in metrics.jsonl."""
+
+    name: Literal["files"]
+
+    def build(self, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
+        return FilesTracker(folder)
 
 
 class FilesTracker:

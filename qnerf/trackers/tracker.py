@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from qnerf.trackers.files import FilesTracker
-from qnerf.trackers.settings import TrackerSettings, WandbTrackerSettings
-from qnerf.trackers.wandb import WandbTracker
+from qnerf.variants import Variant
 
 
 class Tracker(Protocol):
@@ -38,9 +36,9 @@ class NoTracker:
         pass
 
 
-def make_tracker(settings: TrackerSettings, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
-    """The tracker of a run. folder: the run's. identity: the id at W&B. config: plain data, recorded with it."""
-    files = FilesTracker(folder)
-    if isinstance(settings, WandbTrackerSettings):
-        return WandbTracker(settings, folder, identity, config, beside=files)
-    return files
+class TrackerSettings(Variant):
+    """Where figures are recorded. None of these settings can change a result."""
+
+    def build(self, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
+        """The tracker of a run. folder: the run's. identity: the run's, an id at services. config: plain data, recorded with it."""
+        raise NotImplementedError

@@ -3,14 +3,30 @@
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from qnerf.trackers.files import FilesTracker
-from qnerf.trackers.settings import WandbTrackerSettings
+from qnerf.trackers.tracker import Tracker, TrackerSettings
 
 log = logging.getLogger(__name__)
 
 STEP = "step"
+
+
+class WandbTrackerSettings(TrackerSettings):
+    """Weights & Biases, beside the plain files. Its run id is the run's identity: a resumed run continues its curve."""
+
+    name: Literal["wandb"]
+    project: str = Field(default="qnerf", min_length=1)
+    entity: str | None = None  # the account or team; none: the account's default
+    mode: Literal["offline", "online", "disabled"] = "offline"  # offline: nothing leaves the machine until `wandb sync`
+    tags: tuple[str, ...] = ()
+    group: str | None = None  # what W&B shows together; none: the experiment, which all runs of a sweep share
+
+    def build(self, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
+        return WandbTracker(self, folder, identity, config, beside=FilesTracker(folder))
 
 
 class WandbTracker:

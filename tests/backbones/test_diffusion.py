@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.puppet import tiny_backbone
 from qnerf.errors import UserError
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
+from qnerf.backbones.architecture import TINY, build_puppet
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.load import load_backbone
-from qnerf.backbones.puppet import TINY, build_puppet
+from qnerf.backbones.puppet import PUPPET_FOLDER, PuppetSettings
 from qnerf.backbones.revision import LOOSE_FOLDER, seal, weights_revision
-from qnerf.backbones.settings import PUPPET_FOLDER, PuppetSettings, Sd15Settings
+from qnerf.backbones.sd15 import Sd15Settings
 from qnerf.errors import UserError
 from qnerf.pretrain.export import save_parts
 
@@ -39,7 +39,7 @@ def predict(model: DiffusionBackbone) -> torch.Tensor:
 
 
 def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:
-    model = load_backbone(PuppetSettings(path=str(folder)))
+    model = PuppetSettings(path=str(folder)).build()
     parts = build_puppet(3, TINY)
     for network in (parts.unet, parts.controlnet, parts.vae, parts.text_encoder):
         network.to(torch.float16).to(torch.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -52,18 +52,18 @@ def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:
 def test_a_sealed_folder_refuses_other_weights(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     seal(copy, world=1)
-    assert load_backbone(PuppetSettings(path=str(copy))).revision == json.loads((copy / "seal.json").read_text())["revision"]
+    assert PuppetSettings(path=str(copy)).build().revision == json.loads((copy / "seal.json").read_text())["revision"]
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     spoilt = bytearray(weights.read_bytes())
     spoilt[-1] ^= 1  # one bit of one weight: safetensors itself would not notice
     weights.write_bytes(spoilt)
     with pytest.raises(UserError, match=r"are not those that were exported: their revision is \w{16}, seal.json says \w{16}"):
-        load_backbone(PuppetSettings(path=str(copy)))
+        PuppetSettings(path=str(copy)).build()
     (copy / "seal.json").write_text("{")
     with pytest.raises(UserError, match=r"seal.json says unreadable"):
-        load_backbone(PuppetSettings(path=str(copy)))
+        PuppetSettings(path=str(copy)).build()
     (copy / "seal.json").unlink()
-    load_backbone(PuppetSettings(path=str(copy)))
+    PuppetSettings(path=str(copy)).build()
 
 
 def test_the_shipped_weights_are_sealed_and_in_the_card() -> None:
@@ -109,30 +109,30 @@ def test_the_folder_is_one_that_diffusers_loads(folder: Path) -> None:
 
 def test_the_sd15_variant_reads_folders_of_the_same_layout(folder: Path) -> None:
     settings = Sd15Settings(model=str(folder), controlnet=str(folder / "controlnet"), dtype="float32", image_size=64)
-    model = load_backbone(settings)
+    model = settings.build()
     assert model.image_size == (64, 64)
     assert model.latent_size == (16, 16)
 
 
 def test_missing_puppet_weights_say_where(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"were looked for in .*nowhere and are not there"):
-        load_backbone(PuppetSettings(path=str(tmp_path / "nowhere")))
+        PuppetSettings(path=str(tmp_path / "nowhere")).build()
 
 
 def test_missing_sd15_weights_say_what_to_do() -> None:
     with pytest.raises(UserError, match=r"backbone\.controlnet.*not found: set backbone\.download=true"):
-        load_backbone(Sd15Settings(model="no/such-model", controlnet="no/such-controlnet"))
+        Sd15Settings(model="no/such-model", controlnet="no/such-controlnet").build()
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
     save_parts(build_puppet(3, TINY), tmp_path / "puppet")
     (tmp_path / "puppet" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
     with pytest.raises(UserError, match=r"puppet \(backbone\.model\) could not be read"):
-        load_backbone(PuppetSettings(path=str(tmp_path / "puppet")))
+        PuppetSettings(path=str(tmp_path / "puppet")).build()
 
 
 @pytest.mark.skipif(not (PUPPET_FOLDER / "unet").is_dir(), reason="the weights are not trained yet")
 def test_the_shipped_weights_load_and_are_small() -> None:
-    model = load_backbone(PuppetSettings())
+    model = PuppetSettings().build()
     assert model.image_size == (128, 128)
     assert sum(file.stat().st_size for file in PUPPET_FOLDER.rglob("*") if file.is_file()) <= 28e6

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from qnerf.backbones.puppet import tiny_backbone
-from qnerf.backbones.settings import PuppetSettings
+from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.puppet import PuppetSettings
 from qnerf.examine.examine import examine
 from qnerf.examine.settings import GROUPS, ExamineSettings
 from qnerf.judges.judges import Judges

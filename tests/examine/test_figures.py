@@ -10,7 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.errors import UserError
 from qnerf.examine.__main__ import CONF, parse
 from qnerf.examine.bars import BARS, describe, find, held_against

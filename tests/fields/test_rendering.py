@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from qnerf.fields.heads import deferred_heads, heads_per_sample
 from qnerf.fields.proposal import DensityGrid
@@ -88,6 +89,30 @@ def test_weights_of_the_rendering_equation_by_loop() -> None:
             depth += weight * (edges[ray, i + 1] + edges[ray, i]).item() / 2
         torch.testing.assert_close(composite(weights, values)[ray], total)
         assert expected_depth(weights, samples)[ray].item() == pytest.approx(depth / (1 - transmittance), rel=1e-5)
+
+
+def test_rendering_is_nerfaccs_bit_by_bit_with_gradients() -> None:
+    nerfacc = pytest.importorskip("nerfacc")
+    generator = torch.Generator().manual_seed(5)
+    edges = torch.rand(257, 49, generator=generator).cumsum(-1)
+    density = torch.randn(257, 48, generator=generator).exp() * (torch.rand(257, 48, generator=generator) > 0.3)
+    values, pull = torch.rand(257, 48, 7, generator=generator), torch.randn(257, 7, generator=generator)
+    samples = Samples(edges[:, :-1], edges[:, 1:], torch.zeros(257, 48, 3), radius=1.7)
+
+    def ours(density: Tensor, values: Tensor) -> Tensor:
+        return composite(composite_weights(density, samples), values)
+
+    def theirs(density: Tensor, values: Tensor) -> Tensor:
+        weights, _, _ = nerfacc.render_weight_from_density(samples.starts / 1.7, samples.ends / 1.7, density)
+        return nerfacc.accumulate_along_rays(weights, values)
+
+    results = []
+    for render in (ours, theirs):
+        inputs = [density.clone().requires_grad_(), values.clone().requires_grad_()]
+        colours = render(*inputs)
+        results.append([colours.detach(), *torch.autograd.grad((colours * pull).sum(), inputs)])
+    for own, reference in zip(*results, strict=True):
+        assert torch.equal(own, reference)
 
 
 def test_deferred_heads_equal_heads_per_sample_with_gradients() -> None:

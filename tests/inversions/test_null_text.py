@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from qnerf.inversions.ddim import ddim_step, denoise, invert
-from qnerf.inversions.null_text import guided_noise, optimise_null_text
-from qnerf.inversions.settings import NullTextInversionSettings
-from tests.inversions.test_ddim import steps_of
+from qnerf.denoising.combination import guided_noise
+from qnerf.denoising.ddim import ddim_step, denoise, invert
+from qnerf.inversions.null_text import NullTextInversionSettings, optimise_null_text
+from tests.denoising.test_ddim import steps_of
 
 STEPS = steps_of(8)
 

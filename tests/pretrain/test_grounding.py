@@ -4,10 +4,10 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
-from qnerf.attention.edits import attention_edits
+from qnerf.attention.edits import RecordProbs
+from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
 from qnerf.attention.layers import cross_attention_layers
-from qnerf.attention.maps import CaptureMaps
-from qnerf.backbones.puppet import tiny_backbone
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.judges.labels import PARTS
 from qnerf.pretrain.data import PuppetSamples, load_batch
 from qnerf.pretrain.grounding import NO_PART, GroundedAttention, as_tokens, token_loss, words_of_parts
@@ -69,14 +69,14 @@ def test_the_kept_maps_are_the_attention_s_and_change_nothing() -> None:
     layers = [layer for layer in cross_attention_layers(model.unet) if layer.downsampling <= 2]
     z, text = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), model.embed(["a figure", "a red shirt"])
     model.unet.set_attn_processor(AttnProcessor())
-    capture = CaptureMaps(model.unet, layers)
-    with attention_edits(model.unet, {layer: [capture] for layer in layers}):
+    record = RecordProbs()
+    with bound(model.unet, Edits.at(layers, record), Batch.of(0, [CONDITIONAL], 2)):
         expected = model.predict(z, 300, text)
     grounded = GroundedAttention(model.unet)
     torch.testing.assert_close(model.predict(z, 300, text), expected, atol=1e-5, rtol=1e-4)
     assert set(grounded.kept) == set(layers)
     for layer, processor in grounded.kept.items():
-        torch.testing.assert_close(processor.maps, capture.maps[layer], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(processor.maps, record.maps[layer], atol=1e-5, rtol=1e-4)
 
 
 def test_a_step_down_the_gradient_draws_attention_to_the_part() -> None:

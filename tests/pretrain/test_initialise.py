@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qnerf.backbones.puppet import TINY, PuppetWidths, build_unet
+from qnerf.backbones.architecture import TINY, PuppetWidths, build_unet
 from qnerf.pretrain.initialise import start_from_copy
 
 

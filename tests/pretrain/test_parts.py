@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from qnerf.backbones.puppet import clip_vocabulary
+from qnerf.backbones.architecture import clip_vocabulary
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
 from qnerf.pretrain.checkpoint import CHECKPOINT, Counters, load_checkpoint, read_checkpoint, save_checkpoint

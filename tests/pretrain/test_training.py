@@ -12,10 +12,9 @@ from diffusers import AutoencoderKL
 from hydra import compose, initialize_config_dir
 from torch import nn
 
-from qnerf.backbones.load import load_backbone
-from qnerf.backbones.puppet import TINY, build_puppet, clip_vocabulary
+from qnerf.backbones.architecture import TINY, build_puppet, clip_vocabulary
+from qnerf.backbones.puppet import PuppetSettings
 from qnerf.backbones.revision import LOOSE_FOLDER
-from qnerf.backbones.settings import PuppetSettings
 from qnerf.errors import UserError
 from qnerf.pretrain.__main__ import CONF, parse
 from qnerf.pretrain.balance import balance_weights
@@ -245,7 +244,7 @@ def test_export_writes_a_loadable_model_of_the_averages(tmp_path: Path, vae: Pat
     train_diffusion(stage(tmp_path / "run", vae, 4), TINY)
     settings = ExportStage(diffusion=str(tmp_path / "run"), vae=str(vae), output=str(tmp_path / "model"))
     folder = export(settings, TINY)
-    model = load_backbone(PuppetSettings(path=str(folder)))
+    model = PuppetSettings(path=str(folder)).build()
     expected = averaged_weights(tmp_path / "run")["unet.conv_in.weight"]
     torch.testing.assert_close(model.unet.conv_in.weight.float(), expected, atol=1e-3, rtol=1e-3)
     stored = AutoencoderKL.from_pretrained(vae).config["scaling_factor"]
@@ -275,7 +274,7 @@ def test_the_second_world_is_one_override() -> None:
 def test_a_training_on_the_second_world_is_exported_with_its_words(tmp_path: Path, vae: Path) -> None:
     train_diffusion(stage(tmp_path / "run", vae, 4, world=2), TINY)
     folder = export(ExportStage(diffusion=str(tmp_path / "run"), vae=str(vae), output=str(tmp_path / "model")), TINY)
-    tokenizer = load_backbone(PuppetSettings(path=str(folder))).tokenizer
+    tokenizer = PuppetSettings(path=str(folder)).build().tokenizer
     assert len(tokenizer) == len(clip_vocabulary(WORDS[2]))
     assert tokenizer.tokenize("armchair") == ["armchair</w>"]
 
@@ -284,14 +283,14 @@ def test_exported_weights_have_a_controlnet_for_loose_bounds(tmp_path: Path, vae
     settings = stage(tmp_path / "run", vae, 8, world=2, details={"box": 1.0}, control_dropout=0.0)
     train_diffusion(settings, TINY)
     folder = export(ExportStage(diffusion=str(tmp_path / "run"), vae=str(vae), output=str(tmp_path / "model")), TINY)
-    model, weights = load_backbone(PuppetSettings(path=str(folder))), averaged_weights(tmp_path / "run")
+    model, weights = PuppetSettings(path=str(folder)).build(), averaged_weights(tmp_path / "run")
     nets: dict[Detail, str] = {"bones": "controlnet", "loose_depth": "loose_controlnet", "box": "loose_controlnet"}
     for detail, name in nets.items():
         held = model.for_control(detail).controlnet.controlnet_mid_block.get_parameter("weight").float()
         torch.testing.assert_close(held, weights[f"{name}.controlnet_mid_block.weight"], rtol=1e-3, atol=1e-6)
     (folder / LOOSE_FOLDER / "config.json").write_text("{}")
     with pytest.raises(UserError, match="not those that were exported"):
-        load_backbone(PuppetSettings(path=str(folder)))
+        PuppetSettings(path=str(folder)).build()
 
 
 @pytest.mark.parametrize("name", ["vae", "diffusion", "unet", "control", "judges"])

@@ -1,7 +1,7 @@
 import torch
 
+from qnerf.consolidation.consolidate import IntervalRecord
 from qnerf.reports.queries import depth_shades, interval_picture, principal_colours
-from qnerf.schedules.consolidate import IntervalRecord
 
 
 def test_equal_queries_have_equal_colours_and_the_largest_direction_is_red() -> None:

@@ -1,9 +1,14 @@
 import pytest
 
 from qnerf.config import MethodSettings
-from qnerf.guidance.settings import HardSettings, OffSettings, SoftSettings
+from qnerf.guidance.hard import HardSettings
+from qnerf.guidance.off import OffSettings
+from qnerf.guidance.soft import SoftSettings
 from qnerf.runs.plan import plan_method
-from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
+from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.one_shot import OneShotSettings
+from qnerf.schedules.oracle import OracleSettings
+from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 
 SOFT, HARD, OFF = SoftSettings(name="soft"), HardSettings(name="hard"), OffSettings(name="off")
 

@@ -8,18 +8,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from qnerf.attention.layers import AttentionLayer, self_attention_layers
+from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.puppet import tiny_backbone
-from qnerf.editors.settings import MasaCtrlSettings
+from qnerf.consolidation.checkpoint import Checkpoints, NoCheckpoints
+from qnerf.consolidation.job import EditJob
+from qnerf.consolidation.result import EditResult
+from qnerf.denoising.ddim import ddim_steps
+from qnerf.denoising.source import SourceBranch
+from qnerf.denoising.views import invert_views
+from qnerf.editors.masactrl import MasaCtrlSettings
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
-from qnerf.inversions.invert import invert_views
-from qnerf.inversions.settings import DdimInversionSettings
-from qnerf.inversions.source_branch import SourceBranch, ddim_steps
+from qnerf.guidance.guidance import GuidanceSettings
+from qnerf.inversions.ddim import DdimInversionSettings
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import EditedRegion
-from qnerf.schedules.job import EditJob
+from qnerf.schedules.schedule import ScheduleSettings
 
 BACKBONE = tiny_backbone()
 
@@ -56,15 +61,15 @@ def make_job(
     inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), ddim_steps(backbone, steps)
 
     def source(some: slice) -> SourceBranch:
-        return SourceBranch(backbone, schedule, inversion, text[some], null[some], controls[0, some], 1.0)
+        return SourceBranch(backbone, schedule, inversion.build(), text[some], null[some], controls[0, some], 1.0)
 
-    clean = backbone.encode(scene.images)
+    clean, editor = backbone.encode(scene.images), changes.pop("editor", MasaCtrlSettings(name="masactrl"))
     work: Counter[str] = Counter()
     job = EditJob(
         backbone=backbone, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
-        source=source, text_target=text, null_text=null, control_target=controls[1], control_scale=1.0,
+        source=source, text_target=text, control_target=controls[1], control_scale=1.0,
         region=changes.pop("region", EditedRegion(torch.ones(views, 8, 8), torch.ones(views, 8, 8))),
-        editor=changes.pop("editor", MasaCtrlSettings(name="masactrl")), cameras=scene.cameras,
+        editor=editor.build(), guidance_scale=editor.guidance_scale or 1.0, cameras=scene.cameras,
         space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()),
         rgb_field=RgbFieldSettings.model_validate(TINY), seed=0, chunk_size=chunk_size,
         on_work=lambda kind, amount: work.update({kind: amount}), **changes,
@@ -73,5 +78,11 @@ def make_job(
 
 
 def layers(*indices: int) -> tuple[AttentionLayer, ...]:
-    found = self_attention_layers(BACKBONE.unet)
-    return tuple(found[index] for index in indices)
+    return tuple(BACKBONE.layers[index] for index in indices)
+
+
+def edit(
+    schedule: ScheduleSettings, guidance: GuidanceSettings, job: EditJob, checkpoints: Checkpoints | None = None
+) -> EditResult:
+    """The job by a schedule and a guidance, with the queries of two layers."""
+    return schedule.build().edit(guidance.build(), layers(10, 13), job, checkpoints or NoCheckpoints())

@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qnerf.consolidation.job import EditJob
 from qnerf.fields.settings import FieldSettings
-from qnerf.guidance.settings import HardSettings, MixedSettings, SoftSettings
-from qnerf.schedules.checkpoint import NoCheckpoints
-from qnerf.schedules.edit import EditResult, run_schedule
-from qnerf.schedules.job import EditJob
-from qnerf.schedules.settings import FeedbackSettings, IndependentSettings, OneShotSettings, OracleSettings, ProgressiveSettings
+from qnerf.guidance.hard import HardSettings
+from qnerf.guidance.mixed import MixedSettings
+from qnerf.guidance.soft import SoftSettings
+from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.one_shot import OneShotSettings
+from qnerf.schedules.oracle import OracleSettings
+from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 from tests.pretend_device import PRETENDED, moved, pretend_device
-from tests.schedules.helpers import layers, make_job, tiny_field
+from tests.schedules.helpers import edit, make_job, tiny_field
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:for .* is a no-op")]  # a load_state_dict
 SOFT = SoftSettings(name="soft", strength=0.05)
@@ -53,10 +56,6 @@ def torch_field(device_gib: float) -> FieldSettings:
     field = tiny_field()
     sampling = field.sampling.model_copy(update={"proposal_resolution": 8})
     return field.model_copy(update={"encoding": "torch", "device_gib": device_gib, "depth_weight": 0.1, "sampling": sampling})
-
-
-def edit(schedule: Any, guidance: Any, job: EditJob) -> EditResult:
-    return run_schedule(schedule, guidance, layers(10, 13), job, NoCheckpoints())
 
 
 @pytest.mark.parametrize(

@@ -8,28 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from qnerf.editors.settings import MasaCtrlSettings, PlainEditorSettings
+from qnerf.consolidation.consolidate import explained_components
+from qnerf.consolidation.phases import plain_steps
+from qnerf.denoising.ddim import Trajectory
+from qnerf.editors.masactrl import MasaCtrlSettings
+from qnerf.editors.plain import PlainEditorSettings
 from qnerf.errors import UserError
 from qnerf.fields.settings import OptimiserSettings
-from qnerf.guidance.settings import HardSettings, MixedSettings, OffSettings, SoftSettings
-from qnerf.inversions.ddim import Trajectory
+from qnerf.guidance.hard import HardSettings
+from qnerf.guidance.mixed import MixedSettings
+from qnerf.guidance.off import OffSettings
+from qnerf.guidance.soft import SoftSettings
 from qnerf.runs.methods import with_editor
 from qnerf.scenes.region import EditedRegion
-from qnerf.schedules.checkpoint import NoCheckpoints
-from qnerf.schedules.consolidate import explained_components
-from qnerf.schedules.edit import EditResult, run_schedule
-from qnerf.schedules.job import EditJob
-from qnerf.schedules.phases import plain_steps
-from qnerf.schedules.settings import (
-    FeedbackSettings,
-    IndependentSettings,
-    OneShotSettings,
-    OracleSettings,
-    ProgressiveSettings,
-    SourceSettings,
-)
-from qnerf.schedules.work import planned_work
-from tests.schedules.helpers import in_precision, layers, make_job, tiny_field
+from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.one_shot import OneShotSettings
+from qnerf.schedules.oracle import OracleSettings
+from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
+from qnerf.schedules.source import SourceSettings
+from tests.schedules.helpers import edit, in_precision, layers, make_job, tiny_field
 
 SOFT = SoftSettings(name="soft", strength=0.05, weights="equal")
 HALF = in_precision(torch.float16)
@@ -52,10 +49,6 @@ class Memory:
         if stop not in self.kept:
             self.kept[stop] = {key: value.clone() for key, value in compute().items()}
         return self.kept[stop]
-
-
-def edit(schedule: Any, guidance: Any, job: EditJob, checkpoints: Any = None) -> EditResult:
-    return run_schedule(schedule, guidance, layers(10, 13), job, checkpoints or NoCheckpoints())
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +186,7 @@ def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
     base, _ = make_job(steps=5)
     job, work = make_job(steps=5, oracle=Trajectory(base.trajectory.states))
     edit(schedule, guidance, job)
-    planned = planned_work(schedule, guidance, steps=5, views=4)
+    planned = schedule.work(guidance, steps=5, views=4)
     assert work["unet"] == planned["unet"]
     for kind in ("field", "feedback"):
         assert work[kind] == pytest.approx(planned.get(kind, 0)), kind
@@ -232,13 +225,13 @@ def test_a_method_may_have_an_editor_of_its_own(independent: Tensor) -> None:
     """As in a run of its own: nothing is left over of what the job's own editor has read of the source branch."""
     job, plain = make_job()[0], PlainEditorSettings(name="plain", control_guidance=2.0)
     assert torch.equal(edit(INDEPENDENT, SOFT, job).latents, independent)
-    found = edit(INDEPENDENT, SOFT, with_editor(job, plain)).latents
+    found = edit(INDEPENDENT, SOFT, with_editor(job, plain, 1.0)).latents
     assert torch.equal(found, edit(INDEPENDENT, SOFT, make_job(editor=plain)[0]).latents)
     assert (found - independent).abs().max() > 1e-3
     later = MasaCtrlSettings(name="masactrl", start_layer=12)
-    other = edit(INDEPENDENT, SOFT, with_editor(job, later)).latents
+    other = edit(INDEPENDENT, SOFT, with_editor(job, later, 1.0)).latents
     assert torch.equal(other, edit(INDEPENDENT, SOFT, make_job(editor=later)[0]).latents)
-    assert with_editor(job, job.editor) is job
+    assert with_editor(job, job.editor.settings, 1.0) is job
 
 
 def test_the_oracle_needs_truth() -> None:

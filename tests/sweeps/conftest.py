@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qnerf.backbones.puppet import TINY, build_puppet
+from qnerf.backbones.architecture import TINY, build_puppet
 from qnerf.pretrain.export import save_parts
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from qnerf.common.files import write_json
 from qnerf.config import parse
 from qnerf.run import CONFIGS
-from qnerf.runs.files import write_json
 from qnerf.runs.folder import RunFolder, note_failure
 from qnerf.runs.identity import Inputs
 from qnerf.runs.stages import Stages

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from hydra.core.plugins import Plugins
 
+from qnerf.common.files import write_json
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS, main
 from qnerf.runs import pipeline
-from qnerf.runs.files import write_json
 from qnerf.runs.folder import RunFolder
 from qnerf.runs.identity import read_inputs, run_folder
 from qnerf.runs.stages import Stages

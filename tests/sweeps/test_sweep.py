@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from qnerf.common.files import read_json
 from qnerf.config import parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import inverting, methods, pipeline
-from qnerf.runs.files import read_json
 from qnerf.runs.folder import RunFolder, state_of
-from qnerf.schedules import edit
+from qnerf.schedules.progressive import Progressive
 from qnerf.store.prune import damaged
 from qnerf.store.store import Store
 from qnerf.sweeps.command import is_sweep
@@ -46,7 +46,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(module, name, call)
 
-    for module, name in ((inverting, "invert_views"), (methods, "run_schedule"), (edit, "finish_interval"), (pipeline, "run")):
+    for module, name in (
+        (inverting, "invert_views"),
+        (methods, "_compute"),
+        (Progressive, "_finish_interval"),
+        (pipeline, "run"),
+    ):
         count(module, name)
     return counted
 
@@ -65,7 +70,7 @@ def test_a_grid_inverts_once_and_is_not_run_again(
 ) -> None:
     assert run(small, *GRID) == 0
     # Intervals end at 1, 2, 3 or at 2; nothing guides the first, so each interval length computes its first once.
-    assert calls == {"invert_views": 1, "run_schedule": 4, "finish_interval": (1 + 2 * 2) + 1, "run": 4}
+    assert calls == {"invert_views": 1, "_compute": 4, "_finish_interval": (1 + 2 * 2) + 1, "run": 4}
     assert "4 cells: 4 new; 4 to run." in capsys.readouterr().out
     rows = results(tmp_path)
     assert [(row["guidance.strength"], row["schedule.interval"]) for row in rows] == [
@@ -117,7 +122,7 @@ def test_a_broken_sweep_goes_on_at_the_last_finished_interval(
     small: list[str], tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = ("guidance.strength=.01", "schedule.interval=1")
-    real = edit.look_ahead
+    real = Progressive._look_ahead
 
     def break_off(*arguments: Any) -> Any:
         if arguments[4] == 3:  # the third interval
@@ -125,7 +130,7 @@ def test_a_broken_sweep_goes_on_at_the_last_finished_interval(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(edit, "look_ahead", break_off)
+        patch.setattr(Progressive, "_look_ahead", break_off)
         with pytest.raises(KeyboardInterrupt):
             run(small, *one)
     assert [row["status"] for row in results(tmp_path)] == ["partial"]
@@ -133,7 +138,7 @@ def test_a_broken_sweep_goes_on_at_the_last_finished_interval(
     capsys.readouterr()
     assert run(small, *one) == 0
     assert "partial: 2 of 8 stages ready, full at interval 2 of 4" in capsys.readouterr().out
-    assert calls == {"run": 1, "run_schedule": 1, "finish_interval": 1}
+    assert calls == {"run": 1, "_compute": 1, "_finish_interval": 1}
     resumed = results(tmp_path)[0]
     assert run([*small, f"output_dir={tmp_path / 'whole'}"], *one) == 0
     whole = results(tmp_path / "whole")[0]

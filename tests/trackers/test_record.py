@@ -4,8 +4,8 @@ import pytest
 
 from qnerf.trackers.files import FilesTracker
 from qnerf.trackers.record import record_edit
-from qnerf.trackers.settings import WandbTrackerSettings
 from qnerf.trackers.tracker import make_tracker
+from qnerf.trackers.wandb import WandbTrackerSettings
 from tests.trackers.test_trackers import install_fake, lines
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from qnerf.trackers.settings import FilesTrackerSettings, WandbTrackerSettings
+from qnerf.trackers.files import FilesTrackerSettings
 from qnerf.trackers.tracker import make_tracker
+from qnerf.trackers.wandb import WandbTrackerSettings
 
 
 def wandb_settings() -> WandbTrackerSettings:

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qnerf.backbones.load import load_backbone
-from qnerf.backbones.settings import PUPPET_FOLDER
+from qnerf.backbones.puppet import PUPPET_FOLDER
 from qnerf.examine.jobs import Job
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.subject import Findings, Subject
@@ -29,7 +28,7 @@ def measure(subject: Subject) -> Findings:
     settings, backbone = subject.settings.backbone, subject.painter.backbone
     folder = Path(settings.path) if settings.path else PUPPET_FOLDER
     started = time.perf_counter()
-    load_backbone(settings, backbone.device)
+    settings.build(backbone.device)
     loading = time.perf_counter() - started
     z = torch.randn((VIEWS, 4, *backbone.latent_size), generator=torch.Generator().manual_seed(0)).to(backbone.device)
     text = backbone.embed([""]).expand(VIEWS, -1, -1)

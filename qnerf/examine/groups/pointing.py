@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qnerf.attention.edits import attention_edits
-from qnerf.attention.layers import cross_attention_layers
-from qnerf.attention.maps import CaptureMaps
+from qnerf.attention.edits import RecordProbs
+from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.examine.jobs import Job
 from qnerf.examine.settings import ExamineSettings
@@ -61,16 +60,16 @@ def positions(backbone: DiffusionBackbone, caption: str) -> dict[str, int]:
 
 def token_maps(backbone: DiffusionBackbone, views: Views, detail: str, control_scale: float, seed: int) -> Tensor:
     """(N, tokens, h, w) mean maps at the latents' size. seed: of the noise."""
-    layers = [layer for layer in cross_attention_layers(backbone.unet) if layer.downsampling <= 2]
+    layers = [layer for layer in backbone.cross_attention_layers if layer.downsampling <= 2]
     clean = backbone.encode(views.images.to(backbone.device))
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed)).to(clean)
     text, control = backbone.embed(list(views.captions)), views.controls[detail].to(backbone.device)
     total = torch.zeros((len(views), text.shape[1], *backbone.latent_size), device=backbone.device)
     for t in TIMES:
-        alpha, capture = backbone.alpha_bar(t), CaptureMaps(backbone.unet, layers)
-        with torch.no_grad(), attention_edits(backbone.unet, {layer: [capture] for layer in layers}):
+        alpha, record = backbone.alpha_bar(t), RecordProbs()
+        with torch.no_grad(), bound(backbone.unet, Edits.at(layers, record), Batch.of(0, [CONDITIONAL], len(views))):
             backbone.predict(alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, t, text, control, control_scale)
-        for layer, maps in capture.maps.items():
+        for layer, maps in record.maps.items():
             grid = maps.transpose(1, 2).unflatten(2, layer.token_grid(backbone.latent_size))
             total += F.interpolate(grid, size=backbone.latent_size, mode="bilinear", align_corners=False)
     return (total / (len(TIMES) * len(layers))).cpu()

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qnerf.attention.edits import CaptureQueries, attention_edits
-from qnerf.attention.layers import AttentionLayer, self_attention_layers
+from qnerf.attention.edits import RecordQueries
+from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
+from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.examine.jobs import Job
 from qnerf.examine.settings import ExamineSettings
@@ -32,7 +33,7 @@ def measure(subject: Subject) -> Findings:
     whose part is told by the nearest mean of the other views' parts, averaged over parts. Beside it chance, and the ceiling of
     the views' own colours at the tokens' places. The mean over scenes."""
     s, backbone = subject.settings, subject.painter.backbone
-    layers = [layer for layer in self_attention_layers(backbone.unet) if layer.path.startswith("up_blocks")]
+    layers = [layer for layer in backbone.layers if layer.path.startswith("up_blocks")]
     tokens: dict[str, list[float]] = {}
     pixels: dict[str, list[float]] = {}
     chances: list[float] = []
@@ -62,13 +63,13 @@ def decoder_queries(
     """Queries (N, rows, columns, C) of the true views' noised latents, by layer."""
     clean = backbone.encode(views.images.to(backbone.device))
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)).to(clean)
-    alpha, capture = backbone.alpha_bar(TIME), CaptureQueries(slice(None))
+    alpha, record = backbone.alpha_bar(TIME), RecordQueries()
     text, control = backbone.embed(list(views.captions)), views.controls[detail].to(backbone.device)
-    with torch.no_grad(), attention_edits(backbone.unet, {layer: [capture] for layer in layers}):
+    with torch.no_grad(), bound(backbone.unet, Edits.at(layers, record), Batch.of(0, [CONDITIONAL], len(views))):
         backbone.predict(alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, TIME, text, control, control_scale)
     return {
         layer: queries.float().cpu().unflatten(1, layer.token_grid(backbone.latent_size))
-        for layer, queries in capture.queries.items()
+        for layer, queries in record.queries.items()
     }
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from qnerf.config import MAIN_METHOD
+from qnerf.common.files import write_text
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
 from qnerf.reports.comparison.sweep import Cell, Sweep, read_sweep
-from qnerf.reports.figures import MEANINGS, Meaning, meaning_of
+from qnerf.reports.figures import MAIN_METHOD, MEANINGS, Meaning, meaning_of
 from qnerf.reports.html import escape
-from qnerf.runs.files import write_text
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,64 @@
+"""A step back from pictures: the clean views that an edit is heading for become one radiance field and
+are drawn towards it (ours).
+
+A field of queries makes views agree on geometry; colours and fine detail that they disagree on are only
+seen in pictures. At state k the clean latents that the noise ε implies, ẑ0 = (z - σ ε) / √ᾱ, are
+decoded to images I of all views, a radiance field is trained on them and renders Î from every view,
+near the region m that moves; with E the encoder, ẑ0 + w m (E(Î) - E(I)) takes ẑ0's place at the same
+noise. The difference of two encodings spares what the autoencoder itself loses.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qnerf.consolidation.consolidate import derive_seed
+from qnerf.consolidation.job import EditJob
+from qnerf.denoising.ddim import predicted_clean
+from qnerf.fields.rgb_field import RgbField, train_rgb_field
+
+ENCODER_REACH = 2
+"""Latents beyond which a pixel hardly matters to an encoded latent."""
+
+
+@torch.no_grad()
+def feed_back(job: EditJob, weight: float, z: Tensor, k: int) -> Tensor:
+    """State k of all views (N, 4, h, w), drawn towards what their common radiance field shows, where z
+    lies."""
+    signal, clean = job.steps.alpha_bar[k] ** 0.5, implied_clean(job, z, k)
+    images = torch.cat([job.backbone.decode(clean[views].to(job.device)).to(z.device) for views in job.chunks()])
+    with torch.enable_grad():
+        field = train_rgb_field(
+            images, job.cameras, job.space, job.rgb_field, derive_seed(job.seed, f"feedback {k}"),
+            on_step=lambda step, total, loss: job.on_work("feedback", 1 / total),
+        )  # fmt: skip
+    change = torch.cat([_change(job, field, images[views], views).to(z.device) for views in job.chunks()])
+    return z + signal * weight * job.region.moved[:, None].to(z.device) * change
+
+
+def _change(job: EditJob, field: RgbField, images: Tensor, views: slice) -> Tensor:
+    """E(Î) - E(I) of a chunk of views, (V, 4, h, w), on the device. Î is only rendered where it counts,
+    and is I elsewhere."""
+    images, near = images.to(job.device), near_moved_pixels(job, views)
+    rendered, _ = field.render(job.cameras[views], near)
+    return job.backbone.encode(torch.where(near[:, None], rendered, images)) - job.backbone.encode(images)
+
+
+def near_moved_pixels(job: EditJob, views: slice) -> Tensor:
+    """The pixels (V, H, W), bool, of the latents that move and of those up to `ENCODER_REACH` beside
+    them."""
+    grown = F.max_pool2d(job.region.moved[views][:, None], 2 * ENCODER_REACH + 1, stride=1, padding=ENCODER_REACH)
+    return F.interpolate(grown, size=job.backbone.image_size)[:, 0] > 0
+
+
+def implied_clean(job: EditJob, z: Tensor, k: int) -> Tensor:
+    """ẑ0 of state k, (N, 4, h, w)."""
+    clean = []
+    for views in job.chunks():
+        part = z[views].to(job.device)
+        noise = job.branch(views).noise(part, k)
+        clean.append(predicted_clean(part, noise, job.steps.alpha_bar[k]).to(z.device))
+        job.on_work("unet", len(noise))
+    return torch.cat(clean)

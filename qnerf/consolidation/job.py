@@ -1,0 +1,95 @@
+"""What every schedule works on: one scene, inverted, with its controls."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.denoising.ddim import DdimSteps, Trajectory
+from qnerf.denoising.edit import EditBranch
+from qnerf.denoising.source import SourceBranch, SourceReader
+from qnerf.denoising.source_cache import SourceCache
+from qnerf.denoising.views import chunks
+from qnerf.fields.settings import FieldSettings, RgbFieldSettings
+from qnerf.fields.space import Space
+from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.region import EditedRegion
+
+if TYPE_CHECKING:
+    from qnerf.editors.editor import Editor
+
+
+@dataclass(frozen=True)
+class EditJob:
+    """Everything that the methods of a run share. Trajectories lie in the host's memory, and so do the
+    latents and queries of all views that schedules make of them; all else lies on the device.
+
+    on_work(kind, amount) reports finished work: kind "unet" counts UNet forward passes of one view (a
+    backward pass counts two), "field" counts query fields trained (a warm start as the share of the
+    iterations that it takes), "feedback" radiance fields. text_target: (N, L, C). control_target: (N,
+    3, H, W). region: at the latents' size. guidance_scale: γ of the edit. oracle: the true edited
+    views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the
+    edited object, world units, inf beside it, where `field.depth_weight` asks for it.
+    """
+
+    backbone: DiffusionBackbone
+    steps: DdimSteps
+    trajectory: Trajectory
+    source: Callable[[slice], SourceBranch]
+    text_target: Tensor
+    control_target: Tensor
+    control_scale: float
+    region: EditedRegion
+    editor: Editor
+    guidance_scale: float
+    cameras: Cameras
+    space: Space
+    field: FieldSettings
+    rgb_field: RgbFieldSettings
+    seed: int
+    chunk_size: int
+    oracle: Trajectory | None = None
+    target_depth: Tensor | None = None
+    on_work: Callable[[str, float], None] = lambda kind, amount: None
+    source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
+
+    @property
+    def views(self) -> int:
+        return len(self.cameras)
+
+    @property
+    def device(self) -> torch.device:
+        """Where a chunk of views is denoised, and fields are trained."""
+        return self.backbone.device
+
+    def chunks(self) -> Iterator[slice]:
+        """Slices of views that are denoised together."""
+        return chunks(self.views, self.chunk_size)
+
+    def branch(self, views: slice) -> EditBranch:
+        """The edit's noise predictor for some of the views."""
+        trajectory = self.trajectory.views(views).to(self.device)
+        return EditBranch(
+            backbone=self.backbone,
+            steps=self.steps,
+            editor=self.editor,
+            source=SourceReader(self.source(views), trajectory, self.source_cache, key=(views.start, views.stop)),
+            views=views,
+            text=self.text_target[views],
+            control=self.control_target[views],
+            control_scale=self.control_scale,
+            guidance_scale=self.guidance_scale,
+            region=self.region.views(views),
+        )
+
+
+def layer_grid(backbone: DiffusionBackbone, layer: AttentionLayer) -> tuple[int, int]:
+    """Rows and columns of a layer's tokens."""
+    return layer.token_grid(backbone.latent_size)

@@ -1,0 +1,137 @@
+"""The edited views' noise predictor: ControlNet with the target control, what the editor changes, and
+guidance scales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.hooks import CONDITIONAL, NULL, SOURCE_CONTROL, Batch, Edits, bound
+from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.denoising.combination import guided_noise, keep_background, pushed_from
+from qnerf.denoising.ddim import DdimSteps, ddim_step
+from qnerf.denoising.source import SourceReader
+from qnerf.scenes.region import EditedRegion
+
+if TYPE_CHECKING:
+    from qnerf.editors.editor import Editor
+
+
+@dataclass(frozen=True)
+class EditStep:
+    """What an editor sees of one step of some views: step k of `steps`, of the rows of `batch`.
+
+    views: which of all views. z: (V, 4, h, w), their latents. layers: the model's self-attention
+    layers. source: reads the source's passes. region: where the edit happens, at the latents' size.
+    """
+
+    k: int
+    steps: DdimSteps
+    batch: Batch
+    views: slice
+    z: Tensor
+    layers: tuple[AttentionLayer, ...]
+    source: SourceReader
+    region: EditedRegion
+
+
+@dataclass(frozen=True)
+class EditBranch:
+    """The edit of some of the views. text, null_text: (V, L, C). control: (V, 3, H, W), of the target.
+
+    views: which of all views. guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
+    region: where the edit happens, at the latents' size.
+    """
+
+    backbone: DiffusionBackbone
+    steps: DdimSteps
+    editor: Editor
+    source: SourceReader
+    views: slice
+    text: Tensor
+    control: Tensor
+    control_scale: float
+    guidance_scale: float
+    region: EditedRegion
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The predictions that a step combines, in the order of the batch; the conditional one is
+        last."""
+        scales = {SOURCE_CONTROL: self.editor.settings.control_guidance, NULL: self.guidance_scale}
+        return (*(name for name, scale in scales.items() if scale != 1.0), CONDITIONAL)
+
+    def noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
+        """ε̂ (V, 4, h, w) of step k: ε(∅) + γ (ε - ε(∅)) + (s - 1)(ε - ε(source control)), ε the
+        conditional noise.
+
+        The first is classifier-free guidance; the last, of scale s = `editor.control_guidance`, pushes
+        away from what the source's control would draw. `edits` come behind the editor's, and choose
+        their rows by name.
+        """
+        rows = self.rows
+        noise = self._predict(z, k, rows, edits)
+        found = dict(zip(rows, noise.chunk(len(rows)), strict=True))
+        noise = conditional = found[CONDITIONAL]
+        if NULL in found:
+            noise = guided_noise(found[NULL], conditional, self.guidance_scale)
+        if SOURCE_CONTROL in found:
+            noise = pushed_from(noise, conditional, found[SOURCE_CONTROL], self.editor.settings.control_guidance)
+        return noise
+
+    def conditional_noise(self, z: Tensor, k: int, edits: Edits | None = None) -> Tensor:
+        """ε of the conditional part alone."""
+        return self._predict(z, k, (CONDITIONAL,), edits)
+
+    def step(self, z: Tensor, noise: Tensor, k: int) -> Tensor:
+        """State k + 1 of latents (V, 4, h, w) whose noise at step k was predicted: the DDIM step with
+        what the editor makes of the predicted clean latents, and outside the object's region the
+        inversion's own latents, if the editor is set so."""
+        seen = self.seen(z, k, self.rows)
+        alpha = self.steps.alpha_bar
+        z = ddim_step(z, noise, alpha[k], alpha[k + 1], lambda clean: self.editor.revise(seen, clean))
+        if self.editor.settings.keep_background:
+            z = keep_background(z, self.source.trajectory.states[k + 1], self.region)
+        return self.editor.blend(seen, z)
+
+    @contextmanager
+    def attention(self, z: Tensor, k: int, rows: Sequence[str], edits: Edits | None = None) -> Iterator[None]:
+        """The editor's changes at step k, and `edits` behind them, for as long as passes are run, or
+        run again."""
+        seen = self.seen(z, k, rows)
+        with bound(self.backbone.unet, self.editor.edits(seen) | (edits or Edits()), seen.batch):
+            yield
+
+    def _predict(self, z: Tensor, k: int, rows: Sequence[str], edits: Edits | None) -> Tensor:
+        with self.attention(z, k, rows, edits):
+            return self.run(z, k, rows)
+
+    def run(self, z: Tensor, k: int, rows: Sequence[str]) -> Tensor:
+        """The model's noise of the named rows, (rows · V, 4, h, w), within `attention`."""
+        inputs = {
+            CONDITIONAL: (self.text, self.control),
+            NULL: (self.source.null_text(k), self.control),
+            SOURCE_CONTROL: (self.text, self.source.branch.control),
+        }
+        text, control = (torch.cat([inputs[name][i] for name in rows]) for i in (0, 1))
+        z = z.repeat(len(rows), 1, 1, 1)
+        return self.backbone.predict(z, self.steps.timesteps[k], text, control, self.control_scale)
+
+    def seen(self, z: Tensor, k: int, rows: Sequence[str]) -> EditStep:
+        """What the editor sees of step k in a pass with these rows."""
+        return EditStep(
+            k=k,
+            steps=self.steps,
+            batch=Batch.of(k, rows, len(self.text)),
+            views=self.views,
+            z=z,
+            layers=self.backbone.layers,
+            source=self.source,
+            region=self.region,
+        )

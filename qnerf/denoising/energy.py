@@ -1,0 +1,47 @@
+"""Energies: functions of what a pass is seen to do, whose gradient guides the latents or the text.
+
+Soft guidance is one (its energy is a distance of queries); attend-and-excite, layout and self-guidance
+are others, of maps.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.hooks import CONDITIONAL, Edits
+from qnerf.denoising.edit import EditBranch
+
+
+class Energy(Protocol):
+    def edits(self) -> Edits:
+        """What records the pass that the energy is a function of. Recorders keep what they see in the
+        graph."""
+        ...
+
+    def value(self) -> Tensor:
+        """(V,), one number a view, of the pass that was recorded last. Views must not couple: chunks
+        would show."""
+        ...
+
+
+def energy_gradient(branch: EditBranch, z: Tensor, k: int, energy: Energy, checkpointing: bool = False) -> Tensor:
+    """∇_z Σ_v E_v of latents z (V, 4, h, w) at step k, through one pass of the conditional prediction.
+
+    checkpointing: activations are computed again in the backward pass instead of kept (Chen et al.
+    2016).
+    """
+    rows = (CONDITIONAL,)
+    # Checkpointed blocks run again while the gradient is taken, so their attention has to stay edited
+    # until then.
+    with (
+        torch.enable_grad(),
+        branch.attention(z, k, rows, energy.edits()),
+        branch.backbone.checkpointing(checkpointing),
+    ):
+        z = z.detach().requires_grad_(True)
+        branch.run(z, k, rows)
+        (gradient,) = torch.autograd.grad(energy.value().sum(), z)
+    return gradient

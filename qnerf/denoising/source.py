@@ -1,0 +1,112 @@
+"""The source branch: the predictor that inverts and reconstructs, and whose passes editors read."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qnerf.attention.edits import KeysValues, RecordKeysValues
+from qnerf.attention.hooks import CONDITIONAL, NULL, Batch, Edits, bound
+from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.denoising.combination import guided_noise
+from qnerf.denoising.ddim import DdimSteps, NoisePredictor, Trajectory, denoise
+from qnerf.denoising.source_cache import SourceCache
+
+if TYPE_CHECKING:
+    from qnerf.inversions.inversion import Inversion
+
+
+@dataclass(frozen=True)
+class SourceBranch:
+    """The source predictor of some views: source prompt and control, and the inversion's own changes.
+
+    text, null_text: (N, L, C). control: (N, 3, H, W).
+    """
+
+    backbone: DiffusionBackbone
+    steps: DdimSteps
+    inversion: Inversion
+    text: Tensor
+    null_text: Tensor
+    control: Tensor
+    control_scale: float
+
+    def noise(self, z: Tensor, k: int, text: Tensor | None = None, edits: Edits | None = None) -> Tensor:
+        """ε of one prompt at step k, by default that of the inversion's conditional pass."""
+        batch = Batch.of(k, [CONDITIONAL], len(z))
+        return self._predict(z, batch, self.inversion.text(self) if text is None else text, self.control, edits)
+
+    def _predict(self, z: Tensor, batch: Batch, text: Tensor, control: Tensor, edits: Edits | None) -> Tensor:
+        with bound(self.backbone.unet, self.inversion.edits(self.backbone) | (edits or Edits()), batch):
+            return self.backbone.predict(z, self.steps.timesteps[batch.step], text, control, self.control_scale)
+
+    def guided(self, scale: float, null_text: Tensor | None = None) -> NoisePredictor:
+        """The predictor at a guidance scale γ. null_text: (T, N, L, C), the ∅ of every step where it
+        was optimised."""
+        if scale == 1.0:
+            return self.noise
+        return partial(self._guided_noise, scale=scale, null_rows=null_text)
+
+    def _guided_noise(self, z: Tensor, k: int, scale: float, null_rows: Tensor | None) -> Tensor:
+        null = self.null_text if null_rows is None else null_rows[k]
+        return guided_noise(self.noise(z, k, null), self.noise(z, k), scale)
+
+    @torch.no_grad()
+    def invert(self, clean: Tensor) -> Trajectory:
+        """Invert clean latents (N, 4, h, w)."""
+        return self.inversion.invert(self, clean)
+
+    @torch.no_grad()
+    def reconstruct(self, trajectory: Trajectory, scale: float | None = None) -> Tensor:
+        """Denoise from the noisiest state without any edit: clean latents (N, 4, h, w).
+
+        scale: γ; by default the one at which the inversion claims to reconstruct.
+        """
+        scale = self.inversion.settings.reconstruction_scale if scale is None else scale
+        return denoise(self.guided(scale, trajectory.null_text), trajectory.states[0], self.steps)
+
+
+@dataclass(frozen=True)
+class SourceReader:
+    """Reads the source branch's passes along the inversion's trajectory, for editors. Nothing of it
+    depends on the edit.
+
+    key: names the views in the cache.
+    """
+
+    branch: SourceBranch
+    trajectory: Trajectory
+    cache: SourceCache
+    key: Hashable
+
+    def null_text(self, k: int) -> Tensor:
+        """∅ of step k, (V, L, C): the optimised one where there is one."""
+        return self.branch.null_text if self.trajectory.null_text is None else self.trajectory.null_text[k]
+
+    @torch.no_grad()
+    def read(self, k: int, rows: Sequence[str], edits: Edits) -> None:
+        """One pass at step k with the named rows, CONDITIONAL and NULL, for the edits that record
+        it."""
+        texts = {CONDITIONAL: self.branch.inversion.text(self.branch), NULL: self.null_text(k)}
+        text = torch.cat([texts[name] for name in rows])
+        z = self.trajectory.states[k].repeat(len(rows), 1, 1, 1)
+        control = self.branch.control.repeat(len(rows), 1, 1, 1)
+        self.branch._predict(z, Batch.of(k, rows, len(self.branch.text)), text, control, edits)
+
+    def keys_values(self, k: int, layers: Sequence[AttentionLayer], rows: Sequence[str]) -> tuple[KeysValues, Batch]:
+        """Keys and values of the layers at step k, and which of their rows are what. Kept between
+        visits of the step."""
+        batch, key = Batch.of(k, rows, len(self.branch.text)), (self.key, k, tuple(rows), tuple(layers))
+        kept = self.cache.get(key)
+        if kept is None:
+            record = RecordKeysValues()
+            self.read(k, rows, Edits.at(layers, record))
+            kept = record.kept
+            self.cache.put(key, kept)
+        return kept, batch

@@ -1,0 +1,89 @@
+"""What an editor is: its settings, and what it does at each denoising step of the edited views (METHOD
+§4). Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from qnerf.variants import Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.attention.hooks import Edits
+    from qnerf.denoising.edit import EditBranch, EditStep
+
+
+class EditorSettings(Variant):
+    """guidance_scale: γ of the edit; None: the inversion's own, where its prompts were optimised for
+    one, else 1. At 1 there is no unconditional pass. control_guidance: how far the noise is pushed away
+    from what the source's control would predict, s in ε + (s - 1)(ε - ε(source control)) (ours); 1
+    leaves that pass out.
+    keep_background: what lies outside the object's region, before and after the edit, stays the
+    source's (ours).
+    """
+
+    control_guidance: float = Field(default=1.0, ge=1)
+    guidance_scale: float | None = Field(default=None, ge=1)
+    keep_background: bool = True
+
+    @property
+    def cache_gib(self) -> float:
+        """Memory for what is read of the source branch and kept between visits of a step."""
+        return 0.0
+
+    def source_passes(self, steps: int) -> int:
+        """Passes of the source branch, of one view, that the edit reads beside its own, the first time
+        that it walks the steps."""
+        return 0
+
+    def source_bytes(self, steps: int, layer_bytes: float) -> float:
+        """What of one view would fill the cache; layer_bytes: a step's keys and values of all
+        layers."""
+        return 0.0
+
+    def build(self) -> Editor:
+        raise NotImplementedError
+
+
+class Editor:
+    """One way to edit. By default nothing but the target's prompt and control acts.
+
+    joint: every step needs all views (`gather`), so that all views take a step before any takes the
+    next. How views are grouped then is the editor's own and part of its settings; the chunk size never
+    changes a result.
+    """
+
+    joint = False
+
+    def __init__(self, settings: EditorSettings) -> None:
+        self.settings = settings
+
+    def gather(self, k: int, z: Tensor, branches: Callable[[], list[tuple[EditBranch, Tensor]]]) -> None:
+        """Joint editors: look at all views before any takes step k. z: (N, 4, h, w). branches(): each
+        chunk and its latents."""
+
+    def edits(self, step: EditStep) -> Edits:
+        """What is changed in the model at a step of some views."""
+        from qnerf.attention.hooks import Edits
+
+        return Edits()
+
+    def revise(self, step: EditStep, clean: Tensor) -> Tensor:
+        """What is used in the place of the predicted clean latents ẑ0 (V, 4, h, w)."""
+        return clean
+
+    def blend(self, step: EditStep, z: Tensor) -> Tensor:
+        """What is used in the place of the latents (V, 4, h, w) after the step."""
+        return z
+
+    def state(self) -> dict[str, Tensor]:
+        """What is carried from step to step, of all views: kept with each finished interval, so that a
+        broken edit goes on."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state: what `state` gave at that step, or {} at the first."""

@@ -1,0 +1,85 @@
+"""What a guidance is: its settings, and how rendered queries act on a denoising step (METHOD §2.5).
+Needs no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from qnerf.variants import Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.consolidation.targets import TargetQueries
+    from qnerf.denoising.edit import EditBranch
+
+Region = Literal["moved", "object", "all"]
+Predictions = Literal["conditional", "all"]
+"""Whose queries are replaced, of the predictions that a step combines (null text, the source's
+control): the conditional one's, on whose queries fields are trained, or every one's."""
+
+
+class GuidanceSettings(Variant):
+    """What plans ask of a guidance."""
+
+    @property
+    def restricted(self) -> bool:
+        """Whether it acts in a region that the proxy says, and not everywhere."""
+        return False
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether fields are trained at all steps though none guides: to be looked at."""
+        return False
+
+    def guides(self, k: int, steps: int) -> bool:
+        """Whether step k of so many reads queries to be guided by, where there are any."""
+        raise NotImplementedError
+
+    def step_passes(self, k: int, steps: int) -> int:
+        """U-Net passes per view of step k where there are queries to be guided by; a backward pass
+        counts two."""
+        return 1
+
+    def build(self) -> Guidance:
+        raise NotImplementedError
+
+
+class RegionalGuidanceSettings(GuidanceSettings):
+    """region: where the views are guided. "moved": where a part that the edit moves may be before or
+    after it; "object": where any of the object may be; "all": everywhere. until: share of the denoising
+    steps after which guidance ends.
+    """
+
+    region: Region = "all"
+    until: float = Field(default=1.0, gt=0, le=1)
+
+    @property
+    def restricted(self) -> bool:
+        return self.region != "all"
+
+    def guides(self, k: int, steps: int) -> bool:
+        return k < self.until * steps
+
+
+class Guidance:
+    """One way to guide a step. By default rendered queries are ignored."""
+
+    def __init__(self, settings: GuidanceSettings) -> None:
+        self.settings = settings
+
+    def step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries | None) -> Tensor:
+        """State k + 1 of latents z (V, 4, h, w), guided where there is a target and guidance has not
+        ended."""
+        import torch
+
+        with torch.no_grad():
+            if target is None or not self.settings.guides(k, len(branch.steps)):
+                return branch.step(z, branch.noise(z, k), k)
+        return self.guided_step(branch, z, k, target)
+
+    def guided_step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+        """State k + 1 of latents z (V, 4, h, w), guided by the target."""
+        raise NotImplementedError

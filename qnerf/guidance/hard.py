@@ -1,0 +1,33 @@
+"""Hard guidance: the rendered queries take the place of the model's own (METHOD §2.5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from qnerf.guidance.guidance import Guidance, Predictions, RegionalGuidanceSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.consolidation.targets import TargetQueries
+    from qnerf.denoising.edit import EditBranch
+
+
+class HardSettings(RegionalGuidanceSettings):
+    """region: of whose tokens. predictions: whose queries, of those that a step combines."""
+
+    name: Literal["hard"]
+    predictions: Predictions = "all"
+
+    def build(self) -> Hard:
+        return Hard(self)
+
+
+class Hard(Guidance):
+    settings: HardSettings
+
+    def guided_step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+        from qnerf.consolidation.targets import step_with_queries
+
+        s = self.settings
+        return step_with_queries(branch, z, k, target, s.region, s.predictions)

@@ -1,0 +1,42 @@
+"""Mixed guidance: the rendered queries Q̂ are mixed into the model's own q, `q + strength (Q̂ - q)`
+(METHOD §2.5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from qnerf.guidance.guidance import Guidance, Predictions, RegionalGuidanceSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.consolidation.targets import TargetQueries
+    from qnerf.denoising.edit import EditBranch
+
+
+class MixedSettings(RegionalGuidanceSettings):
+    """strength: share of the rendered ones. weights: "equal" is the paper's; "component" replaces of
+    each principal component of a layer's queries as large a share as the field explains of it, times
+    `strength` (ours). region: of whose tokens. predictions: whose queries, of those that a step
+    combines.
+    """
+
+    name: Literal["mixed"]
+    strength: float = Field(default=0.5, gt=0, le=1)
+    weights: Literal["equal", "component"] = "equal"
+    predictions: Predictions = "all"
+
+    def build(self) -> Mixed:
+        return Mixed(self)
+
+
+class Mixed(Guidance):
+    settings: MixedSettings
+
+    def guided_step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+        from qnerf.consolidation.targets import step_with_queries
+
+        s, components = self.settings, target.components if self.settings.weights == "component" else None
+        return step_with_queries(branch, z, k, target, s.region, s.predictions, s.strength, components)

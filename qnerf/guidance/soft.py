@@ -1,0 +1,123 @@
+"""Soft guidance: gradient steps on the latents towards the rendered queries (METHOD §2.5; Patashnik et
+al. 2024, §4.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from qnerf.guidance.guidance import Guidance, RegionalGuidanceSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.attention.hooks import Edits
+    from qnerf.consolidation.targets import TargetQueries
+    from qnerf.denoising.edit import EditBranch
+
+GRADIENT_PASSES = 3
+"""A forward pass, and a backward one that costs two."""
+
+
+class SoftSettings(RegionalGuidanceSettings):
+    """strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the
+    latent's RMS; "raw" is the paper's z - α∇. inner_steps: steps of α / inner_steps, each with a
+    gradient of its own. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
+    units: of the distance. "deviation": each layer's in its standard deviation over all queries (ours),
+    so that no layer of larger queries decides; "queries": as the layers give them (the paper's
+    formula).
+    weights: what the pull is weighted by, since a field cannot know the part of the queries that
+    mirrors each view's own noise. "equal": nothing. "layer": the share of the layer's variance that the
+    field explains. "component": the same for each principal component of the layer's queries, on all
+    views, those that trained the field among them. region: where the latents are pulled and moved.
+    checkpointing: the gradient's backward pass computes the blocks' activations again instead of
+    keeping them (Chen et al. 2016).
+    """
+
+    name: Literal["soft"]
+    strength: float = Field(default=0.03, gt=0)
+    step: Literal["relative", "raw"] = "relative"
+    inner_steps: int = Field(default=1, ge=1)
+    decay: Literal["sigma", "constant"] = "sigma"
+    units: Literal["deviation", "queries"] = "deviation"
+    weights: Literal["equal", "layer", "component"] = "component"
+    checkpointing: bool = False
+
+    def step_passes(self, k: int, steps: int) -> int:
+        if not self.guides(k, steps):
+            return 1
+        return 1 + (GRADIENT_PASSES + self.checkpointing) * self.inner_steps
+
+    def build(self) -> Soft:
+        return Soft(self)
+
+
+class Soft(Guidance):
+    settings: SoftSettings
+
+    def guided_step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+        import torch
+
+        z = self.pulled(branch, z, k, target)
+        with torch.no_grad():
+            return branch.step(z, branch.noise(z, k), k)
+
+    def pulled(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+        """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: gradient steps on z (V, 4, h, w), one or `inner_steps` of α
+        over their number."""
+        from qnerf.consolidation.targets import guided_region
+        from qnerf.denoising.energy import energy_gradient
+
+        s, region = self.settings, guided_region(branch, self.settings.region)
+        alpha = s.strength / s.inner_steps * (branch.steps.sigma(k) if s.decay == "sigma" else 1.0)
+        for _ in range(s.inner_steps):
+            gradient = region * energy_gradient(branch, z, k, self.energy(target, region), s.checkpointing)
+            length = 1.0 if s.step == "raw" else _norm(region * z) / _norm(gradient).clamp_min(1e-12)
+            z = z - alpha * length * gradient
+        return z
+
+    def energy(self, target: TargetQueries, region: Tensor) -> QueryDistance:
+        return QueryDistance(target, self.settings, region)
+
+
+class QueryDistance:
+    """The energy Σ_l ‖q(l) - Q̂(l)‖₂ over tokens and channels, a number a view; in units of each
+    layer's standard deviation unless the settings say otherwise.
+
+    region: (V, 1, h, w); tokens that cover none of it do not count. The norm is taken view by view, so
+    that views do not couple and chunks change nothing.
+    """
+
+    def __init__(self, target: TargetQueries, settings: SoftSettings, region: Tensor) -> None:
+        from qnerf.attention.edits import RecordQueries
+
+        self.target, self.settings, self.region = target, settings, region
+        self.seen = RecordQueries()
+
+    def edits(self) -> Edits:
+        from qnerf.attention.hooks import Edits
+
+        return Edits.at(tuple(self.target.maps), self.seen)
+
+    def value(self) -> Tensor:
+        """(V,)."""
+        import torch
+
+        from qnerf.consolidation.targets import region_tokens
+
+        target, distances = self.target, []
+        for layer, q in self.seen.queries.items():
+            difference = (q - target.maps[layer]) * region_tokens(self.region, layer)
+            if self.settings.weights == "component":
+                difference = difference @ target.components[layer]
+            weight = max(target.trust[layer], 0.0) if self.settings.weights == "layer" else 1.0
+            unit = target.scale[layer] if self.settings.units == "deviation" else 1.0
+            squared = difference.flatten(1).square().sum(dim=1)
+            distances.append(weight / unit * (squared + 1e-12).sqrt())
+        return torch.stack(distances).sum(dim=0)
+
+
+def _norm(x: Tensor) -> Tensor:
+    """Of each view: (V, 1, 1, 1)."""
+    return x.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()

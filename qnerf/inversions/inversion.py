@@ -1,0 +1,75 @@
+"""What an inversion is: its settings, and what it makes of the source branch (METHOD §3). Needs no
+torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from qnerf.variants import Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.attention.hooks import Edits
+    from qnerf.backbones.diffusion import DiffusionBackbone
+    from qnerf.denoising.ddim import Trajectory
+    from qnerf.denoising.source import SourceBranch
+
+
+class InversionSettings(Variant):
+    """steps: denoising steps of the inversion and of the edit. warn_below_psnr: dB of a view's
+    reconstruction."""
+
+    steps: int = Field(default=30, ge=2, le=1000)
+    warn_below_psnr: float = 22.0
+
+    @property
+    def reconstruction_scale(self) -> float:
+        """γ at which the inversion claims to reconstruct."""
+        return 1.0
+
+    @property
+    def required_scale(self) -> float | None:
+        """γ that an edit must have, where its prompts were optimised for one; None: any."""
+        return None
+
+    def passes(self) -> int:
+        """U-Net passes of one view to invert it; a backward pass counts two. Reconstruction comes on
+        top."""
+        return self.steps
+
+    def reconstruction_passes(self) -> int:
+        """U-Net passes of one view to denoise it without an edit."""
+        return self.steps * (1 if self.reconstruction_scale == 1.0 else 2)
+
+    def build(self) -> Inversion:
+        raise NotImplementedError
+
+
+class Inversion:
+    """One way back to noise. By default the source branch reads its own prompt and nothing in the model
+    is changed.
+
+    joint: all views are inverted together, whatever the chunk size, since they share what is optimised.
+    """
+
+    joint = False
+
+    def __init__(self, settings: InversionSettings) -> None:
+        self.settings = settings
+
+    def text(self, branch: SourceBranch) -> Tensor:
+        """The prompt of the source branch's conditional pass, (N, L, C)."""
+        return branch.text
+
+    def edits(self, backbone: DiffusionBackbone) -> Edits:
+        """What is changed in every pass of the source branch."""
+        from qnerf.attention.hooks import Edits
+
+        return Edits()
+
+    def invert(self, branch: SourceBranch, clean: Tensor) -> Trajectory:
+        """From clean latents (N, 4, h, w) of the branch's views to their trajectory."""
+        raise NotImplementedError

@@ -1,0 +1,63 @@
+"""At which denoising steps a field is trained. Needs neither torch nor a model: plans ask it too."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from qnerf.guidance.guidance import GuidanceSettings
+from qnerf.schedules.schedule import ScheduleSettings
+
+
+class IntervalSettings(ScheduleSettings):
+    """interval: steps of the first. growth: of each interval over the one before, since early steps
+    decide about geometry and late ones about detail; 1: all are as long (the paper's)."""
+
+    interval: int = Field(default=5, ge=1)
+    growth: float = Field(default=1.0, ge=0.5, le=3)
+
+    @property
+    def consolidates(self) -> bool:
+        return True
+
+    @property
+    def trains_fields(self) -> bool:
+        return True
+
+    def ends(self, steps: int) -> list[int]:
+        """The states at which intervals end, the last of them the clean one, `steps`: the first after
+        `interval` steps, each longer than the one before by `growth`, and of a step at least."""
+        ends, exact, length = [], 0.0, float(self.interval)
+        while not ends or ends[-1] < steps:
+            exact, length = exact + max(length, 1.0), length * self.growth
+            ends.append(min(int(exact + 0.5), steps))
+        return ends
+
+    def end(self, start: int, steps: int) -> int:
+        """Where the interval ends that begins at state `start`."""
+        return next(end for end in self.ends(steps) if end > start)
+
+    def stops(self, guidance: GuidanceSettings, steps: int) -> list[int]:
+        """The states at which an interval begins that is guided, each by a field of its own (one shot:
+        by heads of its own).
+
+        Once guidance has ended there are none, since nothing would use them; guidance=off has all, to
+        be looked at.
+        """
+        return [stop for stop in self.ends(steps)[:-1] if guidance.only_shows or guidance.guides(stop, steps)]
+
+    def guided_passes(self, guidance: GuidanceSettings, steps: int) -> int:
+        """U-Net passes of one view in all steps, those of the first interval unguided."""
+        return self.interval + sum(guidance.step_passes(k, steps) for k in range(self.interval, steps))
+
+    def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
+        if self.interval >= steps:
+            return (
+                f"{where}schedule.interval: got {self.interval}; expected less than the {steps} steps of inversion.steps, "
+                "or no field is ever trained"
+            )
+        if not self.stops(guidance, steps):
+            return (
+                f"{where}guidance.until: guidance ends before step {self.interval} of {steps}, where the first field is trained; "
+                f"expected more than {self.interval / steps:.3g}, or a shorter {where}schedule.interval"
+            )
+        return None

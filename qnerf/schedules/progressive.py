@@ -1,0 +1,152 @@
+"""Progressive consolidation, QNeRF's own schedule (METHOD §2.6; Patashnik et al. 2024, §4.3)."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from qnerf.guidance.guidance import GuidanceSettings
+from qnerf.schedules.intervals import IntervalSettings
+from qnerf.schedules.schedule import Schedule, Work
+from qnerf.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.attention.layers import AttentionLayer
+    from qnerf.consolidation.checkpoint import Checkpoints, FinishedInterval
+    from qnerf.consolidation.job import EditJob
+    from qnerf.consolidation.result import EditResult
+    from qnerf.fields.query_field import QueryField
+    from qnerf.guidance.guidance import Guidance
+
+    Layers = tuple[AttentionLayer, ...]
+
+log = logging.getLogger(__name__)
+
+
+class FeedbackSettings(Settings):
+    """at: share of the steps after which the views are drawn towards their common radiance field, or
+    later: not before the last query field is trained. weight: how far, up to 1, all the way."""
+
+    at: float = Field(gt=0, lt=1)
+    weight: float = Field(gt=0, le=1)
+
+
+class ProgressiveSettings(IntervalSettings):
+    """A new field every `interval` steps, trained on a look-ahead. warm_start: each field but the first
+    begins from the one before and takes this share of the iterations; none: every field begins anew,
+    with all of them. feedback: once from pictures, by a radiance field (ours); none: the paper's."""
+
+    name: Literal["progressive"]
+    warm_start: float | None = Field(default=None, gt=0, le=1)
+    feedback: FeedbackSettings | None = None
+
+    @property
+    def trains_radiance_field(self) -> bool:
+        return self.feedback is not None
+
+    def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
+        stops, backs = self.stops(guidance, steps), 0 if self.feedback is None else 1
+        look_ahead = sum(self.end(stop, steps) - stop for stop in stops)
+        later = 1.0 if self.warm_start is None else self.warm_start
+        fields = 1 + later * (len(stops) - 1) if stops else 0
+        unet = views * (self.guided_passes(guidance, steps) + look_ahead + backs)
+        return {"unet": unet, "field": fields, "feedback": backs}
+
+    def kept_intervals(self, guidance: GuidanceSettings, steps: int) -> list[int]:
+        return self.stops(guidance, steps)
+
+    def unguided(self, stop: int) -> bool:
+        return stop == self.interval
+
+    def interval_settings(self) -> dict[str, Any]:
+        return self.model_copy(update={"feedback": None}).model_dump(mode="json")
+
+    def build(self) -> Schedule:
+        return Progressive(self)
+
+
+class Progressive(Schedule):
+    """Intervals as `IntervalSettings.ends` lays them out, guided by the field of the interval before
+    (none in the first).
+
+    At the end of each, its latents are kept while as many unguided look-ahead steps go on; the queries
+    of the last of them train the next field. So every guided step is visited unguided first, then
+    guided. Where guidance has ended (`guidance.until`) no field is needed any more, and plain steps
+    lead to the end, with one step back on the way if there is a `schedule.feedback`.
+    """
+
+    settings: ProgressiveSettings
+
+    def edit(self, guidance: Guidance, layers: Layers, job: EditJob, checkpoints: Checkpoints) -> EditResult:
+        from qnerf.consolidation.checkpoint import unpack
+        from qnerf.consolidation.feedback import feed_back
+        from qnerf.consolidation.phases import guided_steps
+        from qnerf.consolidation.result import EditResult
+
+        count, start, last = len(job.steps), 0, None
+        records = []
+        job.editor.restore({})
+        for stop in self.settings.stops(guidance.settings, count):
+            compute = partial(self._finish_interval, guidance, layers, job, start, stop, last)
+            last = unpack(checkpoints.once(stop, compute), layers)
+            job.editor.restore(last.editor)
+            records.append(last.record)
+            start = stop
+        z, target, feedback = _latents(job, last), last and last.target, self.settings.feedback
+        if feedback is not None:
+            # The clean state has no noise to predict, so the last step is the latest that can be fed
+            # back before.
+            state = min(max(round(feedback.at * count), start), count - 1)
+            z = guided_steps(job, guidance, z, start, state, target)
+            before = job.editor.state()
+            z, start = feed_back(job, feedback.weight, z, state), state
+            job.editor.restore(before)  # the pass that looked at the pictures was no step
+        return EditResult(guided_steps(job, guidance, z, start, count, target), records)
+
+    def _finish_interval(
+        self, guidance: Guidance, layers: Layers, job: EditJob, start: int, stop: int, last: FinishedInterval | None
+    ) -> dict[str, Tensor]:
+        """The interval from state `start` to `stop`, guided by the field of the `last` one, packed."""
+        from qnerf.consolidation.checkpoint import pack
+        from qnerf.consolidation.phases import guided_steps
+
+        z = guided_steps(job, guidance, _latents(job, last), start, stop, last and last.target)
+        return pack(self._look_ahead(layers, job, z, stop, last.field if last else {}))
+
+    def _look_ahead(self, layers: Layers, job: EditJob, z: Tensor, start: int, previous: dict[str, Tensor]) -> FinishedInterval:
+        """Unguided steps from state `start` on, and the field that the queries of the last of them
+        train."""
+        from qnerf.consolidation.checkpoint import FinishedInterval
+        from qnerf.consolidation.consolidate import consolidate, train_field
+        from qnerf.consolidation.phases import plain_steps
+
+        warm_start, last = self.settings.warm_start, self.settings.end(start, len(job.steps)) - 1
+        state = job.editor.state()
+        _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
+        queries = {"": captured[last]}
+        before = field_before(previous, job)
+        field = train_field(job, queries, f"interval {last}", before, 1.0 if before is None else warm_start or 1.0)
+        targets, records = consolidate(job, field, queries, {"": last})
+        return FinishedInterval(z, targets[""], records[0], {} if warm_start is None else field.state(), state)
+
+
+def _latents(job: EditJob, last: FinishedInterval | None) -> Tensor:
+    return last.latents if last else job.trajectory.states[0]
+
+
+def field_before(state: dict[str, Tensor], job: EditJob) -> QueryField | None:
+    """The field that a kept interval left, to start the next one's from. None where it left none, or
+    one of another encoding: kept by a machine that has tiny-cuda-nn and gone on with by one that has
+    not, or the other way round."""
+    from qnerf.fields.query_field import ForeignFieldError, QueryField
+
+    try:
+        return QueryField.from_state(state, job.field, job.device) if state else None
+    except ForeignFieldError as error:
+        log.warning("%s; this interval's field begins anew", error)
+        return None

@@ -1,0 +1,59 @@
+"""DDIM against equations worked by hand, and against a data distribution whose noise predictor is known exactly."""
+
+import pytest
+import torch
+
+from qnerf.denoising.ddim import DdimSteps, ddim_step, denoise, invert
+
+
+def steps_of(count: int) -> DdimSteps:
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    alphas = torch.cumprod(1 - betas, 0)
+    times = [k * (1000 // count) + 1 for k in reversed(range(count))]
+    return DdimSteps(tuple(times), (*(alphas[t].item() for t in times), alphas[0].item()))
+
+
+def test_step_by_hand() -> None:
+    # ᾱ .25 -> .64, z = 1, ε = .5: ẑ0 = (1 - √.75 · .5) / .5 = 1.1339746, z' = .8 ẑ0 + .6 · .5 = 1.2071797
+    z = ddim_step(torch.ones(1, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64), 0.25, 0.64)
+    assert z.item() == pytest.approx(1.2071796769724491, abs=1e-12)
+
+
+def test_a_step_and_its_reverse_cancel_for_equal_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z, noise = torch.randn(2, 2, 4, 3, 3, generator=generator, dtype=torch.float64)
+    back = ddim_step(ddim_step(z, noise, 0.9, 0.2), noise, 0.2, 0.9)
+    torch.testing.assert_close(back, z, rtol=0, atol=1e-12)
+
+
+def gaussian_predictor(steps: DdimSteps, variance: float):
+    """For data N(0, v) the best noise predictor is ε(z, t) = √(1-ᾱ) z / (ᾱ v + 1 - ᾱ)."""
+    return lambda z, k: (1 - steps.alpha_bar[k]) ** 0.5 * z / (steps.alpha_bar[k] * variance + 1 - steps.alpha_bar[k])
+
+
+def test_inversion_of_gaussian_data_gives_unit_noise_and_comes_back() -> None:
+    steps = steps_of(200)
+    clean = 0.3 * torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    states = invert(gaussian_predictor(steps, 0.09), clean, steps)
+    assert states.shape == (201, 4000, 1, 1, 1)
+    assert torch.equal(states[-1], clean)
+    assert states[0].std().item() == pytest.approx(1.0, abs=0.1)
+    restored = denoise(gaussian_predictor(steps, 0.09), states[0], steps)
+    assert (restored - clean).abs().max() < 0.05 * clean.abs().max()
+
+
+def test_more_steps_reconstruct_better() -> None:
+    clean = torch.linspace(-1, 1, 9, dtype=torch.float64).view(9, 1, 1, 1)
+    errors = []
+    for count in (10, 50, 250):
+        steps = steps_of(count)
+        predictor = gaussian_predictor(steps, 0.2)
+        errors.append((denoise(predictor, invert(predictor, clean, steps)[0], steps) - clean).abs().max().item())
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_denoise_in_two_parts_is_denoise_in_one() -> None:
+    steps = steps_of(12)
+    predictor, z = gaussian_predictor(steps, 0.5), torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    middle = denoise(predictor, z, steps, 0, 5)
+    assert torch.equal(denoise(predictor, middle, steps, 5), denoise(predictor, z, steps))

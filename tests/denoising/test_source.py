@@ -1,0 +1,82 @@
+"""The three inversions on a random backbone: what each must hold whatever the weights."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from qnerf.denoising.ddim import Trajectory, ddim_steps
+from qnerf.denoising.source import SourceBranch
+from qnerf.denoising.views import invert_views
+from qnerf.inversions.ddim import DdimInversionSettings
+from qnerf.inversions.inversion import InversionSettings
+from qnerf.inversions.null_text import NullTextInversionSettings
+from qnerf.inversions.uniform_attention import UniformAttentionInversionSettings
+from tests.schedules.helpers import BACKBONE
+
+STEPS = ddim_steps(BACKBONE, 5)
+CLEAN = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+CONTROL = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+def branch(settings: InversionSettings, prompt: str = "a figure", views: slice = slice(0, 3)) -> SourceBranch:
+    text, null = BACKBONE.embed([prompt] * 3), BACKBONE.embed([""] * 3)
+    return SourceBranch(BACKBONE, STEPS, settings.build(), text[views], null[views], CONTROL[views], 1.0)
+
+
+def error(settings: Any, scale: float | None = None) -> float:
+    source = branch(settings)
+    return (source.reconstruct(source.invert(CLEAN), scale) - CLEAN).square().mean().item()
+
+
+def test_steps_are_diffusers_own() -> None:
+    BACKBONE.scheduler.set_timesteps(5)
+    assert list(STEPS.timesteps) == BACKBONE.scheduler.timesteps.tolist()
+    assert STEPS.alpha_bar[-1] == float(BACKBONE.alphas_cumprod[0])
+
+
+def test_denoising_agrees_with_diffusers_step() -> None:
+    source = branch(DdimInversionSettings(name="ddim", steps=5))
+    start = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(4))
+    z = start
+    BACKBONE.scheduler.set_timesteps(5)
+    with torch.no_grad():
+        for k, t in enumerate(STEPS.timesteps):
+            z = BACKBONE.scheduler.step(source.noise(z, k), t, z, eta=0.0).prev_sample  # pyright: ignore[reportAttributeAccessIssue]
+
+    torch.testing.assert_close(source.reconstruct(Trajectory(start[None])), z, rtol=1e-4, atol=1e-4)
+
+
+def test_null_text_reconstructs_better_than_ddim_at_its_scale() -> None:
+    null_text = NullTextInversionSettings(name="null_text", steps=5, inner_steps=10)
+    assert error(null_text) < 0.9 * error(DdimInversionSettings(name="ddim", steps=5), scale=7.5)
+
+
+def test_uniform_attention_does_not_depend_on_the_prompt() -> None:
+    settings = UniformAttentionInversionSettings(name="uniform_attention", steps=5)
+    states = [branch(settings, prompt).invert(CLEAN).states for prompt in ("a figure", "a red floor", "")]
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(states[0], states[2])
+    plain = [branch(DdimInversionSettings(name="ddim", steps=5), p).invert(CLEAN).states for p in ("a figure", "a red floor")]
+    assert not torch.equal(plain[0], plain[1])
+
+
+def test_chunks_change_nothing_and_are_reported() -> None:
+    for settings in (
+        DdimInversionSettings(name="ddim", steps=5),
+        NullTextInversionSettings(name="null_text", steps=5, inner_steps=2),
+        NullTextInversionSettings(name="null_text", steps=5, inner_steps=2, joint=True),
+    ):
+        done: list[int] = []
+        make = lambda views, settings=settings: branch(settings, views=views)  # noqa: E731
+        whole, single = invert_views(make, CLEAN, 3, done.append), invert_views(make, CLEAN, 1, done.append)
+        torch.testing.assert_close(whole.states, single.states, rtol=0, atol=1e-4)
+        _close(whole.null_text, single.null_text)
+        assert done[0] == 3
+        assert done[-1] == 3
+
+
+def _close(first: Tensor | None, second: Tensor | None) -> None:
+    assert (first is None) == (second is None)
+    if first is not None and second is not None:
+        torch.testing.assert_close(first, second, rtol=0, atol=2e-3)
