@@ -7,35 +7,35 @@ must come in by way of that memory. A `Recorder` is what does it; tests put one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol, TypeVar
 
 import torch
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Recording(Generic[T]):
-    """output: what the work returned, in memory that every replay writes anew."""
-
-    output: T
-    replay: Callable[[], None]
+SPARE = 0.1
+"""Share of a GPU's memory that must be free for another recording to be made."""
+COMPILED = 64
+"""Versions of a function that may be compiled; PyTorch's own limit is 8, and passes with other edits are other versions."""
 
 
 class Recorder(Protocol):
     """What records work on one device."""
 
     def aside(self) -> AbstractContextManager[None]:
-        """Work runs plainly where recording will take place; by then all kernels and libraries must have been loaded there."""
+        """Where work runs plainly that is to be recorded: all kernels and libraries must have been loaded there before."""
         ...
 
-    def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Recording[T]:
-        """Records `work()`, which may draw from `generator`: replays draw from the state that it is in by then.
+    def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Callable[[], T]:
+        """Records `work()`, which may draw from `generator`: replays draw from the state that it is in by then. Returns what replays
+        it, and returns the work's output in memory that every replay may write anew.
 
         Raises RuntimeError where the work cannot be recorded: it copies to or from the host, say.
         """
+        ...
+
+    def wait(self) -> None:
+        """Until all work is done, for measurements."""
         ...
 
 
@@ -44,8 +44,7 @@ RecorderOf = Callable[[torch.device], Recorder | None]
 
 
 class CudaRecorder:
-    """All recordings share one pool of memory, so they need the largest one's and not the sum; one is replayed at a time, and its
-    output must be copied or used up before another recording is replayed."""
+    """All recordings share one pool of memory, so they need the largest one's and not the sum; one is replayed at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -60,14 +59,49 @@ class CudaRecorder:
                 yield
             current.wait_stream(self.stream)
 
-    def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Recording[T]:
+    def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Callable[[], T]:
+        free, total = torch.cuda.mem_get_info(self.device)
+        idle = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        if free + idle < SPARE * total:
+            raise RuntimeError(f"less than {SPARE:.0%} of the GPU's memory is free")
         graph = torch.cuda.CUDAGraph()
         if generator is not None:
             graph.register_generator_state(generator)
         # A capture that fails leaves its stream the current one: `aside` puts the caller's back.
         with self.aside(), torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             output = work()
-        return Recording(output, graph.replay)
+
+        def replay() -> T:
+            graph.replay()
+            return output
+
+        return replay
+
+    def wait(self) -> None:
+        torch.cuda.synchronize(self.device)
+
+
+class Compiler:
+    """torch.compile in a recorder's place: the work's own Python is traced once, and its operations are fused by a backend."""
+
+    def __init__(self, device: torch.device, backend: str = "inductor") -> None:
+        self.device, self.backend = device, backend
+
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Callable[[], T]:
+        import torch._dynamo
+
+        limit = max(torch._dynamo.config.recompile_limit, COMPILED)
+        torch._dynamo.config.recompile_limit = limit
+        compiled = torch.compile(work, backend=self.backend, dynamic=False)
+        compiled()  # what cannot be compiled is to fail here
+        return compiled
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def cuda_recorder(device: torch.device) -> Recorder | None:

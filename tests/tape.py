@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from qnerf.graphs import Recorder, Recording
+from qnerf.graphs import Recorder
 
 T = TypeVar("T")
 aten = torch.ops.aten
@@ -80,7 +80,7 @@ class TapeRecorder:
     def aside(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Recording[T]:
+    def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Callable[[], T]:
         state = None if generator is None else generator.get_state()
         with Tape() as tape:
             output = work()
@@ -90,11 +90,15 @@ class TapeRecorder:
             generator.set_state(state)
         self.recorded += 1
 
-        def replay() -> None:
+        def replay() -> T:
             self.replayed += 1
             tape.replay()
+            return output
 
-        return Recording(output, replay)
+        return replay
+
+    def wait(self) -> None:
+        pass
 
     def of(self, device: torch.device) -> Recorder:
         return self

@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,16 @@ class AttentionCall:
 
 
 class AttentionEdit:
-    """One change to (or look at) attention calls. Override the stages that it needs, and only these."""
+    """One change to (or look at) attention calls. Override the stages that it needs, and only these.
+
+    reads, leaves: names of the attributes whose tensors it reads, and of those that it fills for others to read; each a tensor,
+    or mappings and tuples of them. On a GPU a pass is then recorded once and replayed (`recorded.py`): all other attributes are
+    fixed values, and the stages read neither the step's number nor a tensor's value. None: it does not say, and its passes are
+    run plainly.
+    """
+
+    reads: ClassVar[tuple[str, ...] | None] = None
+    leaves: ClassVar[tuple[str, ...]] = ()
 
     def before(self, call: AttentionCall) -> AttentionCall:
         """The call as it is to be made (`dataclasses.replace`)."""
@@ -107,6 +117,15 @@ def _joined(first: Mapping[Any, Sequence[Any]], second: Mapping[Any, Sequence[An
     return {key: (*first.get(key, ()), *second.get(key, ())) for key in (*first, *(k for k in second if k not in first))}
 
 
+_BOUND: WeakKeyDictionary[nn.Module, list[tuple[dict[AttentionLayer, EditedAttention], bool]]] = WeakKeyDictionary()
+
+
+def bound_now(unet: nn.Module) -> tuple[dict[AttentionLayer, EditedAttention], bool]:
+    """The edited layers of a U-Net by now, and whether any module's output is edited."""
+    levels = _BOUND.get(unet, [])
+    return {layer: p for processors, _ in levels for layer, p in processors.items()}, any(features for _, features in levels)
+
+
 @contextmanager
 def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
     """Run the U-Net with these edits. All is as before afterwards, also after an error.
@@ -121,6 +140,8 @@ def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
     processors = {layer: EditedAttention(layer, edits.attention[layer], batch) for layer in modules}
     outputs = {path: _EditedOutput(path, some, batch) for path, some in edits.features.items()}
     handles = []
+    levels = _BOUND.setdefault(unet, [])
+    levels.append((processors, bool(outputs)))
     try:
         for layer, module in modules.items():
             module.processor = processors[layer]
@@ -136,6 +157,7 @@ def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
                 "have reset its attention processors"
             )
     finally:
+        levels.pop()
         for handle in handles:
             handle.remove()
         for layer, module in modules.items():

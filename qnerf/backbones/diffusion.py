@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_attention_layers
+from qnerf.backbones.acceleration import AcceleratedPasses, PassInputs, accelerate
+from qnerf.backbones.backbone import Acceleration
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Detail
 
@@ -52,6 +54,7 @@ class DiffusionBackbone:
         revision: str,
         device: torch.device | str = "cpu",
         channels_last: bool = True,
+        acceleration: Acceleration = "none",
     ) -> None:
         self.parts, self.controlnet = parts, parts.controlnet
         self.unet, self.vae = parts.unet, parts.vae
@@ -59,6 +62,7 @@ class DiffusionBackbone:
         self.image_size = image_size
         self.revision = revision
         self.device = torch.device(device)
+        self.passes: AcceleratedPasses | None = accelerate(acceleration, self.device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         nets = [net for net in (parts.controlnet, parts.loose_controlnet) if net is not None]
         for model in (self.unet, *nets, self.vae, self.text_encoder):
@@ -129,11 +133,18 @@ class DiffusionBackbone:
         t: one training time for all, or (B,). text: (B, L, C). control: drawings (B, 3, H, W) in [0,
         1], or None to leave the ControlNet out; control_scale multiplies its residuals.
         """
-        z, states = self._pixels(latents), text.to(self.dtype)
-        time = torch.as_tensor(t, device=self.device).expand(len(latents))
+        time = t.to(self.device).expand(len(latents)) if isinstance(t, Tensor) else self._filled(len(latents), t)
+        inputs = PassInputs(latents, time, text, control, control_scale)
+        return self.run(inputs) if self.passes is None else self.passes(self, inputs)
+
+    def run(self, inputs: PassInputs) -> Tensor:
+        """A pass, run plainly: the noise (B, 4, h, w)."""
+        z, time, states = self._pixels(inputs.latents), inputs.time, inputs.text.to(self.dtype)
         down, mid = None, None
-        if control is not None:
-            down, mid = self.controlnet(z, time, states, self._pixels(control), conditioning_scale=control_scale, return_dict=False)
+        if inputs.control is not None:
+            down, mid = self.controlnet(
+                z, time, states, self._pixels(inputs.control), conditioning_scale=inputs.control_scale, return_dict=False
+            )
         return self.unet(
             z,
             time,
@@ -170,6 +181,10 @@ class DiffusionBackbone:
             raise UserError(f"steps is {steps}, expected a whole number from 1 to {total - 1}.")
         offset = int(self.scheduler.config["steps_offset"])
         return [index * (total // steps) + offset for index in reversed(range(steps))]
+
+    def _filled(self, length: int, t: int) -> Tensor:
+        """(length,), made on the device: a number that is sent there makes the host wait."""
+        return torch.full((length,), t, device=self.device)
 
     def _pixels(self, images: Tensor) -> Tensor:
         return images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self.memory_format)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from qnerf.fields.settings import OptimiserSettings
 from qnerf.fields.trunk import derive_seed
-from qnerf.graphs import Recorder, Recording, reason
+from qnerf.graphs import Recorder, reason
 
 log = logging.getLogger(__name__)
 
@@ -86,16 +87,15 @@ class GraphedSteps:
 
     def __init__(self, step: TrainingStep, recorder: Recorder | None) -> None:
         self.step, self.recorder = step, recorder
-        self.recording: Recording[Tensor] | None = None
+        self.replay: Callable[[], Tensor] | None = None
         self.done = 0
 
     def __call__(self, number: int) -> Tensor:
         """Step `number`'s loss, (), on the device; good until the next step."""
         self.step.prepare(number)
         self.done += 1
-        if self.recording is not None:
-            self.recording.replay()
-            return self.recording.output
+        if self.replay is not None:
+            return self.replay()
         if self.recorder is None:
             return self.step.run()
         if self.done <= PLAIN_STEPS:
@@ -115,13 +115,13 @@ class GraphedSteps:
         after = [x.clone() for x in step.state()]
         try:
             _restore(step.state(), before)
-            recording = recorder.record(step.run, step.generator)
+            replay = recorder.record(step.run, step.generator)
             step.prepare(number)  # the plain run has drawn from the generator
-            recording.replay()
+            replayed = replay()
             if not _agree(step.parameters, before, after):
                 raise RuntimeError("replayed, it does not do what it does when run plainly")
-            self.recording = recording
-            return recording.output
+            self.replay = replay
+            return replayed
         except RuntimeError as error:
             log.warning("The field's training step is not recorded as a CUDA graph and runs plainly: %s.", reason(error))
             self.recorder = None

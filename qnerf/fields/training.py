@@ -42,6 +42,7 @@ def train(
         if on_step is not None:
             on_step(step + 1, settings.iterations, losses.latest(step, value))
     trunk.refresh_proposal(torch.Generator(device).manual_seed(derive_seed(seed, 3, settings.iterations)))
+    model.zero_grad()  # gradients keep the recording's memory
 
 
 class LossAtHome:

@@ -24,7 +24,14 @@ def trained(recorder_of: Any, **changes: Any) -> tuple[list[Tensor], list[float]
     losses: list[float] = []
     depth = torch.ones(len(CAMERAS), 16, 16)
     field = train_query_field(
-        QUERIES, CAMERAS, SPACE, settings, 3, target_depth=depth, on_step=lambda *step: losses.append(step[2]), recorder_of=recorder_of
+        QUERIES,
+        CAMERAS,
+        SPACE,
+        settings,
+        3,
+        target_depth=depth,
+        on_step=lambda *step: losses.append(step[2]),
+        recorder_of=recorder_of,
     )
     return list(field.state_dict().values()), losses
 
@@ -39,7 +46,9 @@ def test_a_replayed_training_is_bit_equal() -> None:
 
 
 def test_a_radiance_fields_training_is_too() -> None:
-    settings = RgbFieldSettings.model_validate({**field_settings(STEPS).model_dump(include={"grid", "optimiser"}), "encoding": "torch"})
+    settings = RgbFieldSettings.model_validate(
+        {**field_settings(STEPS).model_dump(include={"grid", "optimiser"}), "encoding": "torch"}
+    )
     images, recorder = torch.rand(6, 3, CAMERAS.height, CAMERAS.width), TapeRecorder()
     found, plain = (train_rgb_field(images, CAMERAS, SPACE, settings, 3, None, of) for of in (recorder.of, never_record))
     assert recorder.replayed == STEPS - 3
