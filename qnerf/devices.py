@@ -31,9 +31,9 @@ def pinned_like(x: Tensor) -> Tensor:
     return torch.empty(x.shape, dtype=x.dtype, pin_memory=x.is_cuda)
 
 
-def empty_at(home: torch.device, x: Tensor, views: int) -> Tensor:
-    """Memory at home, (views, ...), for what arrives in parts such as x, (some views, ...); locked as in `pinned_like`."""
-    pinned = x.is_cuda and home.type == "cpu"
+def empty_at(home: torch.device, x: Tensor, views: int, device: torch.device) -> Tensor:
+    """Memory at home, (views, ...), for parts such as x, (some views, ...), that come from the device; locked as in `pinned_like`."""
+    pinned = device.type == "cuda" and home.type == "cpu"
     return torch.empty(views, *x.shape[1:], dtype=x.dtype, device=home, pin_memory=pinned)
 
 

@@ -1,5 +1,4 @@
-"""Hooks into a U-Net's pass: edits of attention calls and of module outputs, bound for the length of a
-`with`.
+"""Hooks into a U-Net's pass: edits of attention calls and of module outputs, bound for the length of a `with`.
 
 A pass is a batch whose rows are *named* (`Batch.rows`): "conditional", "null", "source_control", each a
 slice of as many views. One attention call is, with h heads, n queries, m keys and d channels a head,
@@ -30,8 +29,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.errors import UserError
 
 CONDITIONAL, NULL, SOURCE_CONTROL = "conditional", "null", "source_control"
-"""Names of rows: the prompt's prediction, the null prompt's, and the prompt's under the source's
-control."""
+"""Names of rows: the prompt's prediction, the null prompt's, and the prompt's under the source's control."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """One call of one layer. q: (B, heads, n, d). k, v: (B, heads, m, d). bias: added to the scores,
-    -inf masks a key."""
+    """One call of one layer. q: (B, heads, n, d). k, v: (B, heads, m, d). bias: added to the scores, -inf masks a key."""
 
     layer: AttentionLayer
     batch: Batch
@@ -64,10 +61,9 @@ class AttentionCall:
 class AttentionEdit:
     """One change to (or look at) attention calls. Override the stages that it needs, and only these.
 
-    reads, leaves: names of the attributes whose tensors it reads, and of those that it fills for others to read; each a tensor,
-    or mappings and tuples of them. On a GPU a pass is then recorded once and replayed (`recorded.py`): all other attributes are
-    fixed values, and the stages read neither the step's number nor a tensor's value. None: it does not say, and its passes are
-    run plainly.
+    reads, leaves: attributes whose tensors it reads, and mappings that it fills for others to read. A GPU then replays its passes
+    (`recorded.py`): other attributes must be fixed values, and no stage look at the step's number or a tensor's value. reads None:
+    it does not say, and its passes are run plainly.
     """
 
     reads: ClassVar[tuple[str, ...] | None] = None
@@ -87,8 +83,7 @@ class AttentionEdit:
 
 
 class FeatureEdit(Protocol):
-    """One change to (or look at) what a module of the U-Net puts out: a residual, or a block's hidden
-    states."""
+    """One change to (or look at) what a module of the U-Net puts out: a residual, or a block's hidden states."""
 
     def output(self, path: str, x: Tensor, batch: Batch) -> Tensor: ...
 
@@ -130,8 +125,8 @@ def bound_now(unet: nn.Module) -> tuple[dict[AttentionLayer, EditedAttention], b
 def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
     """Run the U-Net with these edits. All is as before afterwards, also after an error.
 
-    Raises UserError where another's attention processor is in the way, and where an edit was bound and
-    no pass came to it: both would make it vanish without a word.
+    Raises UserError where another's attention processor is in the way, and where no pass came to an edit that was bound: both
+    would make it vanish without a word.
     """
     modules: dict[AttentionLayer, Any] = {layer: unet.get_submodule(layer.path) for layer in edits.attention}
     before = {layer: module.processor for layer, module in modules.items()}
@@ -182,8 +177,7 @@ def _check_processor(layer: AttentionLayer, module: Any) -> None:
 
 
 class EditedAttention:
-    """diffusers' attention processor for SD's transformer blocks (no masks, no group norm), with the
-    hooks' stages."""
+    """diffusers' attention processor for SD's transformer blocks (no masks, no group norm), with the hooks' stages."""
 
     def __init__(self, layer: AttentionLayer, edits: Sequence[AttentionEdit], batch: Batch) -> None:
         self.layer, self.edits, self.batch = layer, edits, batch
@@ -206,6 +200,9 @@ class EditedAttention:
                 "diffusers passes more)"
             )
         self.calls += 1
+        return self.attention(attn, hidden_states, encoder_hidden_states)
+
+    def attention(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None) -> Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         q, k, v = (split_heads(x, attn.heads) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
         call = AttentionCall(self.layer, self.batch, q, k, v)

@@ -72,7 +72,7 @@ class Doubles:
         self.edits = [_double(edit) for edit in edits]
         twins = {id(edit): double for edit, double in zip(edits, self.edits, strict=True)}
         self.processors = {
-            layer: EditedAttention(layer, [twins[id(edit)] for edit in p.edits], RecordedBatch(-1, p.batch.rows))
+            layer: _Double(layer, [twins[id(edit)] for edit in p.edits], RecordedBatch(-1, p.batch.rows))
             for layer, p in processors.items()
         }
 
@@ -95,6 +95,12 @@ class Doubles:
             for (_, place), (_, x) in zip(tensors(read_by(double)), tensors(read_by(edit)), strict=True):
                 place.copy_(x)
 
+    def clear(self) -> None:
+        """Forgets what the last pass has left: all passes are to begin alike."""
+        for double in self.edits:
+            for name in double.leaves:
+                setattr(double, name, {})
+
     def left(self) -> list[dict[str, Any]]:
         """What the doubles' stages have left, edit by edit."""
         return [left_by(double) for double in self.edits]
@@ -109,12 +115,17 @@ class Doubles:
             p.calls += 1
 
 
+class _Double(EditedAttention):
+    """Counts no calls: a compiled pass would be compiled anew for every number."""
+
+    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any) -> Tensor:
+        return self.attention(attn, hidden_states, encoder_hidden_states)
+
+
 def _double(edit: AttentionEdit) -> AttentionEdit:
     double = copy(edit)
     for name, value in read_by(edit).items():
         setattr(double, name, like(value, torch.clone))
-    for name in edit.leaves:
-        setattr(double, name, {})
     return double
 
 

@@ -55,6 +55,7 @@ class RecordedPass:
             self.replay = recorder.record(self._work)
 
     def _work(self) -> tuple[Tensor, list[dict[str, Any]]]:
+        self.doubles.clear()
         return self.backbone.run(self.inputs), self.doubles.left()
 
     def __call__(self, inputs: PassInputs, processors: Processors) -> Tensor:

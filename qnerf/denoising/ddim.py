@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qnerf.devices import send
+
 from qnerf.backbones.diffusion import DiffusionBackbone
 
 NoisePredictor = Callable[[Tensor, int], Tensor]
@@ -59,7 +61,7 @@ class Trajectory:
         return Trajectory(self.states[:, views], None if self.null_text is None else self.null_text[:, views])
 
     def to(self, device: torch.device) -> Trajectory:
-        return Trajectory(self.states.to(device), None if self.null_text is None else self.null_text.to(device))
+        return Trajectory(send(self.states, device), None if self.null_text is None else send(self.null_text, device))
 
 
 def predicted_clean(z: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:

@@ -120,7 +120,7 @@ class QueryField(nn.Module):
             for place, kind in zip(there, (found.maps, found.opacity, found.depth), strict=True):
                 for name, x in kind.items():
                     if name not in place:
-                        place[name] = empty_at(home, x, len(cameras))
+                        place[name] = empty_at(home, x, len(cameras), x.device)
                     place[name][views].copy_(x, non_blocking=True)
         arrive(self.background.coefficients.device)
         return RenderedQueries(*there)
