@@ -1,51 +1,59 @@
-"""Hash-grid encoding, forward + backward, against its plain torch reference: python -m benchmarks.bench_encoding"""
+"""Hash-grid encoding, forward + backward to the table, by implementation, against its plain torch reference:
+
+python -m benchmarks.bench_encoding [--device auto]
+"""
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from qnerf.fields.encodings.fast import encode_warp
-from qnerf.fields.encodings.layout import GridLayout, grid_layout
-from qnerf.fields.encodings.reference import encode_torch
-from qnerf.fields.settings import EncodingSettings
+from benchmarks.bench_field import encodings
+from qnerf.devices import pick_device
+from qnerf.fields.encodings.choice import build_encoding
+from qnerf.fields.settings import EncodingName, EncodingSettings
 
-POINTS = 65536
+POINTS = {"cpu": 65536, "cuda": 4096 * 48}
 REPEATS = 3
-Encode = Callable[[Tensor, Tensor, GridLayout], Tensor]
+SD15: dict[str, Any] = {"levels": 16, "features_per_level": 2, "base_resolution": 16, "finest_resolution": 512}
+GRIDS = {
+    "4 levels x 4, 2^18 (default)": EncodingSettings(),
+    "16 levels x 2, 2^15": EncodingSettings(**SD15, log2_table_size=15),
+    "16 levels x 2, 2^19 (sd15)": EncodingSettings(**SD15, log2_table_size=19),
+    "16 levels x 2, 2^19, half": EncodingSettings(**SD15, log2_table_size=19, table_dtype="float16"),
+}
 
 
-def measure(encode: Encode, layout: GridLayout) -> float:
+def measure(name: EncodingName, settings: EncodingSettings, device: torch.device) -> float:
     """Seconds of one forward and backward pass to the table, the best of a few, after one that compiles."""
     generator = torch.Generator().manual_seed(0)
-    positions = torch.rand(POINTS, 3, generator=generator)
-    table = torch.randn(layout.rows, layout.features, generator=generator).requires_grad_()
-    gradient = torch.randn(POINTS, layout.width, generator=generator)
+    grid = build_encoding(settings, name, device, seed=0)
+    positions = torch.rand(POINTS[device.type], 3, generator=generator).to(device)
+    gradient = torch.randn(len(positions), grid.width, generator=generator).to(device)
     best = float("inf")
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
-        encode(positions, table, layout).backward(gradient)
+        grid.zero_grad()
+        grid(positions).backward(gradient)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
     return best
 
 
 def main() -> None:
-    print(f"{POINTS} points, forward + backward, {torch.get_num_threads()} threads")
-    print(f"{'grid':32s} {'torch':>9s} {'warp':>9s} {'ratio':>7s}")
-    grids = {
-        "8 levels x 4, 2^15 (default)": EncodingSettings(),
-        "16 levels x 2, 2^15": EncodingSettings(levels=16, features_per_level=2, base_resolution=16, finest_resolution=512),
-        "16 levels x 2, 2^19": EncodingSettings(
-            levels=16, features_per_level=2, base_resolution=16, finest_resolution=512, log2_table_size=19
-        ),
-    }
-    for label, settings in grids.items():
-        layout = grid_layout(settings)
-        slow, fast = measure(encode_torch, layout), measure(encode_warp, layout)
-        print(f"{label:32s} {slow * 1e3:7.1f}ms {fast * 1e3:7.1f}ms {slow / fast:6.1f}x")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    device = pick_device(parser.parse_args().device)
+    names = encodings(device)
+    print(f"milliseconds of {POINTS[device.type]} points, forward + backward; {device}, {torch.get_num_threads()} threads")
+    print(f"{'grid':32s} {' '.join(f'{name:>10s}' for name in names)}")
+    for label, settings in GRIDS.items():
+        seconds = [measure(name, settings, device) for name in names]
+        print(f"{label:32s} {' '.join(f'{1e3 * value:10.2f}' for value in seconds)}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from benchmarks.stopwatch import ELSEWHERE, Stopwatch
 from qnerf.devices import pick_device
 from qnerf.fields import query_field, trunk
 from qnerf.fields import train_query_field as training
-from qnerf.fields.encodings.hash_grid import HashGrid, TinyCudaGrid, load_tinycudann, load_warp
+from qnerf.fields.encodings.choice import load_tinycudann, load_triton, load_warp
+from qnerf.fields.encodings.hash_grid import HashGrid, TinyCudaGrid
 from qnerf.fields.explained import measure_field
 from qnerf.fields.settings import EncodingName, FieldSettings
 from qnerf.fields.space import Space
@@ -122,6 +123,8 @@ def patched(watch: Stopwatch) -> Iterator[None]:
 def encodings(device: torch.device) -> list[EncodingName]:
     """Those that this machine has, the plain one first."""
     here: list[EncodingName] = ["torch"]
+    if device.type == "cuda" and not isinstance(load_triton(device), str):
+        here.append("triton")
     if load_warp() is not None:
         here.append("warp")
     if device.type == "cuda" and load_tinycudann() is not None:

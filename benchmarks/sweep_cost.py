@@ -9,11 +9,11 @@ figures and its report. Without the seconds of the command the cells' own are ad
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 from qnerf.benchmark.pictures import read_settings
 from qnerf.common.files import read_json
+from qnerf.reports.results import read_rows
 from qnerf.runs.identity import read_inputs, store_folder
 from qnerf.runs.plan import uses_oracle
 from qnerf.runs.stages import Stages
@@ -25,8 +25,7 @@ def main() -> None:
     parser.add_argument("sweep", type=Path)
     parser.add_argument("seconds", type=float, nargs="?")
     arguments = parser.parse_args()
-    with (arguments.sweep / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = {row["identity"]: row for row in csv.DictReader(file) if row["status"] == "done"}.values()
+    rows = {row["identity"]: row for row in read_rows(arguments.sweep) if row["status"] == "done"}.values()
     inversions: dict[str, float] = {}
     edits = walls = 0.0
     for row in rows:

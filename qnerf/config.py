@@ -5,7 +5,7 @@ diffusers is imported: a typo is answered in about a second, before any model is
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,8 +19,9 @@ from qnerf.errors import UserError
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.inversions.inversion import InversionSettings
+from qnerf.metrics.registry import objectives
 from qnerf.metrics.settings import MetricsSettings
-from qnerf.reports.figures import MAIN_METHOD, MEANINGS
+from qnerf.reports.figures import MAIN_METHOD
 from qnerf.scenes.settings import Detail, SceneSettings
 from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
@@ -29,14 +30,16 @@ from qnerf.trackers.tracker import TrackerSettings
 from qnerf.variants import union
 
 if TYPE_CHECKING:
-    AnyBackbone, AnyEditor, AnyGuidance = BackboneSettings, EditorSettings, GuidanceSettings
-    AnyInversion, AnySchedule, AnyTracker = InversionSettings, ScheduleSettings, TrackerSettings
+    AnyBackbone: TypeAlias = BackboneSettings
+    AnyEditor: TypeAlias = EditorSettings
+    AnyGuidance: TypeAlias = GuidanceSettings
+    AnyInversion: TypeAlias = InversionSettings
+    AnySchedule: TypeAlias = ScheduleSettings
+    AnyTracker: TypeAlias = TrackerSettings
 else:  # each the union of what is registered
     AnyBackbone, AnyEditor, AnyGuidance = union("backbones"), union("editors"), union("guidance")
     AnyInversion, AnySchedule, AnyTracker = union("inversions"), union("schedules"), union("trackers")
 
-
-OBJECTIVES = tuple(key for key, meaning in MEANINGS.items() if meaning.better)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -75,8 +78,8 @@ class SweepSettings(Settings):
     @classmethod
     def _have_a_better_end(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in OBJECTIVES:
-                raise ValueError(sentence(name, "no figure that can be better or worse", name, OBJECTIVES))
+            if name not in objectives():
+                raise ValueError(sentence(name, "no figure that can be better or worse", name, objectives()))
         return names
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from qnerf.config import MAIN_METHOD
 from qnerf.errors import UserError
-from qnerf.reports.comparison.sweep import read_sweep
+from qnerf.metrics.registry import leading
+from qnerf.reports.results import read_sweep
 from qnerf.run import USER_ERROR
 
 USAGE = "Usage: python -m qnerf.dashboard entity/project [SWEEP_FOLDER]   (the folder names the swept settings to compare)"
 SETTINGS = ("schedule.name", "schedule.interval", "guidance.name", "guidance.strength", "capture.name", "inversion.name", "seed")
 CHOICES = ("schedule", "guidance", "capture", "inversion", "editor", "field", "metrics", "control", "scene")  # swept by name
-FIGURES = ("consistency_moved", "psnr_object", "heldout_psnr")
+FIGURES = tuple(leading(group)[0] for group in ("consistency", "fidelity", "heldout"))
 
 
 def main(arguments: Sequence[str]) -> int:

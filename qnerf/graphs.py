@@ -27,8 +27,8 @@ class Recorder(Protocol):
         ...
 
     def record(self, work: Callable[[], T], generator: torch.Generator | None = None) -> Callable[[], T]:
-        """Records `work()`, which may draw from `generator`: replays draw from the state that it is in by then. Returns what replays
-        it, and returns the work's output in memory that every replay may write anew.
+        """Records `work()`, which may draw from `generator`: replays draw from the state that it is in by then. What comes back
+        replays it, and gives the work's output in memory that every replay may write anew.
 
         Raises RuntimeError where the work cannot be recorded: it copies to or from the host, say.
         """

@@ -36,7 +36,7 @@ class Variant(Settings):
     """The settings of one choice. Subclasses narrow `name` to a Literal of one string, and build what
     the choice does."""
 
-    name: str
+    name: Any  # a Literal of one string
 
     @classmethod
     def choice(cls) -> str | None:

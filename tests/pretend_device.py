@@ -192,11 +192,13 @@ def pretend_device() -> Iterator[PretendDevice]:
 
 
 def moved(value: Any) -> Any:
-    """A tensor, a module, or a data class of such, on the pretended device."""
+    """A tensor, a module, or a data class or tuple of such, on the pretended device."""
     if isinstance(value, Tensor):
         return value.to(PRETENDED)
     if isinstance(value, nn.Module):
         return copy.deepcopy(value).to(PRETENDED)
+    if isinstance(value, tuple):
+        return tuple(moved(part) for part in value)
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: moved(getattr(value, field.name)) for field in fields(value) if field.init})
     return value

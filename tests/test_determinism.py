@@ -36,7 +36,7 @@ def test_it_is_switched_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_workspace_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WORKSPACE, ":0:0")
     set_deterministic(False)
-    with pytest.raises(UserError, match=":0:0.*unset it"):
+    with pytest.raises(UserError, match=r":0:0.*unset it"):
         set_deterministic(True)
 
 
@@ -45,7 +45,7 @@ def test_the_hash_grid_is_one_that_adds_in_order() -> None:
     set_deterministic(True)
     assert encoding_for("auto", CUDA) == encoding_for("torch", CUDA) == "torch"
     assert encoding_for("warp", torch.device("cpu")) == "warp"
-    with pytest.raises(UserError, match="'warp'.*no fixed order"):
+    with pytest.raises(UserError, match=r"'warp'.*no fixed order"):
         encoding_for("warp", CUDA)
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.consolidation.job import EditJob
-from qnerf.fields.encodings.fast import encode_warp
-from qnerf.fields.encodings.hash_grid import load_tinycudann
+from qnerf.fields.encodings.choice import load_tinycudann, load_triton
+from qnerf.fields.encodings.hash_grid import Encode
 from qnerf.fields.encodings.layout import grid_layout
 from qnerf.fields.encodings.reference import encode_torch
 from qnerf.fields.explained import measure_field
@@ -40,21 +40,45 @@ def queries(cameras: Any) -> dict[str, Tensor]:
     return {"a": sphere(cameras, 8, 5)[0], "b": sphere(cameras, 16, 4)[0]}
 
 
-@pytest.mark.parametrize("device", ["cpu", GPU])
-def test_encodings_and_their_gradients(device: str) -> None:
-    layout, generator = grid_layout(EncodingSettings(log2_table_size=12)), torch.Generator().manual_seed(0)
-    positions, wanted = torch.rand(500, 3, generator=generator), torch.randn(500, layout.width, generator=generator)
+def encoder(name: str, device: str) -> Encode:
+    """The implementation of this name; the test is skipped where its package is missing."""
+    if name == "torch":
+        return encode_torch
+    if name == "warp":
+        return pytest.importorskip("qnerf.fields.encodings.warp_grid").encode_warp
+    found = load_triton(torch.device(device, 0))
+    if isinstance(found, str):
+        assert found == "Triton is not installed"
+        pytest.skip(found)
+    return found
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("cpu", "warp"),
+        pytest.param("cuda", "torch", marks=pytest.mark.gpu),
+        pytest.param("cuda", "warp", marks=pytest.mark.gpu),
+        pytest.param("cuda", "triton", marks=pytest.mark.gpu),
+    ],
+)
+def test_encodings_and_their_gradients(device: str, name: str, stored: torch.dtype) -> None:
+    """Of the table and of positions, on dense levels and on hashed ones; half tables are read as such on both."""
+    settings = EncodingSettings(levels=6, log2_table_size=12, finest_resolution=2048)
+    layout, generator = grid_layout(settings), torch.Generator().manual_seed(0)
+    points, wanted = torch.rand(500, 3, generator=generator), torch.randn(500, layout.width, generator=generator)
     values = torch.randn(layout.rows, layout.features, generator=generator)
     found = []
-    for encode, where in ((encode_torch, "cpu"), (encode_torch, device), (encode_warp, device)):
-        table = values.clone().to(where).requires_grad_()
-        encoded = encode(positions.to(where), table, layout)
+    for encode, where in ((encode_torch, "cpu"), (encoder(name, device), device)):
+        positions, table = points.to(where).clone().requires_grad_(), values.to(where).clone().requires_grad_()
+        encoded = encode(positions, table, layout, stored)
         encoded.backward(wanted.to(where))
         assert table.grad is not None
-        found.append((encoded.detach().cpu(), table.grad.cpu()))
-    for encoded, gradient in found[1:]:
-        torch.testing.assert_close(encoded, found[0][0], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(gradient, found[0][1], rtol=1e-4, atol=1e-4)
+        assert positions.grad is not None
+        found.append((encoded.detach().cpu(), table.grad.cpu(), positions.grad.cpu()))
+    for here, plain in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(here, plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])
@@ -75,6 +99,7 @@ def test_compositing(device: str) -> None:
     [
         ("cpu", "torch"),
         pytest.param("cuda", "torch", marks=pytest.mark.gpu),
+        pytest.param("cuda", "triton", marks=pytest.mark.gpu),
         pytest.param("cuda", "warp", marks=pytest.mark.gpu),
         pytest.param("cuda", "tinycudann", marks=pytest.mark.gpu),
     ],
@@ -82,6 +107,8 @@ def test_compositing(device: str) -> None:
 def test_a_field_explains_as_much(device: str, encoding: EncodingName) -> None:
     if encoding == "tinycudann" and load_tinycudann() is None:
         pytest.skip("tiny-cuda-nn is not installed")
+    if encoding in ("triton", "warp"):
+        encoder(encoding, device)
     cameras, trained = ring(8), field_settings(400)  # six seeds lie within .01 of R²; after 150 steps they lie .33 apart
     plain = measure_field(train_query_field(queries(cameras), cameras, SPACE, trained, seed=1), queries(cameras), cameras)
     settings, there = trained.model_copy(update={"encoding": encoding}), cameras.to(torch.device(device))
@@ -95,12 +122,12 @@ def job_on(device: str) -> EditJob:
     """The tiny job with its model and all but the trajectories on the device."""
     job, _ = make_job()
     place = torch.device(device)
-    parts = {name: getattr(job, name).to(place) for name in ("text_target", "null_text", "control_target", "region", "cameras")}
+    parts = {name: getattr(job, name).to(place) for name in ("target", "region", "cameras")}
     backbone = DiffusionBackbone(tiny_backbone().parts, job.backbone.image_size, "tiny", place)
 
     def source(views: slice) -> Any:
         here = job.source(views)
-        moved = {name: getattr(here, name).to(place) for name in ("text", "null_text", "control")}
+        moved = {name: getattr(here, name).to(place) for name in ("conditioning", "null_text")}
         return replace(here, backbone=backbone, **moved)
 
     return replace(job, backbone=backbone, source=source, space=Space(job.space.focus.to(place), job.space.radius), **parts)

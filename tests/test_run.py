@@ -19,12 +19,12 @@ from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.puppet import PuppetSettings
 from qnerf.common.files import read_json
 from qnerf.config import RunSettings, parse
+from qnerf.consolidation import consolidate
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
-from qnerf.schedules import edit
 
 pytestmark = pytest.mark.integration
 
@@ -215,8 +215,10 @@ def test_the_edit_without_feedback_beside_the_default_trains_no_field_again(
 ) -> None:
     """Three intervals, which both share; of these the first stays for other runs, once both edits are there."""
     fields: list[str] = []
-    train = edit.train_field
-    monkeypatch.setattr(edit, "train_field", lambda job, queries, key, *warm: fields.append(key) or train(job, queries, key, *warm))
+    train = consolidate.train_field
+    monkeypatch.setattr(
+        consolidate, "train_field", lambda job, queries, key, *warm: fields.append(key) or train(job, queries, key, *warm)
+    )
     run(scene_folder, tmp_path, "baselines=[queries_only]", "metrics=quick", "schedule.interval=1")
     assert len(fields) == len(set(fields)) == 3
     assert len([entry for entry in (tmp_path / "store" / "interval").iterdir() if (entry / "done.json").exists()]) == 1

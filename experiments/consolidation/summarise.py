@@ -1,6 +1,6 @@
 """What consolidation gave in every cell of a sweep, and in the mean, as a Markdown table:
 
-    python experiments/consolidation/summarise.py outputs/sweeps/articulation-<hash>/results.csv
+    python experiments/consolidation/summarise.py outputs/sweeps/articulation-<hash>
 
 cut: how much of `consistency_moved` above its floor the full edit takes away of the independent one's. A cell counts in the mean
 only where there is something to consolidate: the independent edit's `consistency_moved` is at least 1.5 times its floor.
@@ -8,17 +8,17 @@ only where there is something to consolidate: the independent edit's `consistenc
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
+
+from qnerf.reports.results import figures_by_method, read_rows
 
 LEAST_DISAGREEMENT = 1.5  # times the floor
 FIGURES = ("psnr_object", "psnr_moved", "consistency_moved")
 
 
 def main(path: str) -> int:
-    with Path(path).open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["status"] == "done"]
+    rows = [row for row in read_rows(Path(path)) if row["status"] == "done"]
     cells = [(row["scene"], *compare(row)) for row in rows]
     print("| scene | psnr_object | psnr_moved | consistency_moved (floor) | cut |\n|---|---|---|---|---|")
     for scene, independent, full, floor, cut in cells:
@@ -41,8 +41,9 @@ def main(path: str) -> int:
 
 def compare(row: dict[str, str]) -> tuple[dict[str, float], dict[str, float], float, float]:
     """Figures of the independent and of the full edit, the floor, and the cut."""
-    independent, full = ({name: float(row[f"methods.{method}.{name}"]) for name in FIGURES} for method in ("independent", "full"))
-    floor = float(row["methods.full.consistency_moved_floor"])
+    methods = figures_by_method(row)
+    independent, full = ({name: methods[method][name] for name in FIGURES} for method in ("independent", "full"))
+    floor = methods["full"]["consistency_moved_floor"]
     before, after = independent["consistency_moved"], full["consistency_moved"]
     return independent, full, floor, (before - after) / (before - floor)
 

@@ -23,12 +23,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from qnerf.attention.layers import AttentionLayer
-from qnerf.backbones.load import load_backbone
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.config import RunSettings, parse
 from qnerf.consolidation.consolidate import Queries
 from qnerf.consolidation.job import EditJob, layer_grid
 from qnerf.consolidation.phases import plain_steps
 from qnerf.denoising.source import SourceBranch
+from qnerf.denoising.source_cache import SourceCache
 from qnerf.denoising.views import invert_views
 from qnerf.devices import pick_device
 from qnerf.fields.explained import measure_field
@@ -37,7 +38,7 @@ from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
 from qnerf.run import CONFIGS
-from qnerf.runs.methods import captured_layers, source_cache
+from qnerf.runs.methods import captured_layers
 from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.reader import read_scene
@@ -104,9 +105,9 @@ def capture(scene_path: str) -> Captured:
     settings = settings_of(scene_path)
     device = pick_device(settings.device)
     scene = read_scene(settings.scene)
-    backbone = load_backbone(settings.backbone, device).for_control(settings.control.detail)
+    backbone = settings.backbone.build(device).for_control(settings.control.detail)
     assert scene.proxy is not None
-    views, steps = len(scene.cameras), ddim_steps(backbone, settings.inversion.steps)
+    views, steps = len(scene.cameras), backbone.process.steps(settings.inversion.steps)
     source_control, control = (
         draw_proxy_control(scene.proxy, state, scene.cameras, settings.control.detail, backbone.image_size).to(device)
         for state in ("source", "target")
@@ -114,18 +115,17 @@ def capture(scene_path: str) -> Captured:
     text, target, null = (backbone.embed([p]).expand(views, -1, -1) for p in (scene.source_prompt, scene.target_prompt, ""))
 
     def source(part: slice) -> SourceBranch:
-        return SourceBranch(
-            backbone, steps, settings.inversion, text[part], null[part], source_control[part], settings.control.scale
-        )
+        shown = Conditioning.of(text[part], source_control[part], settings.control.scale)
+        return SourceBranch(backbone, steps, settings.inversion.build(), shown, null[part])
 
     clean = backbone.encode(scene.images.to(device))
     job = EditJob(
         backbone=backbone, steps=steps, trajectory=invert_views(source, clean, settings.chunk_size, lambda done: None),
-        source=source, text_target=target, null_text=null, control_target=control, control_scale=settings.control.scale,
+        source=source, target=Conditioning.of(target, control, settings.control.scale), guidance_scale=1.0,
         region=edited_region(scene.proxy, scene.cameras, backbone.latent_size, settings.control.margin).to(device),
-        editor=settings.editor, cameras=scene.cameras.to(device), space=Space(scene.focus.to(device), scene.radius),
+        editor=settings.editor.build(), cameras=scene.cameras.to(device), space=Space(scene.focus.to(device), scene.radius),
         field=settings.field, rgb_field=settings.rgb_field, seed=settings.seed, chunk_size=settings.chunk_size,
-        source_cache=source_cache(settings.editor),
+        source_cache=SourceCache(settings.editor.cache_gib),
         target_depth=bounds_distance(scene.proxy, "target", scene.cameras, backbone.image_size).to(device),
     )  # fmt: skip
     layers = captured_layers(backbone, settings.capture)

@@ -6,15 +6,16 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from qnerf.attention.hooks import bound_now
-from qnerf.attention.recorded import Doubles, Processors, Unrecordable, edits_of, like, read_by, signature, tensors
+from qnerf.attention.recorded import Doubles, Processors, Unrecordable, edits_of, read_by, signature, tensors
 from qnerf.backbones.backbone import Acceleration
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.errors import UserError
 from qnerf.graphs import Compiler, CudaRecorder, Recorder, reason
 
@@ -33,16 +34,32 @@ TRIAL = 3
 
 @dataclass(frozen=True)
 class PassInputs:
-    """latents: (B, 4, h, w). time: (B,). text: (B, L, C). control: (B, 3, H, W) or None. control_scale: of its residuals."""
+    """latents: (B, C, h, w). time: (B,)."""
 
     latents: Tensor
     time: Tensor
-    text: Tensor
-    control: Tensor | None
-    control_scale: float
+    conditioning: Conditioning
 
     def tensors(self) -> list[Tensor]:
-        return [x for x in (self.latents, self.time, self.text, self.control) if x is not None]
+        c = self.conditioning
+        return [
+            self.latents,
+            self.time,
+            c.text,
+            *(control.drawing for control in c.controls),
+            *([] if c.pooled is None else [c.pooled]),
+        ]
+
+    def fixed(self) -> Hashable:
+        """What a recording of the pass fixes."""
+        controls = tuple((control.scale, control.net) for control in self.conditioning.controls)
+        return controls, tuple((x.shape, x.dtype) for x in self.tensors())
+
+    def cloned(self) -> PassInputs:
+        c = self.conditioning
+        controls = tuple(replace(control, drawing=control.drawing.clone()) for control in c.controls)
+        pooled = None if c.pooled is None else c.pooled.clone()
+        return PassInputs(self.latents.clone(), self.time.clone(), Conditioning(c.text.clone(), controls, pooled))
 
 
 class RecordedPass:
@@ -50,7 +67,7 @@ class RecordedPass:
 
     def __init__(self, backbone: DiffusionBackbone, inputs: PassInputs, processors: Processors, recorder: Recorder) -> None:
         self.backbone, self.doubles = backbone, Doubles(processors)
-        self.inputs = PassInputs(*(like(x, torch.clone) for x in _parts(inputs)), inputs.control_scale)
+        self.inputs = inputs.cloned()
         with self.doubles.bound(backbone.unet):
             self.replay = recorder.record(self._work)
 
@@ -108,8 +125,7 @@ class AcceleratedPasses:
         edits = signature(processors)
         if torch.is_grad_enabled() and any(x.requires_grad for x in (*inputs.tensors(), *read)):
             raise Unrecordable("their gradients are asked for")
-        shapes = tuple(None if x is None else (x.shape, x.dtype) for x in _parts(inputs))
-        return id(backbone.controlnet), inputs.control_scale, shapes, edits
+        return tuple(map(id, backbone.controlnets)), inputs.fixed(), edits
 
     def _record(
         self, key: Hashable, backbone: DiffusionBackbone, inputs: PassInputs, processors: Processors, plain: Tensor
@@ -186,7 +202,3 @@ def accelerate(wanted: Acceleration, device: torch.device) -> AcceleratedPasses 
             "backbone.acceleration=auto"
         )
     return None
-
-
-def _parts(inputs: PassInputs) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    return inputs.latents, inputs.time, inputs.text, inputs.control

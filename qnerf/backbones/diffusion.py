@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from qnerf.attention.hooks import Batch, Edits, bound
 from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_attention_layers
 from qnerf.backbones.acceleration import AcceleratedPasses, PassInputs, accelerate
 from qnerf.backbones.backbone import Acceleration
+from qnerf.backbones.conditioning import Conditioning
+from qnerf.backbones.process import DiscreteProcess
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Detail
 
@@ -56,7 +60,7 @@ class DiffusionBackbone:
         channels_last: bool = True,
         acceleration: Acceleration = "none",
     ) -> None:
-        self.parts, self.controlnet = parts, parts.controlnet
+        self.parts, self.controlnets = parts, (parts.controlnet,)
         self.unet, self.vae = parts.unet, parts.vae
         self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
         self.image_size = image_size
@@ -71,7 +75,8 @@ class DiffusionBackbone:
             model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
         self.layers: tuple[AttentionLayer, ...] = self_attention_layers(self.unet)
         self.cross_attention_layers: tuple[AttentionLayer, ...] = cross_attention_layers(self.unet)
-        self.alphas_cumprod: Tensor = _alphas_cumprod(self.scheduler)
+        self.process = DiscreteProcess(self.scheduler.config)
+        self.latent_channels: int = self.unet.config["in_channels"]
         factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         self.latent_size: tuple[int, int] = (image_size[0] // factor, image_size[1] // factor)
 
@@ -84,7 +89,7 @@ class DiffusionBackbone:
         """The same model with the ControlNet for this grade of control."""
         twin = copy(self)
         loose = detail in LOOSE_DETAILS and self.parts.loose_controlnet is not None
-        twin.controlnet = self.parts.loose_controlnet if loose else self.parts.controlnet  # pyright: ignore[reportAttributeAccessIssue]
+        twin.controlnets = (self.parts.loose_controlnet if loose else self.parts.controlnet,)  # pyright: ignore[reportAttributeAccessIssue]
         return twin
 
     def encode(self, images: Tensor) -> Tensor:
@@ -119,33 +124,22 @@ class DiffusionBackbone:
         with torch.no_grad():
             return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state.float()
 
-    def predict(
-        self,
-        latents: Tensor,
-        t: int | Tensor,
-        text: Tensor,
-        control: Tensor | None = None,
-        control_scale: float = 1.0,
-    ) -> Tensor:
-        """The predicted noise ε(z_t, t, c), (B, 4, h, w), differentiable with respect to `latents` and
-        `text`.
+    def predict(self, latents: Tensor, t: int | Tensor, conditioning: Conditioning) -> Tensor:
+        """The predicted noise ε(z_t, t, c), (B, C, h, w), differentiable with respect to `latents` and
+        the text.
 
-        t: one training time for all, or (B,). text: (B, L, C). control: drawings (B, 3, H, W) in [0,
-        1], or None to leave the ControlNet out; control_scale multiplies its residuals.
+        t: one training time for all, or (B,). Residuals of several ControlNets add up.
         """
         time = t.to(self.device).expand(len(latents)) if isinstance(t, Tensor) else self._filled(len(latents), t)
-        inputs = PassInputs(latents, time, text, control, control_scale)
+        inputs = PassInputs(latents, time, conditioning)
         return self.run(inputs) if self.passes is None else self.passes(self, inputs)
 
     def run(self, inputs: PassInputs) -> Tensor:
-        """A pass, run plainly: the noise (B, 4, h, w)."""
-        z, time, states = self._pixels(inputs.latents), inputs.time, inputs.text.to(self.dtype)
-        down, mid = None, None
-        if inputs.control is not None:
-            down, mid = self.controlnet(
-                z, time, states, self._pixels(inputs.control), conditioning_scale=inputs.control_scale, return_dict=False
-            )
-        return self.unet(
+        """A pass, run plainly: the noise (B, C, h, w)."""
+        latents, time, conditioning = inputs.latents, inputs.time, inputs.conditioning
+        z, states = self._pixels(latents), conditioning.text.to(self.dtype)
+        down, mid = self._residuals(z, time, states, conditioning)
+        output = self.unet(
             z,
             time,
             states,
@@ -153,13 +147,32 @@ class DiffusionBackbone:
             mid_block_additional_residual=mid,
             return_dict=False,
         )[0].float()
+        return self.process.noise(output, latents, time)
+
+    def _residuals(self, z: Tensor, time: Tensor, states: Tensor, conditioning: Conditioning) -> tuple[Any, Any]:
+        """What the ControlNets add to the U-Net's skip connections and to its middle, or None of
+        both."""
+        down, mid = None, None
+        for control in conditioning.controls:
+            found, middle = self.controlnets[control.net](
+                z, time, states, self._pixels(control.drawing), conditioning_scale=control.scale, return_dict=False
+            )
+            down = found if down is None else [a + b for a, b in zip(down, found, strict=True)]
+            mid = middle if mid is None else mid + middle
+        return down, mid
+
+    @contextmanager
+    def bound(self, edits: Edits, batch: Batch) -> Iterator[None]:
+        """While it lasts, `predict` runs with these edits (`qnerf.attention.hooks`)."""
+        with bound(self.unet, edits, batch):
+            yield
 
     @contextmanager
     def checkpointing(self, wanted: bool = True) -> Iterator[None]:
         """While it lasts, and if it is wanted, a backward pass computes the activations of U-Net and
         ControlNet again, block by block, instead of keeping them: equal gradients for less memory and
         one forward pass more (Chen et al. 2016, arXiv 1604.06174)."""
-        nets = [net for net in (self.unet, self.controlnet) if wanted and net is not None]
+        nets = [net for net in (self.unet, *self.controlnets) if wanted]
         try:
             for net in nets:
                 net.enable_gradient_checkpointing()
@@ -168,31 +181,9 @@ class DiffusionBackbone:
             for net in nets:
                 net.disable_gradient_checkpointing()
 
-    def alpha_bar(self, t: int) -> float:
-        """ā_t; t = -1, the clean end, has the final alpha: ā_0, since `set_alpha_to_one` is False
-        (METHOD §1)."""
-        return float(self.alphas_cumprod[max(t, 0)])
-
-    def timesteps(self, steps: int) -> list[int]:
-        """DDIM's descending times: "leading" spacing with the scheduler's `steps_offset`, as in
-        diffusers."""
-        total = len(self.alphas_cumprod)
-        if not 1 <= steps < total:  # the offset would push the first of `total` steps past the schedule's end
-            raise UserError(f"steps is {steps}, expected a whole number from 1 to {total - 1}.")
-        offset = int(self.scheduler.config["steps_offset"])
-        return [index * (total // steps) + offset for index in reversed(range(steps))]
-
     def _filled(self, length: int, t: int) -> Tensor:
         """(length,), made on the device: a number that is sent there makes the host wait."""
         return torch.full((length,), t, device=self.device)
 
     def _pixels(self, images: Tensor) -> Tensor:
         return images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self.memory_format)
-
-
-def _alphas_cumprod(scheduler: DDIMScheduler) -> Tensor:
-    """(T,) float64 ā of the scaled_linear schedule: betas are squares of evenly spaced roots."""
-    config = scheduler.config
-    start, end = config["beta_start"] ** 0.5, config["beta_end"] ** 0.5
-    betas = torch.linspace(start, end, config["num_train_timesteps"], dtype=torch.float64) ** 2
-    return torch.cumprod(1 - betas, dim=0)

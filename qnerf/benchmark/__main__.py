@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.benchmark.bootstrap import LEAST_SCENES
 from qnerf.benchmark.cells import LEAST_DISAGREEMENT, BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import (
@@ -34,8 +33,10 @@ from qnerf.benchmark.tables import (
 from qnerf.common.files import write_image, write_text
 from qnerf.config import MAIN_METHOD
 from qnerf.errors import UserError
+from qnerf.reports.bootstrap import LEAST_SCENES
 from qnerf.reports.charts import line_chart
-from qnerf.reports.html import cell, escape, page, picture, table
+from qnerf.reports.html import render
+from qnerf.reports.report import Cell
 from qnerf.runs.folder import CONFIG
 
 TITLES = {
@@ -88,33 +89,29 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
     counted = sum(c.disagrees for c in cells)
     head = f"{len(cells)} cells, {len({c.scene for c in cells})} scenes; in {counted} cells there is something to consolidate."
     text = [f"# Benchmark of edits\n\n{head}\n\n{NOTE}"]
-    body = [f"<h1>Benchmark of edits</h1><p>{escape(head)}</p><p>{escape(NOTE)}</p>"]
-    for name, rows in found.items():
-        text.append(f"## {TITLES[name]}\n\n{to_markdown(rows, name)}")
-        body.append(f"<h2>{escape(TITLES[name])}</h2>{to_html(rows, name)}")
-    body.append(f"<h2>Gain against looseness</h2>{chart}")
-    pictures: list[Path] = []
+    text += [f"## {TITLES[name]}\n\n{to_markdown(rows, name)}" for name, rows in found.items()]
+    sheet, pictures = None, []
     if drawable:
         sheet, pictures = benchmark_sheet(drawable), [folder / "benchmark.png"]
         write_image(pictures[0], sheet)
-        body.append(picture(sheet, "One scene of each kind, the view that shows most of the edit"))
+    shown = [{"title": TITLES[name], "head": ["", *rows[0].estimates], "rows": marked(rows, name)} for name, rows in found.items()]
+    page = render("benchmark.html", title="Benchmark of edits", head=head, note=NOTE, tables=shown, chart=chart, sheet=sheet)
     written = {"benchmark.md": "\n\n".join(text) + "\n", "benchmark.csv": to_csv(found), "looseness.svg": chart}
-    for name, content in {**written, "benchmark.html": page("Benchmark of edits", body)}.items():
+    for name, content in {**written, "benchmark.html": page}.items():
         write_text(folder / name, content)
     print("\n\n".join(text))
     return [*(folder / name for name in (*written, "benchmark.html")), *pictures]
 
 
-def to_html(rows: Sequence[Row], name: str) -> str:
-    """The table of that name; where it shows gains, those are bold whose interval is above 0, but for parts of an error, which
-    are neither good nor bad by themselves."""
-    metrics = list(rows[0].estimates)
+def marked(rows: Sequence[Row], name: str) -> list[list[Cell]]:
+    """The cells of the table of that name; where it shows gains, those are marked whose interval is above 0, but for parts of an
+    error, which are neither good nor bad by themselves."""
 
-    def estimate(row: Row, metric: str) -> str:
+    def estimate(row: Row, metric: str) -> Cell:
         gained = name != MEANS and metric not in ERRORS and row.estimates[metric].low > 0
-        return cell(in_words(row.estimates[metric], metric, name == MEANS), "best" if gained else "")
+        return in_words(row.estimates[metric], metric, name == MEANS), "best" if gained else ""
 
-    return table(["", *metrics], [[cell(row.name, "text"), *(estimate(row, metric) for metric in metrics)] for row in rows])
+    return [[(row.name, "text"), *(estimate(row, metric) for metric in rows[0].estimates)] for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 
 from qnerf.common.files import DamagedFile, read_json
 from qnerf.errors import UserError
+from qnerf.metrics.registry import FLOOR
+from qnerf.reports.results import RESULTS, figures_by_method, read_record, read_rows
 from qnerf.sweeps.command import COMMAND
-from qnerf.sweeps.results import RESULTS, SWEEP
 
-FLOOR = "_floor"
 REPEATED = {"scene.path", "control.detail", "seed"}
 LEAST_DISAGREEMENT = 1.5  # times the floor: below, the independent edit leaves nothing to consolidate
 
@@ -51,11 +50,7 @@ def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
 
 
 def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
-    try:
-        with (sweep / RESULTS).open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["status"] == "done"]
-    except OSError as error:
-        raise UserError(f"{sweep / RESULTS} cannot be read ({error.strerror}): name the folder of a sweep.") from error
+    rows = [row for row in read_rows(sweep) if row["status"] == "done"]
     _check_swept(sweep)
     cells: dict[tuple[str, str, str], BenchmarkCell] = {}
     for row in map(_named, rows):
@@ -77,7 +72,7 @@ def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
 
 def _check_swept(sweep: Path) -> None:
     """Raises UserError for a sweep over other things than scenes, grades and seeds: their cells are no repetitions."""
-    other = set(read_json(sweep / SWEEP)["swept"]) - REPEATED
+    other = set(read_record(sweep)["swept"]) - REPEATED
     if other:
         raise UserError(
             f"{sweep} varies {', '.join(sorted(other))}, expected {', '.join(sorted(REPEATED))} alone: sweep over these."
@@ -86,7 +81,7 @@ def _check_swept(sweep: Path) -> None:
 
 def _check_alike(sweeps: Sequence[Path]) -> None:
     """Raises UserError where the cells of several sweeps differ in more than scene, grade and seed."""
-    fixed = {sweep: {_fixed(cell["command"]) for cell in read_json(sweep / SWEEP)["cells"]} for sweep in sweeps}
+    fixed = {sweep: {_fixed(cell["command"]) for cell in read_record(sweep)["cells"]} for sweep in sweeps}
     for sweep in sweeps[1:]:
         if fixed[sweep] != fixed[sweeps[0]]:
             first, other = (" or ".join(sorted(map(" ".join, fixed[which]))) for which in (sweeps[0], sweep))
@@ -111,11 +106,6 @@ def _named(row: Mapping[str, str]) -> dict[str, str]:
 
 
 def _cell(row: Mapping[str, str]) -> BenchmarkCell:
-    figures: dict[str, dict[str, float]] = {}
-    for key, text in row.items():
-        if key.startswith("methods.") and text:
-            _, method, metric = key.split(".", 2)
-            figures.setdefault(method, {})[metric] = float(text)
     scene = row["scene"]
     kind = scene.rsplit("_", 1)[0]
     return BenchmarkCell(
@@ -123,5 +113,5 @@ def _cell(row: Mapping[str, str]) -> BenchmarkCell:
         "figure" if kind == "puppet" else kind,
         row["control.detail"],
         Path(row["folder"]),
-        figures,
+        figures_by_method(row),
     )

@@ -8,21 +8,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qnerf.benchmark.bootstrap import Interval, mean_interval, ratio_interval
 from qnerf.benchmark.cells import BenchmarkCell
 from qnerf.config import MAIN_METHOD
+from qnerf.metrics.registry import metric_of, registered
+from qnerf.reports.bootstrap import Interval, mean_interval, ratio_interval
 from qnerf.scenes.settings import Detail
 
 METHODS = (
     "source", "controlnet", "independent", "one_shot", "hard", "mixed", "paper", "queries_only", MAIN_METHOD, "oracle",
 )  # fmt: skip
-METRICS = (
-    "psnr_truth", "ssim_truth", "psnr_object", "psnr_moved", "psnr_background", "consistency_object", "consistency_moved",
-    "error_of_mean", "error_about_mean", "silhouette_iou", "heldout_psnr",
-)  # fmt: skip
-DISAGREEMENTS = ("consistency_object", "consistency_moved")
-ERRORS = ("error_of_mean", "error_about_mean")
-TAKEN_AWAY = (*DISAGREEMENTS, *ERRORS)  # low is good: a gain is the share that is gone
+METRICS = tuple(name for name, metric in registered().items() if not metric.is_floor)
+TAKEN_AWAY = tuple(name for name in METRICS if metric_of(name).gain == "share")  # low is good: a gain is the share that is gone
+DISAGREEMENTS = tuple(name for name in TAKEN_AWAY if metric_of(name).better)
+ERRORS = tuple(name for name in TAKEN_AWAY if not metric_of(name).better)  # parts of a whole, neither good nor bad by themselves
 MEANS = "means"  # the one table of figures themselves; all others are of gains
 LOOSENESS: tuple[Detail, ...] = ("bones", "joints", "ends", "loose_depth", "box")  # from tight to loose
 
@@ -144,7 +142,7 @@ def to_markdown(rows: Sequence[Row], first: str) -> str:
 
 def in_words(found: Interval, metric: str, is_mean: bool = False) -> str:
     """An estimate as text. is_mean: a figure itself and no gain; errors are far below 1 then."""
-    digits = 2 if metric.startswith(("psnr", "heldout")) else 5 if is_mean and metric in ERRORS else 3
+    digits = 2 if metric_of(metric).unit == "dB" else 5 if is_mean and metric in ERRORS else 3
     if math.isnan(found.value):
         return "-"
     if math.isinf(found.low):

@@ -23,6 +23,7 @@ WITHOUT_EFFECT = (
     "qnerf.common",  # files, hashes, messages: nothing in it computes
     "qnerf.config",
     "qnerf.settings",
+    "qnerf.metrics.registry",  # words and order: what computes a figure is in its group's module
     "qnerf.reports",
     "qnerf.runs.folder",
     "qnerf.runs.identity",

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from qnerf.consolidation.consolidate import derive_seed
 from qnerf.consolidation.job import EditJob
-from qnerf.denoising.ddim import predicted_clean
 from qnerf.fields.rgb_field import RgbField, train_rgb_field
 
 ENCODER_REACH = 2
@@ -27,7 +26,7 @@ ENCODER_REACH = 2
 def feed_back(job: EditJob, weight: float, z: Tensor, k: int) -> Tensor:
     """State k of all views (N, 4, h, w), drawn towards what their common radiance field shows, where z
     lies."""
-    signal, clean = job.steps.alpha_bar[k] ** 0.5, implied_clean(job, z, k)
+    signal, clean = job.steps.signal[k], implied_clean(job, z, k)
     images = torch.cat([job.backbone.decode(clean[views].to(job.device)).to(z.device) for views in job.chunks()])
     with torch.enable_grad():
         field = train_rgb_field(
@@ -59,6 +58,6 @@ def implied_clean(job: EditJob, z: Tensor, k: int) -> Tensor:
     for views in job.chunks():
         part = z[views].to(job.device)
         noise = job.branch(views).noise(part, k)
-        clean.append(predicted_clean(part, noise, job.steps.alpha_bar[k]).to(z.device))
+        clean.append(job.steps.clean(part, noise, k).to(z.device))
         job.on_work("unet", len(noise))
     return torch.cat(clean)

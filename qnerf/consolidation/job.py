@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.denoising.ddim import DdimSteps, Trajectory
+from qnerf.backbones.process import Steps
+from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.edit import EditBranch
 from qnerf.denoising.source import SourceBranch, SourceReader
 from qnerf.denoising.source_cache import SourceCache
@@ -31,21 +33,20 @@ class EditJob:
     """Everything that the methods of a run share. Trajectories lie in the host's memory, and so do the
     latents and queries of all views that schedules make of them; all else lies on the device.
 
-    on_work(kind, amount) reports finished work: kind "unet" counts UNet forward passes of one view (a
-    backward pass counts two), "field" counts query fields trained (a warm start as the share of the
-    iterations that it takes), "feedback" radiance fields. text_target: (N, L, C). control_target: (N,
-    3, H, W). region: at the latents' size. guidance_scale: γ of the edit. oracle: the true edited
-    views' trajectory, where the truth is known. target_depth: (N, H, W) distance to what bounds the
-    edited object, world units, inf beside it, where `field.depth_weight` asks for it.
+    on_work(kind, amount) reports finished work: kind "unet" counts U-Net passes of one view (a backward
+    pass counts two), "field" counts query fields trained (a warm start as the share of the iterations
+    that it takes), "feedback" radiance fields.
+    target: the prompt and control of the edit, of all views. guidance_scale: γ of the edit.
+    region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
+    target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
+    `field.depth_weight` asks for it.
     """
 
     backbone: DiffusionBackbone
-    steps: DdimSteps
+    steps: Steps
     trajectory: Trajectory
     source: Callable[[slice], SourceBranch]
-    text_target: Tensor
-    control_target: Tensor
-    control_scale: float
+    target: Conditioning
     region: EditedRegion
     editor: Editor
     guidance_scale: float
@@ -82,9 +83,7 @@ class EditJob:
             editor=self.editor,
             source=SourceReader(self.source(views), trajectory, self.source_cache, key=(views.start, views.stop)),
             views=views,
-            text=self.text_target[views],
-            control=self.control_target[views],
-            control_scale=self.control_scale,
+            conditioning=self.target.views(views),
             guidance_scale=self.guidance_scale,
             region=self.region.views(views),
         )

@@ -13,36 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qnerf.backbones.process import Steps
 from qnerf.devices import send
 
-from qnerf.backbones.diffusion import DiffusionBackbone
-
 NoisePredictor = Callable[[Tensor, int], Tensor]
-
-
-@dataclass(frozen=True)
-class DdimSteps:
-    """T steps. timesteps: T descending diffusion times. alpha_bar: T + 1 values, of the states 0 to
-    T."""
-
-    timesteps: tuple[int, ...]
-    alpha_bar: tuple[float, ...]
-
-    def __len__(self) -> int:
-        return len(self.timesteps)
-
-    def sigma(self, state: int) -> float:
-        """Noise level sqrt(1 - ᾱ) of a state."""
-        return (1 - self.alpha_bar[state]) ** 0.5
-
-
-def ddim_steps(backbone: DiffusionBackbone, count: int) -> DdimSteps:
-    """The backbone's DDIM steps: its leading timesteps, and ᾱ of the T + 1 states (the last is the
-    final alpha)."""
-    timesteps = backbone.timesteps(count)
-    stride = timesteps[0] - timesteps[1]
-    alpha = [backbone.alpha_bar(t) for t in timesteps] + [backbone.alpha_bar(max(timesteps[-1] - stride, -1))]
-    return DdimSteps(tuple(timesteps), tuple(alpha))
 
 
 @dataclass(frozen=True)
@@ -64,24 +38,19 @@ class Trajectory:
         return Trajectory(send(self.states, device), None if self.null_text is None else send(self.null_text, device))
 
 
-def predicted_clean(z: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
-    """ẑ0 = (z - √(1 - ᾱ) ε) / √ᾱ of a state with noise level ᾱ."""
-    return (z - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
-
-
 def ddim_step(
-    z: Tensor, noise: Tensor, alpha_from: float, alpha_to: float, revise: Callable[[Tensor], Tensor] | None = None
+    z: Tensor, noise: Tensor, steps: Steps, start: int, stop: int, revise: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """One DDIM step (η = 0) between two noise levels, in either direction: METHOD §1.
+    """One DDIM step (η = 0) from state `start` to state `stop`, in either direction: METHOD §1.
 
     revise: of the predicted clean latents; the direction term keeps the noise as it was predicted.
     """
-    clean = predicted_clean(z, noise, alpha_from)
+    clean = steps.clean(z, noise, start)
     clean = clean if revise is None else revise(clean)
-    return alpha_to**0.5 * clean + (1 - alpha_to) ** 0.5 * noise
+    return steps.signal[stop] * clean + steps.sigma[stop] * noise
 
 
-def invert(eps: NoisePredictor, clean: Tensor, steps: DdimSteps) -> Tensor:
+def invert(eps: NoisePredictor, clean: Tensor, steps: Steps) -> Tensor:
     """From clean latents (N, 4, h, w) to all T + 1 states (T + 1, N, 4, h, w), noisiest first.
 
     The step to state k asks for the noise at the *later* timestep k, as null-text inversion's reference
@@ -90,12 +59,12 @@ def invert(eps: NoisePredictor, clean: Tensor, steps: DdimSteps) -> Tensor:
     states = [clean]
     for k in reversed(range(len(steps))):
         noise = eps(states[-1], k)
-        states.append(ddim_step(states[-1], noise, steps.alpha_bar[k + 1], steps.alpha_bar[k]))
+        states.append(ddim_step(states[-1], noise, steps, k + 1, k))
     return torch.stack(states[::-1])
 
 
-def denoise(eps: NoisePredictor, z: Tensor, steps: DdimSteps, start: int = 0, stop: int | None = None) -> Tensor:
+def denoise(eps: NoisePredictor, z: Tensor, steps: Steps, start: int = 0, stop: int | None = None) -> Tensor:
     """From state `start` to state `stop` (the clean one where it is None)."""
     for k in range(start, len(steps) if stop is None else stop):
-        z = ddim_step(z, eps(z, k), steps.alpha_bar[k], steps.alpha_bar[k + 1])
+        z = ddim_step(z, eps(z, k), steps, k, k + 1)
     return z

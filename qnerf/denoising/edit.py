@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from qnerf.attention.hooks import CONDITIONAL, NULL, SOURCE_CONTROL, Batch, Edits, bound
+from qnerf.attention.hooks import CONDITIONAL, NULL, SOURCE_CONTROL, Batch, Edits
 from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.process import Steps
 from qnerf.denoising.combination import guided_noise, keep_background, pushed_from
-from qnerf.denoising.ddim import DdimSteps, ddim_step
+from qnerf.denoising.ddim import ddim_step
 from qnerf.denoising.source import SourceReader
 from qnerf.scenes.region import EditedRegion
 
@@ -32,7 +33,7 @@ class EditStep:
     """
 
     k: int
-    steps: DdimSteps
+    steps: Steps
     batch: Batch
     views: slice
     z: Tensor
@@ -43,20 +44,19 @@ class EditStep:
 
 @dataclass(frozen=True)
 class EditBranch:
-    """The edit of some of the views. text, null_text: (V, L, C). control: (V, 3, H, W), of the target.
+    """The edit of some of the views.
 
-    views: which of all views. guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
+    views: which of all views. conditioning: the target prompt and control, of these views.
+    guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
     region: where the edit happens, at the latents' size.
     """
 
     backbone: DiffusionBackbone
-    steps: DdimSteps
+    steps: Steps
     editor: Editor
     source: SourceReader
     views: slice
-    text: Tensor
-    control: Tensor
-    control_scale: float
+    conditioning: Conditioning
     guidance_scale: float
     region: EditedRegion
 
@@ -94,8 +94,7 @@ class EditBranch:
         what the editor makes of the predicted clean latents, and outside the object's region the
         inversion's own latents, if the editor is set so."""
         seen = self.seen(z, k, self.rows)
-        alpha = self.steps.alpha_bar
-        z = ddim_step(z, noise, alpha[k], alpha[k + 1], lambda clean: self.editor.revise(seen, clean))
+        z = ddim_step(z, noise, self.steps, k, k + 1, lambda clean: self.editor.revise(seen, clean))
         if self.editor.settings.keep_background:
             z = keep_background(z, self.source.trajectory.states[k + 1], self.region)
         return self.editor.blend(seen, z)
@@ -105,7 +104,7 @@ class EditBranch:
         """The editor's changes at step k, and `edits` behind them, for as long as passes are run, or
         run again."""
         seen = self.seen(z, k, rows)
-        with bound(self.backbone.unet, self.editor.edits(seen) | (edits or Edits()), seen.batch):
+        with self.backbone.bound(self.editor.edits(seen) | (edits or Edits()), seen.batch):
             yield
 
     def _predict(self, z: Tensor, k: int, rows: Sequence[str], edits: Edits | None) -> Tensor:
@@ -114,21 +113,20 @@ class EditBranch:
 
     def run(self, z: Tensor, k: int, rows: Sequence[str]) -> Tensor:
         """The model's noise of the named rows, (rows · V, 4, h, w), within `attention`."""
-        inputs = {
-            CONDITIONAL: (self.text, self.control),
-            NULL: (self.source.null_text(k), self.control),
-            SOURCE_CONTROL: (self.text, self.source.branch.control),
+        parts = {
+            CONDITIONAL: self.conditioning,
+            NULL: replace(self.conditioning, text=self.source.null_text(k)),
+            SOURCE_CONTROL: replace(self.conditioning, controls=self.source.branch.conditioning.controls),
         }
-        text, control = (torch.cat([inputs[name][i] for name in rows]) for i in (0, 1))
-        z = z.repeat(len(rows), 1, 1, 1)
-        return self.backbone.predict(z, self.steps.timesteps[k], text, control, self.control_scale)
+        conditioning = Conditioning.joined([parts[name] for name in rows]).at(k / len(self.steps))
+        return self.backbone.predict(z.repeat(len(rows), 1, 1, 1), self.steps.timesteps[k], conditioning)
 
     def seen(self, z: Tensor, k: int, rows: Sequence[str]) -> EditStep:
         """What the editor sees of step k in a pass with these rows."""
         return EditStep(
             k=k,
             steps=self.steps,
-            batch=Batch.of(k, rows, len(self.text)),
+            batch=Batch.of(k, rows, len(self.conditioning)),
             views=self.views,
             z=z,
             layers=self.backbone.layers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from qnerf.attention.edits import KeysValues, RecordKeysValues
-from qnerf.attention.hooks import CONDITIONAL, NULL, Batch, Edits, bound
+from qnerf.attention.hooks import CONDITIONAL, NULL, Batch, Edits
 from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.process import Steps
 from qnerf.denoising.combination import guided_noise
-from qnerf.denoising.ddim import DdimSteps, NoisePredictor, Trajectory, denoise
+from qnerf.denoising.ddim import NoisePredictor, Trajectory, denoise
 from qnerf.denoising.source_cache import SourceCache
 
 if TYPE_CHECKING:
@@ -26,25 +28,26 @@ if TYPE_CHECKING:
 class SourceBranch:
     """The source predictor of some views: source prompt and control, and the inversion's own changes.
 
-    text, null_text: (N, L, C). control: (N, 3, H, W).
+    conditioning: the source prompt and control of N views. null_text: (N, L, C).
     """
 
     backbone: DiffusionBackbone
-    steps: DdimSteps
+    steps: Steps
     inversion: Inversion
-    text: Tensor
+    conditioning: Conditioning
     null_text: Tensor
-    control: Tensor
-    control_scale: float
 
     def noise(self, z: Tensor, k: int, text: Tensor | None = None, edits: Edits | None = None) -> Tensor:
         """ε of one prompt at step k, by default that of the inversion's conditional pass."""
-        batch = Batch.of(k, [CONDITIONAL], len(z))
-        return self._predict(z, batch, self.inversion.text(self) if text is None else text, self.control, edits)
+        text = self.inversion.text(self) if text is None else text
+        return self.run(z, Batch.of(k, [CONDITIONAL], len(z)), [text], edits)
 
-    def _predict(self, z: Tensor, batch: Batch, text: Tensor, control: Tensor, edits: Edits | None) -> Tensor:
-        with bound(self.backbone.unet, self.inversion.edits(self.backbone) | (edits or Edits()), batch):
-            return self.backbone.predict(z, self.steps.timesteps[batch.step], text, control, self.control_scale)
+    def run(self, z: Tensor, batch: Batch, texts: Sequence[Tensor], edits: Edits | None = None) -> Tensor:
+        """The noise of latents z (rows, C, h, w), a text for each named part of the batch, under the source's control."""
+        share = batch.step / len(self.steps)
+        conditioning = Conditioning.joined([replace(self.conditioning, text=text) for text in texts]).at(share)
+        with self.backbone.bound(self.inversion.edits(self.backbone) | (edits or Edits()), batch):
+            return self.backbone.predict(z, self.steps.timesteps[batch.step], conditioning)
 
     def guided(self, scale: float, null_text: Tensor | None = None) -> NoisePredictor:
         """The predictor at a guidance scale γ. null_text: (T, N, L, C), the ∅ of every step where it
@@ -85,6 +88,10 @@ class SourceReader:
     cache: SourceCache
     key: Hashable
 
+    @property
+    def views(self) -> int:
+        return len(self.branch.conditioning)
+
     def null_text(self, k: int) -> Tensor:
         """∅ of step k, (V, L, C): the optimised one where there is one."""
         return self.branch.null_text if self.trajectory.null_text is None else self.trajectory.null_text[k]
@@ -94,15 +101,13 @@ class SourceReader:
         """One pass at step k with the named rows, CONDITIONAL and NULL, for the edits that record
         it."""
         texts = {CONDITIONAL: self.branch.inversion.text(self.branch), NULL: self.null_text(k)}
-        text = torch.cat([texts[name] for name in rows])
         z = self.trajectory.states[k].repeat(len(rows), 1, 1, 1)
-        control = self.branch.control.repeat(len(rows), 1, 1, 1)
-        self.branch._predict(z, Batch.of(k, rows, len(self.branch.text)), text, control, edits)
+        self.branch.run(z, Batch.of(k, rows, self.views), [texts[name] for name in rows], edits)
 
     def keys_values(self, k: int, layers: Sequence[AttentionLayer], rows: Sequence[str]) -> tuple[KeysValues, Batch]:
         """Keys and values of the layers at step k, and which of their rows are what. Kept between
         visits of the step."""
-        batch, key = Batch.of(k, rows, len(self.branch.text)), (self.key, k, tuple(rows), tuple(layers))
+        batch, key = Batch.of(k, rows, self.views), (self.key, k, tuple(rows), tuple(layers))
         kept = self.cache.get(key)
         if kept is None:
             record = RecordKeysValues()

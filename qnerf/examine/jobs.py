@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.hashes import digest
 from qnerf.common.sources import code_version
 from qnerf.denoising.combination import guided_noise
-from qnerf.denoising.ddim import NoisePredictor, ddim_steps, denoise
+from qnerf.denoising.ddim import NoisePredictor, denoise
 from qnerf.denoising.source import SourceBranch
 from qnerf.examine.settings import ExamineSettings
 from qnerf.examine.views import Views
-from qnerf.inversions.ddim import DdimInversionSettings
+from qnerf.inversions.inversion import InversionSettings
 from qnerf.runs.progress import RunProgress
 from qnerf.scenes.settings import Detail
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key
 from qnerf.store.store import Store
+from qnerf.variants import variants
 
 PASSES = "passes"  # the unit of progress: one view once through the U-Net
 
@@ -99,25 +101,27 @@ class Painter:
 
 def generate(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> Tensor:
     """DDIM from each view's own noise: images (N, 3, H, W)."""
-    shape = (4, *backbone.latent_size)
+    shape = (backbone.latent_channels, *backbone.latent_size)
     noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in views.seeds])
     eps = guided_predictor(backbone, views, job, settings)
-    return backbone.decode(denoise(eps, noise.to(backbone.device), ddim_steps(backbone, settings.steps)))
+    return backbone.decode(denoise(eps, noise.to(backbone.device), backbone.process.steps(settings.steps)))
 
 
 def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> NoisePredictor:
     """ε = ε_∅ + γ (ε_c − ε_∅) (Ho and Salimans, "Classifier-free diffusion guidance", 2022), the control in ε_c and, if the job
     says so, in ε_∅."""
-    times = backbone.timesteps(settings.steps)
+    times = backbone.process.timesteps(settings.steps)
     text, null = backbone.embed(list(views.captions)), backbone.embed([""]).expand(len(views), -1, -1)
-    control, scale = views.controls[job.detail].to(backbone.device), settings.control_scale
+    control = views.controls[job.detail].to(backbone.device)
+    full_condition = Conditioning.of(text, control, settings.control_scale)
+    null_condition = Conditioning.of(null, control if job.null_control else None, settings.control_scale)
 
     @torch.no_grad()
     def eps(z: Tensor, k: int) -> Tensor:
-        full = backbone.predict(z, times[k], text, control, scale)
+        full = backbone.predict(z, times[k], full_condition)
         if job.guidance == 1:
             return full
-        without = backbone.predict(z, times[k], null, control if job.null_control else None, scale)
+        without = backbone.predict(z, times[k], null_condition)
         return guided_noise(without, full, job.guidance)
 
     return eps
@@ -125,13 +129,16 @@ def guided_predictor(backbone: DiffusionBackbone, views: Views, job: Job, settin
 
 def reconstruct(backbone: DiffusionBackbone, views: Views, job: Job, settings: ExamineSettings) -> Tensor:
     """DDIM inversion of the true views at γ, and back at γ: images (N, 3, H, W)."""
+    inversion = cast(type[InversionSettings], variants("inversions")["ddim"]).model_validate(
+        {"name": "ddim", "steps": settings.steps, "guidance_scale": job.guidance}
+    )
     branch = SourceBranch(
         backbone=backbone,
-        steps=ddim_steps(backbone, settings.steps),
-        inversion=DdimInversionSettings(name="ddim", steps=settings.steps, guidance_scale=job.guidance).build(),
-        text=backbone.embed(list(views.captions)),
+        steps=backbone.process.steps(settings.steps),
+        inversion=inversion.build(),
+        conditioning=Conditioning.of(
+            backbone.embed(list(views.captions)), views.controls[job.detail].to(backbone.device), settings.control_scale
+        ),
         null_text=backbone.embed([""]).expand(len(views), -1, -1),
-        control=views.controls[job.detail].to(backbone.device),
-        control_scale=settings.control_scale,
     )
     return backbone.decode(branch.reconstruct(branch.invert(backbone.encode(views.images.to(backbone.device)))))

@@ -33,7 +33,7 @@ class FieldLoss(Protocol):
         ...
 
     def __call__(self, step: Tensor, generator: torch.Generator) -> Tensor:
-        """The loss of a step, whose number is () int64 on the device. Draws its rays from the generator; works on the device alone."""
+        """The loss of a step, whose number is () int64 on the device. Rays are drawn from the generator; nothing is read at home."""
         ...
 
 
@@ -108,7 +108,7 @@ class GraphedSteps:
             return self.step.run()
 
     def _recorded(self, recorder: Recorder, number: int) -> Tensor:
-        """The step run plainly; the same step from the same state recorded and replayed; and where both agree, replays from now on."""
+        """The step run plainly; the same one from the same state recorded and replayed; where both agree, replays from now on."""
         step = self.step
         before = [x.clone() for x in step.state()]
         value = self._plainly(recorder)

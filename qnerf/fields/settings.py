@@ -6,8 +6,9 @@ from pydantic import Field, model_validator
 
 from qnerf.settings import Settings
 
-EncodingName = Literal["auto", "torch", "warp", "tinycudann"]
-"""Implementation of the hash grid: `auto` takes tiny-cuda-nn on a GPU where it loads, else the warp kernels, else plain torch."""
+EncodingName = Literal["auto", "torch", "triton", "warp", "tinycudann"]
+"""Implementation of the hash grid. `auto`, on a GPU: tiny-cuda-nn where it is installed and faster than Triton in a probe of two
+seconds, else Triton, else warp, else plain torch; on a CPU: warp, else plain torch."""
 Normalisation = Literal["layer", "channel"]
 RayLoss = Literal["norm", "squared", "huber"]
 
@@ -21,7 +22,9 @@ class EncodingSettings(Settings):
     """Each level stores at most 2 ** this many entries; finer levels share them by hashing."""
     base_resolution: int = Field(default=8, gt=0)
     """Cells per axis of the coarsest level, over the contracted cube (the ball of interest is its middle half)."""
-    finest_resolution: int = Field(default=64, gt=0)
+    finest_resolution: int = Field(default=64, gt=0, le=2**20)
+    table_dtype: Literal["float32", "float16"] = "float32"
+    """The type in which a table's values are read. Parameters, sums and gradients are float32 in any case."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

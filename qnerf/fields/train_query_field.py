@@ -29,8 +29,8 @@ class TokenBatches:
     """One resolution's training rays. order: in which training sees the tokens. targets: (tokens, Σ channels) in the field's units,
     on the device or in the host's memory.
 
-    layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch. fetched: where targets of the host
-    are brought to, (per_step, Σ channels) on the device; None where `targets` are there.
+    layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch. fetched: where a step's targets
+    are brought to, (per_step, Σ channels) on the device; None where all `targets` are there.
     """
 
     grid: TokenGrid

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from qnerf.determinism import deterministic
 from qnerf.errors import UserError
-from qnerf.fields.encodings.hash_grid import build_encoding
+from qnerf.fields.encodings.choice import build_encoding
 from qnerf.fields.proposal import DensityGrid
 from qnerf.fields.rendering import Samples, composite_weights, sample_rays
 from qnerf.fields.settings import EncodingName, FieldSettings, RgbFieldSettings

@@ -70,7 +70,7 @@ class Soft(Guidance):
         from qnerf.denoising.energy import energy_gradient
 
         s, region = self.settings, guided_region(branch, self.settings.region)
-        alpha = s.strength / s.inner_steps * (branch.steps.sigma(k) if s.decay == "sigma" else 1.0)
+        alpha = s.strength / s.inner_steps * (branch.steps.sigma[k] if s.decay == "sigma" else 1.0)
         for _ in range(s.inner_steps):
             gradient = region * energy_gradient(branch, z, k, self.energy(target, region), s.checkpointing)
             length = 1.0 if s.step == "raw" else _norm(region * z) / _norm(gradient).clamp_min(1e-12)

@@ -62,7 +62,7 @@ class Inversion:
 
     def text(self, branch: SourceBranch) -> Tensor:
         """The prompt of the source branch's conditional pass, (N, L, C)."""
-        return branch.text
+        return branch.conditioning.text
 
     def edits(self, backbone: DiffusionBackbone) -> Edits:
         """What is changed in every pass of the source branch."""

@@ -17,7 +17,8 @@ from qnerf.inversions.inversion import Inversion, InversionSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qnerf.denoising.ddim import DdimSteps, Trajectory
+    from qnerf.backbones.process import Steps
+    from qnerf.denoising.ddim import Trajectory
     from qnerf.denoising.source import SourceBranch
 
     TextNoise = Callable[[Tensor, int, Tensor], Tensor]  # (z, step, text) -> noise
@@ -78,7 +79,7 @@ class NullTextInversion(Inversion):
         from qnerf.denoising.ddim import Trajectory, invert
 
         states = invert(branch.noise, clean, branch.steps)
-        null = optimise_null_text(branch.noise, states, branch.text, branch.null_text, branch.steps, self.settings)
+        null = optimise_null_text(branch.noise, states, branch.conditioning.text, branch.null_text, branch.steps, self.settings)
         return Trajectory(states, null)
 
 
@@ -87,7 +88,7 @@ def optimise_null_text(
     pivot: Tensor,
     text: Tensor,
     null_text: Tensor,
-    steps: DdimSteps,
+    steps: Steps,
     settings: NullTextInversionSettings,
 ) -> Tensor:
     """The ∅ of every step, (T, N, L, C).
@@ -111,7 +112,7 @@ def optimise_null_text(
         rows.append(expanded.clone())
         with torch.no_grad():
             noise = guided_noise(noise_of(z, k, expanded), conditional, settings.guidance_scale)
-            z = ddim_step(z, noise, steps.alpha_bar[k], steps.alpha_bar[k + 1])
+            z = ddim_step(z, noise, steps, k, k + 1)
     return torch.stack(rows)
 
 
@@ -122,7 +123,7 @@ def _optimise_step(
     target: Tensor,
     null: Tensor,
     k: int,
-    steps: DdimSteps,
+    steps: Steps,
     settings: NullTextInversionSettings,
 ) -> Tensor:
     import torch
@@ -136,7 +137,7 @@ def _optimise_step(
     for _ in range(settings.inner_steps):
         with torch.enable_grad():
             noise = guided_noise(noise_of(z, k, null.expand(len(z), -1, -1)), conditional, settings.guidance_scale)
-            reached = ddim_step(z, noise, steps.alpha_bar[k], steps.alpha_bar[k + 1])
+            reached = ddim_step(z, noise, steps, k, k + 1)
             error = (reached - target).square().flatten(1).mean(dim=1)
             (gradient,) = torch.autograd.grad(error.sum(), null)
         # The authors take the Adam step first and stop on the loss from before it; stopping before it

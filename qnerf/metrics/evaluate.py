@@ -4,63 +4,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
+from pydantic import BaseModel
 from torch import Tensor
 
-from qnerf.fields.settings import RgbFieldSettings
-from qnerf.metrics.against_truth import truth_figures
-from qnerf.metrics.depth import field_depth_error
-from qnerf.metrics.heldout import heldout_in_scene
-from qnerf.metrics.settings import MetricsSettings
-from qnerf.scenes.scene import Scene
+from qnerf.errors import UserError
+from qnerf.metrics.registry import Metric, group_reads, groups, registered
+from qnerf.scenes.scene import Scene, Truth
 
-COMPARISON_COLUMNS = (
-    "psnr_truth",
-    "ssim_truth",
-    "psnr_object",
-    "psnr_moved",
-    "psnr_background",
-    "consistency_object",
-    "consistency_object_floor",
-    "consistency_moved",
-    "consistency_moved_floor",
-    "error_of_mean",
-    "error_about_mean",
-    "silhouette_iou",
-    "silhouette_iou_floor",
-    "heldout_psnr",
-    "reconstruction_psnr",
-    "field_depth_error",
-)
+
+@dataclass(frozen=True)
+class Edited:
+    """What metrics measure. images: (N, 3, H, W) edited views in [0, 1]. settings: those that the group's metrics declare as
+    `reads`, by key. field_depth: (N, rows, columns) expected depth of the last query field, world units, if there is one."""
+
+    images: Tensor
+    scene: Scene
+    settings: Mapping[str, Any]
+    field_depth: Tensor | None = None
+
+    @property
+    def truth(self) -> Truth:
+        """The scene's; only for metrics that need it."""
+        assert self.scene.truth is not None
+        return self.scene.truth
+
+    def has(self, metric: Metric) -> bool:
+        """Whether all is there that a metric needs."""
+        truth = self.scene.truth
+        there = {
+            "truth": truth is not None,
+            "plates": truth is not None and truth.plates is not None,
+            "query field": self.field_depth is not None,
+        }
+        return all(there.get(need, True) for need in metric.needs)
 
 
 def evaluate_group(
-    group: str,
-    edited: Tensor,
-    scene: Scene,
-    settings: MetricsSettings,
-    rgb_settings: RgbFieldSettings,
-    seed: int,
-    field_depth: Tensor | None = None,
+    group: str, images: Tensor, scene: Scene, settings: BaseModel, field_depth: Tensor | None = None
 ) -> dict[str, float]:
-    """One of the settings' measured groups of figures of edited views (N, 3, H, W) in [0, 1], keyed as `COMPARISON_COLUMNS`,
-    without those that do not apply.
+    """One registered group of figures of edited views (N, 3, H, W) in [0, 1], without those that do not exist for this scene.
 
-    field_depth: (N, rows, columns) expected depth of the last query field, world units.
+    settings: the run's. field_depth: as in `Edited`. Raises UserError for a figure that is infinite, or that nobody registered.
     """
-    if group == "heldout":
-        figures = {"heldout_psnr": heldout_in_scene(edited, scene, settings.heldout_every, rgb_settings, seed)}
-    elif scene.truth is None or (group == "depth" and field_depth is None):
-        figures = {}
-    elif group == "depth" and field_depth is not None:
-        depth, silhouette = scene.truth.depth_edited, scene.truth.silhouette_edited
-        figures = {"field_depth_error": field_depth_error(field_depth, depth, silhouette)}
-    else:
-        one = MetricsSettings.model_validate({**settings.model_dump(), "groups": (group,)})
-        figures = truth_figures(edited, scene.truth, scene.cameras, one)
-    return in_order(figures)
+    edited = Edited(images, scene, {key: setting(settings, key) for key in group_reads(group)}, field_depth)
+    metrics = groups()[group]
+    compute = metrics[0].compute
+    wanted = [metric.name for metric in metrics if edited.has(metric)]
+    if compute is None or not wanted:
+        return {}
+    found = compute(edited)
+    if unknown := sorted(found.keys() - {metric.name for metric in metrics}):
+        raise UserError(f"{compute.__module__} computes {', '.join(unknown)}, expected figures of its METRICS alone: register it")
+    return in_order({name: found[name] for name in wanted if name in found})
 
 
 def in_order(figures: Mapping[str, float]) -> dict[str, float]:
-    """The finite figures in the order of `COMPARISON_COLUMNS`."""
-    return {name: figures[name] for name in COMPARISON_COLUMNS if math.isfinite(figures.get(name, math.nan))}
+    """The figures that exist (NaN says that one does not) in the order of tables. Raises UserError for one that is infinite."""
+    found = {name: figures[name] for name in registered() if name in figures and not math.isnan(figures[name])}
+    if infinite := [name for name, value in found.items() if math.isinf(value)]:
+        raise UserError(f"measuring: {', '.join(infinite)} came out infinite, expected a finite figure, or NaN for none")
+    return found
+
+
+def setting(settings: BaseModel, key: str) -> Any:
+    """The value under a dotted key. Raises UserError where there is none."""
+    try:
+        return reduce(getattr, key.split("."), settings)
+    except AttributeError:
+        raise UserError(f"a metric reads the setting {key!r}, which does not exist: mend its `reads`") from None

@@ -14,6 +14,7 @@ from qnerf.fields.rgb_field import train_rgb_field
 from qnerf.fields.settings import RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
+from qnerf.metrics.finite import require_finite
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Scene
 
@@ -40,6 +41,7 @@ def heldout_in_scene(edited: Tensor, scene: Scene, every: int, settings: RgbFiel
 
 def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train) -> float:
     """PSNR, dB, of the held-out views (N, 3, H, W); NaN where a split leaves no view to test or fewer than two to train.
+    Raises UserError where the field renders NaN.
 
     train: fits a radiance field to images and cameras, and returns what renders it as (M, 3, H, W) in [0, 1].
     """
@@ -47,4 +49,6 @@ def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train) -> 
     if len(kept) < 2 or not held_out:
         return float("nan")
     render = train(images[kept], cameras[kept])
-    return psnr(render(cameras[held_out]), images[held_out])
+    rendered = render(cameras[held_out])
+    require_finite(rendered, "heldout_psnr: renderings of its radiance field", [f"view {view}" for view in held_out])
+    return psnr(rendered, images[held_out])

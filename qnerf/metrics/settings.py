@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from qnerf.common.messages import sentence
+from qnerf.metrics.registry import chosen_groups, groups
 from qnerf.settings import Settings
-
-MetricGroup = Literal["fidelity", "consistency", "errors", "silhouette", "heldout"]
 
 
 class MetricsSettings(Settings):
@@ -16,8 +16,8 @@ class MetricsSettings(Settings):
 
     name: Literal["default"] = "default"
     # fidelity: PSNR and SSIM to the truth; consistency: warp errors; errors: what of the error views share, and what each has of
-    # its own; silhouette: its overlap; heldout: an RGB field's PSNR.
-    groups: tuple[MetricGroup, ...] = ("fidelity", "consistency", "errors", "silhouette", "heldout")
+    # its own; silhouette: its overlap; heldout: an RGB field's PSNR; any other that is registered (qnerf.metrics.registry).
+    groups: tuple[str, ...] = ("fidelity", "consistency", "errors", "silhouette", "heldout")
     # Share of the distance by which two views' depths of one point may differ before it counts as hidden.
     depth_tolerance: float = Field(default=0.02, gt=0, le=0.2)
     # Difference from the scene without its object, in [0, 1], from which a pixel counts as object; lowered for objects
@@ -26,6 +26,15 @@ class MetricsSettings(Settings):
     # Every how manieth view is kept from the RGB field and used to test it.
     heldout_every: int = Field(default=4, ge=2)
 
+    @field_validator("groups")
+    @classmethod
+    def _are_registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in chosen_groups():
+                raise ValueError(sentence(name, "no such group of metrics", name, chosen_groups()))
+        return names
+
     def measured(self) -> tuple[str, ...]:
-        """The groups that are computed, and kept, each by itself; "depth" is of the edits that trained a field."""
-        return (*self.groups, "depth")
+        """The groups that are computed, and kept, each by itself: those chosen, and those that always are."""
+        always = (group for group, metrics in groups().items() if any(metric.always for metric in metrics))
+        return tuple(dict.fromkeys((*self.groups, *always)))

@@ -13,6 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from qnerf.backbones.architecture import PuppetWidths, build_puppet
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import LOOSE_DETAILS, DiffusionBackbone
 from qnerf.backbones.puppet import PUPPET_FOLDER
 from qnerf.devices import pick_device
@@ -174,11 +175,11 @@ def sample(model: DiffusionBackbone, captions: list[str], control: Tensor | None
     z = noise.to(model.device)
     text = torch.cat([model.embed([""] * count), model.embed(captions)])
     twice = None if control is None else torch.cat([control, control])
-    times = model.timesteps(steps)
+    times = model.process.timesteps(steps)
     for t, after in zip(times, [*times[1:], -1], strict=True):
-        null, full = model.predict(torch.cat([z, z]), t, text, twice).chunk(2)
+        null, full = model.predict(torch.cat([z, z]), t, Conditioning.of(text, twice)).chunk(2)
         eps = null + guidance * (full - null)
-        now, later = model.alpha_bar(t), model.alpha_bar(after)
+        now, later = model.process.alpha_bar(t), model.process.alpha_bar(after)
         z0 = (z - (1 - now) ** 0.5 * eps) / now**0.5
         z = later**0.5 * z0 + (1 - later) ** 0.5 * eps
     return model.decode(z)

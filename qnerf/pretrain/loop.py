@@ -19,7 +19,7 @@ from qnerf.pretrain.data import Samples, stream
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import LoopSettings
 from qnerf.pretrain.team import Team, team
-from qnerf.trackers.tracker import NoTracker, make_tracker
+from qnerf.trackers.tracker import NoTracker
 
 BatchT = TypeVar("BatchT")
 
@@ -71,7 +71,7 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     plain = settings.model_dump(mode="json")
     identity = digest(["pretrain", settings.output, settings.seed])
-    tracker = make_tracker(settings.tracker, folder, identity, plain) if members.leads else NoTracker()
+    tracker = settings.tracker.build(folder, identity, plain) if members.leads else NoTracker()
     average = Average(trainee.modules, settings.ema)
     optimiser = torch.optim.AdamW(
         trainee.modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True

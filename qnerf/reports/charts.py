@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from qnerf.reports.html import escape
+from markupsafe import Markup, escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 560, 240, 46, 34, 12, 150
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7b4fa0", "#b8860b", "#008b8b", "#a83279", "#555555", "#e07b39")
 
 
-def line_chart(series: Mapping[str, Sequence[float | None]], x: Sequence[float], x_label: str, y_label: str) -> str:
+def line_chart(series: Mapping[str, Sequence[float | None]], x: Sequence[float], x_label: str, y_label: str) -> Markup:
     """An SVG of several named series over common x values; None leaves a gap. The legend stands right of the plot."""
     values = [v for line in series.values() for v in line if v is not None]
     if not values or not x:
-        return "<p>Nothing to draw.</p>"
+        return Markup("<p>Nothing to draw.</p>")
     low, high = min(0.0, *values), max(*values, 0.0) if len(values) > 1 else max(values[0], 0.0)
     high = high if high > low else low + 1.0
     place = _placer(min(x), max(x), low, high)
@@ -26,7 +26,7 @@ def line_chart(series: Mapping[str, Sequence[float | None]], x: Sequence[float],
         y = TOP + 14 * i + 10
         parts.append(_text(WIDTH - RIGHT + 12, y, name, colour, "start"))
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">{"".join(parts)}</svg>'
+    return Markup(f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">{"".join(parts)}</svg>')
 
 
 def _placer(x_low: float, x_high: float, low: float, high: float):

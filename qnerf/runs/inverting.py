@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source import SourceBranch
 from qnerf.denoising.views import invert_views
@@ -18,18 +19,17 @@ Branch = Callable[[slice], SourceBranch]
 
 def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
     """The inversion's predictor of some of the views, under a prompt and a control (N, 3, H, W)."""
-    text, null_text = work.text(prompt), work.text("")
-    settings, inversion = work.settings, work.settings.inversion.build()
+    null_text = work.text("")
+    inversion = work.settings.inversion.build()
+    conditioning = Conditioning.of(work.text(prompt), control, work.settings.control.scale)
 
     def branch(views: slice) -> SourceBranch:
         return SourceBranch(
             backbone=work.backbone,
             steps=work.steps,
             inversion=inversion,
-            text=text[views],
+            conditioning=conditioning.views(views),
             null_text=null_text[views],
-            control=control[views],
-            control_scale=settings.control.scale,
         )
 
     return branch

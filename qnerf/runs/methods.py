@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer, select_layers
 from qnerf.attention.settings import CaptureSettings
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import Pixels, write_image, write_json
 from qnerf.common.tensors import write_tensors
@@ -87,9 +88,7 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         steps=work.steps,
         trajectory=trajectory,
         source=branch,
-        text_target=work.text(scene.target_prompt),
-        control_target=controls.target,
-        control_scale=settings.control.scale,
+        target=Conditioning.of(work.text(scene.target_prompt), controls.target, settings.control.scale),
         region=controls.region,
         editor=settings.editor.build(),
         guidance_scale=settings.edit_scale(settings.methods()[MAIN_METHOD]),

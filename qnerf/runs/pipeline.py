@@ -20,6 +20,7 @@ from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
+from qnerf.metrics.finite import require_finite
 from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert, source_branch
@@ -107,7 +108,7 @@ def produce(work: Workshop) -> Results:
     job = make_job(work, controls, branch, trajectory, oracle)
     edits = [edit_by(work, job, name, method) for name, method in settings.methods().items()]
     # 8. Decode the edits. 9. Measure them.
-    outcomes = [measure(work, edit, decode(work, edit.latents)) for edit in edits]
+    outcomes = [measure(work, edit, decode_edit(work, edit)) for edit in edits]
     common = {"reconstruction_psnr": sum(by_view) / len(by_view)}
     # 10. The caller writes it all down.
     progress.enter("writing the report")
@@ -178,6 +179,17 @@ def open_store(settings: RunSettings) -> Store:
     return Store(store_folder(settings), None if limit is None else limit * GIB)
 
 
+def decode_edit(work: Workshop, edit: Edit) -> Tensor:
+    """One method's edited views (N, 3, H, W) in [0, 1]. Raises UserError where latents, pictures or the field's depth have NaN."""
+    names = work.scene.view_names
+    require_finite(edit.latents, "the edit's latents", names, edit.name)
+    if edit.field_depth is not None:
+        require_finite(edit.field_depth, "the depth of the edit's last field", names, edit.name)
+    images = decode(work, edit.latents)
+    require_finite(images, "decoding the edit: pictures", names, edit.name)
+    return images
+
+
 def measure(work: Workshop, edit: Edit, images: Tensor) -> Outcome:
     """The figures of one method's edited views (N, 3, H, W), group by group, recorded with the tracker."""
     work.progress.enter(f"measuring: {edit.name}")
@@ -193,8 +205,4 @@ def measure(work: Workshop, edit: Edit, images: Tensor) -> Outcome:
 
 def measure_group(work: Workshop, group: str, edit: Edit, images: Tensor) -> Artefact:
     """One group's figures, as the store keeps them."""
-    settings = work.settings
-    figures = evaluate_group(
-        group, images, work.scene, settings.metrics, settings.rgb_field, settings.seed, field_depth=edit.field_depth
-    )
-    return Artefact(record=figures)
+    return Artefact(record=evaluate_group(group, images, work.scene, work.settings, edit.field_depth))

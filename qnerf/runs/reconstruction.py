@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.views import chunks
 from qnerf.devices import HOST
+from qnerf.errors import UserError
 from qnerf.metrics.fidelity import psnr
+from qnerf.metrics.finite import require_finite
 from qnerf.runs.inverting import Branch
 from qnerf.runs.work import Workshop, decode
 from qnerf.store.entry import Artefact
@@ -27,8 +30,12 @@ def reconstruction_psnr(work: Workshop, branch: Branch, trajectory: Trajectory) 
     def compute() -> Artefact:
         nonlocal reused
         reused = False
+        names = work.scene.view_names
+        require_finite(trajectory.states.transpose(0, 1), "the inversion: latents", names)
         round_trip = decode(work, trajectory.states[-1])  # the clean latents: the autoencoder's own loss alone
         rebuilt = decode(work, reconstruct(work, branch, trajectory))
+        require_finite(round_trip, "checking the inversion: the autoencoder's round trip", names)
+        require_finite(rebuilt, "checking the inversion: reconstructed pictures", names)
         return Artefact(record=[psnr(rebuilt[v : v + 1], round_trip[v : v + 1]) for v in range(views)])
 
     by_view: list[float] = work.store.once(work.stages.reconstruction(), compute).record
@@ -48,10 +55,20 @@ def reconstruct(work: Workshop, branch: Branch, trajectory: Trajectory) -> Tenso
     return torch.cat(parts)
 
 
+def poor_views(names: Sequence[str], by_view: Sequence[float], least: float) -> list[str]:
+    """The views below `least` dB. Raises UserError for a PSNR that is not a number, which is below nothing."""
+    if unknown := [name for name, value in zip(names, by_view, strict=True) if not math.isfinite(value)]:
+        raise UserError(
+            f"checking the inversion: no finite PSNR of {', '.join(unknown[:4])}: its latents or pictures are not finite; "
+            "half precision may overflow, set backbone.dtype=float32"
+        )
+    return [name for name, value in zip(names, by_view, strict=True) if value < least]
+
+
 def _warn_of_poor_inversion(work: Workshop, by_view: Sequence[float]) -> None:
     """A warning where a view is reconstructed worse than the inversion's settings allow."""
     least = work.settings.inversion.warn_below_psnr
-    poor = [name for name, value in zip(work.scene.view_names, by_view, strict=True) if value < least]
+    poor = poor_views(work.scene.view_names, by_view, least)
     log.info("The inversion reconstructs the views at %.1f dB (worst %.1f dB).", sum(by_view) / len(by_view), min(by_view))
     if poor:
         log.warning(

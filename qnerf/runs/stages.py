@@ -11,12 +11,14 @@ a new metric edits nothing again. Neither torch nor a model is needed to know th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, Literal
 
 from qnerf.common.hashes import digest
 from qnerf.common.sources import code_version
 from qnerf.config import MethodSettings, RunSettings
+from qnerf.errors import UserError
+from qnerf.metrics.registry import group_module, group_reads
 from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE, Inputs, effective_settings
 from qnerf.store.key import Key
 from qnerf.variants import Variant
@@ -25,18 +27,6 @@ CODE = {  # the modules that a stage runs, beside those of the variants that it 
     "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
     "reconstruction": ("qnerf.runs.reconstruction",),
     "edit": ("qnerf.runs.methods",),
-    "fidelity": ("qnerf.metrics.against_truth",),
-    "consistency": ("qnerf.metrics.against_truth",),
-    "errors": ("qnerf.metrics.against_truth",),
-    "silhouette": ("qnerf.metrics.against_truth",),
-    "depth": ("qnerf.metrics.depth",),
-    "heldout": ("qnerf.metrics.heldout",),
-}
-METRIC_SETTINGS = {
-    "consistency": "depth_tolerance",
-    "errors": "depth_tolerance",
-    "silhouette": "silhouette_threshold",
-    "heldout": "heldout_every",
 }
 Views = Literal["source", "truth"]
 
@@ -84,12 +74,8 @@ class Stages:
 
     def figures(self, method: MethodSettings, group: str) -> Key:
         """One group of figures of a method's edited views."""
-        parts: list[Any] = [self.edit(method).identity, _code(group)]
-        if group in METRIC_SETTINGS:
-            parts.append(self._plain["metrics"][METRIC_SETTINGS[group]])
-        if group == "heldout":
-            parts += [self._plain["rgb_field"], self.settings.seed, self._region]
-        return Key(group, digest(parts))
+        read = {key: _at(self._plain, key) for key in group_reads(group)}
+        return Key(group, digest([self.edit(method).identity, code_version(group_module(group)), read]))
 
     def intervals(self, method: MethodSettings) -> list[Key]:
         """Every interval that a method keeps, in order."""
@@ -148,6 +134,14 @@ class Stages:
 
     def _layers(self, method: MethodSettings) -> tuple[int, ...]:
         return (method.capture or self.settings.capture).layers
+
+
+def _at(plain: dict[str, Any], key: str) -> Any:
+    """The value under a dotted key. Raises UserError where there is none."""
+    try:
+        return reduce(lambda node, part: node[part], key.split("."), plain)
+    except (KeyError, TypeError):
+        raise UserError(f"a metric reads the setting {key!r}, which does not exist: mend its `reads`") from None
 
 
 def _code(stage: str, *variants: Variant) -> str:

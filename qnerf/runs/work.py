@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.process import Steps
 from qnerf.config import RunSettings
-from qnerf.denoising.ddim import DdimSteps, ddim_steps
 from qnerf.denoising.views import chunks
 from qnerf.errors import UserError
 from qnerf.runs.folder import RunFolder
@@ -39,9 +39,9 @@ class Workshop:
     tracker: Tracker
 
     @property
-    def steps(self) -> DdimSteps:
+    def steps(self) -> Steps:
         """The run's denoising steps."""
-        return ddim_steps(self.backbone, self.settings.inversion.steps)
+        return self.backbone.process.steps(self.settings.inversion.steps)
 
     def text(self, prompt: str) -> Tensor:
         """The states of one prompt for every view, (N, L, C)."""

@@ -66,20 +66,15 @@ def oracle_queries(job: EditJob, oracle: Trajectory, layers: tuple[AttentionLaye
     import torch
 
     from qnerf.attention.edits import RecordQueries
-    from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
+    from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
     from qnerf.consolidation.targets import TargetQueries
 
     parts: list[dict[AttentionLayer, torch.Tensor]] = []
     for views in job.chunks():
         record, count = RecordQueries(), views.stop - views.start
-        with torch.no_grad(), bound(job.backbone.unet, Edits.at(layers, record), Batch.of(k, [CONDITIONAL], count)):
-            job.backbone.predict(
-                oracle.states[k, views].to(job.device),
-                job.steps.timesteps[k],
-                job.text_target[views],
-                job.control_target[views],
-                job.control_scale,
-            )
+        with torch.no_grad(), job.backbone.bound(Edits.at(layers, record), Batch.of(k, [CONDITIONAL], count)):
+            conditioning = job.target.views(views).at(k / len(job.steps))
+            job.backbone.predict(oracle.states[k, views].to(job.device), job.steps.timesteps[k], conditioning)
         parts.append({layer: queries.to(oracle.states.device) for layer, queries in record.queries.items()})
         job.on_work("unet", count)
     maps = {layer: torch.cat([part[layer] for part in parts]) for layer in layers}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from qnerf.common.files import DamagedFile, read_json
 from qnerf.errors import UserError
-from qnerf.reports.figures import meaning_of
+from qnerf.metrics.registry import metric_of
 
 
 def is_lower_better(name: str) -> bool:
     """The direction of a figure."""
-    return meaning_of(name).better == "lower"
+    return metric_of(name).better == "lower"
 
 
 def read_objectives(folder: Path, names: Sequence[str]) -> tuple[float, ...]:

@@ -17,10 +17,9 @@ from typing import Any
 
 from qnerf.common.files import DamagedFile, read_json, write_json, write_text
 from qnerf.errors import UserError, explain_os_error
+from qnerf.reports.results import RESULTS, SWEEP
 from qnerf.sweeps.cells import Cell, Grid
 from qnerf.sweeps.command import COMMAND
-
-RESULTS, SWEEP = "results.csv", "sweep.json"
 
 
 def save_results(folder: Path, grid: Grid, command: str) -> None:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from qnerf.common.hashes import digest
 from qnerf.errors import UserError
-from qnerf.reports.figures import show
+from qnerf.metrics.registry import show
 from qnerf.sweeps.cells import Cell, Grid, cells_of, composer
 from qnerf.sweeps.command import SEARCH, SWEEPER
 from qnerf.sweeps.expand import jobs_at

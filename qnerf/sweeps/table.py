@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qnerf.reports.results import RESULTS
 from qnerf.runs.folder import RunState
 from qnerf.sweeps.cells import Cell, Grid
-from qnerf.sweeps.results import RESULTS
 
 OK, CELLS_MISSING = 0, 1
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from qnerf.attention.edits import BlendQueries, RecordKeysValues, RecordOutput, RecordProbs, RecordQueries, ReplaceOutput
 from qnerf.attention.hooks import CONDITIONAL, NULL, AttentionCall, AttentionEdit, Batch, Edits, bound, join_heads
 from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.errors import UserError
 
 BACKBONE = tiny_backbone()
@@ -22,7 +23,7 @@ def predict(edits: Edits | None = None, batch: Batch = ONE, views: int = 2) -> T
     z = torch.randn(views, 4, *BACKBONE.latent_size, generator=torch.Generator().manual_seed(5))
     text = BACKBONE.embed(["a red shirt"] * views)
     with torch.no_grad(), bound(BACKBONE.unet, edits or Edits(), batch):
-        return BACKBONE.predict(z, 400, text)
+        return BACKBONE.predict(z, 400, Conditioning.of(text))
 
 
 def test_order_and_grid_are_what_a_forward_pass_meets() -> None:
@@ -137,7 +138,7 @@ def test_a_gradient_goes_through_maps() -> None:
 
     def energy(at: Tensor) -> Tensor:
         with bound(BACKBONE.unet, Edits.at([layer], record), ONE):
-            BACKBONE.predict(at, 400, text)
+            BACKBONE.predict(at, 400, Conditioning.of(text))
         return record.maps[layer][..., 2].square().sum()
 
     at = z.clone().requires_grad_()
@@ -223,7 +224,7 @@ def test_an_edit_that_no_pass_came_to_is_an_error() -> None:
     def reset() -> None:
         with bound(backbone.unet, Edits.at(backbone.layers, RecordKeysValues()), ONE):
             backbone.unet.set_attn_processor(AttnProcessor2_0())
-            backbone.predict(torch.zeros(2, 4, 8, 8), 10, backbone.embed(["", ""]))
+            backbone.predict(torch.zeros(2, 4, 8, 8), 10, Conditioning.of(backbone.embed(["", ""])))
 
     def no_pass() -> None:
         with bound(backbone.unet, Edits(features={"conv_in": [RecordOutput()]}), ONE):

@@ -1,5 +1,6 @@
 """Passes replayed from recordings, on the CPU with a CUDA graph's double: equal to plain ones whatever the edits, at every step."""
 
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from qnerf.attention.edits import BlendQueries, InjectKeysValues, RecordKeysValu
 from qnerf.attention.hooks import CONDITIONAL, NULL, AttentionCall, AttentionEdit, Batch, Edits, bound
 from qnerf.backbones.acceleration import TRIAL, AcceleratedPasses, accelerate
 from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.errors import UserError
 from qnerf.graphs import Compiler
 from tests.tape import TapeRecorder
@@ -45,7 +47,7 @@ def a_pass(model: Any, step: int, edits: Edits = Edits(), rows: tuple[str, ...] 
     drawn = random(step + 100, size, 3, 32, 32).sigmoid() if control else None
     with bound(model.unet, edits, Batch.of(step, rows, VIEWS)), torch.no_grad():
         text = random(step + 200, size, *PLAIN.embed([""]).shape[1:])
-        return model.predict(random(step, size, 4, 8, 8), 900 - 50 * step, text, drawn)
+        return model.predict(random(step, size, 4, 8, 8), 900 - 50 * step, Conditioning.of(text, drawn))
 
 
 def plain_pass(model: Any, step: int) -> list[Tensor]:
@@ -61,8 +63,15 @@ def masactrl(model: Any, step: int) -> list[Tensor]:
     record, rows = RecordKeysValues(), (NULL, CONDITIONAL)
     source = a_pass(model, step + 50, Edits.at(LAYERS, record), rows)
     queries = RecordQueries()
-    injected = Edits.at(LAYERS, InjectKeysValues(record.kept, Batch.of(step, rows, VIEWS), union=True)) | Edits.at(LAYERS[:1], queries)
-    return [source, a_pass(model, step, injected, rows), *queries.queries.values(), *(x for pair in record.kept.values() for x in pair)]
+    injected = Edits.at(LAYERS, InjectKeysValues(record.kept, Batch.of(step, rows, VIEWS), union=True)) | Edits.at(
+        LAYERS[:1], queries
+    )
+    return [
+        source,
+        a_pass(model, step, injected, rows),
+        *queries.queries.values(),
+        *(x for pair in record.kept.values() for x in pair),
+    ]
 
 
 def blended(model: Any, step: int) -> list[Tensor]:
@@ -93,7 +102,7 @@ def test_passes_of_other_kinds_are_recordings_of_their_own() -> None:
     model, recorder = taped()
     for step in range(3):
         kinds = [plain_pass(model, step), uniform(model, step), without_control(model, step)]
-        assert [torch.equal(x[0], y[0]) for x, y in zip(kinds, kinds[1:], strict=False)] == [False, False]
+        assert [torch.equal(x[0], y[0]) for x, y in itertools.pairwise(kinds)] == [False, False]
     assert recorder.recorded == 3
 
 
@@ -149,7 +158,7 @@ def test_a_pass_whose_gradient_is_asked_for_runs_plainly() -> None:
     text = PLAIN.embed(["a figure"])
     for _ in range(3):
         z = random(0, 1, 4, 8, 8).requires_grad_()
-        model.predict(z, 500, text).square().sum().backward()
+        model.predict(z, 500, Conditioning.of(text)).square().sum().backward()
         assert z.grad is not None
     assert recorder.recorded == 0
 
@@ -169,7 +178,7 @@ def test_recordings_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = model.passes
     for scale in range(4):
         for _ in range(2):
-            model.predict(random(0, 1, 4, 4, 4), 500, PLAIN.embed([""]), None, float(scale))
+            model.predict(random(0, 1, 4, 4, 4), 500, Conditioning.of(PLAIN.embed([""]), random(1, 1, 3, 16, 16), scale))
     assert len(passes.kept) == 2
     assert recorder.recorded == 4
 

@@ -13,6 +13,7 @@ from qnerf.backbones.architecture import (
     clip_vocabulary,
     tiny_backbone,
 )
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.scenes.procedural.captions import TEMPLATE, VOCABULARY
 from qnerf.scenes.procedural.phrases import WORDS
 from qnerf.scenes.procedural.world import KINDS, draw_scene
@@ -84,9 +85,9 @@ def test_tiny_backbone_is_quick_and_its_control_matters() -> None:
     model = tiny_backbone()
     z, control = torch.randn(2, 4, 8, 8), torch.rand(2, 3, 32, 32)
     text = model.embed(["a red shirt", ""])
-    with_control = model.predict(z, 500, text, control)
+    with_control = model.predict(z, 500, Conditioning.of(text, control))
     start = time.perf_counter()
-    without = model.predict(z, 500, text)
+    without = model.predict(z, 500, Conditioning.of(text))
     assert time.perf_counter() - start < 2.0
     assert (with_control - without).abs().max() > 1e-3
 
@@ -95,5 +96,9 @@ def test_tiny_backbone_is_quick_and_its_control_matters() -> None:
 def test_control_scale_zero_is_no_control(scale: float) -> None:
     model = tiny_backbone()
     z, text = torch.randn(1, 4, 8, 8), model.embed([""])
-    same = torch.allclose(model.predict(z, 500, text, torch.rand(1, 3, 32, 32), scale), model.predict(z, 500, text), atol=1e-6)
+    same = torch.allclose(
+        model.predict(z, 500, Conditioning.of(text, torch.rand(1, 3, 32, 32), scale)),
+        model.predict(z, 500, Conditioning.of(text)),
+        atol=1e-6,
+    )
     assert same == (scale == 0.0)

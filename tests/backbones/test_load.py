@@ -9,9 +9,10 @@ import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
 from qnerf.backbones.architecture import TINY, build_puppet
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.backbones.puppet import PUPPET_FOLDER, PuppetSettings
-from qnerf.backbones.revision import LOOSE_FOLDER, seal, weights_revision
+from qnerf.backbones.puppet import LOOSE_FOLDER, PUPPET_FOLDER, PuppetSettings
+from qnerf.backbones.revision import seal, weights_revision
 from qnerf.backbones.sd15 import Sd15Settings
 from qnerf.errors import UserError
 from qnerf.pretrain.export import save_parts
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def predict(model: DiffusionBackbone) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     z, control = torch.randn(1, 4, 8, 8, generator=generator), torch.rand(1, 3, 32, 32, generator=generator)
-    return model.predict(z, 500, model.embed(["a red shirt"]), control)
+    return model.predict(z, 500, Conditioning.of(model.embed(["a red shirt"]), control))
 
 
 def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnerf.benchmark.__main__ import looseness_chart, main, tables, to_html
-from qnerf.benchmark.bootstrap import LEAST_SCENES, mean_interval, ratio_interval, student_quantile, tails
+from qnerf.benchmark.__main__ import looseness_chart, main, marked, tables
 from qnerf.benchmark.cells import BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import chosen_cells
-from qnerf.benchmark.tables import gains, methods_of, over_looseness, shares_of_oracle, to_csv, to_markdown
+from qnerf.benchmark.tables import Row, gains, methods_of, over_looseness, shares_of_oracle, to_csv, to_markdown
 from qnerf.errors import UserError
+from qnerf.reports.bootstrap import LEAST_SCENES, mean_interval, ratio_interval, student_quantile, tails
 
 
 def figures(psnr: float, moved: float, floor: float = 0.02) -> dict[str, float]:
@@ -24,6 +24,10 @@ def figures(psnr: float, moved: float, floor: float = 0.02) -> dict[str, float]:
 def cell(scene: str, detail: str, independent: dict[str, float], full: dict[str, float], oracle: dict[str, float]) -> BenchmarkCell:
     found = {"independent": independent, "full": full, "oracle": oracle}
     return BenchmarkCell(scene, scene.split("_")[0], detail, Path("unused"), found)
+
+
+def kinds_of_cells(rows: list[Row], name: str) -> list[str]:
+    return [kind for row in marked(rows, name) for _, kind in row]
 
 
 CELLS = [
@@ -64,7 +68,7 @@ def test_the_share_of_what_agreement_could_give_by_hand() -> None:
     found_tables = tables(cells)
     assert "| 0.00500 [0.00500, 0.00500] |" in to_markdown(found_tables["means"], "means")
     assert "| 0.500 [0.500, 0.500] |" in to_markdown(found_tables["gains"], "gains")
-    assert "best" not in to_html(found_tables["gains"], "gains"), "a part of an error is neither good nor bad by itself"
+    assert "best" not in kinds_of_cells(found_tables["gains"], "gains"), "a part of an error is neither good nor bad by itself"
 
 
 def test_a_method_that_changes_nothing_gains_nothing() -> None:
@@ -99,8 +103,8 @@ def test_only_cells_that_disagree_count_towards_gains() -> None:
 def test_gains_are_bold_and_neither_losses_nor_figures() -> None:
     sure = [cell(f"lamp_{i}", "ends", figures(20, 0.1), figures(21, 0.05), figures(25, 0.03)) for i in range(6)]
     found = tables(sure)
-    assert to_html(found["gains"], "gains").count('class="best"') == 2  # over the independent edit, not over the oracle
-    assert "best" not in to_html(found["means"], "means")
+    assert kinds_of_cells(found["gains"], "gains").count("best") == 2  # over the independent edit, not over the oracle
+    assert "best" not in kinds_of_cells(found["means"], "means")
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -169,7 +173,7 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     columns = [f"methods.{m}.{k}" for m in ("independent", "full") for k in figures(0, 0)]
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.json").write_text('{"control_detail": "ends"}')
-    (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"]}, "cells": []}')
+    (tmp_path / "sweep.json").write_text('{"command": "", "swept": {"scene.path": ["x"]}, "cells": []}')
     done = f"x,ends,puppet_3,done,{tmp_path / 'run'}"
     (tmp_path / "results.csv").write_text(
         f"{header},{','.join(columns)}\n{done},20,0.1,0.02,21,0.08,0.02\nx,ends,toy_1,failed,/there,,,,,,\n"
@@ -194,7 +198,7 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(f"scene,status,folder\ntoy_1,done,{tmp_path / 'gone'}\n")
     with pytest.raises(UserError, match="toy_1 has no grade of control"):
         read_cells(tmp_path)
-    (tmp_path / "sweep.json").write_text('{"swept": {"scene.path": ["x"], "guidance.strength": [".01", ".02"]}}')
+    (tmp_path / "sweep.json").write_text('{"command": "", "swept": {"scene.path": ["x"], "guidance.strength": [".01", ".02"]}}')
     with pytest.raises(UserError, match=r"varies guidance\.strength, expected control\.detail, scene\.path, seed alone"):
         read_cells(tmp_path)
 
@@ -208,7 +212,7 @@ def test_kept_results_of_two_sweeps_make_one_report(tmp_path: Path, capsys: pyte
         commands = [
             {"command": f"python -m qnerf.run {settings} scene.path={row.replace(',', ' control.detail=')}"} for row in rows
         ]
-        sweep = {"swept": {"scene.path": [], "control.detail": []}, "cells": commands}
+        sweep = {"command": "", "swept": {"scene.path": [], "control.detail": []}, "cells": commands}
         (tmp_path / name / "sweep.json").write_text(json.dumps(sweep))
         lines = [f"{row},0,done,outputs/gone,20,0.1,0.02,{psnr},0.08,0.02" for row in rows]
         (tmp_path / name / "results.csv").write_text(

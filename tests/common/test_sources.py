@@ -50,7 +50,7 @@ def test_the_version_changes_with_what_is_reached(changed: str, counts: bool, pa
 def test_each_stage_reaches_its_own_code_alone() -> None:
     assert all(reachable(*modules) >= set(modules) for modules in CODE.values())
     edit, inversion = reachable(*CODE["edit"]), reachable(*CODE["inversion"])
-    assert {"qnerf.schedules.edit", "qnerf.schedules.stops", "qnerf.guidance.steps", "qnerf.fields.encodings.fast"} <= edit
+    assert {"qnerf.schedules.edit", "qnerf.schedules.stops", "qnerf.guidance.steps", "qnerf.fields.encodings.warp_grid"} <= edit
     assert {"qnerf.metrics.heldout", "qnerf.fields.rgb_field", "qnerf.fields.space"} <= reachable(*CODE["heldout"])
     assert not any(name.startswith("qnerf.metrics") for name in edit | inversion)
     assert not any(name.startswith(("qnerf.schedules", "qnerf.fields", "qnerf.guidance")) for name in inversion)

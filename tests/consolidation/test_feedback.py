@@ -21,7 +21,7 @@ def test_the_implied_clean_latents_lead_back_to_the_state() -> None:
     z = job.trajectory.states[STATE]
     noise = job.branch(slice(0, 4)).noise(z, STATE)
     found = implied_clean(job, z, STATE)
-    torch.testing.assert_close(job.steps.alpha_bar[STATE] ** 0.5 * found + job.steps.sigma(STATE) * noise, z)
+    torch.testing.assert_close(job.steps.signal[STATE] * found + job.steps.sigma[STATE] * noise, z)
     torch.testing.assert_close(implied_clean(replace(job, chunk_size=1), z, STATE), found, atol=1e-5, rtol=1e-5)
     assert work["unet"] == 4 + 4
 
@@ -51,7 +51,7 @@ def test_the_clean_latents_go_a_share_of_the_way_where_a_part_moves(weight: floa
     torch.testing.assert_close(seen[0], job.backbone.decode(before))
     picture = torch.where(near[:, None], shown, seen[0])
     wanted = before + weight * moved[:, None] * (job.backbone.encode(picture) - job.backbone.encode(seen[0]))
-    torch.testing.assert_close((found - z) / job.steps.alpha_bar[STATE] ** 0.5, wanted - before, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close((found - z) / job.steps.signal[STATE], wanted - before, atol=1e-4, rtol=1e-4)
     assert torch.equal((found != z).any(dim=1), moved > 0)
 
 

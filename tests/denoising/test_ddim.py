@@ -3,32 +3,36 @@
 import pytest
 import torch
 
-from qnerf.denoising.ddim import DdimSteps, ddim_step, denoise, invert
+from qnerf.backbones.process import Steps
+from qnerf.denoising.ddim import ddim_step, denoise, invert
 
 
-def steps_of(count: int) -> DdimSteps:
+def steps_of(count: int) -> Steps:
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     alphas = torch.cumprod(1 - betas, 0)
     times = [k * (1000 // count) + 1 for k in reversed(range(count))]
-    return DdimSteps(tuple(times), (*(alphas[t].item() for t in times), alphas[0].item()))
+    states = (*(alphas[t].item() for t in times), alphas[0].item())
+    return Steps(tuple(times), tuple(a**0.5 for a in states), tuple((1 - a) ** 0.5 for a in states))
 
 
 def test_step_by_hand() -> None:
     # ᾱ .25 -> .64, z = 1, ε = .5: ẑ0 = (1 - √.75 · .5) / .5 = 1.1339746, z' = .8 ẑ0 + .6 · .5 = 1.2071797
-    z = ddim_step(torch.ones(1, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64), 0.25, 0.64)
+    steps = Steps((1,), (0.5, 0.8), (0.75**0.5, 0.6))
+    z = ddim_step(torch.ones(1, dtype=torch.float64), torch.full((1,), 0.5, dtype=torch.float64), steps, 0, 1)
     assert z.item() == pytest.approx(1.2071796769724491, abs=1e-12)
 
 
 def test_a_step_and_its_reverse_cancel_for_equal_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     z, noise = torch.randn(2, 2, 4, 3, 3, generator=generator, dtype=torch.float64)
-    back = ddim_step(ddim_step(z, noise, 0.9, 0.2), noise, 0.2, 0.9)
+    steps = Steps((1,), (0.2**0.5, 0.9**0.5), (0.8**0.5, 0.1**0.5))
+    back = ddim_step(ddim_step(z, noise, steps, 1, 0), noise, steps, 0, 1)
     torch.testing.assert_close(back, z, rtol=0, atol=1e-12)
 
 
-def gaussian_predictor(steps: DdimSteps, variance: float):
+def gaussian_predictor(steps: Steps, variance: float):
     """For data N(0, v) the best noise predictor is ε(z, t) = √(1-ᾱ) z / (ᾱ v + 1 - ᾱ)."""
-    return lambda z, k: (1 - steps.alpha_bar[k]) ** 0.5 * z / (steps.alpha_bar[k] * variance + 1 - steps.alpha_bar[k])
+    return lambda z, k: steps.sigma[k] * z / (steps.signal[k] ** 2 * variance + steps.sigma[k] ** 2)
 
 
 def test_inversion_of_gaussian_data_gives_unit_noise_and_comes_back() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from qnerf.attention.edits import InjectKeysValues, RecordKeysValues
 from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
 from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.editors.masactrl import MasaCtrlSettings
@@ -22,7 +23,9 @@ VIEWS = slice(1, 3)
 def test_plain_editor_is_the_backbone_with_the_target_control() -> None:
     job, _ = make_job(editor=PlainEditorSettings(name="plain"))
     z = job.trajectory.states[2, VIEWS]
-    expected = BACKBONE.predict(z, job.steps.timesteps[2], job.text_target[VIEWS], job.control_target[VIEWS], 1.0)
+    expected = BACKBONE.predict(
+        z, job.steps.timesteps[2], Conditioning.of(job.target.text[VIEWS], job.target.controls[0].drawing[VIEWS], 1.0)
+    )
     assert torch.equal(job.branch(VIEWS).noise(z, 2), expected)
 
 
@@ -37,11 +40,11 @@ def test_each_half_reads_the_same_half_of_the_source(keys: Any) -> None:
         record, batch = RecordKeysValues(), Batch.of(2, [CONDITIONAL], 2)
         source.noise(job.trajectory.states[2, VIEWS], 2, source_text, Edits.at(BACKBONE.layers[10:], record))
         with bound(BACKBONE.unet, Edits.at(BACKBONE.layers[10:], InjectKeysValues(record.kept, batch, keys == "union")), batch):
-            return BACKBONE.predict(z, t, text, job.control_target[VIEWS], 1.0)
+            return BACKBONE.predict(z, t, Conditioning.of(text, job.target.controls[0].drawing[VIEWS], 1.0))
 
-    null, conditional = one(source.null_text, source.null_text), one(job.text_target[VIEWS], source.text)
+    null, conditional = one(source.null_text, source.null_text), one(job.target.text[VIEWS], source.conditioning.text)
     torch.testing.assert_close(branch.noise(z, 2), null + 3.0 * (conditional - null), rtol=0, atol=2e-5)
-    other = one(source.null_text, source.text)
+    other = one(source.null_text, source.conditioning.text)
     assert (null - other).abs().max() > 1e-4, "the halves differ, so that reading the wrong one would show"
 
 
@@ -49,20 +52,23 @@ def test_control_guidance_against_separate_passes() -> None:
     """ε + (γ - 1)(ε - ε(∅)) + (s - 1)(ε - ε(source control)), each ε by a pass of its own."""
     job, _ = make_job(editor=PlainEditorSettings(name="plain", guidance_scale=3.0, control_guidance=2.5))
     branch, z, t = job.branch(VIEWS), job.trajectory.states[2, VIEWS], job.steps.timesteps[2]
-    text, target = job.text_target[VIEWS], job.control_target[VIEWS]
-    full = BACKBONE.predict(z, t, text, target, 1.0)
-    null = BACKBONE.predict(z, t, job.source(VIEWS).null_text, target, 1.0)
-    source = BACKBONE.predict(z, t, text, branch.source.branch.control, 1.0)
+    text, target = job.target.text[VIEWS], job.target.controls[0].drawing[VIEWS]
+    full = BACKBONE.predict(z, t, Conditioning.of(text, target, 1.0))
+    null = BACKBONE.predict(z, t, Conditioning.of(job.source(VIEWS).null_text, target, 1.0))
+    source = BACKBONE.predict(z, t, Conditioning.of(text, branch.source.branch.conditioning.controls[0].drawing, 1.0))
     expected = full + 2.0 * (full - null) + 1.5 * (full - source)
     torch.testing.assert_close(branch.noise(z, 2), expected, rtol=0, atol=5e-5)
 
 
 def test_the_null_half_reads_optimised_null_prompts_where_there_are_some() -> None:
     job, _ = make_job(editor=PlainEditorSettings(name="plain", guidance_scale=7.5))
-    nulls = torch.randn(6, 4, *job.text_target.shape[1:], generator=torch.Generator().manual_seed(6))
+    nulls = torch.randn(6, 4, *job.target.text.shape[1:], generator=torch.Generator().manual_seed(6))
     branch = replace(job, trajectory=Trajectory(job.trajectory.states, nulls)).branch(VIEWS)
     z, t = job.trajectory.states[2, VIEWS], job.steps.timesteps[2]
-    null, full = (BACKBONE.predict(z, t, text, branch.control, 1.0) for text in (nulls[2, VIEWS], branch.text))
+    null, full = (
+        BACKBONE.predict(z, t, Conditioning.of(text, branch.conditioning.controls[0].drawing, 1.0))
+        for text in (nulls[2, VIEWS], branch.conditioning.text)
+    )
     torch.testing.assert_close(branch.noise(z, 2), null + 7.5 * (full - null), rtol=0, atol=5e-5)
 
 
@@ -78,7 +84,7 @@ def test_source_against_itself_changes_nothing() -> None:
     job, _ = make_job(editor=MasaCtrlSettings(name="masactrl", start=0.0))
     source = job.source(VIEWS)
     branch, z = job.branch(VIEWS), job.trajectory.states[1, VIEWS]
-    branch = replace(branch, control=source.control, text=source.text)
+    branch = replace(branch, conditioning=source.conditioning)
     torch.testing.assert_close(branch.noise(z, 1), source.noise(z, 1), rtol=0, atol=1e-5)
 
 

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
-from qnerf.denoising.ddim import Trajectory, ddim_steps
+from qnerf.backbones.conditioning import Conditioning
+from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source import SourceBranch
 from qnerf.denoising.views import invert_views
 from qnerf.inversions.ddim import DdimInversionSettings
@@ -14,14 +16,14 @@ from qnerf.inversions.null_text import NullTextInversionSettings
 from qnerf.inversions.uniform_attention import UniformAttentionInversionSettings
 from tests.schedules.helpers import BACKBONE
 
-STEPS = ddim_steps(BACKBONE, 5)
+STEPS = BACKBONE.process.steps(5)
 CLEAN = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
 CONTROL = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 
 def branch(settings: InversionSettings, prompt: str = "a figure", views: slice = slice(0, 3)) -> SourceBranch:
     text, null = BACKBONE.embed([prompt] * 3), BACKBONE.embed([""] * 3)
-    return SourceBranch(BACKBONE, STEPS, settings.build(), text[views], null[views], CONTROL[views], 1.0)
+    return SourceBranch(BACKBONE, STEPS, settings.build(), Conditioning.of(text[views], CONTROL[views]), null[views])
 
 
 def error(settings: Any, scale: float | None = None) -> float:
@@ -32,7 +34,7 @@ def error(settings: Any, scale: float | None = None) -> float:
 def test_steps_are_diffusers_own() -> None:
     BACKBONE.scheduler.set_timesteps(5)
     assert list(STEPS.timesteps) == BACKBONE.scheduler.timesteps.tolist()
-    assert STEPS.alpha_bar[-1] == float(BACKBONE.alphas_cumprod[0])
+    assert STEPS.signal[-1] ** 2 == pytest.approx(float(BACKBONE.process.alphas_cumprod[0]))
 
 
 def test_denoising_agrees_with_diffusers_step() -> None:

@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.errors import UserError
 from qnerf.examine.__main__ import CONF, parse
 from qnerf.examine.bars import BARS, describe, find, held_against
@@ -187,10 +188,10 @@ def test_guidance_leaves_the_control_out_of_the_null_half_unless_asked(null_cont
     model, views = tiny_backbone(), heldout_views(950, 0, 2, 32, 2, ("bones",))
     z = torch.randn(2, 4, *model.latent_size, generator=torch.Generator().manual_seed(3))
     found = guided_predictor(model, views, Job("generate", "bones", 3.0, 2, null_control), composed("steps=4"))(z, 1)
-    t, control = model.timesteps(4)[1], views.controls["bones"]
+    t, control = model.process.timesteps(4)[1], views.controls["bones"]
     with torch.no_grad():
-        full = model.predict(z, t, model.embed(list(views.captions)), control, 1.0)
-        with_it, without_it = (model.predict(z, t, model.embed(["", ""]), c, 1.0) for c in (control, None))
+        full = model.predict(z, t, Conditioning.of(model.embed(list(views.captions)), control, 1.0))
+        with_it, without_it = (model.predict(z, t, Conditioning.of(model.embed(["", ""]), c, 1.0)) for c in (control, None))
     assert not torch.allclose(with_it, without_it, atol=1e-3)
     null = with_it if null_control else without_it
     torch.testing.assert_close(found, null + 3 * (full - null), atol=1e-5, rtol=1e-4)

@@ -179,7 +179,7 @@ def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> 
     settings = SoftSettings(name="soft", strength=0.02, decay="sigma")
     moved = Soft(settings).pulled(branch, z, K, target)
     share = (moved - z).square().mean(dim=(1, 2, 3)).sqrt() / z.square().mean(dim=(1, 2, 3)).sqrt()
-    torch.testing.assert_close(share, torch.full((4,), 0.02 * job.steps.sigma(K)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(share, torch.full((4,), 0.02 * job.steps.sigma[K]), rtol=1e-4, atol=0)
 
     def loss(at: torch.Tensor) -> float:
         energy = Soft(SoftSettings(name="soft")).energy(target, torch.ones(len(at), 1, 8, 8))

@@ -1,5 +1,6 @@
 """Null-text inversion on a toy predictor whose optimum is known."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -64,5 +65,5 @@ def test_a_fulfilled_target_stops_at_once() -> None:
 
 def test_guided_noise_by_hand() -> None:
     assert guided_noise(torch.tensor(1.0), torch.tensor(3.0), 7.5).item() == 16.0
-    z = ddim_step(torch.tensor(1.0), torch.tensor(0.0), 0.25, 0.25)
-    assert z.item() == 1.0
+    z = ddim_step(torch.tensor(1.0), torch.tensor(0.0), STEPS, 2, 2)
+    assert z.item() == pytest.approx(1.0)

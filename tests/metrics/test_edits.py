@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qnerf.metrics.against_truth import truth_figures
-from qnerf.metrics.settings import MetricsSettings
+from qnerf.metrics.evaluate import evaluate_group
 from qnerf.metrics.silhouette import calibrated_threshold, silhouette_iou
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.scene import Scene, Truth
+from tests.metrics.helpers import metric_settings
 
-SETTINGS = MetricsSettings()
+SETTINGS = metric_settings()
 WORSE = {"perfect": False, "shifted": True, "blurred": True, "none": True, "flat": True}
 
 
@@ -37,8 +37,11 @@ def edits(scene: Scene) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def figures(scene: Scene, edits: dict[str, Tensor]) -> dict[str, dict[str, float]]:
-    assert scene.truth is not None
-    return {name: truth_figures(edit, scene.truth, scene.cameras, SETTINGS) for name, edit in edits.items()}
+    groups = ("fidelity", "consistency", "errors", "silhouette")
+    return {
+        name: {key: value for group in groups for key, value in evaluate_group(group, edit, scene, SETTINGS).items()}
+        for name, edit in edits.items()
+    }
 
 
 def test_a_perfect_edit_reaches_every_floor(figures: dict[str, dict[str, float]]) -> None:
@@ -101,13 +104,6 @@ def test_only_the_perfect_edit_wins_overall(figures: dict[str, dict[str, float]]
     found = figures[name]
     wins = found["consistency_moved"] <= 1.5 * found["consistency_moved_floor"] and found["psnr_object"] > 35
     assert wins != WORSE[name]
-
-
-def test_groups_choose_the_figures(scene: Scene, edits: dict[str, Tensor]) -> None:
-    assert scene.truth is not None
-    settings = MetricsSettings(groups=("silhouette",))
-    found = truth_figures(edits["none"], scene.truth, scene.cameras, settings)
-    assert set(found) == {"silhouette_iou", "silhouette_iou_floor"}
 
 
 def square_truth(contrast: float) -> Truth:

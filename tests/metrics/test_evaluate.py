@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,16 +11,17 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from qnerf.config import parse
+from qnerf.errors import UserError
 from qnerf.fields.settings import RgbFieldSettings
-from qnerf.metrics.evaluate import COMPARISON_COLUMNS, evaluate_group, in_order
-from qnerf.metrics.settings import MetricsSettings
+from qnerf.metrics.evaluate import evaluate_group, in_order
+from qnerf.metrics.registry import registered
 from qnerf.run import CONFIGS
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
+from tests.metrics.helpers import MetricInputs, metric_settings
 
-QUICK = MetricsSettings(groups=("fidelity", "consistency", "errors", "silhouette"))
-RGB = RgbFieldSettings.model_validate({})
+QUICK = metric_settings(groups=("fidelity", "consistency", "errors", "silhouette"))
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +29,17 @@ def scene() -> Scene:
     return build_scene(seed=2, views=8, size=32)
 
 
-def evaluate(
-    edited: Tensor,
-    scene: Scene,
-    settings: MetricsSettings = QUICK,
-    rgb: RgbFieldSettings = RGB,
-    field_depth: Tensor | None = None,
-) -> dict[str, float]:
+def evaluate(edited: Tensor, scene: Scene, settings: MetricInputs = QUICK, field_depth: Tensor | None = None) -> dict[str, float]:
     """All groups that the settings measure."""
     figures: dict[str, float] = {}
-    for group in settings.measured():
-        figures |= evaluate_group(group, edited, scene, settings, rgb, seed=0, field_depth=field_depth)
+    for group in settings.metrics.measured():
+        figures |= evaluate_group(group, edited, scene, settings, field_depth=field_depth)
     return in_order(figures)
 
 
 def test_all_figures_have_a_column_and_keep_its_order(scene: Scene) -> None:
     found = evaluate(scene.images, scene, field_depth=torch.full((8, 8, 8), 3.0))
-    assert list(found) == [name for name in COMPARISON_COLUMNS if name not in ("heldout_psnr", "reconstruction_psnr")]
+    assert list(found) == [name for name in registered() if name not in ("heldout_psnr", "reconstruction_psnr")]
     assert 0 < found["field_depth_error"] < 1
 
 
@@ -61,6 +57,16 @@ def test_figures_that_do_not_exist_are_absent(scene: Scene) -> None:
     assert "consistency_object" in found
 
 
+def test_groups_choose_the_figures_and_floors_never_come_alone(scene: Scene) -> None:
+    assert set(evaluate_group("silhouette", scene.images, scene, QUICK)) == {"silhouette_iou", "silhouette_iou_floor"}
+
+
+def test_an_infinite_figure_is_an_error_and_one_that_does_not_exist_is_not() -> None:
+    assert in_order({"psnr_object": math.nan, "psnr_truth": 20.0}) == {"psnr_truth": 20.0}
+    with pytest.raises(UserError, match="measuring: psnr_object came out infinite"):
+        in_order({"psnr_object": math.inf})
+
+
 @pytest.mark.integration
 def test_contradicting_views_are_harder_to_foresee_than_true_ones() -> None:
     scene = build_scene(seed=2, views=12, size=24)
@@ -73,10 +79,10 @@ def test_contradicting_views_are_harder_to_foresee_than_true_ones() -> None:
             "optimiser": {"iterations": 120, "rays_per_batch": 256},
         }
     )
-    settings = MetricsSettings(groups=("heldout",))
+    settings = metric_settings(rgb, groups=("heldout",))
     true = scene.truth.edited_images
     contradicting = torch.where((torch.arange(12) % 2 == 0)[:, None, None, None], true, 1 - true)
-    found = [evaluate(views, scene, settings, rgb) for views in (true, contradicting)]
+    found = [evaluate(views, scene, settings) for views in (true, contradicting)]
     assert all(set(figures) == {"heldout_psnr"} for figures in found)
     assert found[0]["heldout_psnr"] > found[1]["heldout_psnr"] + 3
 
@@ -91,9 +97,6 @@ def test_with_the_shipped_field_two_pixels_of_contradiction_tell() -> None:
     true = scene.truth.edited_images
     shifts = torch.randint(-2, 3, (len(true), 2), generator=generator).tolist()
     shifted = torch.stack([view.roll(shift, (1, 2)) for view, shift in zip(true, shifts, strict=True)])
-    own, other = (
-        evaluate_group("heldout", views, scene, settings.metrics, settings.rgb_field, seed=0)["heldout_psnr"]
-        for views in (true, shifted)
-    )
+    own, other = (evaluate_group("heldout", views, scene, settings)["heldout_psnr"] for views in (true, shifted))
     assert own > 22
     assert own > other + 2

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qnerf.errors import UserError
 from qnerf.judges.judges import Judges
 from qnerf.judges.net import JudgeNet
-from qnerf.metrics.distribution import JudgesFeatures, distances
+from qnerf.metrics.distribution import JudgesFeatures, distances, squared_mmd
 from qnerf.metrics.overlap import constant_iou, mask_iou, share_inside
 
 
@@ -61,14 +62,48 @@ def test_pictures_of_one_distribution_are_not_apart_and_one_repeated_picture_is(
     assert constant["kid"] > 5 * abs(near["kid"])
 
 
-def test_kid_is_drawn_from_a_fixed_seed_and_leaves_the_generator_alone() -> None:
+def literal_mmd(first: list[list[float]], second: list[list[float]]) -> float:
+    """Bińkowski et al. 2018, term by term."""
+
+    def kernel(a: list[float], b: list[float]) -> float:
+        return (sum(p * q for p, q in zip(a, b, strict=True)) / len(a) + 1) ** 3
+
+    n, m = len(first), len(second)
+    own = sum(kernel(first[i], first[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    other = sum(kernel(second[i], second[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return own + other - 2 * sum(kernel(a, b) for a in first for b in second) / (n * m)
+
+
+@pytest.mark.parametrize(("count", "others", "channels"), [(2, 2, 1), (7, 12, 5), (20, 9, 3)])
+def test_kid_is_the_unbiased_estimate_of_all_pictures(count: int, others: int, channels: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    first, second = (torch.randn(n, channels, generator=generator) * 3 for n in (count, others))
+    expected = literal_mmd(first.double().tolist(), second.double().tolist())
+    assert squared_mmd(first, second) == pytest.approx(expected, rel=1e-12)
+    assert squared_mmd(second, first) == pytest.approx(expected, rel=1e-12)
+
+
+def test_kid_draws_no_random_numbers_and_is_the_same_in_any_order() -> None:
     first, second = torch.rand(20, 3, 2, 2), torch.rand(20, 3, 2, 2)
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    found = distances(first, second, Colour())
-    assert torch.equal(torch.rand(1), expected)
-    assert distances(first, second, Colour()) == found
+    state = torch.get_rng_state()
+    found = distances(first, second, Colour())["kid"]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert distances(first.flip(0), second.roll(3, 0), Colour())["kid"] == pytest.approx(found, rel=1e-9)
+
+
+def test_kid_is_unbiased() -> None:
+    """Halves of one set of pictures are no distance apart in the mean, on either side of nothing."""
+    generator = torch.Generator().manual_seed(0)
+    found = torch.tensor([squared_mmd(*torch.randn(2, 16, 4, generator=generator)) for _ in range(400)])
+    assert found.min() < 0 < found.max()
+    assert found.mean().abs() < 3 * found.std() / 400**0.5
+
+
+def test_pictures_with_nan_are_refused() -> None:
+    images = torch.rand(6, 3, 2, 2)
+    images[4, 0, 0, 0] = math.nan
+    with pytest.raises(UserError, match=r"FID and KID: pictures: not a number or infinite in 1 of 6 views \(picture 4\)"):
+        distances(images, torch.rand(6, 3, 2, 2), Colour())
 
 
 def test_the_judges_are_a_named_extractor() -> None:

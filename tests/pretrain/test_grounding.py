@@ -8,6 +8,7 @@ from qnerf.attention.edits import RecordProbs
 from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
 from qnerf.attention.layers import cross_attention_layers
 from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.judges.labels import PARTS
 from qnerf.pretrain.data import PuppetSamples, load_batch
 from qnerf.pretrain.grounding import NO_PART, GroundedAttention, as_tokens, token_loss, words_of_parts
@@ -71,9 +72,9 @@ def test_the_kept_maps_are_the_attention_s_and_change_nothing() -> None:
     model.unet.set_attn_processor(AttnProcessor())
     record = RecordProbs()
     with bound(model.unet, Edits.at(layers, record), Batch.of(0, [CONDITIONAL], 2)):
-        expected = model.predict(z, 300, text)
+        expected = model.predict(z, 300, Conditioning.of(text))
     grounded = GroundedAttention(model.unet)
-    torch.testing.assert_close(model.predict(z, 300, text), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.predict(z, 300, Conditioning.of(text)), expected, atol=1e-5, rtol=1e-4)
     assert set(grounded.kept) == set(layers)
     for layer, processor in grounded.kept.items():
         torch.testing.assert_close(processor.maps, record.maps[layer], atol=1e-5, rtol=1e-4)
@@ -88,7 +89,7 @@ def test_a_step_down_the_gradient_draws_attention_to_the_part() -> None:
     model.unet.requires_grad_(True)
 
     def stray() -> torch.Tensor:
-        model.predict(z, 300, text)
+        model.predict(z, 300, Conditioning.of(text))
         return grounded.loss(tokens, parts, model.latent_size)
 
     before = stray()

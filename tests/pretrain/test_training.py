@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from qnerf.backbones.architecture import TINY, build_puppet, clip_vocabulary
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.puppet import PuppetSettings
 from qnerf.backbones.revision import LOOSE_FOLDER
 from qnerf.errors import UserError
@@ -161,12 +162,12 @@ def test_each_sample_is_predicted_as_alone(tmp_path: Path, vae: Path) -> None:
         together = trainee._predict(z, t, captions, batch, torch.tensor([True, False, True]))
         model = trainee.backbone()
         text = model.embed(captions)
-        posed = model.for_control("bones").predict(z[:1], 100, text[:1], controls[:1])
-        without = model.predict(z[1:2], 800, text[1:2])
-        bounded = model.for_control("box").predict(z[2:], 500, text[2:], controls[2:])
+        posed = model.for_control("bones").predict(z[:1], 100, Conditioning.of(text[:1], controls[:1]))
+        without = model.predict(z[1:2], 800, Conditioning.of(text[1:2]))
+        bounded = model.for_control("box").predict(z[2:], 500, Conditioning.of(text[2:], controls[2:]))
     torch.testing.assert_close(together, torch.cat([posed, without, bounded]), atol=1e-5, rtol=1e-4)
     with torch.no_grad():
-        assert not torch.allclose(bounded, model.predict(z[2:], 500, text[2:], controls[2:]), atol=1e-3)
+        assert not torch.allclose(bounded, model.predict(z[2:], 500, Conditioning.of(text[2:], controls[2:])), atol=1e-3)
 
 
 def test_grounding_changes_no_prediction_and_counts_no_dropped_caption(tmp_path: Path, vae: Path) -> None:
@@ -286,7 +287,7 @@ def test_exported_weights_have_a_controlnet_for_loose_bounds(tmp_path: Path, vae
     model, weights = PuppetSettings(path=str(folder)).build(), averaged_weights(tmp_path / "run")
     nets: dict[Detail, str] = {"bones": "controlnet", "loose_depth": "loose_controlnet", "box": "loose_controlnet"}
     for detail, name in nets.items():
-        held = model.for_control(detail).controlnet.controlnet_mid_block.get_parameter("weight").float()
+        held = model.for_control(detail).controlnets[0].controlnet_mid_block.get_parameter("weight").float()
         torch.testing.assert_close(held, weights[f"{name}.controlnet_mid_block.weight"], rtol=1e-3, atol=1e-6)
     (folder / LOOSE_FOLDER / "config.json").write_text("{}")
     with pytest.raises(UserError, match="not those that were exported"):

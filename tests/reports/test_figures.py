@@ -1,6 +1,7 @@
 import pytest
 
-from qnerf.reports.figures import headline, meaning_of, show, verdict
+from qnerf.metrics.registry import metric_of, show
+from qnerf.reports.figures import headline, verdict
 
 FLOOR = {"consistency_moved_floor": 0.02}
 
@@ -49,4 +50,4 @@ def test_headline_sets_the_floor_beside_the_figure_and_falls_back_to_what_is_kno
 
 
 def test_an_unknown_metric_shows_under_its_own_name() -> None:
-    assert meaning_of("new_metric").label == "new metric"
+    assert metric_of("new_metric").label == "new metric"

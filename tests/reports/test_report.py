@@ -31,6 +31,7 @@ class Checker(HTMLParser):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        self._best = False
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:

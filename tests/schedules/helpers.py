@@ -10,11 +10,11 @@ from torch import nn
 
 from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.architecture import tiny_backbone
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.consolidation.checkpoint import Checkpoints, NoCheckpoints
 from qnerf.consolidation.job import EditJob
 from qnerf.consolidation.result import EditResult
-from qnerf.denoising.ddim import ddim_steps
 from qnerf.denoising.source import SourceBranch
 from qnerf.denoising.views import invert_views
 from qnerf.editors.masactrl import MasaCtrlSettings
@@ -32,7 +32,7 @@ BACKBONE = tiny_backbone()
 def in_precision(dtype: torch.dtype) -> DiffusionBackbone:
     """The same backbone, computing in another dtype."""
     backbone = tiny_backbone()
-    for net in (backbone.unet, backbone.controlnet, backbone.vae, backbone.text_encoder):
+    for net in (backbone.unet, *backbone.controlnets, backbone.vae, backbone.text_encoder):
         nn.Module.to(net, dtype)  # diffusers' own warns of modules that are to stay, of which there are none
     return backbone
 
@@ -58,16 +58,16 @@ def make_job(
     generator = torch.Generator().manual_seed(2)
     controls = torch.rand(2, views, 3, 32, 32, generator=generator)
     text, null = backbone.embed(["a figure"] * views), backbone.embed([""] * views)
-    inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), ddim_steps(backbone, steps)
+    inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), backbone.process.steps(steps)
 
     def source(some: slice) -> SourceBranch:
-        return SourceBranch(backbone, schedule, inversion.build(), text[some], null[some], controls[0, some], 1.0)
+        return SourceBranch(backbone, schedule, inversion.build(), Conditioning.of(text[some], controls[0, some]), null[some])
 
     clean, editor = backbone.encode(scene.images), changes.pop("editor", MasaCtrlSettings(name="masactrl"))
     work: Counter[str] = Counter()
     job = EditJob(
         backbone=backbone, steps=schedule, trajectory=invert_views(source, clean, chunk_size, lambda done: None),
-        source=source, text_target=text, control_target=controls[1], control_scale=1.0,
+        source=source, target=Conditioning.of(text, controls[1]),
         region=changes.pop("region", EditedRegion(torch.ones(views, 8, 8), torch.ones(views, 8, 8))),
         editor=editor.build(), guidance_scale=editor.guidance_scale or 1.0, cameras=scene.cameras,
         space=Space(scene.focus, scene.radius), field=changes.pop("field", tiny_field()),

@@ -33,15 +33,15 @@ def pretended_job(views: int = 3, device_gib: float = 4.0) -> EditJob:
     job, _ = make_job(steps=3, views=views, chunk_size=2, field=torch_field(device_gib))
     backbone = copy.copy(job.backbone)
     for name, value in vars(backbone).items():
-        if isinstance(value, Tensor | nn.Module):
+        if isinstance(value, Tensor | nn.Module) or name == "controlnets":
             setattr(backbone, name, moved(value))
     backbone.device = PRETENDED
 
     def source(some: slice) -> Any:
         here = job.source(some)
-        return replace(here, backbone=backbone, **{name: moved(getattr(here, name)) for name in ("text", "null_text", "control")})
+        return replace(here, backbone=backbone, **{name: moved(getattr(here, name)) for name in ("conditioning", "null_text")})
 
-    parts = ("text_target", "null_text", "control_target", "region", "cameras", "space")
+    parts = ("target", "region", "cameras", "space")
     return replace(
         job,
         backbone=backbone,

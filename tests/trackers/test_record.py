@@ -4,7 +4,6 @@ import pytest
 
 from qnerf.trackers.files import FilesTracker
 from qnerf.trackers.record import record_edit
-from qnerf.trackers.tracker import make_tracker
 from qnerf.trackers.wandb import WandbTrackerSettings
 from tests.trackers.test_trackers import install_fake, lines
 
@@ -28,7 +27,7 @@ def test_figures_fields_and_pictures_each_at_its_step(tmp_path: Path) -> None:
 
 def test_a_second_method_may_start_at_step_0_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, _ = install_fake(monkeypatch, failing=None)
-    tracker = make_tracker(WandbTrackerSettings(name="wandb"), tmp_path, "abc", {})
+    tracker = WandbTrackerSettings(name="wandb").build(tmp_path, "abc", {})
     for name in ("independent", "full"):
         record_edit(tracker, name, {"psnr": 20.0}, [(5, {"up_1": 0.9})], [("t", tmp_path / "gone.png")], steps=30)
     assert run.calls == ["log"] * 4

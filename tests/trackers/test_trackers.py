@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from qnerf.trackers.files import FilesTrackerSettings
-from qnerf.trackers.tracker import make_tracker
 from qnerf.trackers.wandb import WandbTrackerSettings
 
 
@@ -61,8 +60,8 @@ def install_fake(monkeypatch: pytest.MonkeyPatch, failing: str | None) -> tuple[
 
 
 def test_files_tracker_writes_one_object_a_line_and_appends_when_resumed(tmp_path: Path) -> None:
-    make_tracker(FilesTrackerSettings(name="files"), tmp_path, "abc", {}).log({"loss": 1.5}, step=3)
-    tracker = make_tracker(FilesTrackerSettings(name="files"), tmp_path, "abc", {})
+    FilesTrackerSettings(name="files").build(tmp_path, "abc", {}).log({"loss": 1.5}, step=3)
+    tracker = FilesTrackerSettings(name="files").build(tmp_path, "abc", {})
     tracker.image("sheet", tmp_path / "contact_sheet.png")
     tracker.finish({"psnr": float("nan")})
     assert lines(tmp_path) == [
@@ -75,7 +74,7 @@ def test_files_tracker_writes_one_object_a_line_and_appends_when_resumed(tmp_pat
 def test_wandb_run_has_the_identity_as_id_and_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, seen = install_fake(monkeypatch, failing=None)
     config = {"seed": 0, "experiment": "ablation_layers"}
-    tracker = make_tracker(wandb_settings(), tmp_path, "abc123", config)
+    tracker = wandb_settings().build(tmp_path, "abc123", config)
     tracker.log({"loss": 1.0}, step=7)
     tracker.finish({"psnr": 30.0})
     assert (seen["id"], seen["mode"], seen["config"]) == ("abc123", "offline", config)
@@ -99,7 +98,7 @@ def test_a_failure_inside_wandb_is_a_warning_and_plain_files_go_on(
     failing: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run, _ = install_fake(monkeypatch, failing)
-    tracker = make_tracker(wandb_settings(), tmp_path, "abc", {})
+    tracker = wandb_settings().build(tmp_path, "abc", {})
     tracker.log({"loss": 1.0}, step=0)
     tracker.finish({"psnr": 30.0})
     assert run.calls == expected
@@ -111,7 +110,7 @@ def test_a_picture_that_wandb_refuses_closes_the_run_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run, _ = install_fake(monkeypatch, failing="log")
-    tracker = make_tracker(wandb_settings(), tmp_path, "abc", {})
+    tracker = wandb_settings().build(tmp_path, "abc", {})
     tracker.image("sheet", tmp_path / "sheet.png")
     tracker.log({"loss": 1.0}, step=0)
     tracker.finish({})
@@ -123,7 +122,7 @@ def test_without_wandb_there_is_a_warning_and_plain_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # pyright: ignore[reportArgumentType]
-    tracker = make_tracker(wandb_settings(), tmp_path, "abc", {})
+    tracker = wandb_settings().build(tmp_path, "abc", {})
     tracker.log({"loss": 1.0}, step=0)
     tracker.finish({"psnr": 30.0})
     assert len(lines(tmp_path)) == 2
@@ -135,7 +134,7 @@ def test_real_wandb_works_offline(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     from PIL import Image
 
     Image.new("RGB", (4, 4)).save(tmp_path / "sheet.png")
-    tracker = make_tracker(wandb_settings(), tmp_path, "abc123", {"seed": 0})
+    tracker = wandb_settings().build(tmp_path, "abc123", {"seed": 0})
     tracker.log({"loss": 1.0}, step=0)
     tracker.image("sheet", tmp_path / "sheet.png")
     tracker.finish({"psnr": 30.0})
@@ -146,7 +145,7 @@ def test_real_wandb_works_offline(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 @pytest.mark.integration
 def test_the_parts_of_a_resumed_run_are_ready_for_wandb_sync(tmp_path: Path) -> None:
     for step in (20, 10):  # the second part begins below the first one's end
-        tracker = make_tracker(wandb_settings(), tmp_path, "abc123", {"seed": 0})
+        tracker = wandb_settings().build(tmp_path, "abc123", {"seed": 0})
         tracker.log({"loss": 1.0}, step=step)
         tracker.finish({"psnr": 30.0})
         time.sleep(1.1)  # W&B names its folders by the second

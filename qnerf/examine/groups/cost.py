@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.puppet import PUPPET_FOLDER
 from qnerf.examine.jobs import Job
 from qnerf.examine.settings import ExamineSettings
@@ -30,14 +31,15 @@ def measure(subject: Subject) -> Findings:
     started = time.perf_counter()
     settings.build(backbone.device)
     loading = time.perf_counter() - started
-    z = torch.randn((VIEWS, 4, *backbone.latent_size), generator=torch.Generator().manual_seed(0)).to(backbone.device)
+    shape = (VIEWS, backbone.latent_channels, *backbone.latent_size)
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(backbone.device)
     text = backbone.embed([""]).expand(VIEWS, -1, -1)
     control = torch.zeros((VIEWS, 3, *backbone.image_size), device=backbone.device)
     return Findings({
         "weights_mb": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6,
         "load_seconds": loading,
-        "forward_seconds": _median_seconds(lambda: backbone.predict(z, 500, text)),
-        "forward_with_control_seconds": _median_seconds(lambda: backbone.predict(z, 500, text, control)),
+        "forward_seconds": _median_seconds(lambda: backbone.predict(z, 500, Conditioning.of(text))),
+        "forward_with_control_seconds": _median_seconds(lambda: backbone.predict(z, 500, Conditioning.of(text, control))),
         "threads": torch.get_num_threads(),
         "device": str(backbone.device),
     })  # fmt: skip

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qnerf.attention.edits import RecordProbs
-from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
+from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.examine.jobs import Job
 from qnerf.examine.settings import ExamineSettings
@@ -66,9 +67,9 @@ def token_maps(backbone: DiffusionBackbone, views: Views, detail: str, control_s
     text, control = backbone.embed(list(views.captions)), views.controls[detail].to(backbone.device)
     total = torch.zeros((len(views), text.shape[1], *backbone.latent_size), device=backbone.device)
     for t in TIMES:
-        alpha, record = backbone.alpha_bar(t), RecordProbs()
-        with torch.no_grad(), bound(backbone.unet, Edits.at(layers, record), Batch.of(0, [CONDITIONAL], len(views))):
-            backbone.predict(alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, t, text, control, control_scale)
+        record = RecordProbs()
+        with torch.no_grad(), backbone.bound(Edits.at(layers, record), Batch.of(0, [CONDITIONAL], len(views))):
+            backbone.predict(backbone.process.noised(clean, noise, t), t, Conditioning.of(text, control, control_scale))
         for layer, maps in record.maps.items():
             grid = maps.transpose(1, 2).unflatten(2, layer.token_grid(backbone.latent_size))
             total += F.interpolate(grid, size=backbone.latent_size, mode="bilinear", align_corners=False)

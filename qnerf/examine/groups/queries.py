@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qnerf.attention.edits import RecordQueries
-from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
+from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
 from qnerf.attention.layers import AttentionLayer
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.examine.jobs import Job
 from qnerf.examine.settings import ExamineSettings
@@ -63,10 +64,10 @@ def decoder_queries(
     """Queries (N, rows, columns, C) of the true views' noised latents, by layer."""
     clean = backbone.encode(views.images.to(backbone.device))
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)).to(clean)
-    alpha, record = backbone.alpha_bar(TIME), RecordQueries()
+    record = RecordQueries()
     text, control = backbone.embed(list(views.captions)), views.controls[detail].to(backbone.device)
-    with torch.no_grad(), bound(backbone.unet, Edits.at(layers, record), Batch.of(0, [CONDITIONAL], len(views))):
-        backbone.predict(alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise, TIME, text, control, control_scale)
+    with torch.no_grad(), backbone.bound(Edits.at(layers, record), Batch.of(0, [CONDITIONAL], len(views))):
+        backbone.predict(backbone.process.noised(clean, noise, TIME), TIME, Conditioning.of(text, control, control_scale))
     return {
         layer: queries.float().cpu().unflatten(1, layer.token_grid(backbone.latent_size))
         for layer, queries in record.queries.items()

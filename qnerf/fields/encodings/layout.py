@@ -1,4 +1,16 @@
-"""The layout of a multiresolution hash grid: what every implementation of it has to agree on."""
+"""The layout of a multiresolution hash grid: what the torch, warp and Triton implementations agree on to the row.
+
+It follows the paper (instant-ngp, §3): N = round(base · ratio^l) cells per axis, so N + 1 corners, the first
+and the last on the cube's faces. tiny-cuda-nn's grid (`grid.h`, `common_device.h`) is laid out otherwise:
+- Its level has s = base · ratio^l - 1 cells per axis, not always a whole number: wider by a share of about 1 / N.
+- Its corners are shifted by half a cell (position · s + 1/2), so that those of different levels are staggered.
+- A dense level of it has ⌈base · ratio^l⌉ corners per axis, as many as here or one fewer, and is padded to a
+  multiple of 8 rows. Both are dense where the cube of that number fits into the table. So a level on the edge
+  is dense there and hashed here: the last of the default grid, whose 64³ corners there fill 2^18 rows, where
+  65³ here do not fit.
+- There the shift leads past a dense level's last corner, and rows wrap around; here they do not.
+The hash and its primes are the same. Fields of the two learn alike, but parameters of one mean nothing to the other.
+"""
 
 from __future__ import annotations
 

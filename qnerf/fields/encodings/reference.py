@@ -21,12 +21,20 @@ def corner_rows(corner: Tensor, layout: GridLayout, level: int) -> Tensor:
     return layout.offsets[level] + (hashed & (layout.table_size - 1))
 
 
-def encode_torch(positions: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
+def as_stored(table: Tensor, stored: torch.dtype | None) -> Tensor:
+    """The table with its values rounded to the type `stored` (None: its own), in float32 at least; gradients are not rounded."""
+    if stored is None or stored == table.dtype:
+        return table.to(torch.promote_types(table.dtype, torch.float32))
+    return table + (table.to(stored).to(table.dtype) - table).detach()  # exact: the difference of neighbours is
+
+
+def encode_torch(positions: Tensor, table: Tensor, layout: GridLayout, stored: torch.dtype | None = None) -> Tensor:
     """Trilinear interpolation of the 8 corners at every level, concatenated.
 
-    positions: (P, 3) in [0, 1]. table: (rows, features). Returns (P, levels * features). Differentiable in both.
+    positions: (P, 3) in [0, 1]. table: (rows, features). stored: the type in which the table's values are read, its own where None.
+    Returns (P, levels * features), float32 for a table of half precision. Differentiable in both.
     """
-    encoded = []
+    encoded, table = [], as_stored(table, stored)
     for level, resolution in enumerate(layout.resolutions):
         scaled = positions * resolution
         cell = scaled.detach().floor().clamp(0, resolution - 1)

@@ -23,9 +23,10 @@ PRIME_Z = wp.constant(wp.uint32(PRIMES[2]))
 
 @wp.func
 def corner_row(x: wp.int32, y: wp.int32, z: wp.int32, cells: wp.int32, size: wp.int32):
-    """Row of a corner inside its level: dense where the level fits into the table, else hashed."""
+    """Row of a corner inside its level: dense where the level fits into the table, else hashed. Corners are counted in 64 bits:
+    from 1,290 cells an axis on they exceed 32."""
     side = cells + 1
-    if side * side * side <= size:
+    if wp.int64(side) * wp.int64(side) * wp.int64(side) <= wp.int64(size):
         return x + y * side + z * side * side
     hashed = wp.uint32(x) ^ (wp.uint32(y) * PRIME_Y) ^ (wp.uint32(z) * PRIME_Z)
     return wp.int32(hashed & wp.uint32(size - 1))

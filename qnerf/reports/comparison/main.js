@@ -32,7 +32,7 @@ function chooseAxis(axis, other, key) {
 /** A choice for every other setting, which is held at one value unless all are averaged. */
 function fillFilters() {
   const labels = heldKeys().map((key) => {
-    if (!(key in state.filters)) state.filters[key] = isGrid ? valuesOf(key)[0] : ""; // held values of a search leave next to nothing
+    if (!(key in state.filters)) state.filters[key] = data.isGrid ? valuesOf(key)[0] : ""; // held values of a search leave next to nothing
     const options = [["", "all (mean)"], ...placesOf(key).map((value) => [value, value])].map(([value, text]) => element("option", { value }, text));
     const choice = element("select", { "data-filter": key }, ...options);
     choice.value = state.filters[key];
@@ -65,9 +65,9 @@ function start() {
   const axes = compared.length ? compared : sweptKeys;
   state.columns = axes[0] ?? NONE;
   state.rows = axes[1] ?? sweptKeys.find((key) => key !== axes[0]) ?? NONE;
-  state.metric = firstMetric(["consistency_moved", "heldout_psnr"]);
-  state.across = firstMetric(["consistency_moved", "consistency_object"]);
-  state.up = firstMetric(["psnr_object", "psnr_truth", "heldout_psnr"]);
+  state.metric = firstMetric(data.first.map);
+  state.across = firstMetric(data.first.across);
+  state.up = firstMetric(data.first.up);
   for (const form of document.forms) form.onsubmit = (event) => event.preventDefault();
   summariseSweep();
   fillControls();

@@ -12,20 +12,7 @@ function valuesOf(key) {
   return data.swept.find((each) => each.key === key)?.values ?? [];
 }
 
-// A search tries numbers that hardly ever come back: the map puts them in bins, or it would be a desert of single cells.
-const MOST_PLACES = 12, BINS = 8;
-const isGrid = data.cells.length >= data.swept.reduce((count, each) => count * each.values.length, 1);
-const placesByKey = Object.fromEntries(data.swept.map((each) => [each.key, placesFor(each.values)]));
-
-/** The rows or columns that a setting makes on the map: a name, and the values that fall there. */
-function placesFor(values) {
-  const isNumber = values.every((value) => value !== "" && Number.isFinite(Number(value)));
-  if (isGrid || !isNumber || values.length <= MOST_PLACES) return values.map((value) => ({ name: value, values: [value] }));
-  const rising = [...values].sort((a, b) => a - b);
-  const edge = (bin) => Math.floor((bin * rising.length) / BINS);
-  return Array.from({ length: BINS }, (_, bin) => rising.slice(edge(bin), edge(bin + 1)))
-    .map((inside) => ({ name: `${inside[0]} … ${inside.at(-1)}`, values: inside }));
-}
+const placesByKey = Object.fromEntries(data.swept.map((each) => [each.key, each.places])); // rows or columns of the map
 
 function placesOf(key) {
   return key === NONE ? [""] : placesByKey[key].map((place) => place.name);
@@ -68,16 +55,8 @@ function settingsText(cell, keys) {
   return keys.map((key) => `${key}=${cell.settings[key]}`).join(", ") || "all cells";
 }
 
-const summaries = new Map(); // resampling is dear, and the same squares are drawn again and again
-
 /** A metric of some cells: mean, interval (or null), and how many runs and scenes it is over. Null without a value. */
 function summarise(cells, metric) {
-  const key = `${metric} ${cells.map((cell) => cell.id)}`;
-  if (!summaries.has(key)) summaries.set(key, summariseOnce(cells, metric));
-  return summaries.get(key);
-}
-
-function summariseOnce(cells, metric) {
   const byScene = new Map();
   for (const cell of cells) {
     const value = cell.metrics[metric];
@@ -85,7 +64,8 @@ function summariseOnce(cells, metric) {
   }
   const values = [...byScene.values()];
   if (!values.length) return null;
-  return { mean: meanOverScenes(values), interval: bootstrapInterval(values), runs: values.flat().length, scenes: values.length };
+  const interval = data.intervals[cells.map((cell) => cell.id).join(",")]?.[metric] ?? null;
+  return { mean: meanOverScenes(values), interval, runs: values.flat().length, scenes: values.length };
 }
 
 /** A figure as it deserves to be rounded, with its unit if asked. */

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from qnerf.common.files import write_text
+from qnerf.metrics.registry import Metric, leading, metric_of, shown_first
+from qnerf.reports.bootstrap import LEAST_SCENES
+from qnerf.reports.comparison.groups import intervals, is_grid, places_of
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
-from qnerf.reports.comparison.sweep import Cell, Sweep, read_sweep
-from qnerf.reports.figures import MAIN_METHOD, MEANINGS, Meaning, meaning_of
-from qnerf.reports.html import escape
+from qnerf.reports.figures import MAIN_METHOD
+from qnerf.reports.html import render
+from qnerf.reports.results import Cell, Sweep, read_sweep
 
 log = logging.getLogger(__name__)
 
 SCRIPTS = ("statistics.js", "model.js", "heatmap.js", "viewer.js", "ranges.js", "charts.js", "table.js", "main.js")
-TIME = Meaning("time", "s", "lower", 0, "Wall clock, in seconds.")
+TIME = Metric("seconds", "", (), "s", "lower", "Wall clock, in seconds.", "ours", None, label="time", digits=0)
 REPLICATES = ("scene.path", "seed")  # what intervals are over: not compared, repeated
 
 
@@ -33,11 +36,16 @@ def write_comparison(folder: Path) -> Path:
 
 def render_comparison(sweep: Sweep) -> str:
     """The whole page as text."""
-    parts = {name: _asset(name) for name in ("page.html", "page.css")}
-    script = "\n".join(_asset(name) for name in SCRIPTS)
-    page = parts["page.html"].replace("{{title}}", escape(f"Sweep {sweep.name}")).replace("{{style}}", parts["page.css"])
-    page = page.replace("{{data}}", _embedded(document(sweep)))
-    return page.replace("{{script}}", script).replace("{{plotly}}", get_plotlyjs())
+    style, script = Markup(_asset("page.css")), Markup("\n".join(_asset(name) for name in SCRIPTS))
+    return render(
+        "comparison.html",
+        title=f"Sweep {sweep.name}",
+        style=style,
+        data=document(sweep),
+        script=script,
+        plotly=Markup(get_plotlyjs()),
+        least_scenes=LEAST_SCENES,
+    )
 
 
 def document(sweep: Sweep) -> dict[str, Any]:
@@ -50,7 +58,14 @@ def document(sweep: Sweep) -> dict[str, Any]:
     return {
         "name": sweep.name,
         "command": sweep.command,
-        "swept": [{"key": key, "values": list(values), "replicate": key in REPLICATES} for key, values in sweep.swept.items()],
+        "swept": [_swept(sweep, key) for key in sweep.swept],
+        "isGrid": is_grid(sweep),
+        "first": {
+            "map": leading("consistency", "heldout"),
+            "across": leading("consistency"),
+            "up": leading("fidelity", "heldout"),
+        },
+        "intervals": intervals(sweep),
         "metrics": [_metric(key) for key in [*shown_metrics(sweep.metrics), "seconds"]],
         "cells": cells,
         "scenes": {key: {"before": views.before, "truth": views.truth} for key, views in album.scenes.items()},
@@ -60,15 +75,20 @@ def document(sweep: Sweep) -> dict[str, Any]:
 def shown_metrics(keys: Sequence[str]) -> list[str]:
     """The figures worth choosing: those with a meaning first; no single views, and the main method's not twice."""
     keys = [key for key in keys if "_by_view" not in key and not key.startswith(f"methods.{MAIN_METHOD}.")]
-    known = [key for key in MEANINGS if key in keys]
+    known = [key for key in shown_first() if key in keys]
     return [*known, *(key for key in keys if key not in known and key != "seconds")]
+
+
+def _swept(sweep: Sweep, key: str) -> dict[str, Any]:
+    places = [{"name": place.name, "values": list(place.values)} for place in places_of(sweep, key)]
+    return {"key": key, "values": list(sweep.swept[key]), "replicate": key in REPLICATES, "places": places}
 
 
 def _metric(key: str) -> dict[str, Any]:
     method, _, name = key.removeprefix("methods.").rpartition(".")
-    meaning = TIME if name == "seconds" else meaning_of(name if method else key)
-    label = f"{method}: {meaning.label}" if method else meaning.label
-    parts = {"unit": meaning.unit, "better": meaning.better, "digits": meaning.digits, "explanation": meaning.explanation}
+    metric = TIME if name == "seconds" else metric_of(name if method else key)
+    label = f"{method}: {metric.label}" if method else metric.label
+    parts = {"unit": metric.unit, "better": metric.better or "", "digits": metric.digits, "explanation": metric.explanation}
     return {"key": key, "label": label, **parts}
 
 
@@ -86,11 +106,6 @@ def _cell(index: int, cell: Cell, views: CellViews | None) -> dict[str, Any]:
         "command": cell.command,
         "views": views and {"names": list(views.names), "after": views.after, "scene": views.scene},
     }
-
-
-def _embedded(value: object) -> str:
-    """JSON that no browser takes for the end of its script, whatever the texts in it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
 def _asset(name: str) -> str:

@@ -19,11 +19,16 @@ FAILED = {"guidance.strength": "0.04", "schedule.interval": "5"}  # the setting 
 
 
 def make_sweep(
-    folder: Path, strengths: Sequence[str] = STRENGTHS, intervals: Sequence[str] = INTERVALS, size: int = 32, views: int = 4
+    folder: Path,
+    strengths: Sequence[str] = STRENGTHS,
+    intervals: Sequence[str] = INTERVALS,
+    size: int = 32,
+    views: int = 4,
+    scenes: int = 2,
 ) -> Path:
-    """Two scenes by two seeds by the settings; figures drawn from the settings with noise. Returns the sweep's folder."""
-    scenes = [write_scene_of(folder, seed, size, views) for seed in (0, 1)]
-    swept = {"guidance.strength": strengths, "schedule.interval": intervals, "scene.path": scenes, "seed": SEEDS}
+    """Scenes by two seeds by the settings; figures drawn from the settings with noise. Returns the sweep's folder."""
+    paths = [write_scene_of(folder, seed, size, views) for seed in range(scenes)]
+    swept = {"guidance.strength": strengths, "schedule.interval": intervals, "scene.path": paths, "seed": SEEDS}
     return _write_sweep(folder, swept, [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())])
 
 

@@ -15,7 +15,7 @@ from qnerf import compare
 from qnerf.reports.comparison import page
 from qnerf.reports.comparison.page import document, shown_metrics, write_comparison
 from qnerf.reports.comparison.pictures import strip
-from qnerf.reports.comparison.sweep import read_sweep
+from qnerf.reports.results import read_sweep
 from tests.reports.comparison.synthetic import make_sweep
 
 

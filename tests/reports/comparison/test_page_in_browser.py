@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from qnerf.reports.bootstrap import LEAST_SCENES
+from qnerf.reports.comparison.groups import intervals
+from qnerf.reports.comparison.page import write_comparison
+from qnerf.reports.results import read_sweep
 from tests.reports.comparison.hands import choose, find, rows_of, square
-from tests.reports.comparison.synthetic import STRENGTHS
+from tests.reports.comparison.synthetic import STRENGTHS, make_sweep
 
 pytestmark = pytest.mark.integration
 
@@ -23,10 +27,19 @@ def test_a_square_is_the_mean_over_scenes_and_seeds_of_the_table(page: Any, swee
         rows = rows_of(sweep, guidance__strength=strength, schedule__interval="3")
         values = [float(row[metric]) for row in rows]
         assert len(values) == 4
-        shown, *interval = re.findall(r"\d+\.\d+", square(page, 0, column).text)
+        [shown] = re.findall(r"\d+\.\d+", square(page, 0, column).text)  # two scenes make no interval
         assert float(shown) == pytest.approx(sum(values) / 4, abs=0.6 * 10 ** -DIGITS[metric])
-        assert min(values) <= float(interval[0]) + 1e-2 <= float(shown) + 2e-2 <= float(interval[1]) + 3e-2 <= max(values) + 4e-2
     assert square(page, 1, 2).text == "failed"
+
+
+def test_a_square_of_six_scenes_shows_the_interval_that_python_computed(driver: Any, tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, strengths=("0.01", "0.02"), intervals=("3",), scenes=LEAST_SCENES)
+    driver.get(f"file://{write_comparison(folder)}")
+    found = intervals(read_sweep(folder))
+    for column, strength in enumerate(("0.01", "0.02")):
+        cells = [i for i, row in enumerate(rows_of(folder)) if row["guidance.strength"] == strength]
+        expected = found[",".join(map(str, cells))]["consistency_moved"]
+        assert re.findall(r"\d+\.\d+", square(driver, 0, column).text)[1:] == [f"{end:.4f}" for end in expected]
 
 
 def test_a_click_shows_the_cell_with_its_figures_pictures_and_command(page: Any, sweep: Path) -> None:

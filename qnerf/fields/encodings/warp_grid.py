@@ -12,6 +12,7 @@ import warp as wp
 from torch import Tensor
 
 from qnerf.fields.encodings.layout import GridLayout
+from qnerf.fields.encodings.reference import as_stored
 from qnerf.fields.encodings.warp_kernels import kernels
 
 
@@ -112,6 +113,6 @@ def _backward_positions(positions: Tensor, table: Tensor, gradient: Tensor, layo
     return result
 
 
-def encode_warp(positions: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
+def encode_warp(positions: Tensor, table: Tensor, layout: GridLayout, stored: torch.dtype | None = None) -> Tensor:
     """As `encode_torch`, in float32: positions (P, 3) in [0, 1], table (rows, features) to (P, levels * features)."""
-    return _HashGrid.apply(positions, table, layout)  # pyright: ignore[reportReturnType]
+    return _HashGrid.apply(positions, as_stored(table, stored), layout)  # pyright: ignore[reportReturnType]

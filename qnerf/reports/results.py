@@ -1,4 +1,7 @@
-"""A finished sweep as its folder has it: results.csv (a row per cell), sweep.json (its command, what it swept)."""
+"""A finished sweep as its folder has it: results.csv (a row per cell), sweep.json (its command, what it swept).
+
+The one reader of both, for pages, tables and scripts; `qnerf.sweeps.results` writes them and says what is in them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any
 
 from qnerf.errors import UserError
 
+RESULTS, SWEEP = "results.csv", "sweep.json"
 SECONDS_COLUMNS = ("seconds", "wall_seconds")
 PLAIN_COLUMNS = ("scene", "seed", "identity", "folder", "status", *SECONDS_COLUMNS)
 REASON_COLUMNS = ("reason", "error")  # why a cell failed, where the sweep says so
@@ -47,13 +51,12 @@ class Sweep:
 
 def read_sweep(folder: Path) -> Sweep:
     """The sweep of a folder. Raises UserError where one of its two files is missing or not what it should be."""
-    document = _read_json(folder / "sweep.json")
-    rows = _read_rows(folder / "results.csv")
+    document, rows = read_record(folder), read_rows(folder)
     swept = {str(key): [str(value) for value in values] for key, values in document["swept"].items()}
     missing = [key for key in (*swept, "scene", "identity", "folder", "status") if key not in rows[0]]
     if missing:
         raise UserError(
-            f"{folder / 'results.csv'} has no column {', '.join(missing)}, which sweep.json and the page need: run the "
+            f"{folder / RESULTS} has no column {', '.join(missing)}, which sweep.json and the page need: run the "
             "sweep's command again, finished cells cost nothing."
         )
     known = {*swept, *PLAIN_COLUMNS, *REASON_COLUMNS}
@@ -122,7 +125,9 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of a sweep's results.csv as text, by column. Raises UserError where it cannot be read or has none."""
+    path = folder / RESULTS
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [{key: value or "" for key, value in row.items() if key is not None} for row in csv.DictReader(file)]
@@ -133,7 +138,20 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def figures_by_method(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The finite figures of a row of results.csv (`methods.<method>.<figure>`), by method and then by figure."""
+    found: dict[str, dict[str, float]] = {}
+    for key, text in row.items():
+        value = _number(text)
+        if key.startswith("methods.") and value is not None:
+            _, method, name = key.split(".", 2)
+            found.setdefault(method, {})[name] = value
+    return found
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """A sweep's sweep.json: its command, what it swept, its cells. Raises UserError where it is none."""
+    path = folder / SWEEP
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

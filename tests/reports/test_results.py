@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from qnerf.errors import UserError
-from qnerf.reports.comparison.sweep import cell_command, read_sweep
+from qnerf.reports.results import cell_command, read_sweep
 
 VALUES = {"guidance.strength": "0.01", "capture": "decoder", "seed": "0"}
 

@@ -1,0 +1,29 @@
+"""Held-out edited views under a radiance field trained on the others: the figure that needs no truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qnerf.metrics.registry import Metric
+
+if TYPE_CHECKING:
+    from qnerf.metrics.evaluate import Edited
+
+
+def measure(edited: Edited) -> dict[str, float]:
+    from qnerf.metrics.heldout import heldout_in_scene
+
+    given = edited.settings
+    every, field, seed = given["metrics.heldout_every"], given["rgb_field"], given["seed"]
+    return {"heldout_psnr": heldout_in_scene(edited.images, edited.scene, every, field, seed)}
+
+
+METRICS = (
+    Metric(
+        "heldout_psnr", "heldout", ("held-out views",), "dB", "higher",
+        "A radiance field is trained on some of the edited views; its renderings against the edited views left out. A blurred "
+        "edit scores well: read it beside a PSNR to the truth.",
+        "ours", measure, "PSNR, held-out views", digits=2, place=50,
+        reads=("metrics.heldout_every", "rgb_field", "seed", "scene.focus", "scene.radius"),
+    ),
+)  # fmt: skip
