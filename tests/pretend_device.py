@@ -73,7 +73,7 @@ class PretendDevice(TorchDispatchMode):
                 return rising(first).to(kwargs.get("dtype") or first.dtype)
             if func is aten.index.Tensor:
                 args = (first, [one_of(i) if is_mask(i) else i for i in args[1]])
-        if func is aten.copy_.default and not first.is_meta and args[1].is_meta:
+        if func is aten.copy_.default and isinstance(first, Tensor) and not first.is_meta and args[1].is_meta:
             return first.copy_(rising(args[1]))
         return self._known_shape(func, args, kwargs)
 

@@ -1,6 +1,6 @@
 """A CUDA graph's double on the CPU: every operation is written down with the memory and the Python values it was given, and
-replayed on the same memory. What changes between replays and does not come in through that memory is frozen, as on a GPU; and what a capture
-forbids is refused."""
+replayed on the same memory. What changes between replays and does not come in through that memory is frozen, as on a GPU; and
+what a capture forbids is refused."""
 
 from __future__ import annotations
 

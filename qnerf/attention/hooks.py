@@ -34,8 +34,7 @@ CONDITIONAL, NULL, SOURCE_CONTROL = "conditional", "null", "source_control"
 
 @dataclass(frozen=True)
 class Batch:
-    """What the rows of a pass are. step: the denoising step. rows: slices of the batch by name;
-    together they are all of it."""
+    """What the rows of a pass are. step: the denoising step. rows: slices of the batch by name; together they are all of it."""
 
     step: int
     rows: Mapping[str, slice]
@@ -90,8 +89,7 @@ class FeatureEdit(Protocol):
 
 @dataclass(frozen=True)
 class Edits:
-    """What is bound in a pass: edits of attention by layer, and of outputs by module path. `a | b` is
-    both, a's first."""
+    """What is bound in a pass: edits of attention by layer, and of outputs by module path. `a | b` is both, a's first."""
 
     attention: Mapping[AttentionLayer, Sequence[AttentionEdit]] = field(default_factory=dict)
     features: Mapping[str, Sequence[FeatureEdit]] = field(default_factory=dict)
@@ -125,8 +123,7 @@ def bound_now(unet: nn.Module) -> tuple[dict[AttentionLayer, EditedAttention], b
 def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
     """Run the U-Net with these edits. All is as before afterwards, also after an error.
 
-    Raises UserError where another's attention processor is in the way, and where no pass came to an edit that was bound: both
-    would make it vanish without a word.
+    Raises UserError where another's attention processor is in the way, and where no pass came to an edit that was bound.
     """
     modules: dict[AttentionLayer, Any] = {layer: unet.get_submodule(layer.path) for layer in edits.attention}
     before = {layer: module.processor for layer, module in modules.items()}

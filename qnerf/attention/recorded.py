@@ -118,7 +118,14 @@ class Doubles:
 class _Double(EditedAttention):
     """Counts no calls: a compiled pass would be compiled anew for every number."""
 
-    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any) -> Tensor:
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **_: Any,
+    ) -> Tensor:
         return self.attention(attn, hidden_states, encoder_hidden_states)
 
 

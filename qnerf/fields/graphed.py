@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -33,7 +33,7 @@ class FieldLoss(Protocol):
         ...
 
     def __call__(self, step: Tensor, generator: torch.Generator) -> Tensor:
-        """The loss of a step, whose number is () int64 on the device. Rays are drawn from the generator; nothing is read at home."""
+        """The loss of step `step`, () int64 on the device. Rays are drawn from the generator; nothing is read at home."""
         ...
 
 
@@ -138,7 +138,7 @@ def _restore(state: list[Tensor], values: list[Tensor]) -> None:
 
 
 @torch.no_grad()
-def _agree(parameters: list[Tensor], before: list[Tensor], after: list[Tensor]) -> bool:
+def _agree(parameters: Sequence[Tensor], before: list[Tensor], after: list[Tensor]) -> bool:
     """Whether the parameters went from `before` to all but `after`. Waits for the device."""
     pairs = zip(parameters, before[: len(parameters)], after[: len(parameters)], strict=True)
     return all(bool((x - plain).norm() <= AGREEMENT * (plain - start).norm()) for x, start, plain in pairs)

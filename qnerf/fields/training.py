@@ -33,7 +33,8 @@ def train(
     recorder_of: what records a step on the device; on a CUDA GPU steps are replayed from a CUDA graph where that can be made.
     """
     device = trunk.proposal.density.device
-    steps = GraphedSteps(TrainingStep(model, loss, settings, seed, device), recorder_of(device))
+    recorder = recorder_of(device) if on_current_stream(trunk.encoding) else None
+    steps = GraphedSteps(TrainingStep(model, loss, settings, seed, device), recorder)
     losses = LossAtHome(device)
     for step in range(settings.iterations):
         if step > 0 and step % trunk.settings.sampling.proposal_every == 0:
@@ -43,6 +44,11 @@ def train(
             on_step(step + 1, settings.iterations, losses.latest(step, value))
     trunk.refresh_proposal(torch.Generator(device).manual_seed(derive_seed(seed, 3, settings.iterations)))
     model.zero_grad()  # gradients keep the recording's memory
+
+
+def on_current_stream(encoding: nn.Module) -> bool:
+    """Whether a hash grid's kernels are launched where PyTorch's are. Warp has a stream of its own, which no recording would see."""
+    return not getattr(getattr(encoding, "encode", None), "__module__", "").endswith("warp_grid")
 
 
 class LossAtHome:

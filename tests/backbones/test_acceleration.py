@@ -12,7 +12,7 @@ import torch._dynamo
 from torch import Tensor
 
 from qnerf.attention.edits import BlendQueries, InjectKeysValues, RecordKeysValues, RecordQueries, UniformAttention
-from qnerf.attention.hooks import CONDITIONAL, NULL, AttentionCall, AttentionEdit, Batch, Edits, bound
+from qnerf.attention.hooks import CONDITIONAL, NULL, AttentionCall, AttentionEdit, Batch, Edits
 from qnerf.backbones.acceleration import TRIAL, AcceleratedPasses, accelerate
 from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.conditioning import Conditioning
@@ -38,16 +38,17 @@ def taped(choose: bool = False) -> tuple[Any, TapeRecorder]:
     return backbone(AcceleratedPasses(recorder, choose)), recorder
 
 
-def random(step: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(step))
+def random(model: Any, step: int, *shape: int) -> Tensor:
+    """The same numbers on every device."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(step)).to(model.device)
 
 
 def a_pass(model: Any, step: int, edits: Edits = Edits(), rows: tuple[str, ...] = (CONDITIONAL,), control: bool = True) -> Tensor:  # noqa: B008
     size = VIEWS * len(rows)
-    drawn = random(step + 100, size, 3, 32, 32).sigmoid() if control else None
-    with bound(model.unet, edits, Batch.of(step, rows, VIEWS)), torch.no_grad():
-        text = random(step + 200, size, *PLAIN.embed([""]).shape[1:])
-        return model.predict(random(step, size, 4, 8, 8), 900 - 50 * step, Conditioning.of(text, drawn))
+    drawn = random(model, step + 100, size, 3, 32, 32).sigmoid() if control else None
+    text = random(model, step + 200, size, *PLAIN.embed([""]).shape[1:])
+    with model.bound(edits, Batch.of(step, rows, VIEWS)), torch.no_grad():
+        return model.predict(random(model, step, size, 4, 8, 8), 900 - 50 * step, Conditioning.of(text, drawn))
 
 
 def plain_pass(model: Any, step: int) -> list[Tensor]:
@@ -60,26 +61,19 @@ def without_control(model: Any, step: int) -> list[Tensor]:
 
 def masactrl(model: Any, step: int) -> list[Tensor]:
     """The source's keys and values, recorded and then injected in another pass of two named parts, with its queries recorded."""
-    record, rows = RecordKeysValues(), (NULL, CONDITIONAL)
+    record, queries, rows = RecordKeysValues(), RecordQueries(), (NULL, CONDITIONAL)
     source = a_pass(model, step + 50, Edits.at(LAYERS, record), rows)
-    queries = RecordQueries()
-    injected = Edits.at(LAYERS, InjectKeysValues(record.kept, Batch.of(step, rows, VIEWS), union=True)) | Edits.at(
-        LAYERS[:1], queries
-    )
-    return [
-        source,
-        a_pass(model, step, injected, rows),
-        *queries.queries.values(),
-        *(x for pair in record.kept.values() for x in pair),
-    ]
+    injection = InjectKeysValues(record.kept, Batch.of(step, rows, VIEWS), union=True)
+    noise = a_pass(model, step, Edits.at(LAYERS, injection) | Edits.at(LAYERS[:1], queries), rows)
+    return [source, noise, *queries.queries.values(), *(x for pair in record.kept.values() for x in pair)]
 
 
 def blended(model: Any, step: int) -> list[Tensor]:
     record = RecordQueries()
     a_pass(model, step + 50, Edits.at(LAYERS, record))
-    target = {layer: q + random(step, *q.shape) for layer, q in record.queries.items()}
-    share = {layer: random(step, VIEWS, q.shape[1], 1).sigmoid() for layer, q in target.items()}
-    components = {layer: random(step, q.shape[2], q.shape[2]) for layer, q in target.items()}
+    target = {layer: q + random(model, step, *q.shape) for layer, q in record.queries.items()}
+    share = {layer: random(model, step, VIEWS, q.shape[1], 1).sigmoid() for layer, q in target.items()}
+    components = {layer: random(model, step, q.shape[2], q.shape[2]) for layer, q in target.items()}
     return [a_pass(model, step, Edits.at(LAYERS, BlendQueries((CONDITIONAL,), target, share, components)))]
 
 
@@ -157,7 +151,7 @@ def test_a_pass_whose_gradient_is_asked_for_runs_plainly() -> None:
     model, recorder = taped()
     text = PLAIN.embed(["a figure"])
     for _ in range(3):
-        z = random(0, 1, 4, 8, 8).requires_grad_()
+        z = random(PLAIN, 0, 1, 4, 8, 8).requires_grad_()
         model.predict(z, 500, Conditioning.of(text)).square().sum().backward()
         assert z.grad is not None
     assert recorder.recorded == 0
@@ -178,7 +172,9 @@ def test_recordings_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = model.passes
     for scale in range(4):
         for _ in range(2):
-            model.predict(random(0, 1, 4, 4, 4), 500, Conditioning.of(PLAIN.embed([""]), random(1, 1, 3, 16, 16), scale))
+            model.predict(
+                random(PLAIN, 0, 1, 4, 4, 4), 500, Conditioning.of(PLAIN.embed([""]), random(PLAIN, 1, 1, 3, 16, 16), scale)
+            )
     assert len(passes.kept) == 2
     assert recorder.recorded == 4
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from qnerf.fields.query_field import LayerShape, QueryField
 from qnerf.fields.rgb_field import train_rgb_field
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
-from qnerf.fields.train_query_field import QueryLoss, train_query_field
+from qnerf.fields.train_query_field import QueryLoss, TokenBatches, _batches, train_query_field
 from qnerf.graphs import never_record
 from tests.fields.helpers import SPACE, field_settings, ring, sphere
 from tests.tape import TapeRecorder
@@ -43,6 +44,13 @@ def test_a_replayed_training_is_bit_equal() -> None:
     assert recorder.replayed == STEPS - 3
     assert found[1] == plain[1]
     assert all(torch.equal(a, b) for a, b in zip(found[0], plain[0], strict=True))
+
+
+def test_warps_kernels_are_not_recorded() -> None:
+    pytest.importorskip("warp")
+    recorder = TapeRecorder()
+    trained(recorder.of, encoding="warp")
+    assert recorder.recorded == 0
 
 
 def test_a_radiance_fields_training_is_too() -> None:
@@ -89,9 +97,6 @@ def test_a_recording_that_leaves_something_out_is_noticed(caplog: pytest.LogCapt
 
 def test_targets_in_the_hosts_memory_are_fetched_for_their_step() -> None:
     """On the CPU all is in one place, so the fetching is asked for by itself."""
-    from qnerf.fields.query_field import LayerShape, QueryField
-    from qnerf.fields.train_query_field import TokenBatches, _batches
-
     settings = FieldSettings.model_validate(field_settings(2).model_dump())
     shapes = tuple(LayerShape(name, *value.shape[1:]) for name, value in QUERIES.items())
     field = QueryField(settings, SPACE, shapes, torch.device("cpu"), 0)

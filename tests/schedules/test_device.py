@@ -104,7 +104,8 @@ def test_a_step_copies_nothing_between_host_and_device(guidance: Any) -> None:
     job, found = pretended_job(), {}
     captured = layers(10, 13)
     grids = {layer: layer_grid(job.backbone, layer) for layer in captured}
-    width = {layer: job.backbone.unet.get_submodule(layer.path).to_q.out_features for layer in captured}
+    unet: Any = job.backbone.unet
+    width = {layer: unet.get_submodule(layer.path).to_q.out_features for layer in captured}
     maps = {layer: torch.rand(job.views, rows * columns, width[layer]) for layer, (rows, columns) in grids.items()}
     target = TargetQueries(
         maps, dict.fromkeys(maps, 1.0), dict.fromkeys(maps, 1.0), {layer: torch.eye(w) for layer, w in width.items()}
