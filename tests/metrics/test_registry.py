@@ -136,7 +136,7 @@ def test_a_setting_that_is_not_there_is_told_before_anything_runs(
 
 def test_what_there_is_is_known_without_torch() -> None:
     script = (
-        "import sys; from qnerf.metrics.settings import MetricsSettings; from qnerf.sweeps.settings import SweepSettings;"
+        "import sys; from qnerf.metrics.settings import MetricsSettings; from qnerf.config import SweepSettings;"
         "MetricsSettings(); SweepSettings(); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
