@@ -6,7 +6,8 @@ are others, of maps.
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import replace
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -17,31 +18,36 @@ from qnerf.denoising.edit import EditBranch
 
 class Energy(Protocol):
     def edits(self) -> Edits:
-        """What records the pass that the energy is a function of. Recorders keep what they see in the
-        graph."""
+        """What records the pass that the energy is a function of. Recorders keep what they see in the graph."""
         ...
 
     def value(self) -> Tensor:
-        """(V,), one number a view, of the pass that was recorded last. Views must not couple: chunks
-        would show."""
+        """(V,), one number a view, of the pass that was recorded last. Views must not couple: chunks would show."""
         ...
 
 
-def energy_gradient(branch: EditBranch, z: Tensor, k: int, energy: Energy, checkpointing: bool = False) -> Tensor:
-    """∇_z Σ_v E_v of latents z (V, 4, h, w) at step k, through one pass of the conditional prediction.
+def energy_gradient(
+    branch: EditBranch,
+    z: Tensor,
+    k: int,
+    energy: Energy,
+    checkpointing: bool = False,
+    of: Literal["latents", "text"] = "latents",
+) -> Tensor:
+    """∇ Σ_v E_v at step k, through one pass of the conditional prediction: with respect to the latents
+    z (V, 4, h, w), or to the states of the prompt (V, L, C).
 
-    checkpointing: activations are computed again in the backward pass instead of kept (Chen et al.
-    2016).
+    checkpointing: activations are computed again in the backward pass instead of kept (Chen et al. 2016).
     """
-    rows = (CONDITIONAL,)
-    # Checkpointed blocks run again while the gradient is taken, so their attention has to stay edited
-    # until then.
+    rows, z = (CONDITIONAL,), z.detach().requires_grad_(of == "latents")
+    text = branch.conditioning.text.detach().requires_grad_(of == "text")
+    branch = replace(branch, conditioning=replace(branch.conditioning, text=text))
+    # Checkpointed blocks run again while the gradient is taken, so their attention has to stay edited until then.
     with (
         torch.enable_grad(),
         branch.attention(z, k, rows, energy.edits()),
         branch.backbone.checkpointing(checkpointing),
     ):
-        z = z.detach().requires_grad_(True)
         branch.run(z, k, rows)
-        (gradient,) = torch.autograd.grad(energy.value().sum(), z)
+        (gradient,) = torch.autograd.grad(energy.value().sum(), z if of == "latents" else text)
     return gradient

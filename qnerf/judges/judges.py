@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from qnerf.common.finite import require_finite
 from qnerf.common.hashes import LENGTH, checksum
 from qnerf.errors import UserError
 from qnerf.judges.net import JudgeNet
@@ -41,7 +42,9 @@ class Judges:
 
     @torch.no_grad()
     def look(self, images: Tensor, chunk: int = 32) -> Verdict:
-        """The verdict, on the CPU, on images (N, 3, S, S) in [0, 1], S a multiple of 16 (they were trained at 128)."""
+        """The verdict, on the CPU, on images (N, 3, S, S) in [0, 1], S a multiple of 16 (they were trained at 128). Raises
+        UserError for pictures with NaN, of which every comparison would say that nothing is there."""
+        require_finite(images, "judging: pictures", [f"picture {i}" for i in range(len(images))])
         parts: list[Verdict] = []
         for some in images.split(chunk):
             seen = self.net(some.to(self.device))

@@ -26,12 +26,15 @@ One file `qnerf/metrics/groups/sharpness.py`, one config `conf/metrics/sharpness
 ```python
 from qnerf.metrics.registry import Metric
 
+
 def measure(edited):  # torch is imported in here: records are read before it
     return {"sharpness": edited.images.diff(dim=3).abs().mean().item()}
 
+
 METRICS = (
-    Metric("sharpness", "sharpness", (), "", "higher", "Mean difference of neighbouring pixels.", "ours", measure,
-           label="sharpness"),
+    Metric(
+        "sharpness", "sharpness", (), "", "higher", "Mean difference of neighbouring pixels.", "ours", measure, label="sharpness"
+    ),
 )
 ```
 `edited` (`qnerf.metrics.evaluate.Edited`) has the views, the scene with its truth, the last field's depth, and of the

@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from qnerf.common.finite import require_finite
 from qnerf.judges.judges import Judges
-from qnerf.metrics.finite import require_finite
 
 
 class JudgesFeatures(nn.Module):

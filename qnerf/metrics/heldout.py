@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from qnerf.common.finite import require_finite
 from qnerf.fields.rgb_field import train_rgb_field
 from qnerf.fields.settings import RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
-from qnerf.metrics.finite import require_finite
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Scene
 

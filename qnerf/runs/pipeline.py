@@ -15,11 +15,11 @@ from torch import Tensor
 
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import write_text
+from qnerf.common.finite import require_finite
 from qnerf.config import RunSettings
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
-from qnerf.metrics.finite import require_finite
 from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert, source_branch

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from qnerf.common.finite import require_finite
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.views import chunks
 from qnerf.devices import HOST
 from qnerf.errors import UserError
 from qnerf.metrics.fidelity import psnr
-from qnerf.metrics.finite import require_finite
 from qnerf.runs.inverting import Branch
 from qnerf.runs.work import Workshop, decode
 from qnerf.store.entry import Artefact

@@ -138,3 +138,10 @@ def test_the_shipped_judges_know_true_renders() -> None:
     assert true.float().mean() >= 0.1
     assert mask_iou(verdict.silhouettes, true).median() >= 0.9  # thin lamps have the least
     assert ASSET.stat().st_size <= 1e6
+
+
+def test_pictures_with_nan_are_refused() -> None:
+    pictures = torch.rand(3, 3, 32, 32)
+    pictures[1, 0, 0, 0] = float("nan")
+    with pytest.raises(UserError, match=r"judging: pictures: not a number or infinite in 1 of 3 views \(picture 1\)"):
+        Judges(JudgeNet((4, 8, 8, 8, 8)), "abc").look(pictures)

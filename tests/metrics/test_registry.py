@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 
 import qnerf.metrics.groups
 from qnerf.benchmark.tables import DISAGREEMENTS, ERRORS, TAKEN_AWAY
+from qnerf.common import sources
 from qnerf.config import RunSettings, SweepSettings, parse
 from qnerf.errors import UserError
 from qnerf.metrics.__main__ import page
@@ -182,3 +183,15 @@ def test_a_metric_that_the_run_computes_is_no_choice() -> None:
 def test_the_page_of_figures_is_the_registrys() -> None:
     written = (CONFIGS.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert written == page(), "write it anew: python -m qnerf.metrics > docs/metrics.md"
+
+
+def test_a_plug_ins_code_is_in_the_identity_of_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: None) -> None:
+    plug_in(tmp_path, monkeypatch, DUMMY)
+    settings = settings_with(tmp_path, "metrics.groups=[redness]")
+    keys = []
+    for channel in ("0", "1"):
+        (tmp_path / "strange" / "redness.py").write_text(DUMMY.replace("[:, 0]", f"[:, {channel}]"))
+        for function in (sources.code_version, sources._imports, sources._source, sources._path):
+            function.cache_clear()
+        keys.append(Stages(settings, Inputs("scene", "weights")).figures(settings.methods()["full"], "redness"))
+    assert keys[0] != keys[1]

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from qnerf.common.finite import require_finite
 from qnerf.errors import UserError
-from qnerf.metrics.finite import require_finite
 from qnerf.metrics.heldout import heldout_psnr
 from qnerf.runs.reconstruction import poor_views
 from qnerf.scenes.procedural.build import build_scene
