@@ -64,15 +64,16 @@ def variants(kind: str) -> Found:
     a variant of this kind.
     """
     found = dict(_own(kind))
+    places = {name: f"{value.__module__}.{value.__qualname__}" for name, value in found.items()}
     expected = f"a subclass of {KINDS[kind]} with `name: Literal[…]`"
     for where, value in installed(f"qnerf.{kind}", expected, _is_variant(kind)):
         name = str(value.choice())
         if name in found:
             raise UserError(
-                f"two variants of qnerf.{kind} are named {name!r}: {found[name].__module__}.{found[name].__qualname__} and "
-                f"{where}; expected names of their own: rename or uninstall one"
+                f"two variants of qnerf.{kind} are named {name!r}: {places[name]} and {where}; expected names of their own: rename "
+                "or uninstall one"
             )
-        found[name] = value
+        found[name], places[name] = value, where
     return found
 
 
