@@ -25,8 +25,11 @@ from qnerf.variants import KINDS, problems, union, variants
 PACKAGE = CONFIGS.parent / "qnerf"
 MAY_NAME = {  # what a module may import of a variant's, and why
     ("backbones/revision.py", "qnerf.backbones.puppet"): "it seals the embedded model's folder",
+    ("examine/groups/cost.py", "qnerf.backbones.puppet"): "it measures the embedded model's files",
     ("examine/settings.py", "qnerf.backbones.puppet"): "it measures the embedded model",
-    ("pretrain/initialise.py", "qnerf.backbones.puppet"): "it trains the embedded model",
+    ("pretrain/diffusion.py", "qnerf.backbones.puppet"): "it trains the embedded model, from its folder",
+    ("pretrain/export.py", "qnerf.backbones.puppet"): "it writes the embedded model's folder",
+    ("pretrain/initialise.py", "qnerf.backbones.puppet"): "it starts from the embedded model",
     ("pretrain/settings.py", "qnerf.trackers.files"): "a training's default recorder",
     ("trackers/wandb.py", "qnerf.trackers.files"): "W&B stands beside the plain files",
 }
@@ -158,7 +161,7 @@ def test_readers_are_chosen_by_what_a_folder_has_or_by_name(tmp_path: Path, inst
     ):
         reader_of(tmp_path)
     assert reader_of(tmp_path, "listing") == LISTING
-    with pytest.raises(UserError, match="scene.reader: 'lisitng' is not valid; nearest valid: listing; expected one of"):
+    with pytest.raises(UserError, match=r"scene\.reader: 'lisitng' is not valid; nearest valid: listing; expected one of"):
         reader_of(tmp_path, "lisitng")
     with pytest.raises(UserError, match=r"is a file, expected a folder with transforms\.json or views\.txt"):
         reader_of(tmp_path / "views.txt")
