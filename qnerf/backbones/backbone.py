@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 GIB, MIB = 2**30, 2**20
 
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""The folders of a model in diffusers' layout."""
+
 
 @dataclass(frozen=True)
 class PassCosts:

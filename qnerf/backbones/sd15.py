@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from qnerf.backbones.backbone import GIB, MIB, BackboneSettings, PassCosts
-from qnerf.backbones.puppet import PARTS
+from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, PassCosts
 
 if TYPE_CHECKING:
     import torch
