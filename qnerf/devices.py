@@ -32,7 +32,7 @@ def pinned_like(x: Tensor) -> Tensor:
 
 
 def empty_at(home: torch.device, x: Tensor, views: int, device: torch.device) -> Tensor:
-    """Memory at home, (views, ...), for parts such as x, (some views, ...), that come from the device; locked like `pinned_like`'s."""
+    """Memory at home, (views, ...), for parts like x, (some views, ...), that come from the device; locked like `pinned_like`'s."""
     pinned = device.type == "cuda" and home.type == "cpu"
     return torch.empty(views, *x.shape[1:], dtype=x.dtype, device=home, pin_memory=pinned)
 

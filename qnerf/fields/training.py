@@ -47,7 +47,7 @@ def train(
 
 
 def on_current_stream(encoding: nn.Module) -> bool:
-    """Whether a hash grid's kernels are launched where PyTorch's are. Warp has a stream of its own, which no recording would see."""
+    """Whether a hash grid's kernels are launched where PyTorch's are. Warp has a stream of its own, which no recording sees."""
     return not getattr(getattr(encoding, "encode", None), "__module__", "").endswith("warp_grid")
 
 
