@@ -13,8 +13,8 @@ from qnerf.fields.trunk import Trunk, derive_seed
 from qnerf.graphs import RecorderOf, cuda_recorder
 
 OnStep = Callable[[int, int, float], None]
-"""on_step(step, total, loss), after each step, counted from 1. On a GPU, which runs behind, the loss is the
-latest that has come home, NaN before the first."""
+"""on_step(step, total, loss), after each step, counted from 1. On a GPU, which runs behind, the loss is the latest that has come
+home, NaN before the first."""
 LOSS_EVERY = 50
 """Steps of which one's loss is brought home from a GPU."""
 
@@ -30,8 +30,7 @@ def train(
 ) -> None:
     """Minimise `loss`, whose random numbers are derived from the seed, step by step.
 
-    recorder_of: what records a step on the device; on a CUDA GPU steps are replayed from a CUDA graph where
-    that can be made.
+    recorder_of: what records a step on the device; on a CUDA GPU steps are replayed from a CUDA graph where that can be made.
     """
     device = trunk.proposal.density.device
     recorder = recorder_of(device) if on_current_stream(trunk.encoding) else None
@@ -48,14 +47,12 @@ def train(
 
 
 def on_current_stream(encoding: nn.Module) -> bool:
-    """Whether a hash grid's kernels are launched where PyTorch's are. Warp has a stream of its own, which no
-    recording would see."""
+    """Whether a hash grid's kernels are launched where PyTorch's are. Warp has a stream of its own, which no recording sees."""
     return not getattr(getattr(encoding, "encode", None), "__module__", "").endswith("warp_grid")
 
 
 class LossAtHome:
-    """Losses as numbers; of a GPU's only each `LOSS_EVERY`th, when it has arrived: asking for one waits for
-    all work before it."""
+    """Losses as numbers; of a GPU's only each `LOSS_EVERY`th, when it has arrived: asking for one waits for all work before it."""
 
     def __init__(self, device: torch.device) -> None:
         self.last = float("nan")
