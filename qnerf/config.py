@@ -89,6 +89,7 @@ class RunSettings(Settings):
     experiment: Name  # the folder under output_dir
     seed: int = Field(ge=0, lt=2**32)
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    deterministic: bool = False  # bit-equal results from run to run on a GPU too, slower
     chunk_size: int = Field(gt=0)  # views that go through the UNet together: memory and speed, never results
     output_dir: str = Field(min_length=1)
     scene: SceneSettings

@@ -65,4 +65,4 @@ class PuppetSettings(BackboneSettings):
         check_seal(self.folder, revision)
         parts = load_parts(str(self.folder), str(self.folder), "controlnet", self.dtype, download=False, loose=LOOSE_FOLDER)
         size = parts.vae.config["sample_size"]
-        return DiffusionBackbone(parts, (size, size), revision or "unknown", device, self.channels_last)
+        return DiffusionBackbone(parts, (size, size), revision or "unknown", device, self.channels_last, self.acceleration)

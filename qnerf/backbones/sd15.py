@@ -48,7 +48,7 @@ class Sd15Settings(BackboneSettings):
 
         parts = load_parts(self.model, self.controlnet, None, self.dtype, self.download)
         size = (self.image_size, self.image_size)
-        return DiffusionBackbone(parts, size, weights_revision(self) or "unknown", device, self.channels_last)
+        return DiffusionBackbone(parts, size, weights_revision(self) or "unknown", device, self.channels_last, self.acceleration)
 
 
 def _folder(name: str) -> Path | None:

@@ -15,6 +15,7 @@ from qnerf.consolidation.consolidate import Queries
 from qnerf.consolidation.job import EditJob
 from qnerf.consolidation.targets import TargetQueries
 from qnerf.denoising.edit import EditBranch
+from qnerf.devices import arrive, empty_at, send
 
 if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
@@ -77,24 +78,26 @@ def walk(job: EditJob, z: Tensor, start: int, stop: int, begin: Callable[[EditBr
     takes the next.
     """
     if not job.editor.joint:
-        latents = []
+        latents = empty_at(z.device, z, len(z), job.device)
         for views in job.chunks():
-            step, part = begin(job.branch(views)), z[views].to(job.device)
+            step, part = begin(job.branch(views)), send(z[views], job.device)
             for k in range(start, stop):
                 part = step(part, k)
-            latents.append(part.to(z.device))
-        return torch.cat(latents)
+            latents[views].copy_(part, non_blocking=True)
+        arrive(job.device)
+        return latents
     for k in range(start, stop):
         now = z
-        job.editor.gather(k, now, lambda now=now: [(job.branch(v), now[v].to(job.device)) for v in job.chunks()])
-        z = torch.cat([begin(job.branch(v))(now[v].to(job.device), k).to(z.device) for v in job.chunks()])
+        job.editor.gather(k, now, lambda now=now: [(job.branch(v), send(now[v], job.device)) for v in job.chunks()])
+        z = torch.cat([begin(job.branch(v))(send(now[v], job.device), k).to(z.device) for v in job.chunks()])
+    arrive(job.device)
     return z
 
 
 def _keep(kept: Queries, found: Queries, views: slice, z: Tensor) -> None:
     """Writes the queries of some views into those of all of z's, which lie where z does: never are they
-    in memory twice."""
+    in memory twice. They have arrived when `walk` returns."""
     for layer, queries in found.items():
         if layer not in kept:
-            kept[layer] = queries.new_empty(len(z), *queries.shape[1:], device=z.device)
-        kept[layer][views] = queries.to(z.device)
+            kept[layer] = empty_at(z.device, queries, len(z), queries.device)
+        kept[layer][views].copy_(queries, non_blocking=True)

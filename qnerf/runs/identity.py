@@ -30,6 +30,7 @@ WITHOUT_EFFECT = (
     "backbone.model",
     "backbone.controlnet",
     "backbone.download",
+    "backbone.acceleration",
     "inversion.warn_below_psnr",
     "editor.source_cache_gib",
     "guidance.checkpointing",

@@ -44,7 +44,7 @@ class Stages:
         unread = {"source_prompt" if views == "truth" else "target_prompt", "focus", "radius"}
         scene = {key: value for key, value in self._plain["scene"].items() if key not in unread}
         control = {key: value for key, value in self._plain["control"].items() if key != "margin"}
-        parts = [control, self._plain["inversion"], self._plain["backbone"]]
+        parts = [control, self._plain["inversion"], self._plain["backbone"], self._plain["deterministic"]]
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         code = _code("inversion", self.settings.inversion, self.settings.backbone, also=reader)
         return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code]))
