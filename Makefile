@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 RUN    ?=
+STAGES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compare test test-all lint bench bench-edits
+.PHONY: help demo compare test test-all lint bench bench-edits gpu gpu-wheels gpu-rehearsal
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 13); sys.exit(0 if ok else \
@@ -43,3 +44,13 @@ bench-edits: $(STAMP)  ## The benchmark of edits, hours on a CPU: all methods bu
 
 bench: $(STAMP)  ## Speed and memory, each beside a peer
 	@set -e; for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+
+# The first runs with a Python that has torch and the GPU, .venv or the system's own; it installs nothing there.
+gpu:  ## What a GPU is asked first, in nine minutes: check, time, train (STAGES="check time" for some; docs/gpu.md)
+	$(PYTHON) -m benchmarks.gpu $(STAGES)
+
+gpu-wheels:  ## What a GPU machine without a network lacks, to be carried there: .gpu/wheels, 25 MB at most
+	$(PYTHON) -m benchmarks.gpu.wheels
+
+gpu-rehearsal: $(STAMP)  ## All of `make gpu` at toy size on a CPU, in less than three minutes
+	$(BIN)/python -m benchmarks.gpu --toy $(STAGES)

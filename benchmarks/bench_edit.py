@@ -19,7 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,21 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.random_model import WIDTHS, write_random_model
 from benchmarks.stopwatch import ELSEWHERE, Stopwatch
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
+from qnerf.consolidation import consolidate, feedback, phases
 from qnerf.run import CONFIGS
 from qnerf.runs import pipeline
-from qnerf.schedules import edit
 
-STAGES = {  # where a run's time goes; what one of them calls of another counts for the inner one
+STAGES = {  # where a run's time goes, and where it is looked up; what one calls of another counts for the inner one
     "inversion": (pipeline, "invert"),
     "reconstruction": (pipeline, "reconstruction_psnr"),
-    "field training": (edit, "train_field"),
-    "rendering queries": (edit, "consolidate"),
-    "guided steps": (edit, "guided_steps"),
-    "plain steps": (edit, "plain_steps"),
-    "feedback": (edit, "feed_back"),
+    "field training": (consolidate, "train_field"),
+    "rendering queries": (consolidate, "consolidate"),
+    "guided steps": (phases, "guided_steps"),
+    "plain steps": (phases, "plain_steps"),
+    "feedback": (feedback, "feed_back"),
     "decoding": (pipeline, "decode"),
     "figures": (pipeline, "measure"),
     "report": (pipeline, "write_outcome"),
@@ -86,9 +88,25 @@ class Watch(Stopwatch):
                 self.bare[kind, batch].append(bare_seconds(self.backbone, kind, batch))
         self.last = time.perf_counter()
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """All stages under the watch, and back as they were."""
+        before = [(place, getattr(*place)) for place in STAGES.values()]
+        for stage, (module, name) in STAGES.items():
+            self.patch(stage, module, name)
+        DiffusionBackbone.predict = self.counted()
+        self.last = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.turn()
+            DiffusionBackbone.predict = PREDICT
+            for place, function in before:
+                setattr(*place, function)
+
     def counted(self) -> Callable[..., Any]:
         def inner(backbone: DiffusionBackbone, latents: torch.Tensor, *arguments: Any, **keywords: Any) -> Any:
-            learns = latents.requires_grad or arguments[1].requires_grad  # the latents of guidance, or null-text's embedding
+            learns = latents.requires_grad or arguments[1].text.requires_grad  # the latents of guidance, or null-text's embedding
             kind = "backward" if torch.is_grad_enabled() and learns else "forward"
             self.passes[self.running[-1], kind, len(latents)] += 1
             self.backbone = backbone
@@ -101,10 +119,11 @@ def bare_seconds(backbone: DiffusionBackbone, kind: str, batch: int) -> float:
     """Seconds of a bare pass with control, and of its backward pass to the latents if that is the kind."""
     text = backbone.embed(["a figure"]).expand(batch, -1, -1)
     control = torch.rand((batch, 3, *backbone.image_size), device=backbone.device)
-    z = torch.randn((batch, 4, *backbone.latent_size), device=backbone.device).requires_grad_(kind == "backward")
+    shape = (batch, backbone.latent_channels, *backbone.latent_size)
+    z = torch.randn(shape, device=backbone.device).requires_grad_(kind == "backward")
     started = time.perf_counter()
     with torch.set_grad_enabled(kind == "backward"):
-        predicted = PREDICT(backbone, z, 500, text, control)
+        predicted = PREDICT(backbone, z, 500, Conditioning.of(text, control))
         if kind == "backward":
             predicted.square().sum().backward()
     if torch.cuda.is_available():
@@ -113,28 +132,33 @@ def bare_seconds(backbone: DiffusionBackbone, kind: str, batch: int) -> float:
 
 
 def measure(views: int, model: str | None, overrides: list[str]) -> dict[str, Any]:
-    """One run: seconds and floor by stage, the edit's and the run's ratio to its floor, the field's share, peak memory.
+    """`watched` on a scene and a model of its own.
 
     model: a size of `WIDTHS`, random weights, by the code path of Stable Diffusion 1.5; none: the embedded one.
     """
-    watch = Watch()
-    for stage, (module, name) in STAGES.items():
-        watch.patch(stage, module, name)
-    DiffusionBackbone.predict = watch.counted()
     with tempfile.TemporaryDirectory() as folder:
-        scene = Path(folder) / "scene"
-        size = WIDTHS[model].image if model else 128
-        build = [sys.executable, "-m", "qnerf.scenes.procedural.build", "--seed", "3", "--out", str(scene)]
-        build += ["--views", str(views), "--size", str(size)]
-        subprocess.run(build, check=True, stdout=subprocess.DEVNULL)  # in another process: its memory is not the run's
-        own = [f"scene.path={scene}", f"scene.size={size}", f"output_dir={folder}/out", "baselines=[]"]
-        own += write_random_model(Path(folder) / "model", model) if model else []
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            settings = parse(compose("config", [*own, *overrides]))
-        watch.last = time.perf_counter()
-        pipeline.run(settings, "benchmark")
-        watch.turn()
-        DiffusionBackbone.predict = PREDICT
+        own = [*prepare(Path(folder), views, model), f"output_dir={folder}/out"]
+        found = watched([*own, *overrides])
+        return {"views": views, "seconds_a_view": found["wall"] / views, **found}
+
+
+def prepare(folder: Path, views: int, model: str | None) -> list[str]:
+    """Writes the scene, and the model if it is a random one, into the folder; the overrides of a run that name them."""
+    scene, size = folder / "scene", WIDTHS[model].image if model else 128
+    build = [sys.executable, "-m", "qnerf.scenes.procedural.build", "--seed", "3", "--out", str(scene)]
+    build += ["--views", str(views), "--size", str(size)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)  # in another process: its memory is not the run's
+    own = [f"scene.path={scene}", f"scene.size={size}", "baselines=[]"]
+    return own + (write_random_model(folder / "model", model) if model else [])
+
+
+def watched(overrides: list[str]) -> dict[str, Any]:
+    """One run: its folder, seconds and floor by stage, the edit's ratio to its floor, the field's share, peak memory."""
+    watch = Watch()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        settings = parse(compose("config", overrides))
+    with watch.watching():
+        run_folder = pipeline.run(settings, "benchmark")
     wall = sum(watch.seconds.values())  # without the bare passes in between
     bare = {one: statistics.mean(seconds) for one, seconds in watch.bare.items()}
     floors: defaultdict[str, float] = defaultdict(float)
@@ -142,14 +166,13 @@ def measure(views: int, model: str | None, overrides: list[str]) -> dict[str, An
         floors[stage] += count * bare[kind, batch]
     edit_seconds = sum(watch.seconds.get(stage, 0.0) for stage in EDIT)
     return {
-        "views": views,
+        "folder": str(run_folder),
         "chunk": settings.chunk_size,
         "wall": wall,
         "seconds": dict(watch.seconds),
         "floor": dict(floors),
         "edit_over_floor": edit_seconds / sum(floors.get(stage, 0.0) for stage in EDIT),
         "field_share": watch.seconds["field training"] / wall,
-        "seconds_a_view": wall / views,
         "grown": dict(watch.grown),
         "gpu": dict(watch.gpu),
         "peak_mib": peak_mib(),

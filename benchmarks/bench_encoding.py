@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
 
 import torch
 
@@ -18,12 +17,12 @@ from qnerf.fields.settings import EncodingName, EncodingSettings
 
 POINTS = {"cpu": 65536, "cuda": 4096 * 48}
 REPEATS = 3
-SD15: dict[str, Any] = {"levels": 16, "features_per_level": 2, "base_resolution": 16, "finest_resolution": 512}
+SD15 = EncodingSettings(levels=16, features_per_level=2, base_resolution=16, finest_resolution=512, log2_table_size=19)
 GRIDS = {
     "4 levels x 4, 2^18 (default)": EncodingSettings(),
-    "16 levels x 2, 2^15": EncodingSettings(**SD15, log2_table_size=15),
-    "16 levels x 2, 2^19 (sd15)": EncodingSettings(**SD15, log2_table_size=19),
-    "16 levels x 2, 2^19, half": EncodingSettings(**SD15, log2_table_size=19, table_dtype="float16"),
+    "16 levels x 2, 2^15": SD15.model_copy(update={"log2_table_size": 15}),
+    "16 levels x 2, 2^19 (sd15)": SD15,
+    "16 levels x 2, 2^19, half": SD15.model_copy(update={"table_dtype": "float16"}),
 }
 
 

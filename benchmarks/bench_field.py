@@ -79,10 +79,16 @@ def sphere_queries(cameras: Cameras) -> dict[str, Tensor]:
 
 
 def measure(
-    encoding: EncodingName, device: torch.device, iterations: int, rays: int, samples: int
+    encoding: EncodingName,
+    device: torch.device,
+    iterations: int,
+    rays: int,
+    samples: int,
+    settings: FieldSettings | None = None,
 ) -> tuple[dict[str, float], float]:
-    """Seconds per step by part, after the first tenth of the steps, and the mean R² over the layers."""
-    settings = FieldSettings()
+    """Seconds per step by part, after the first tenth of the steps, and the mean R² over the layers. settings: of the
+    field, but for these numbers."""
+    settings = settings or FieldSettings()
     optimiser = settings.optimiser.model_copy(update={"iterations": iterations, "rays_per_batch": rays})
     sampling = settings.sampling.model_copy(update={"fine_samples": samples})
     settings = settings.model_copy(update={"encoding": encoding, "optimiser": optimiser, "sampling": sampling})

@@ -27,7 +27,7 @@ from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
 from qnerf.trackers.tracker import TrackerSettings
-from qnerf.variants import union
+from qnerf.variants import problems, union
 
 if TYPE_CHECKING:
     AnyBackbone: TypeAlias = BackboneSettings
@@ -89,6 +89,7 @@ class RunSettings(Settings):
     experiment: Name  # the folder under output_dir
     seed: int = Field(ge=0, lt=2**32)
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    deterministic: bool = False  # bit-equal results from run to run on a GPU too, slower
     chunk_size: int = Field(gt=0)  # views that go through the UNet together: memory and speed, never results
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
@@ -156,7 +157,10 @@ def parse(config: DictConfig) -> RunSettings:
 
 
 def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
-    """The errors of a composed config, one sentence each, and its settings if there are none."""
+    """The errors of a composed config, one sentence each, and its settings if there are none. What is wrong with installed
+    variants comes first, since it may be why a config is not valid."""
+    if broken := problems():
+        return broken, None
     try:
         unset = sorted(OmegaConf.missing_keys(config))
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
@@ -164,6 +168,8 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
         return [f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"], None
     try:
         settings = RunSettings.model_validate(data)
+    except UserError as error:  # of an installed package's metrics
+        return [str(error)], None
     except ValidationError as error:
         found = [describe_error(item, RunSettings, data) for item in error.errors()]
         return [_unset(key) for key in unset] + [line for line in found if line.split(":")[0] not in unset], None

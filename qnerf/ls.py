@@ -1,4 +1,5 @@
-"""The named experiments and the choices of every group, one line each: `python -m qnerf.ls`, `python -m qnerf.ls guidance`.
+"""The named experiments and the choices of every group, one line each: `python -m qnerf.ls`, `python -m qnerf.ls guidance`;
+with `--config-dir <folder>` also those of an installed package.
 
 The lines are the files' own first comments, so that they cannot fall behind them.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 from qnerf.common.messages import sentence
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS, USER_ERROR
+from qnerf.runs.search_path import split_config_dirs
 
 NOT_OF_THE_RUN = ("pretrain", "examine", "hydra")  # composed by their own entry point, or Hydra's own (launchers)
 
@@ -20,16 +22,18 @@ NOT_OF_THE_RUN = ("pretrain", "examine", "hydra")  # composed by their own entry
 def main(arguments: Sequence[str]) -> int:
     """0: the list is printed; 2: a group is named that is not there."""
     try:
-        print("\n\n".join(describe_group(group) for group in chosen_groups(arguments)))
+        names, folders = split_config_dirs(arguments)
+        folders = [CONFIGS, *folders]
+        print("\n\n".join(describe_group(group, folders) for group in chosen_groups(names, folders)))
     except UserError as error:
         print(f"qnerf: {error}", file=sys.stderr)
         return USER_ERROR
     return 0
 
 
-def chosen_groups(names: Sequence[str]) -> list[str]:
+def chosen_groups(names: Sequence[str], folders: Sequence[Path] = (CONFIGS,)) -> list[str]:
     """All groups, the experiments first, or those named. Raises UserError for a name that is none."""
-    groups = sorted(p.name for p in CONFIGS.iterdir() if p.is_dir() and p.name not in NOT_OF_THE_RUN)
+    groups = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir() and p.name not in NOT_OF_THE_RUN})
     groups.sort(key=lambda group: group != "exp")
     for name in names:
         if name not in groups:
@@ -37,9 +41,9 @@ def chosen_groups(names: Sequence[str]) -> list[str]:
     return list(names) or groups
 
 
-def describe_group(group: str) -> str:
+def describe_group(group: str, folders: Sequence[Path] = (CONFIGS,)) -> str:
     """A group's heading and its choices."""
-    files = sorted((CONFIGS / group).glob("*.yaml"))
+    files = sorted((path for folder in folders for path in (folder / group).glob("*.yaml")), key=lambda path: path.stem)
     width = max(len(path.stem) for path in files)
     heading = "experiments: python -m qnerf.run +exp=<name>" if group == "exp" else f"{group}: python -m qnerf.run {_use(group)}"
     return "\n".join([heading, *(f"  {path.stem:<{width}}  {describe_choice(path)}" for path in files)])

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from qnerf.config import check, parse
 from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.overrides import REFUSALS, explain_refusal
+from qnerf.runs.search_path import SEARCH_PATH, with_search_path
 from qnerf.sweeps.command import COMMAND, is_sweep
 
 CONFIGS = Path(__file__).resolve().parents[1] / "conf"
@@ -32,7 +33,9 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
         from qnerf.runs.pipeline import run  # torch and the models: only once the settings are good
         from qnerf.sweeps.objectives import value_for_hydra
 
-        folder = run(settings, shlex.join([*COMMAND.split(), *HydraConfig.get().overrides.task]))
+        overrides = HydraConfig.get().overrides
+        searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
+        folder = run(settings, shlex.join([*COMMAND.split(), *searched, *overrides.task]))
         return value_for_hydra(folder, settings.sweep.objectives)
     except UserError as error:
         _leave(error)
@@ -47,6 +50,7 @@ def main() -> None:
     130: interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
     try:
+        sys.argv[1:] = with_search_path(sys.argv[1:])
         if is_sweep(sys.argv[1:]):
             from qnerf.sweeps.sweep import sweep
 

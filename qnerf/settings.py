@@ -1,7 +1,7 @@
 """The base class of all typed settings.
 
-Settings live in the `settings.py` of the package they configure. Those modules import neither torch nor diffusers,
-so that a whole configuration is validated in a fraction of a second, before any model is loaded.
+Settings live in the `settings.py` of the package they configure, those of a variant beside what they build. These modules
+import neither torch nor diffusers at their top, so that a whole configuration is validated before any model is loaded.
 """
 
 from pydantic import BaseModel, ConfigDict

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from functools import cache, reduce
-from importlib.metadata import entry_points
 from operator import or_
 from pathlib import Path
 from types import ModuleType
@@ -26,10 +26,18 @@ from typing import Annotated, Any, get_args
 
 from pydantic import Field
 
+from qnerf.common.plugins import installed
 from qnerf.errors import UserError
 from qnerf.settings import Settings
 
-KINDS = ("backbones", "editors", "guidance", "inversions", "schedules", "trackers")
+KINDS = {  # the base class of each kind's settings
+    "backbones": "qnerf.backbones.backbone.BackboneSettings",
+    "editors": "qnerf.editors.editor.EditorSettings",
+    "guidance": "qnerf.guidance.guidance.GuidanceSettings",
+    "inversions": "qnerf.inversions.inversion.InversionSettings",
+    "schedules": "qnerf.schedules.schedule.ScheduleSettings",
+    "trackers": "qnerf.trackers.tracker.TrackerSettings",
+}
 
 
 class Variant(Settings):
@@ -45,27 +53,61 @@ class Variant(Settings):
         return str(options[0]) if len(options) == 1 else None
 
 
+Found = dict[str, type[Variant]]
+
+
 @cache
-def variants(kind: str) -> dict[str, type[Variant]]:
+def variants(kind: str) -> Found:
     """Every variant of a kind by name: the package's own, then those of installed packages.
 
     Raises UserError where two have one name, or where an installed package's entry point does not give
-    a variant.
+    a variant of this kind.
     """
-    found: dict[str, type[Variant]] = {}
-    package = importlib.import_module(f"qnerf.{kind}")
-    for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__) if _declares(package, info.name)):
-        for value in vars(importlib.import_module(f"qnerf.{kind}.{name}")).values():
-            if _is_variant(value) and value.choice() == name:
-                _add(found, kind, value)
-    for entry in sorted(entry_points(group=f"qnerf.{kind}"), key=lambda entry: entry.name):
-        _add(found, kind, _loaded(kind, entry))
+    found = dict(_own(kind))
+    places = {name: f"{value.__module__}.{value.__qualname__}" for name, value in found.items()}
+    expected = f"a subclass of {KINDS[kind]} with `name: Literal[…]`"
+    for where, value in installed(f"qnerf.{kind}", expected, _is_variant(kind)):
+        name = str(value.choice())
+        if name in found:
+            raise UserError(
+                f"two variants of qnerf.{kind} are named {name!r}: {places[name]} and {where}; expected names of their own: rename "
+                "or uninstall one"
+            )
+        found[name], places[name] = value, where
+    return found
+
+
+def problems() -> list[str]:
+    """What is wrong with the variants of installed packages, one sentence a kind."""
+    found = []
+    for kind in KINDS:
+        try:
+            variants(kind)
+        except UserError as error:
+            found.append(str(error))
     return found
 
 
 def union(kind: str) -> Any:
-    """The type of a setting that chooses one variant of the kind by its `name`."""
-    return Annotated[reduce(or_, variants(kind).values()), Field(discriminator="name")]
+    """The type of a setting that chooses one variant of the kind by its `name`. Where `problems` has
+    something to say of the kind, it is of the package's own alone: an import is no place to tell it.
+    """
+    try:
+        found = variants(kind)
+    except UserError:
+        found = _own(kind)
+    return Annotated[reduce(or_, found.values()), Field(discriminator="name")]
+
+
+@cache
+def _own(kind: str) -> Found:
+    """The package's own variants of a kind by name."""
+    found: Found = {}
+    package = importlib.import_module(f"qnerf.{kind}")
+    for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__) if _declares(package, info.name)):
+        values = vars(importlib.import_module(f"qnerf.{kind}.{name}")).values()
+        found.update((name, value) for value in values if _is_variant(kind)(value) and value.choice() == name)
+    return found
 
 
 def _declares(package: ModuleType, module: str) -> bool:
@@ -75,33 +117,7 @@ def _declares(package: ModuleType, module: str) -> bool:
     return source.is_file() and f'name: Literal["{module}"]' in source.read_text(encoding="utf-8")
 
 
-def _is_variant(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, Variant) and value.choice() is not None
-
-
-def _loaded(kind: str, entry: Any) -> type[Variant]:
-    where = f"entry point {entry.name!r} of qnerf.{kind} ({entry.value}, installed by {entry.dist and entry.dist.name})"
-    try:
-        value = entry.load()
-    except Exception as error:
-        raise UserError(f"{where} cannot be imported ({error}); mend or uninstall that package") from error
-    if not _is_variant(value):
-        raise UserError(
-            f"{where} is {value!r}, where a subclass of qnerf.variants.Variant with `name: Literal[…]` was expected; mend or "
-            "uninstall that package"
-        )
-    return value
-
-
-def _add(found: dict[str, type[Variant]], kind: str, value: type[Variant]) -> None:
-    name = str(value.choice())
-    if name in found:
-        raise UserError(
-            f"two variants of qnerf.{kind} are named {name!r}: {_place(found[name])} and {_place(value)}; expected names of "
-            "their own: rename or uninstall one"
-        )
-    found[name] = value
-
-
-def _place(value: type[Variant]) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+def _is_variant(kind: str) -> Callable[[Any], bool]:
+    module, _, name = KINDS[kind].rpartition(".")
+    base = getattr(importlib.import_module(module), name)
+    return lambda value: isinstance(value, type) and issubclass(value, base) and value.choice() is not None

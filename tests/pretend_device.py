@@ -1,12 +1,14 @@
 """A device that is not there: PyTorch's "meta" device, which computes shapes and placement but no values.
 
 CI has no GPU. On the meta device an operation fails where its tensors lie on different devices, as on a GPU, so whole edits can be
-run on it to see that everything is where it should be; and the bytes of all living tensors can be counted, as a GPU's would be.
+run on it to see that everything is where it should be; the bytes of all living tensors can be counted, as a GPU's would be; and so
+can what goes between host and device, each of which may make one wait for the other.
 """
 
 from __future__ import annotations
 
 import copy
+import traceback
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,28 +18,45 @@ from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
 
 PRETENDED = torch.device("meta")
 aten = torch.ops.aten
+MASKED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+FROM_NUMBERS = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What went between host and device. way: "away" to the device, "home" from it; "number" and "mask" are read at home, and make
+    the host wait. place: the line of this project that asked for it."""
+
+    way: str
+    shape: tuple[int, ...]
+    place: str
 
 
 class PretendDevice(TorchDispatchMode):
     """What the meta device cannot do for lack of values is answered: numbers are 1, what comes home rises from 0 to 1, and masks
     choose one element.
 
-    used, peak: bytes of the tensors on the device, of those that were made in this mode.
+    used, peak: bytes of the tensors on the device, of those that were made in this mode. copies: between host and device, in order.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.used = self.peak = 0
+        self.copies: list[Copy] = []
         self._shapes: dict[Any, Any] = {}
         self._known: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if (way := copies(func, args, kwargs)) is not None:
+            moved = args[1] if func is aten.copy_.default else args[0]
+            self.copies.append(Copy(way, tuple(moved.shape), asked_by()))
         out = self._answer(func, args, kwargs)
         given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         for tensor in tree_leaves(out):
@@ -51,9 +70,11 @@ class PretendDevice(TorchDispatchMode):
             if func is aten._local_scalar_dense.default:
                 return 1.0 if first.dtype.is_floating_point else 1
             if func is aten._to_copy.default and torch.device(kwargs.get("device") or PRETENDED).type == "cpu":
-                return torch.linspace(0, 1, first.numel()).view(first.shape).to(kwargs.get("dtype") or first.dtype)
+                return rising(first).to(kwargs.get("dtype") or first.dtype)
             if func is aten.index.Tensor:
-                args = (first, [one_of(i) if i is not None and i.dtype is torch.bool else i for i in args[1]])
+                args = (first, [one_of(i) if is_mask(i) else i for i in args[1]])
+        if func is aten.copy_.default and isinstance(first, Tensor) and not first.is_meta and args[1].is_meta:
+            return first.copy_(rising(args[1]))
         return self._known_shape(func, args, kwargs)
 
     def _known_shape(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -79,6 +100,20 @@ class PretendDevice(TorchDispatchMode):
         self.used -= size
 
 
+class NumbersSent(TorchFunctionMode):
+    """Notes tensors that are made on the device of Python's numbers, which PyTorch hides from its other modes."""
+
+    def __init__(self, copies: list[Copy]) -> None:
+        super().__init__()
+        self.copies = copies
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in FROM_NUMBERS and out.is_meta and not any(isinstance(x, Tensor) and x.is_meta for x in args[-1:]):
+            self.copies.append(Copy("away", tuple(out.shape), asked_by()))
+        return out
+
+
 @dataclass(frozen=True)
 class Layout:
     """All there is to a tensor without values."""
@@ -96,6 +131,41 @@ def layout(x: Tensor) -> Layout:
     return Layout(tuple(x.shape), x.stride(), x.dtype, x.device)
 
 
+def copies(func: Any, args: Any, kwargs: Any) -> str | None:
+    """Which way an operation copies between host and device, if it does."""
+    first = args[0] if args else None
+    if not isinstance(first, Tensor):
+        return None
+    if func is aten._to_copy.default:
+        to_meta = torch.device(kwargs.get("device") or first.device).type == "meta"
+        return None if to_meta == first.is_meta else "away" if to_meta else "home"
+    if func is aten.copy_.default:
+        return None if first.is_meta == args[1].is_meta else "away" if first.is_meta else "home"
+    if not first.is_meta:
+        return None
+    if func is aten._local_scalar_dense.default:
+        return "number"
+    if func is aten.nonzero.default or (func in MASKED and any(map(is_mask, args[1]))):
+        return "mask"
+    at_home = [i for i in args[1] if isinstance(i, Tensor) and not i.is_meta] if func in MASKED else []
+    return "away" if at_home else None
+
+
+def asked_by() -> str:
+    """The innermost line of qnerf that is being run."""
+    frames = [frame for frame in traceback.extract_stack() if "/qnerf/" in frame.filename and "/tests/" not in frame.filename]
+    return f"{frames[-1].filename.rsplit('/qnerf/', 1)[1]}:{frames[-1].lineno} {frames[-1].line}" if frames else "elsewhere"
+
+
+def is_mask(index: Tensor | None) -> bool:
+    return index is not None and index.dtype is torch.bool
+
+
+def rising(x: Tensor) -> Tensor:
+    """Values for a tensor without any, from 0 to 1."""
+    return torch.linspace(0, 1, x.numel()).view(x.shape)
+
+
 def one_of(mask: Tensor) -> Tensor:
     """An index in the place of a mask, of whose true elements nothing is known."""
     return torch.zeros(1, dtype=torch.long, device=mask.device)
@@ -109,13 +179,14 @@ def pretend_device() -> Iterator[PretendDevice]:
     def on_the_host(device: object = None) -> torch.Generator:
         return generator()
 
-    def not_fused(*args: Any, fused: bool, **more: Any) -> torch.optim.Optimizer:
-        return adam(*args, **more)
+    def not_fused(*args: Any, fused: bool, lr: Any, **more: Any) -> torch.optim.Optimizer:
+        return adam(*args, lr=1e-3, **more)
 
     with (
         mock.patch("torch.Generator", on_the_host),
         mock.patch("torch.optim.AdamW", not_fused),
         PretendDevice() as device,
+        NumbersSent(device.copies),
     ):
         yield device
 

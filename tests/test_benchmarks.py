@@ -5,7 +5,9 @@ import torch
 
 from benchmarks.bench_edit import EDIT, in_a_process, show
 from benchmarks.bench_field import PARTS, encodings, measure
+from benchmarks.field_floor import Card, parts, read_settings
 from benchmarks.stopwatch import ELSEWHERE, Stopwatch
+from qnerf.fields.settings import EncodingSettings, FieldSettings, SamplingSettings
 from qnerf.fields.trunk import Trunk
 
 SMALL = (
@@ -62,3 +64,33 @@ def test_a_run_is_held_against_as_many_bare_passes() -> None:
     assert found["edit_over_floor"] > 0.8
     assert 0 < found["field_share"] < 1
     assert found["peak_mib"] > 100
+
+
+def test_the_floor_of_a_fields_step_by_hand() -> None:
+    """3 rays of 2 samples, one level of 1 cell (8 rows of 1 number), layers 1 → 2 → 1 + 3, 5 channels in one resolution."""
+    settings = FieldSettings(
+        grid=EncodingSettings(levels=1, features_per_level=1, base_resolution=1, finest_resolution=1),
+        sampling=SamplingSettings(fine_samples=2, proposal_resolution=2, proposal_every=4),
+        hidden_width=2,
+        geometry_width=3,
+    )
+    found = {part.name: (part.operations, part.memory, part.cache) for part in parts(settings, 3, {4: 5})}
+    corners = 6 * 8
+    assert found == {
+        "encoding, forward": (corners * 4, 4 * (6 * 3 + 6 * 1 + 8), corners * 32),
+        "base network, forward": (6 * 2 * (1 * 2 + 2 * 4), 4 * 6 * (1 + 2 + 2 + 4), 0),
+        "compositing, forward": (6 * 2 * 3, 4 * (6 * 3 + 6 * 3 + 3 * 3), 0),
+        "heads and loss": (3 * 2 * 3 * 5 * 3, 4 * 4 * 3 * 5, 0),
+        "compositing, backward": (6 * 5 * 3, 4 * 6 * 4 * 3, 0),
+        "base network, backward": (2 * 6 * 2 * 10, 4 * 6 * 2 * 9, 0),
+        "encoding, backward": (corners * 4, 4 * (6 * 3 + 6 * 1 + 2 * 8), corners * 32),
+        "optimiser": (12 * (8 + 4 + 12 + 20), 28 * (8 + 4 + 12 + 20), 0),
+        "proposal grid, its share": (16 * 4 + 2 * 20, 4 * (2 * 4 + 2) + 4 * 2 * 9, 16 * 32),
+    }
+
+
+def test_a_part_takes_as_long_as_what_limits_it() -> None:
+    part = next(part for part in parts(read_settings("sd15"), 4096, {16: 8}) if part.name == "encoding, forward")
+    assert part.milliseconds(Card(l2=1.0)) == part.cache / 1e9
+    assert part.milliseconds(Card(bandwidth=1e-6)) == part.memory / 1e3
+    assert part.milliseconds(Card(tflops=1e-6)) == part.operations / 1e3

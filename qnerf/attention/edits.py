@@ -24,6 +24,9 @@ class RecordQueries(AttentionEdit):
     """Keep the queries of one named part of the batch: `queries[layer]`, (V, tokens, channels),
     float32, still in the graph."""
 
+    reads = ()
+    leaves = ("queries",)
+
     def __init__(self, rows: str = CONDITIONAL) -> None:
         self.rows = rows
         self.queries: dict[AttentionLayer, Tensor] = {}
@@ -37,6 +40,9 @@ class RecordKeysValues(AttentionEdit):
     """Keep keys and values of all rows: `kept[layer]` is the pair, each (B, heads, tokens, d),
     detached."""
 
+    reads = ()
+    leaves = ("kept",)
+
     def __init__(self) -> None:
         self.kept: KeysValues = {}
 
@@ -48,6 +54,9 @@ class RecordKeysValues(AttentionEdit):
 class RecordProbs(AttentionEdit):
     """Keep the maps: `maps[layer]`, (B, n, m), float32, the mean over heads of softmax(q kᵀ / √d),
     still in the graph."""
+
+    reads = ()
+    leaves = ("maps",)
 
     def __init__(self) -> None:
         self.maps: dict[AttentionLayer, Tensor] = {}
@@ -65,6 +74,8 @@ class InjectKeysValues(AttentionEdit):
     the batch reads the source's part of the same name, and the conditional one where the source has
     none (MasaCtrl's null half reads the source's null half).
     """
+
+    reads = ("source",)
 
     def __init__(self, source: Mapping[AttentionLayer, tuple[Tensor, Tensor]], rows: Batch, union: bool) -> None:
         self.source, self.rows, self.union = source, rows.rows, union
@@ -90,6 +101,8 @@ class BlendQueries(AttentionEdit):
     tokens, 1), 0 to 1. components: per layer C, (channels, channels); none: the identity.
     """
 
+    reads = ("target", "share", "components")
+
     def __init__(
         self,
         rows: tuple[str, ...] | None,
@@ -113,6 +126,8 @@ class UniformAttention(AttentionEdit):
     """Uniform attention maps (arXiv 2411.19652): a softmax over equal scores is the constant 1 /
     n_tokens, so queries of zero give exactly that map."""
 
+    reads = ()
+
     def before(self, call: AttentionCall) -> AttentionCall:
         return replace(call, q=torch.zeros_like(call.q))
 
@@ -120,6 +135,8 @@ class UniformAttention(AttentionEdit):
 class ReplaceProbs(AttentionEdit):
     """Use other maps as weights in named parts of the batch: maps[layer], (V, heads, n, m). Queries and
     keys stay the target's."""
+
+    reads = ("maps",)
 
     def __init__(self, rows: tuple[str, ...], maps: Mapping[AttentionLayer, Tensor]) -> None:
         self.rows, self.maps = rows, maps
@@ -137,6 +154,8 @@ class MaskKeys(AttentionEdit):
     inside_queries: per layer (V, n), bool. inside_keys: per layer (V, m), bool. A query that would see
     no key sees all.
     """
+
+    reads = ("inside_queries", "inside_keys")
 
     def __init__(self, inside_queries: Mapping[AttentionLayer, Tensor], inside_keys: Mapping[AttentionLayer, Tensor]) -> None:
         self.inside_queries, self.inside_keys = inside_queries, inside_keys
@@ -158,6 +177,8 @@ class ExtendKeysValues(AttentionEdit):
     before at this step.
     """
 
+    reads = ("everyone",)
+
     def __init__(self, everyone: Mapping[str, KeysValues]) -> None:
         self.everyone = everyone
 
@@ -177,6 +198,8 @@ class ExtendKeysValues(AttentionEdit):
 class ReplaceOutputs(AttentionEdit):
     """Propagation: a token's output is that of a token of the key views. pivots: per layer (heads, P,
     d). nearest: per layer (B, tokens), which of the P tokens."""
+
+    reads = ("pivots", "nearest")
 
     def __init__(self, pivots: Mapping[AttentionLayer, Tensor], nearest: Mapping[AttentionLayer, Tensor]) -> None:
         self.pivots, self.nearest = pivots, nearest

@@ -1,5 +1,4 @@
-"""Hooks into a U-Net's pass: edits of attention calls and of module outputs, bound for the length of a
-`with`.
+"""Hooks into a U-Net's pass: edits of attention calls and of module outputs, bound for the length of a `with`.
 
 A pass is a batch whose rows are *named* (`Batch.rows`): "conditional", "null", "source_control", each a
 slice of as many views. One attention call is, with h heads, n queries, m keys and d channels a head,
@@ -19,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +29,12 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.errors import UserError
 
 CONDITIONAL, NULL, SOURCE_CONTROL = "conditional", "null", "source_control"
-"""Names of rows: the prompt's prediction, the null prompt's, and the prompt's under the source's
-control."""
+"""Names of rows: the prompt's prediction, the null prompt's, and the prompt's under the source's control."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the rows of a pass are. step: the denoising step. rows: slices of the batch by name;
-    together they are all of it."""
+    """What the rows of a pass are. step: the denoising step. rows: slices of the batch by name; together they are all of it."""
 
     step: int
     rows: Mapping[str, slice]
@@ -49,8 +47,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """One call of one layer. q: (B, heads, n, d). k, v: (B, heads, m, d). bias: added to the scores,
-    -inf masks a key."""
+    """One call of one layer. q: (B, heads, n, d). k, v: (B, heads, m, d). bias: added to the scores, -inf masks a key."""
 
     layer: AttentionLayer
     batch: Batch
@@ -61,7 +58,15 @@ class AttentionCall:
 
 
 class AttentionEdit:
-    """One change to (or look at) attention calls. Override the stages that it needs, and only these."""
+    """One change to (or look at) attention calls. Override the stages that it needs, and only these.
+
+    reads, leaves: attributes whose tensors it reads, and mappings that it fills for others to read. A GPU then replays its passes
+    (`recorded.py`): other attributes must be fixed values, and no stage look at the step's number or a tensor's value. reads None:
+    it does not say, and its passes are run plainly.
+    """
+
+    reads: ClassVar[tuple[str, ...] | None] = None
+    leaves: ClassVar[tuple[str, ...]] = ()
 
     def before(self, call: AttentionCall) -> AttentionCall:
         """The call as it is to be made (`dataclasses.replace`)."""
@@ -77,16 +82,14 @@ class AttentionEdit:
 
 
 class FeatureEdit(Protocol):
-    """One change to (or look at) what a module of the U-Net puts out: a residual, or a block's hidden
-    states."""
+    """One change to (or look at) what a module of the U-Net puts out: a residual, or a block's hidden states."""
 
     def output(self, path: str, x: Tensor, batch: Batch) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What is bound in a pass: edits of attention by layer, and of outputs by module path. `a | b` is
-    both, a's first."""
+    """What is bound in a pass: edits of attention by layer, and of outputs by module path. `a | b` is both, a's first."""
 
     attention: Mapping[AttentionLayer, Sequence[AttentionEdit]] = field(default_factory=dict)
     features: Mapping[str, Sequence[FeatureEdit]] = field(default_factory=dict)
@@ -107,12 +110,20 @@ def _joined(first: Mapping[Any, Sequence[Any]], second: Mapping[Any, Sequence[An
     return {key: (*first.get(key, ()), *second.get(key, ())) for key in (*first, *(k for k in second if k not in first))}
 
 
+_BOUND: WeakKeyDictionary[nn.Module, list[tuple[dict[AttentionLayer, EditedAttention], bool]]] = WeakKeyDictionary()
+
+
+def bound_now(unet: nn.Module) -> tuple[dict[AttentionLayer, EditedAttention], bool]:
+    """The edited layers of a U-Net by now, and whether any module's output is edited."""
+    levels = _BOUND.get(unet, [])
+    return {layer: p for processors, _ in levels for layer, p in processors.items()}, any(features for _, features in levels)
+
+
 @contextmanager
 def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
     """Run the U-Net with these edits. All is as before afterwards, also after an error.
 
-    Raises UserError where another's attention processor is in the way, and where an edit was bound and
-    no pass came to it: both would make it vanish without a word.
+    Raises UserError where another's attention processor is in the way, and where no pass came to an edit that was bound.
     """
     modules: dict[AttentionLayer, Any] = {layer: unet.get_submodule(layer.path) for layer in edits.attention}
     before = {layer: module.processor for layer, module in modules.items()}
@@ -121,6 +132,8 @@ def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
     processors = {layer: EditedAttention(layer, edits.attention[layer], batch) for layer in modules}
     outputs = {path: _EditedOutput(path, some, batch) for path, some in edits.features.items()}
     handles = []
+    levels = _BOUND.setdefault(unet, [])
+    levels.append((processors, bool(outputs)))
     try:
         for layer, module in modules.items():
             module.processor = processors[layer]
@@ -136,6 +149,7 @@ def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
                 "have reset its attention processors"
             )
     finally:
+        levels.pop()
         for handle in handles:
             handle.remove()
         for layer, module in modules.items():
@@ -160,8 +174,7 @@ def _check_processor(layer: AttentionLayer, module: Any) -> None:
 
 
 class EditedAttention:
-    """diffusers' attention processor for SD's transformer blocks (no masks, no group norm), with the
-    hooks' stages."""
+    """diffusers' attention processor for SD's transformer blocks (no masks, no group norm), with the hooks' stages."""
 
     def __init__(self, layer: AttentionLayer, edits: Sequence[AttentionEdit], batch: Batch) -> None:
         self.layer, self.edits, self.batch = layer, edits, batch
@@ -184,6 +197,9 @@ class EditedAttention:
                 "diffusers passes more)"
             )
         self.calls += 1
+        return self.attention(attn, hidden_states, encoder_hidden_states)
+
+    def attention(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None) -> Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         q, k, v = (split_heads(x, attn.heads) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)))
         call = AttentionCall(self.layer, self.batch, q, k, v)

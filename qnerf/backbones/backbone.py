@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 GIB, MIB = 2**30, 2**20
 
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""The folders of a model in diffusers' layout."""
+
 
 @dataclass(frozen=True)
 class PassCosts:
@@ -31,13 +34,20 @@ class PassCosts:
     keys: float
 
 
+Acceleration = Literal["auto", "none", "graph", "compile"]
+"""How passes are run. none: operation by operation. graph: replayed from CUDA graphs. compile: through torch.compile. auto: on a
+CUDA GPU the faster of the first two, timed on the first passes; elsewhere as none."""
+
+
 class BackboneSettings(Variant):
     """dtype: what the model computes in. channels_last: store convolution weights and images
-    channels-last: faster on CPU and GPU, equal up to rounding.
+    channels-last: faster on CPU and GPU, equal up to rounding. acceleration: how passes are run, for
+    speed alone.
     """
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = True
+    acceleration: Acceleration = "auto"
 
     @property
     def own_world(self) -> bool:

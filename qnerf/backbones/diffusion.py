@@ -16,6 +16,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from qnerf.attention.hooks import Batch, Edits, bound
 from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_attention_layers
+from qnerf.backbones.acceleration import AcceleratedPasses, PassInputs, accelerate
+from qnerf.backbones.backbone import Acceleration
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.process import DiscreteProcess
 from qnerf.errors import UserError
@@ -56,6 +58,7 @@ class DiffusionBackbone:
         revision: str,
         device: torch.device | str = "cpu",
         channels_last: bool = True,
+        acceleration: Acceleration = "none",
     ) -> None:
         self.parts, self.controlnets = parts, (parts.controlnet,)
         self.unet, self.vae = parts.unet, parts.vae
@@ -63,6 +66,7 @@ class DiffusionBackbone:
         self.image_size = image_size
         self.revision = revision
         self.device = torch.device(device)
+        self.passes: AcceleratedPasses | None = accelerate(acceleration, self.device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         nets = [net for net in (parts.controlnet, parts.loose_controlnet) if net is not None]
         for model in (self.unet, *nets, self.vae, self.text_encoder):
@@ -126,8 +130,14 @@ class DiffusionBackbone:
 
         t: one training time for all, or (B,). Residuals of several ControlNets add up.
         """
+        time = t.to(self.device).expand(len(latents)) if isinstance(t, Tensor) else self._filled(len(latents), t)
+        inputs = PassInputs(latents, time, conditioning)
+        return self.run(inputs) if self.passes is None else self.passes(self, inputs)
+
+    def run(self, inputs: PassInputs) -> Tensor:
+        """A pass, run plainly: the noise (B, C, h, w)."""
+        latents, time, conditioning = inputs.latents, inputs.time, inputs.conditioning
         z, states = self._pixels(latents), conditioning.text.to(self.dtype)
-        time = torch.as_tensor(t, device=self.device).expand(len(latents))
         down, mid = self._residuals(z, time, states, conditioning)
         output = self.unet(
             z,
@@ -170,6 +180,10 @@ class DiffusionBackbone:
         finally:
             for net in nets:
                 net.disable_gradient_checkpointing()
+
+    def _filled(self, length: int, t: int) -> Tensor:
+        """(length,), made on the device: a number that is sent there makes the host wait."""
+        return torch.full((length,), t, device=self.device)
 
     def _pixels(self, images: Tensor) -> Tensor:
         return images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self.memory_format)

@@ -48,6 +48,7 @@ class DiscreteProcess:
         start, end = config["beta_start"] ** 0.5, config["beta_end"] ** 0.5  # scaled_linear: roots of the betas are evenly spaced
         betas = torch.linspace(start, end, config["num_train_timesteps"], dtype=torch.float64) ** 2
         self.alphas_cumprod: Tensor = torch.cumprod(1 - betas, dim=0)
+        self._there: dict[torch.device, Tensor] = {}  # brought to a device once: a step must not wait for it
 
     def alpha_bar(self, t: int) -> float:
         """ā_t; t = -1, the clean end, has the final alpha: ā_0, since `set_alpha_to_one` is False
@@ -78,6 +79,8 @@ class DiscreteProcess:
         """ε of a model's output for latents z (B, C, h, w) at times t (B,)."""
         if self.parametrisation == "epsilon":
             return output
-        alpha = self.alphas_cumprod.to(z.device)[t].to(z.dtype)[:, None, None, None]
+        if z.device not in self._there:
+            self._there[z.device] = self.alphas_cumprod.to(z.device)
+        alpha = self._there[z.device][t].to(z.dtype)[:, None, None, None]
         signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
         return signal * output + sigma * z if self.parametrisation == "v_prediction" else (z - signal * output) / sigma

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qnerf.backbones.backbone import GIB, MIB, BackboneSettings, PassCosts
+from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, PassCosts
 from qnerf.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from qnerf.backbones.diffusion import DiffusionBackbone
 
 PUPPET_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "puppet"
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 LOOSE_FOLDER = "controlnet_loose"  # its ControlNet for bounds; `controlnet` takes drawings of the pose
 
 
@@ -66,4 +65,4 @@ class PuppetSettings(BackboneSettings):
         check_seal(self.folder, revision)
         parts = load_parts(str(self.folder), str(self.folder), "controlnet", self.dtype, download=False, loose=LOOSE_FOLDER)
         size = parts.vae.config["sample_size"]
-        return DiffusionBackbone(parts, (size, size), revision or "unknown", device, self.channels_last)
+        return DiffusionBackbone(parts, (size, size), revision or "unknown", device, self.channels_last, self.acceleration)

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from qnerf.backbones.backbone import BackboneSettings
-from qnerf.backbones.puppet import LOOSE_FOLDER, PARTS, PuppetSettings
+from qnerf.backbones.backbone import PARTS, BackboneSettings
+from qnerf.backbones.puppet import LOOSE_FOLDER, PuppetSettings
 from qnerf.common.hashes import LENGTH, checksum
 from qnerf.errors import UserError
 

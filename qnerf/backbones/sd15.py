@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from qnerf.backbones.backbone import GIB, MIB, BackboneSettings, PassCosts
-from qnerf.backbones.puppet import PARTS
+from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, PassCosts
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +48,7 @@ class Sd15Settings(BackboneSettings):
 
         parts = load_parts(self.model, self.controlnet, None, self.dtype, self.download)
         size = (self.image_size, self.image_size)
-        return DiffusionBackbone(parts, size, weights_revision(self) or "unknown", device, self.channels_last)
+        return DiffusionBackbone(parts, size, weights_revision(self) or "unknown", device, self.channels_last, self.acceleration)
 
 
 def _folder(name: str) -> Path | None:

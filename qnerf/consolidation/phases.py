@@ -16,6 +16,7 @@ from qnerf.consolidation.consolidate import Queries
 from qnerf.consolidation.job import EditJob
 from qnerf.consolidation.targets import TargetQueries
 from qnerf.denoising.edit import EditBranch
+from qnerf.devices import arrive, empty_at, send
 
 if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
@@ -88,19 +89,21 @@ def walk(job: EditJob, z: Tensor, start: int, stop: int, kind: str, begin: Calla
     if job.editor.joint:
         for k in range(start, stop):
             z = _joint_step(job, z, k, begin)
-            watch.see(z.to(job.device), k)
+            watch.see(send(z, job.device), k)
+        arrive(job.device)
         watch.check()
         return z
-    latents = []
+    latents = empty_at(z.device, z, len(z), job.device)
     for views in job.chunks():
-        parts, now = begin(job.branch(views)), z[views].to(job.device)
+        parts, now = begin(job.branch(views)), send(z[views], job.device)
         for k in range(start, stop):
             for part in parts:
                 now = part(now, k)
             watch.see(now, k, views)
+        latents[views].copy_(now, non_blocking=True)
         watch.check()
-        latents.append(now.to(z.device))
-    return torch.cat(latents)
+    arrive(job.device)
+    return latents
 
 
 def _joint_step(job: EditJob, z: Tensor, k: int, begin: Callable[[EditBranch], tuple[Part, ...]]) -> Tensor:
@@ -111,7 +114,7 @@ def _joint_step(job: EditJob, z: Tensor, k: int, begin: Callable[[EditBranch], t
         now = []
         for views in job.chunks():
             parts = begin(job.branch(views))
-            now.append(parts[number](z[views].to(job.device), k).to(z.device))
+            now.append(parts[number](send(z[views], job.device), k).to(z.device))
             count = len(parts)
         z, number = torch.cat(now), number + 1
     return z
@@ -121,7 +124,7 @@ def gather(job: EditJob, z: Tensor, k: int) -> None:
     """Has a joint editor look at all views z (N, 4, h, w) at state k, before any pass of step k; others need not look."""
 
     def branches() -> Iterator[tuple[EditBranch, Tensor]]:
-        return ((job.branch(views), z[views].to(job.device)) for views in job.chunks())
+        return ((job.branch(views), send(z[views], job.device)) for views in job.chunks())
 
     if job.editor.joint:
         with torch.no_grad():
@@ -130,8 +133,8 @@ def gather(job: EditJob, z: Tensor, k: int) -> None:
 
 def _keep(kept: Queries, found: Queries, views: slice, z: Tensor) -> None:
     """Writes the queries of some views into those of all of z's, which lie where z does: never are they
-    in memory twice."""
+    in memory twice. They have arrived when `walk` returns."""
     for layer, queries in found.items():
         if layer not in kept:
-            kept[layer] = queries.new_empty(len(z), *queries.shape[1:], device=z.device)
-        kept[layer][views] = queries.to(z.device)
+            kept[layer] = empty_at(z.device, queries, len(z), queries.device)
+        kept[layer][views].copy_(queries, non_blocking=True)

@@ -13,6 +13,7 @@ from qnerf.attention.edits import BlendQueries
 from qnerf.attention.hooks import CONDITIONAL, Edits
 from qnerf.attention.layers import AttentionLayer
 from qnerf.denoising.edit import EditBranch
+from qnerf.devices import send
 from qnerf.scenes.region import tokens_inside
 
 
@@ -36,7 +37,7 @@ class TargetQueries:
         return TargetQueries(maps, self.scale, self.trust, self.components)
 
     def to(self, device: torch.device) -> TargetQueries:
-        maps, components = ({layer: x.to(device) for layer, x in part.items()} for part in (self.maps, self.components))
+        maps, components = ({layer: send(x, device) for layer, x in part.items()} for part in (self.maps, self.components))
         return TargetQueries(maps, self.scale, self.trust, components)
 
 

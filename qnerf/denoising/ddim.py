@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from qnerf.backbones.process import Steps
+from qnerf.devices import send
 
 NoisePredictor = Callable[[Tensor, int], Tensor]
 
@@ -34,7 +35,7 @@ class Trajectory:
         return Trajectory(self.states[:, views], None if self.null_text is None else self.null_text[:, views])
 
     def to(self, device: torch.device) -> Trajectory:
-        return Trajectory(self.states.to(device), None if self.null_text is None else self.null_text.to(device))
+        return Trajectory(send(self.states, device), None if self.null_text is None else send(self.null_text, device))
 
 
 def ddim_step(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from qnerf.devices import arrive, empty_at
 from qnerf.errors import UserError
 from qnerf.fields.background import Background
 from qnerf.fields.heads import composite_feature
@@ -112,13 +113,17 @@ class QueryField(nn.Module):
 
     def render_to(self, cameras: Cameras, home: torch.device) -> RenderedQueries:
         """`render`, a few views at a time, each brought home at once: maps of many views are larger than the field itself."""
-        parts = []
+        there: list[dict[str, Tensor]] = [{}, {}, {}]
         for first in range(0, len(cameras), VIEWS_AT_ONCE):
-            found = self.render(cameras[first : first + VIEWS_AT_ONCE])
-            parts.append([{name: x.to(home) for name, x in kind.items()} for kind in (found.maps, found.opacity, found.depth)])
-        return RenderedQueries(
-            *({name: torch.cat([x.pop(name) for x in kind]) for name in list(kind[0])} for kind in zip(*parts, strict=True))
-        )
+            views = slice(first, first + VIEWS_AT_ONCE)
+            found = self.render(cameras[views])
+            for place, kind in zip(there, (found.maps, found.opacity, found.depth), strict=True):
+                for name, x in kind.items():
+                    if name not in place:
+                        place[name] = empty_at(home, x, len(cameras), x.device)
+                    place[name][views].copy_(x, non_blocking=True)
+        arrive(self.background.coefficients.device)
+        return RenderedQueries(*there)
 
     def _render_tokens(self, cameras: Cameras, grid: TokenGrid) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden feature, opacity and depth per token, each the mean over the sub-rays of the token's patch."""

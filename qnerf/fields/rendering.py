@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qnerf.determinism import running_sum
 from qnerf.fields.proposal import DensityGrid
 from qnerf.fields.sampling import importance_edges, ray_line
 from qnerf.fields.settings import SamplingSettings
@@ -61,8 +62,8 @@ def _samples(edges: Tensor, rays: Rays, space: Space) -> Samples:
 def composite_weights(density: Tensor, samples: Samples) -> Tensor:
     """w_i = T_i (1 - exp(-σ_i δ_i)), (R, S); density (R, S) is per radius of length, so that scenes of any scale train alike."""
     thickness = density * (samples.ends / samples.radius - samples.starts / samples.radius)
-    before = torch.cat([torch.zeros_like(thickness[:, :1]), thickness[:, :-1]], dim=-1).cumsum(-1)
-    return torch.exp(-before) * (1 - torch.exp(-thickness))
+    before = torch.cat([torch.zeros_like(thickness[:, :1]), thickness[:, :-1]], dim=-1)
+    return torch.exp(-running_sum(before)) * (1 - torch.exp(-thickness))
 
 
 def occupied_share(density: Tensor, samples: Samples) -> Tensor:

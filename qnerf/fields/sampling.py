@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qnerf.determinism import running_sum
 from qnerf.fields.settings import SamplingSettings
 from qnerf.fields.space import Space, contract_line, uncontract_line
 from qnerf.scenes.cameras import Rays
@@ -57,7 +58,7 @@ def invert_cdf(weights: Tensor, quantiles: Tensor) -> Tensor:
     weights: (R, K) >= 0, not all 0 in any row. quantiles: (R, S) in [0, 1]. Returns (R, S) in [0, 1].
     """
     count = weights.shape[-1]
-    cdf = torch.cumsum(weights, dim=-1)
+    cdf = running_sum(weights)
     cdf = cdf / cdf[:, -1:]
     upper = torch.searchsorted(cdf, quantiles.contiguous()).clamp_max(count - 1)
     start = torch.where(upper > 0, cdf.gather(1, (upper - 1).clamp_min(0)), torch.zeros_like(quantiles))

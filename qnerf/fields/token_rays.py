@@ -30,8 +30,9 @@ class TokenGrid:
         """View index (P,) and image point (P, 2), in pixels."""
         view = tokens // (self.rows * self.columns)
         row = tokens // self.columns % self.rows
-        place = torch.stack([tokens % self.columns, row], dim=-1) + inside
-        return view, place * place.new_tensor([cameras.width / self.columns, cameras.height / self.rows])
+        x = (tokens % self.columns + inside[:, 0]) * (cameras.width / self.columns)
+        y = (row + inside[:, 1]) * (cameras.height / self.rows)
+        return view, torch.stack([x, y], dim=-1)
 
 
 def patch_points(per_side: int) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qnerf.devices import HOST
+from qnerf.devices import HOST, pinned_like, send
 from qnerf.errors import UserError
 from qnerf.fields.head_init import principal_heads
 from qnerf.fields.query_field import LayerGroup, LayerShape, QueryField
@@ -17,6 +17,7 @@ from qnerf.fields.space import Space
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import derive_seed
+from qnerf.graphs import RecorderOf, cuda_recorder
 from qnerf.scenes.cameras import Cameras, Rays
 
 HEAD_VIEWS = 16
@@ -28,7 +29,8 @@ class TokenBatches:
     """One resolution's training rays. order: in which training sees the tokens. targets: (tokens, Σ channels) in the field's units,
     on the device or in the host's memory.
 
-    layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch.
+    layers: channels of each layer in `targets`. per_step: rays of this resolution in every batch. fetched: where a step's targets
+    are brought to, (per_step, Σ channels) on the device; None where all `targets` are there.
     """
 
     grid: TokenGrid
@@ -36,15 +38,17 @@ class TokenBatches:
     targets: Tensor
     layers: tuple[int, ...]
     per_step: int
+    fetched: Tensor | None
 
-    def draw(self, step: int) -> Tensor:
-        """The tokens of a step (per_step,): successive stretches of the order."""
-        place = torch.arange(step * self.per_step, (step + 1) * self.per_step, device=self.order.device)
-        return self.order[place % len(self.order)]
+    def draw(self, step: Tensor | int, order: Tensor | None = None) -> Tensor:
+        """The tokens of a step (per_step,): successive stretches of the order, where that lies."""
+        order = self.order if order is None else order
+        place = torch.arange(self.per_step, device=order.device) + step * self.per_step
+        return order[place % len(order)]
 
     def at(self, tokens: Tensor) -> Tensor:
-        """Targets (P, Σ channels) of tokens (P,), where these lie."""
-        return self.targets[tokens.to(self.targets.device)].to(tokens.device)
+        """Targets (P, Σ channels) of a step's tokens (P,), on the device: those that were fetched for it, where any had to be."""
+        return self.targets[tokens] if self.fetched is None else self.fetched
 
 
 def train_query_field(
@@ -56,13 +60,14 @@ def train_query_field(
     warm_start: QueryField | None = None,
     target_depth: Tensor | None = None,
     on_step: OnStep | None = None,
+    recorder_of: RecorderOf = cuda_recorder,
 ) -> QueryField:
     """Fit one field to the queries of V views, where the cameras lie; the queries may be elsewhere (`settings.device_gib`).
 
     queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
     settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not finite where
     unknown; used where `settings.depth_weight` > 0. Views that `settings.hold_out_every` leaves out are not looked at.
-    on_step(step, total, loss). On the CPU the same arguments give bit-equal fields.
+    on_step(step, total, loss), recorder_of: as for `training.train`. On the CPU the same arguments give bit-equal fields.
     """
     shapes = _check(queries, cameras)
     seen, _ = split_views(len(cameras), settings.hold_out_every)
@@ -81,11 +86,7 @@ def train_query_field(
     elif settings.components is not None:
         _turn_heads(field, warm_start)
     depth = target_depth if settings.depth_weight > 0 else None
-
-    def loss(step: int, generator: torch.Generator) -> Tensor:
-        return _loss(field, batches, cameras, depth, step, generator)
-
-    train(field, field.trunk, loss, settings.optimiser, seed, on_step)
+    train(field, field.trunk, QueryLoss(field, batches, cameras, depth), settings.optimiser, seed, on_step, recorder_of)
     return field
 
 
@@ -137,14 +138,15 @@ def _batches(field: QueryField, group: LayerGroup, queries: dict[str, Tensor], s
     sizes = {other: (other.rows * other.columns) ** settings.small_map_share for other in field.groups}
     per_step = max(1, round(settings.optimiser.rays_per_batch * sizes[group] / sum(sizes.values())))
     generator = torch.Generator().manual_seed(derive_seed(seed, 6, group.rows, group.columns))
-    order = torch.randperm(len(grid), generator=generator).to(field.head_layers[0].weight.device)
-    return TokenBatches(grid, order, targets.flatten(0, 2), group.channels, per_step)
+    order, device = torch.randperm(len(grid), generator=generator), field.head_layers[0].weight.device
+    fetched = None if home == device else torch.empty(per_step, targets.shape[-1], device=device)
+    return TokenBatches(grid, order.to(device), targets.flatten(0, 2), group.channels, per_step, fetched)
 
 
 def _write_in_units(units: QueryUnits, queries: Tensor, targets: Tensor) -> None:
     """A layer's queries (V, rows, columns, C) into `targets` (V, rows, columns, width), in the field's units, view by view."""
     for view, place in zip(queries, targets, strict=True):
-        place.copy_(units.into(view.to(units.mean.device)).to(targets.device))
+        place.copy_(units.into(send(view, units.mean.device)))
 
 
 @torch.no_grad()
@@ -170,35 +172,42 @@ def _turn_heads(field: QueryField, before: QueryField) -> None:
         head.bias.copy_(turn @ head.bias)
 
 
-def _loss(
-    field: QueryField,
-    batches: list[TokenBatches],
-    cameras: Cameras,
-    depth: Tensor | None,
-    step: int,
-    generator: torch.Generator,
-) -> Tensor:
+class QueryLoss:
     """Mean over the rays of Σ_l ‖Q̂_l(r) - q_l(r)‖₂ (not squared), over each ray's own layers; plus λ_d |d̂ - d| / radius.
 
     `settings.loss` puts another function of the distance in the norm's place, and `settings.trimmed` leaves the worst rays out.
     """
-    settings, views, pixels, drawn = field.settings, [], [], []
-    for batch in batches:
-        tokens = batch.draw(step)
-        noise = torch.rand(len(tokens), 2, generator=generator, device=tokens.device)
-        view, pixel = batch.grid.pixels(cameras, tokens, 0.5 + settings.jitter * (noise - 0.5))
-        views, pixels, drawn = [*views, view], [*pixels, pixel], [*drawn, tokens]
-    view, pixel = torch.cat(views), torch.cat(pixels)
-    feature, _, found = field.march(_float_rays(cameras.rays(view, pixel)), settings.sampling.fine_samples, generator)
-    total = feature.new_zeros(())
-    parts = feature.split([len(tokens) for tokens in drawn])
-    for part, head, batch, tokens in zip(parts, field.head_layers, batches, drawn, strict=True):
-        error = (head(part) - batch.at(tokens)).split(batch.layers, dim=-1)
-        total = total + sum(trimmed_sum(ray_loss(layer, settings.loss), settings.trimmed) for layer in error)
-    total = total / len(view)
-    if depth is not None:
-        total = total + settings.depth_weight * _depth_error(found, depth, view, pixel, cameras, field.space)
-    return total
+
+    def __init__(self, field: QueryField, batches: list[TokenBatches], cameras: Cameras, depth: Tensor | None) -> None:
+        self.field, self.batches, self.cameras, self.depth = field, batches, cameras, depth
+        self.orders_at_home = [None if batch.fetched is None else batch.order.to(HOST) for batch in batches]
+
+    def fetch(self, step: int) -> None:
+        for batch, order in zip(self.batches, self.orders_at_home, strict=True):
+            if batch.fetched is not None:
+                found = pinned_like(batch.fetched)
+                torch.index_select(batch.targets, 0, batch.draw(step, order), out=found)
+                batch.fetched.copy_(found, non_blocking=True)
+
+    def __call__(self, step: Tensor, generator: torch.Generator) -> Tensor:
+        field, settings, cameras = self.field, self.field.settings, self.cameras
+        views, pixels, drawn = [], [], []
+        for batch in self.batches:
+            tokens = batch.draw(step)
+            noise = torch.rand(len(tokens), 2, generator=generator, device=tokens.device)
+            view, pixel = batch.grid.pixels(cameras, tokens, 0.5 + settings.jitter * (noise - 0.5))
+            views, pixels, drawn = [*views, view], [*pixels, pixel], [*drawn, tokens]
+        view, pixel = torch.cat(views), torch.cat(pixels)
+        feature, _, found = field.march(_float_rays(cameras.rays(view, pixel)), settings.sampling.fine_samples, generator)
+        total = feature.new_zeros(())
+        parts = feature.split([len(tokens) for tokens in drawn])
+        for part, head, batch, tokens in zip(parts, field.head_layers, self.batches, drawn, strict=True):
+            error = (head(part) - batch.at(tokens)).split(batch.layers, dim=-1)
+            total = total + sum(trimmed_sum(ray_loss(layer, settings.loss), settings.trimmed) for layer in error)
+        total = total / len(view)
+        if self.depth is not None:
+            total = total + settings.depth_weight * _depth_error(found, self.depth, view, pixel, cameras, field.space)
+        return total
 
 
 def ray_loss(error: Tensor, kind: RayLoss) -> Tensor:

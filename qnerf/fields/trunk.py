@@ -8,10 +8,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from qnerf.determinism import deterministic
+from qnerf.errors import UserError
 from qnerf.fields.encodings.choice import build_encoding
 from qnerf.fields.proposal import DensityGrid
 from qnerf.fields.rendering import Samples, composite_weights, sample_rays
-from qnerf.fields.settings import FieldSettings, RgbFieldSettings
+from qnerf.fields.settings import EncodingName, FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.scenes.cameras import Rays
 
@@ -26,7 +28,7 @@ class Trunk(nn.Module):
     def __init__(self, settings: FieldSettings | RgbFieldSettings, space: Space, device: torch.device, seed: int) -> None:
         super().__init__()
         self.settings, self.space = settings, space
-        self.encoding = build_encoding(settings.grid, settings.encoding, device, derive_seed(seed, 1))
+        self.encoding = build_encoding(settings.grid, encoding_for(settings.encoding, device), device, derive_seed(seed, 1))
         generator = torch.Generator().manual_seed(derive_seed(seed, 2))
         widths = [self.encoding.width] + [settings.hidden_width] * settings.hidden_layers
         self.layers = nn.ModuleList(linear(a, b, generator, device) for a, b in itertools.pairwise(widths))
@@ -77,6 +79,21 @@ class Trunk(nn.Module):
 
     def refresh_proposal(self, generator: torch.Generator) -> None:
         self.proposal.refresh(self.density, generator, PROPOSAL_KEEP)
+
+
+def encoding_for(name: EncodingName, device: torch.device) -> EncodingName:
+    """The hash grid's implementation: of those on a GPU, plain torch's alone adds its gradients in one order.
+
+    Raises UserError where another one is asked for by name.
+    """
+    if not deterministic(device) or name == "torch":
+        return name
+    if name != "auto":
+        raise UserError(
+            f"field.encoding is {name!r}, whose gradients have no fixed order on a GPU, but deterministic is true; set "
+            "field.encoding=auto or deterministic=false"
+        )
+    return "torch"
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator, device: torch.device) -> nn.Linear:

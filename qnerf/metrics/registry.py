@@ -19,10 +19,10 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
 import qnerf.metrics.groups
+from qnerf.common.plugins import installed
 from qnerf.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def registered() -> dict[str, Metric]:
     for module in sorted(info.name for info in pkgutil.iter_modules(qnerf.metrics.groups.__path__)):
         name = f"{qnerf.metrics.groups.__name__}.{module}"
         found += [(name, metric) for metric in importlib.import_module(name).METRICS]
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
-        found += [(f"entry point {entry.name} ({entry.value})", metric) for metric in _loaded(entry)]
+    for where, metrics in installed(ENTRY_POINTS, f"a tuple of {Metric.__module__}.{Metric.__qualname__}", _are_metrics):
+        found += [(where, metric) for metric in metrics]
     return checked(found)
 
 
@@ -173,14 +173,5 @@ def objectives() -> list[str]:
     return [metric.name for metric in registered().values() if metric.better]
 
 
-def _loaded(entry: Any) -> tuple[Metric, ...]:
-    where = f"entry point {entry.name!r} of {ENTRY_POINTS} ({entry.value}, installed by {entry.dist and entry.dist.name})"
-    try:
-        value = entry.load()
-    except Exception as error:
-        raise UserError(f"{where} cannot be imported ({error}); mend or uninstall that package") from error
-    if not isinstance(value, tuple) or not value or not all(isinstance(item, Metric) for item in value):
-        raise UserError(
-            f"{where} is {value!r}, where a tuple of qnerf.metrics.registry.Metric was expected; mend or uninstall that package"
-        )
-    return value
+def _are_metrics(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(item, Metric) for item in value)

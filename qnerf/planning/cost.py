@@ -16,7 +16,7 @@ from qnerf.runs.plan import plan_method, plan_work, uses_oracle
 MIB, GIB = 2**20, 2**30
 
 # Seconds of the embedded backbone on 2 CPU cores.
-PASS = 0.030  # UNet and ControlNet on one view, guided steps counted as schedules/work.py counts them
+PASS = 0.030  # UNet and ControlNet on one view, guided steps counted as `ScheduleSettings.work` counts them
 FIRST_VISIT = 0.061  # of a step of one view by MasaCtrl: the source branch runs beside it, and its keys and values are kept
 CODE = 0.05  # encoding or decoding one view
 FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations

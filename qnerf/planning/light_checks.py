@@ -10,7 +10,7 @@ from qnerf.errors import UserError
 from qnerf.runs.plan import uses_oracle
 from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
-from qnerf.scenes.transforms import read_frames
+from qnerf.scenes.readers.reader import reader_of
 
 
 def check_files(cells: Iterable[RunSettings]) -> list[str]:
@@ -26,7 +26,8 @@ def count_views(settings: RunSettings) -> int:
     if is_unwritten(settings.scene.path):
         there = VIEWS
     else:
-        _, frames = read_frames(scene_folder(settings.scene.path))
+        folder = scene_folder(settings.scene.path)
+        _, frames = reader_of(folder, settings.scene.reader).read(folder)
         there = sum(frame.exists for frame in frames)
     wanted = settings.scene.views or there
     if there < max(2, wanted):

@@ -1,13 +1,13 @@
 """Typed settings of the training of the embedded backbone: `python -m qnerf.pretrain stage=…`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 
+from qnerf.config import AnyTracker
 from qnerf.scenes.settings import Detail
 from qnerf.settings import Settings
-from qnerf.trackers.files import FilesTrackerSettings
-from qnerf.trackers.tracker import TrackerSettings
+from qnerf.variants import variants
 
 Kind = Literal["figure", "lamp", "seat", "toy"]
 
@@ -58,7 +58,7 @@ class LoopSettings(Settings):
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     sheet_minutes: float = Field(default=10.0, gt=0)
     log_steps: int = Field(default=20, gt=0)
-    tracker: TrackerSettings = FilesTrackerSettings(name="files")
+    tracker: AnyTracker = Field(default_factory=lambda: cast(AnyTracker, variants("trackers")["files"](name="files")))
     """Where losses and sample sheets are recorded: metrics.jsonl in the output folder, and W&B beside it."""
 
     @model_validator(mode="after")
@@ -80,6 +80,8 @@ class VaeStage(LoopSettings):
     name: Literal["vae"] = "vae"
     initial: str | None = None
     """Folder of the autoencoder to start from, as stage=vae leaves it in <output>/model; null: random weights."""
+    decoder_only: bool = False
+    """The encoder stays as it is, and with it the latents that a diffusion model was trained on."""
     photographs: float = Field(default=0.0, ge=0, le=1)
     """Share of procedural pictures with photographs' statistics (`qnerf.pretrain.photographs`) among the samples."""
     crop: int | None = Field(default=64, gt=0)
@@ -89,6 +91,12 @@ class VaeStage(LoopSettings):
     gradient: float = Field(default=0.5, ge=0)
     """Weight of the absolute error of image gradients, over three scales: keeps edges crisp."""
     kl: float = Field(default=1e-6, ge=0)
+
+    @model_validator(mode="after")
+    def _has_an_encoder(self) -> Self:
+        if self.decoder_only and self.initial is None:
+            raise ValueError("decoder_only keeps the encoder of a trained autoencoder; name its folder in stage.initial")
+        return self
 
 
 class DiffusionStage(LoopSettings):

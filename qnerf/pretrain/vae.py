@@ -33,6 +33,9 @@ class VaeTrainee:
         else:
             self.vae = build_vae(widths)
             _quiet_posterior(self.vae)
+        if settings.decoder_only:
+            for part in (self.vae.encoder, self.vae.quant_conv):
+                part.requires_grad_(False)  # pyright: ignore[reportOptionalMemberAccess]
         self.vae.to(self.device)  # pyright: ignore[reportArgumentType]
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.vae.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
@@ -124,8 +127,9 @@ def train_vae(settings: VaeStage, widths: PuppetWidths | None = None, scale_samp
     average: Average = train(trainee, settings)
     folder = Path(settings.output) / "model"
     with average.applied():
-        scale = latent_scale(trainee.vae, trainee.heldout, scale_samples, trainee.device)
-        trainee.vae.register_to_config(scaling_factor=scale)
+        if not settings.decoder_only:
+            scale = latent_scale(trainee.vae, trainee.heldout, scale_samples, trainee.device)
+            trainee.vae.register_to_config(scaling_factor=scale)
         trainee.vae.save_pretrained(folder)
-    print(f"scaling_factor {scale:.5f}, saved to {folder}", flush=True)
+    print(f"scaling_factor {trainee.vae.config['scaling_factor']:.5f}, saved to {folder}", flush=True)
     return folder

@@ -31,7 +31,8 @@ class MethodReport:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything that report.html shows. edit: what it asks for. warnings: sentences. config: the resolved config as YAML text."""
+    """Everything that report.html shows. edit: what it asks for. warnings: sentences. orbit: an mp4, or None where there is none.
+    config: the resolved config as YAML text."""
 
     title: str
     command: str
@@ -39,7 +40,7 @@ class RunReport:
     verdict: str
     warnings: Sequence[str]
     sheet: Pixels
-    orbit: bytes
+    orbit: bytes | None
     methods: Sequence[MethodReport]
     common: Figures
     config: str

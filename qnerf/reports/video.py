@@ -1,9 +1,10 @@
 """The orbit: all views in order, the methods side by side, as an mp4 that browsers play."""
 
+import importlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import imageio.v2 as imageio
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -11,24 +12,34 @@ from qnerf.common.files import Pixels, write_whole
 from qnerf.reports.images import enlarge
 from qnerf.reports.sheet import INK, PAPER, TEXT_SIZE, Column, load_font
 
+log = logging.getLogger(__name__)
+
 SIDE = 256
 FRAMES_PER_VIEW, FRAMES_PER_SECOND = 4, 16
 
 
-def orbit_video(path: Path, columns: Sequence[Column]) -> None:
-    """Writes an H.264 mp4, each view a quarter of a second, twice round. Even sizes, so that it plays everywhere."""
+def orbit_video(path: Path, columns: Sequence[Column]) -> bool:
+    """Writes an H.264 mp4, each view a quarter of a second, twice round. Even sizes, so that it plays everywhere.
+
+    Without ffmpeg it writes none, says so, and returns False.
+    """
+    try:
+        importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
+        imageio = importlib.import_module("imageio.v2")
+    except (ImportError, RuntimeError):  # the package is missing, or has no ffmpeg for this machine
+        log.warning("No %s was written, since ffmpeg is not there: pip install 'imageio[ffmpeg]' brings it.", path.name)
+        return False
     frames = [_frame(columns, view) for view in range(len(columns[0].views))]
 
     def write(temporary: Path) -> None:
-        writer = imageio.get_writer(
-            temporary, format="FFMPEG", fps=FRAMES_PER_SECOND, codec="libx264", quality=8, macro_block_size=2
-        )  # pyright: ignore[reportArgumentType]  # imageio's stubs do not know its own plugin's format name
-        with writer:
+        options = {"fps": FRAMES_PER_SECOND, "codec": "libx264", "quality": 8, "macro_block_size": 2}
+        with imageio.get_writer(temporary, format="FFMPEG", **options) as writer:
             for frame in [*frames, *frames]:
                 for _ in range(FRAMES_PER_VIEW):
                     writer.append_data(frame)
 
     write_whole(path, write)
+    return True
 
 
 def _frame(columns: Sequence[Column], view: int) -> Pixels:

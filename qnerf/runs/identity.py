@@ -11,6 +11,7 @@ from typing import Any
 from qnerf.backbones.revision import weights_revision
 from qnerf.config import RunSettings
 from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
+from qnerf.scenes.readers.reader import reader_of
 
 # Settings that cannot change a result. Contents of the scene and the backbone are hashed in place of their paths.
 WITHOUT_EFFECT = (
@@ -23,11 +24,13 @@ WITHOUT_EFFECT = (
     "sweep",
     "scene.name",
     "scene.path",
+    "scene.reader",  # its code counts by itself
     "scene.proxy",
     "backbone.path",
     "backbone.model",
     "backbone.controlnet",
     "backbone.download",
+    "backbone.acceleration",
     "inversion.warn_below_psnr",
     "editor.source_cache_gib",
     "guidance.checkpointing",
@@ -40,16 +43,19 @@ WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE = (
 
 @dataclass(frozen=True)
 class Inputs:
-    """Hashes of what a result depends on beside settings and code. weights: none where they are not on this machine."""
+    """What a result depends on beside settings and the code that they choose. scene, weights: hashes, none of weights that are
+    not on this machine. reader: the module that reads the scene, whose code counts."""
 
     scene: str
     weights: str | None
+    reader: str | None = None
 
 
 def read_inputs(settings: RunSettings) -> Inputs:
     """Hashes the scene's and the backbone's files. Raises UserError where the scene's cannot be read."""
-    scene = scene_fingerprint(scene_folder(settings.scene.path), settings.scene.proxy)
-    return Inputs(scene, weights_revision(settings.backbone))
+    given, folder = settings.scene, scene_folder(settings.scene.path)
+    scene = scene_fingerprint(folder, given.proxy, given.reader)
+    return Inputs(scene, weights_revision(settings.backbone), reader_of(folder, given.reader).module)
 
 
 def effective_settings(settings: RunSettings) -> dict[str, Any]:

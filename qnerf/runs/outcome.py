@@ -7,7 +7,7 @@ import io
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +79,9 @@ def write_outcome(work: Workshop, results: Results, command: str, warnings: Sequ
     if len(columns) > len(chosen):
         write_image(path / "comparison.png", contact_sheet(columns, scene.view_names, title, results.verdict()))
         sheet = np.asarray(Image.open(path / "comparison.png"))
-    orbit_video(path / "orbit.mp4", [c for c in chosen if c.title != "true edit"])
-    report = _report(work, results, command, warnings, sheet)
+    orbit = path / "orbit.mp4"
+    filmed = orbit_video(orbit, [c for c in chosen if c.title != "true edit"])
+    report = _report(work, results, command, warnings, sheet, orbit.read_bytes() if filmed else None)
     write_text(path / "report.html", render_report(report))
     for name in ("contact_sheet", "comparison"):
         if (path / f"{name}.png").exists():
@@ -135,7 +136,9 @@ def _shown(results: Results) -> set[str]:
     return {"source", "true edit", MAIN_METHOD} | ({results.rival.edit.name} if results.rival else set())
 
 
-def _report(work: Workshop, results: Results, command: str, warnings: Sequence[str], sheet: np.ndarray) -> RunReport:
+def _report(
+    work: Workshop, results: Results, command: str, warnings: Sequence[str], sheet: np.ndarray, orbit: bytes | None
+) -> RunReport:
     settings, scene = work.settings, work.scene
     return RunReport(
         title=f"{settings.experiment}: {scene.name}",
@@ -144,12 +147,20 @@ def _report(work: Workshop, results: Results, command: str, warnings: Sequence[s
         verdict=results.verdict(),
         warnings=warnings,
         sheet=sheet,
-        orbit=(work.folder.path / "orbit.mp4").read_bytes(),
+        orbit=orbit,
         methods=[_method_report(o) for o in results.outcomes],
         common=results.common,
         config=OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))),
-        versions={**{name: version(name) for name in VERSIONS}, "python": platform.python_version()},
+        versions={**{name: version_of(name) for name in VERSIONS}, "python": platform.python_version()},
     )
+
+
+def version_of(package: str) -> str:
+    """Its installed version. qnerf itself also runs from a checkout that nobody installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _method_report(outcome: Outcome) -> MethodReport:

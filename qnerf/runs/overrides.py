@@ -19,6 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from qnerf.common.messages import nearest, sentence
+from qnerf.runs.search_path import SEARCH_PATH
+
+Folders = Sequence[Path]
 
 REFUSALS = (HydraException, OmegaConfBaseException)
 
@@ -26,24 +29,27 @@ REFUSALS = (HydraException, OmegaConfBaseException)
 def explain_refusal(
     refusal: Exception, overrides: Sequence[str], folder: Path, check: Callable[[DictConfig], list[str]]
 ) -> list[str]:
-    """Every error in `overrides`, for the configs in `folder`; `check` gives the errors of a config that composes."""
+    """Every error in `overrides`, for the configs in `folder` and in the search path that they bring; `check` gives the errors of a
+    config that composes."""
     GlobalHydra.instance().clear()
+    places = [o for o in overrides if o.startswith(f"{SEARCH_PATH}=")]
+    folders = [folder, *(path for place in places for path in _searched(place))]
     remaining = [o for o in overrides if not o.startswith(("-", "hydra"))]
     if {"-m", "--multirun"} & set(overrides):
         remaining = [first_value(o) for o in remaining]
     with initialize_config_dir(str(folder), version_base="1.3"):
-        choices = [o for o in remaining if _is_choice(o, folder)]
-        errors, choices, config = _compose_rest(choices, folder)
+        choices = [o for o in remaining if _is_choice(o, folders)]
+        errors, choices, config = _compose_rest([*places, *choices], folders)
         # Composing takes a tenth of a second, so the unknown keys, the commonest mistake, are all found in one config.
-        keys = [o for o in remaining if not _is_choice(o, folder)]
-        known = {*keys_of(config), *_groups(folder)}
+        keys = [o for o in remaining if not _is_choice(o, folders)]
+        known = {*keys_of(config), *_groups(folders)}
         unknown = [o for o in keys if not o.startswith(("+", "~")) and _parses(o) and _key(o) not in known]
-        errors += [_unknown_key(_key(o), folder, config) for o in unknown]
-        more, _, config = _compose_rest([*choices, *(o for o in keys if o not in unknown)], folder)
+        errors += [_unknown_key(_key(o), folders, config) for o in unknown]
+        more, _, config = _compose_rest([*choices, *(o for o in keys if o not in unknown)], folders)
         return [*errors, *more, *check(config)] or [_plain(refusal)]
 
 
-def _compose_rest(overrides: list[str], folder: Path) -> tuple[list[str], list[str], DictConfig]:
+def _compose_rest(overrides: list[str], folders: Folders) -> tuple[list[str], list[str], DictConfig]:
     """The overrides that Hydra refuses explained, those that it takes, and the config that these compose."""
     errors, kept = [], list(overrides)
     while True:
@@ -53,7 +59,7 @@ def _compose_rest(overrides: list[str], folder: Path) -> tuple[list[str], list[s
             culprit = _culprit(error, kept)
             if culprit is None:  # nobody to blame: the bare config has to do
                 return [*errors, _plain(error)], [], compose("config")
-            errors.append(_explain(error, culprit, folder, compose("config")))
+            errors.append(_explain(error, culprit, folders, compose("config")))
             kept.remove(culprit)
 
 
@@ -82,44 +88,53 @@ def _culprit(error: Exception, overrides: Sequence[str]) -> str | None:
     return max(named, key=lambda o: len(_key(o)), default=None)
 
 
-def _explain(error: Exception, override: str, folder: Path, base: DictConfig) -> str:
+def _explain(error: Exception, override: str, folders: Folders, base: DictConfig) -> str:
     key = _key(override)
     if isinstance(error, OverrideParseException):
         return f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or key).removesuffix(".yaml").rpartition("/")
         problem = f"there is no {group}/{choice}.yaml in conf/"
-        return sentence(override, problem, choice, _choices(folder / group))
+        return sentence(override, problem, choice, _choices(folders, group))
     if first_value(override) != override:
         return f"{override}: several values are a sweep; add -m to run them all, or give one value"
-    if key in _groups(folder) and not override.startswith("+"):
-        choices = ", ".join(_choices(folder / key))
+    if key in _groups(folders) and not override.startswith("+"):
+        choices = ", ".join(_choices(folders, key))
         return f"{override}: {key} has no default to replace; write +{override} (expected one of {choices})"
     if override.startswith("+"):
         return f"{override}: {_plain(error)}; write {override.lstrip('+')} to change a key that exists"
-    return _unknown_key(key, folder, base)
+    return _unknown_key(key, folders, base)
 
 
-def _unknown_key(key: str, folder: Path, base: DictConfig) -> str:
+def _unknown_key(key: str, folders: Folders, base: DictConfig) -> str:
     keys = keys_of(base)
-    close = nearest(key, {*keys, *_groups(folder)})
+    close = nearest(key, {*keys, *_groups(folders)})
     parent = key.rsplit(".", 1)[0] if "." in key else ""
     siblings = sorted(k for k in keys if (k.rsplit(".", 1)[0] if "." in k else "") == parent)
     hint = f"; nearest valid: {close}" if close else ""
     return f"{key}: unknown key{hint}; expected one of {', '.join(siblings or sorted(str(k) for k in base))}"
 
 
-def _groups(folder: Path) -> list[str]:
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
+def _searched(place: str) -> list[Path]:
+    """The folders of an override of Hydra's search path; none where it cannot be read, of which Hydra complains itself."""
+    try:
+        found = OverridesParser.create().parse_override(place).value()
+    except REFUSALS:
+        return []
+    return [Path(str(item).removeprefix("file://")) for item in found] if isinstance(found, list) else []
 
 
-def _choices(group: Path) -> list[str]:
-    return sorted(path.stem for path in group.glob("*.yaml"))
+def _groups(folders: Folders) -> list[str]:
+    return sorted({str(p.relative_to(folder)) for folder in folders for p in folder.rglob("*") if p.is_dir()})
 
 
-def _is_choice(override: str, folder: Path) -> bool:
+def _choices(folders: Folders, group: str) -> list[str]:
+    return sorted(path.stem for folder in folders for path in (folder / group).glob("*.yaml"))
+
+
+def _is_choice(override: str, folders: Folders) -> bool:
     """Whether an override chooses a file (`guidance=hard`, `+exp=compare`) rather than setting a value."""
-    return _key(override).split("@")[0] in _groups(folder)
+    return _key(override).split("@")[0] in _groups(folders)
 
 
 def _parses(override: str) -> bool:

@@ -17,6 +17,7 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import write_text
 from qnerf.common.finite import require_finite
 from qnerf.config import RunSettings
+from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
@@ -48,6 +49,7 @@ def run(settings: RunSettings, command: str) -> Path:
     with RunLog() as run_log, ExitStack() as stack:
         # 1. Settings are typed and checked; is this machine what they ask for?
         device = pick_device(settings.device)
+        set_deterministic(settings.deterministic)
         # 2. The scene.
         scene = on_device(read_scene(settings.scene), device)
         check_scene(settings, scene)

@@ -10,7 +10,7 @@ a new metric edits nothing again. Neither torch nor a model is needed to know th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, reduce
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUID
 from qnerf.store.key import Key
 from qnerf.variants import Variant
 
-CODE = {  # the modules that a stage runs, beside those of the variants that it builds; what they import counts too
+CODE = {  # the modules that a stage runs, beside the variants that it builds and the scene's reader; what they import counts too
     "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
     "reconstruction": ("qnerf.runs.reconstruction",),
     "edit": ("qnerf.runs.methods",),
@@ -44,8 +44,9 @@ class Stages:
         unread = {"source_prompt" if views == "truth" else "target_prompt", "focus", "radius"}
         scene = {key: value for key, value in self._plain["scene"].items() if key not in unread}
         control = {key: value for key, value in self._plain["control"].items() if key != "margin"}
-        parts = [control, self._plain["inversion"], self._plain["backbone"]]
-        code = _code("inversion", self.settings.inversion, self.settings.backbone)
+        parts = [control, self._plain["inversion"], self._plain["backbone"], self._plain["deterministic"]]
+        reader = [] if self.inputs.reader is None else [self.inputs.reader]
+        code = _code("inversion", self.settings.inversion, self.settings.backbone, also=reader)
         return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code]))
 
     def reconstruction(self) -> Key:
@@ -144,6 +145,6 @@ def _at(plain: dict[str, Any], key: str) -> Any:
         raise UserError(f"a metric reads the setting {key!r}, which does not exist: mend its `reads`") from None
 
 
-def _code(stage: str, *variants: Variant) -> str:
-    """The version of a stage's code, that of the variants which it builds included."""
-    return code_version(*CODE.get(stage, ()), *(type(variant).__module__ for variant in variants))
+def _code(stage: str, *variants: Variant, also: Sequence[str] = ()) -> str:
+    """The version of a stage's code, that of the variants which it builds and of other modules included."""
+    return code_version(*CODE.get(stage, ()), *(type(variant).__module__ for variant in variants), *also)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from qnerf.errors import UserError
-from qnerf.scenes.transforms import Frame
+from qnerf.scenes.readers.reader import Frame
 
 RADIUS_FRACTION = 0.5  # of the median distance from the cameras to the focus
 _PARALLEL = 1e-4  # smallest eigenvalue of the mean of (I - d d^T) below which optical axes count as parallel

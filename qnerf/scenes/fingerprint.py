@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qnerf.errors import UserError
 from qnerf.scenes.on_demand import ensure_written, is_procedural
-from qnerf.scenes.transforms import read_frames
+from qnerf.scenes.readers.reader import reader_of
 
 ASSETS = Path(__file__).parents[1] / "assets" / "scenes"
 
@@ -26,11 +26,13 @@ def scene_folder(path: str) -> Path:
     return folder
 
 
-def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None) -> str:
-    """A SHA-256 over the names and bytes of all that `read_scene` reads: a folder, and a proxy file beside it."""
+def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None, reader: str | None = None) -> str:
+    """A SHA-256 over the names and bytes of all that `read_scene` reads: a folder, and a proxy file beside it. reader: the chosen
+    one (`scene.reader`)."""
     folder = Path(folder)
-    _, frames = read_frames(folder)
-    paths = [folder / "transforms.json", *(frame.image for frame in frames if frame.exists)]
+    how = reader_of(folder, reader)
+    _, frames = how.read(folder)
+    paths = [*how.files(folder), *(frame.image for frame in frames if frame.exists)]
     proxy_path = folder / "proxy.json" if proxy is None else Path(proxy).expanduser()
     paths += [proxy_path] if proxy_path.is_file() else []
     paths += sorted(path for path in (folder / "truth").rglob("*") if path.is_file())

@@ -21,9 +21,8 @@ from qnerf.errors import UserError
 from qnerf.scenes.bounds import BOX_EDGES, bounding_box
 from qnerf.scenes.bounds_file import bounds_document, parse_bounds
 from qnerf.scenes.images import read_json
-from qnerf.scenes.problems import raise_problems
+from qnerf.scenes.problems import check_world, raise_problems
 from qnerf.scenes.scene import Proxy
-from qnerf.scenes.transforms import check_world
 
 BOX_CORNERS = tuple(f"corner_{index}" for index in range(8))
 BOX_KEYS = {"centre", "size", "yaw"}

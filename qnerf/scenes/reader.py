@@ -26,9 +26,9 @@ from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.images import read_image
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
+from qnerf.scenes.readers.reader import Frame, reader_of
 from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings
-from qnerf.scenes.transforms import Frame, read_frames
 from qnerf.scenes.truth import read_truth
 
 logger = logging.getLogger(__name__)
@@ -41,16 +41,18 @@ def read_scene(settings: SceneSettings) -> Scene:
     images, the proxy, the prompts and the truth. Images that are named but missing are left out with one warning.
     """
     folder = scene_folder(settings.path)
-    document, frames = read_frames(folder)
-    frames = _present(folder, frames, settings.views)
+    reader = reader_of(folder, settings.reader)
+    document, frames = reader.read(folder)
+    origin = folder / reader.looks_for
+    frames = _present(origin, frames, settings.views)
     problems: list[str] = []
     views = [view for frame in frames if (view := _read_view(frame, settings, problems)) is not None]
     names = _view_names(frames)
     proxy = _read_proxy(folder, settings, problems)
     truth = None if settings.proxy else read_truth(folder / "truth", names, settings.size, problems)  # that of its own proxy
-    prompts = _prompts(folder, document, settings, problems)
+    prompts = _prompts(origin, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
-    focus, radius = _region(folder, document, settings, poses, problems)
+    focus, radius = _region(origin, document, settings, poses, problems)
     raise_problems(str(folder), problems)
     images = np.stack([view.image for view in views]).transpose(0, 3, 1, 2).astype(np.float32) / 255
     cameras = Cameras(
@@ -64,22 +66,22 @@ def read_scene(settings: SceneSettings) -> Scene:
     return Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth)
 
 
-def _present(folder: Path, frames: list[Frame], wanted: int | None) -> list[Frame]:
+def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Frame]:
     """The frames whose images exist, `wanted` of them evenly spread."""
     present = [frame for frame in frames if frame.exists]
     missing = [frame.file_path for frame in frames if not frame.exists]
     if len(present) < 2:
         raise UserError(
-            f"{folder}/transforms.json names {len(frames)} images, of which {len(present)} exist "
+            f"{origin} names {len(frames)} images, of which {len(present)} exist "
             f"(missing: {', '.join(missing[:3])}, …), expected at least 2: put the images beside it or mend file_path."
         )
     if missing:
         logger.warning(
-            "%s/transforms.json names %d images, of which %d exist; the %d missing ones (%s, …) are left out.",
-            folder, len(frames), len(present), len(missing), ", ".join(missing[:3]),
+            "%s names %d images, of which %d exist; the %d missing ones (%s, …) are left out.",
+            origin, len(frames), len(present), len(missing), ", ".join(missing[:3]),
         )  # fmt: skip
     if wanted is not None and wanted > len(present):
-        raise UserError(f"scene.views is {wanted}, but {folder} has {len(present)} images: ask for no more than that.")
+        raise UserError(f"scene.views is {wanted}, but {origin.parent} has {len(present)} images: ask for no more than that.")
     return [present[index] for index in spread_evenly(len(present), wanted)]
 
 
@@ -111,17 +113,17 @@ def _read_proxy(folder: Path, settings: SceneSettings, problems: list[str]) -> P
         return None
 
 
-def _prompts(folder: Path, document: dict[str, Any], settings: SceneSettings, problems: list[str]) -> tuple[str, str]:
+def _prompts(origin: Path, document: dict[str, Any], settings: SceneSettings, problems: list[str]) -> tuple[str, str]:
     """The source and the target prompt; an edit of the geometry alone has one prompt for both."""
     source = settings.source_prompt if settings.source_prompt is not None else document.get("prompt")
     target = settings.target_prompt if settings.target_prompt is not None else document.get("target_prompt", source)
     if not isinstance(source, str) or not isinstance(target, str):
-        problems.append(f"{folder}/transforms.json has no 'prompt' (what the views show): set scene.source_prompt.")
+        problems.append(f"{origin} has no 'prompt' (what the views show): set scene.source_prompt.")
     return str(source), str(target)
 
 
 def _region(
-    folder: Path, document: dict[str, Any], settings: SceneSettings, poses: np.ndarray, problems: list[str]
+    origin: Path, document: dict[str, Any], settings: SceneSettings, poses: np.ndarray, problems: list[str]
 ) -> tuple[list[float], float]:
     """Focus and radius: from the settings, else from the folder, else from the cameras."""
     focus = settings.focus if settings.focus is not None else document.get("focus")
@@ -135,7 +137,7 @@ def _region(
         problems.append(str(error))
     except (TypeError, ValueError):
         problems.append(
-            f"{folder}/transforms.json has focus = {focus!r} and radius = {radius!r}, expected a point of three finite "
+            f"{origin} has focus = {focus!r} and radius = {radius!r}, expected a point of three finite "
             "numbers and a length above 0: mend them or set scene.focus and scene.radius."
         )
     else:

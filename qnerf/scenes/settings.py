@@ -13,11 +13,13 @@ Vector = tuple[float, float, float]
 
 
 class SceneSettings(Settings):
-    """A nerfstudio-style folder: transforms.json, its images, and where there are any, proxy.json and truth/."""
+    """A folder of posed images, such as nerfstudio's, and where there are any, proxy.json and truth/."""
 
     name: Literal["folder"] = "folder"
-    # The folder that holds transforms.json; `asset:<name>` is a scene shipped with the package.
+    # The folder that holds the images and their poses, such as transforms.json; `asset:<name>` is a scene shipped with the package.
     path: str = Field(min_length=1)
+    # The format of the folder (qnerf.scenes.readers); null takes the one that is found there.
+    reader: str | None = None
     # What the views show, and what the edited views are to show; null takes the folder's own prompts.
     source_prompt: str | None = None
     target_prompt: str | None = None

@@ -33,7 +33,11 @@ def test_the_three_outputs_of_one_state_mean_one_noise() -> None:
     x, noise = torch.randn(2, 2, 4, 3, 3, generator=generator, dtype=torch.float64)
     t = 600
     z, alpha = process.noised(x, noise, t), process.alpha_bar(t)
-    outputs = {"epsilon": noise, "v_prediction": alpha**0.5 * noise - (1 - alpha) ** 0.5 * x, "sample": x}
+    outputs: dict[Parametrisation, torch.Tensor] = {
+        "epsilon": noise,
+        "v_prediction": alpha**0.5 * noise - (1 - alpha) ** 0.5 * x,
+        "sample": x,
+    }
     for prediction, output in outputs.items():
         config = dict(scheduler(prediction).config)
         found = DiscreteProcess(config).noise(output, z, torch.tensor([t, t]))

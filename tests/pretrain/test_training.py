@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
 from torch import nn
 
 from qnerf.backbones.architecture import TINY, build_puppet, clip_vocabulary
@@ -25,7 +26,7 @@ from qnerf.pretrain.diffusion import DiffusionTrainee, train_diffusion
 from qnerf.pretrain.export import export
 from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import DiffusionStage, ExportStage, VaeStage
-from qnerf.pretrain.vae import latent_scale, train_vae
+from qnerf.pretrain.vae import latent_scale, load_vae, train_vae
 from qnerf.scenes.procedural.phrases import WORDS
 from qnerf.scenes.settings import Detail
 
@@ -74,6 +75,17 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, vae: Path) -> None:
     whole, parts = (read_checkpoint(tmp_path / name)[0] for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_decoder_alone_leaves_the_latents_as_they_are(tmp_path: Path, vae: Path) -> None:
+    own = {"output": str(tmp_path), "samples": 4, "initial": str(vae), "decoder_only": True}
+    after = load_vae(str(train_vae(VaeStage.model_validate({**COMMON, **own}), TINY)), "stage.initial")
+    before = load_vae(str(vae), "stage.initial")
+    assert after.config["scaling_factor"] == before.config["scaling_factor"]
+    moved = {name.split(".")[0] for name, value in after.state_dict().items() if not torch.equal(value, before.state_dict()[name])}
+    assert moved == {"decoder", "post_quant_conv"}
+    with pytest.raises(ValidationError, match=r"name its folder in stage\.initial"):
+        VaeStage.model_validate({**COMMON, **own, "initial": None})
 
 
 def test_a_finished_run_does_nothing_more(tmp_path: Path, vae: Path) -> None:

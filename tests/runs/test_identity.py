@@ -281,8 +281,8 @@ def test_a_typed_scale_that_the_prompts_are_not_optimised_for_is_refused_in_a_se
 def test_how_a_joint_editor_groups_views_counts_and_chunks_never_do() -> None:
     def edited(group: int, chunk_size: int) -> Key:
         plain = settings_of("schedule=independent", "guidance=off", "baselines=[]", f"chunk_size={chunk_size}")
-        settings = plain.model_copy(update={"editor": ExtendedSettings(group=group)})
-        return Stages(plain, INPUTS).edit(settings.methods()["full"].model_copy(update={"editor": settings.editor}))
+        main = plain.methods()["full"].model_copy(update={"editor": ExtendedSettings(group=group)})
+        return Stages(plain, INPUTS).edit(main)
 
     assert edited(2, 4) == edited(2, 1)
     assert edited(2, 4) != edited(3, 4)

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qnerf.consolidation.job import EditJob
+from qnerf.consolidation.job import EditJob, layer_grid
+from qnerf.consolidation.phases import guided_steps, plain_steps
+from qnerf.consolidation.targets import TargetQueries
 from qnerf.fields.settings import FieldSettings
 from qnerf.guidance.hard import HardSettings
 from qnerf.guidance.mixed import MixedSettings
@@ -18,7 +20,7 @@ from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
 from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 from tests.pretend_device import PRETENDED, moved, pretend_device
-from tests.schedules.helpers import edit, make_job, tiny_field
+from tests.schedules.helpers import edit, layers, make_job, tiny_field
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:for .* is a no-op")]  # a load_state_dict
 SOFT = SoftSettings(name="soft", strength=0.05)
@@ -93,3 +95,31 @@ def test_memory_on_the_device_is_bound_by_the_chunk() -> None:
             edit(FEEDBACK, SOFT, job)
         peaks[views] = device.peak
     assert peaks[6] - peaks[2] < job.trajectory.states[:, 0].nbytes
+
+
+@pytest.mark.parametrize("guidance", [None, HardSettings(name="hard"), MixedSettings(name="mixed", weights="component"), SOFT])
+def test_a_step_copies_nothing_between_host_and_device(guidance: Any) -> None:
+    """What a chunk of views needs goes there before its steps, and what they leave comes home after them: three steps copy what one
+    does, no number is sent or asked for, and no mask is counted."""
+    job, found = pretended_job(), {}
+    captured = layers(10, 13)
+    grids = {layer: layer_grid(job.backbone, layer) for layer in captured}
+    unet: Any = job.backbone.unet
+    width = {layer: unet.get_submodule(layer.path).to_q.out_features for layer in captured}
+    maps = {layer: torch.rand(job.views, rows * columns, width[layer]) for layer, (rows, columns) in grids.items()}
+    target = TargetQueries(
+        maps, dict.fromkeys(maps, 1.0), dict.fromkeys(maps, 1.0), {layer: torch.eye(w) for layer, w in width.items()}
+    )
+    for stop in (1, 3):
+        with pretend_device() as device:
+            if guidance is None:
+                plain_steps(job, job.trajectory.states[0], 0, stop, (0,), captured)
+            else:
+                guided_steps(job, guidance.build(), job.trajectory.states[0], 0, stop, target)
+        found[stop] = device.copies
+    assert found[1] == found[3]
+    chunks = len(list(job.chunks()))
+    assert sum(copy.way == "home" for copy in found[1]) == chunks * (1 + (len(captured) if guidance is None else 0))
+    ours = [copy for copy in found[1] if copy.way == "away" and "job.py" not in copy.place]  # the test's own source is sent there
+    assert len(ours) == chunks * (2 + (0 if guidance is None else 2 * len(captured)))
+    assert {copy.way for copy in found[1]} == {"away", "home"}

@@ -64,7 +64,8 @@ def build_encoding(settings: EncodingSettings, name: EncodingName, device: torch
     """The grid by the implementation of this name, on `device`. UserError where one that is asked for by name is not there."""
     if name == "tinycudann" or (name == "auto" and device.type == "cuda"):
         module = load_tinycudann() if device.type == "cuda" else None
-        if module is not None and (name == "tinycudann" or prefers_tinycudann(settings, device)):
+        # pyright does not see that frozen settings are hashable
+        if module is not None and (name == "tinycudann" or prefers_tinycudann(settings, device)):  # pyright: ignore[reportArgumentType]
             return TinyCudaGrid(module, settings, seed).to(device)
         if name == "tinycudann":
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -41,8 +42,14 @@ def encode_torch(positions: Tensor, table: Tensor, layout: GridLayout, stored: t
         cell = cell.long()
         total = torch.zeros(len(positions), layout.features, dtype=table.dtype, device=table.device)
         for bits in itertools.product((0, 1), repeat=3):
-            offset = torch.tensor(bits, device=positions.device)
+            offset = _offset(bits, positions.device)
             weight = torch.where(offset.bool(), fraction, 1 - fraction).prod(dim=-1, keepdim=True)
             total = total + weight * table[corner_rows(cell + offset, layout, level)]
         encoded.append(total)
     return torch.cat(encoded, dim=-1)
+
+
+@cache
+def _offset(bits: tuple[int, ...], device: torch.device) -> Tensor:
+    """A corner's offset (3,): brought to the device once, since a CUDA graph must not."""
+    return torch.tensor(bits, device=device)

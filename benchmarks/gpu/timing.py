@@ -1,0 +1,100 @@
+"""Stage *time*: how fast, by part, what of it is spent where, and how much memory it takes.
+
+How its 330 seconds are meant to be filled on an H100: estimates, at 8 ms a row of a pass of SD 1.5's size in half precision.
+
+    field step by part, two or three encodings                              25 s
+    loading and hashing the model                                           15 s
+    inversion: 20 views × 50 steps × 1 row                                   8 s
+    independent edit: × 3 rows, the source's and the edit's two controls    24 s
+    full edit: × 6 rows, since guided steps are visited twice               48 s
+        its fields: 3.8 × 5,000 iterations of 5 ms                          95 s
+        its figures, report and queries                                     20 s
+    diffusers' pipeline beside ours, 20 steps                               15 s
+    caps of 24, 16 and 12 GB, 4 steps each                                  40 s
+    two equal runs, 4 steps each                                            20 s
+"""
+
+from __future__ import annotations
+
+from benchmarks.bench_edit import EDIT
+from benchmarks.bench_field import encodings, measure
+from benchmarks.gpu.beside import beside_diffusers, by_cap, equal_runs
+from benchmarks.gpu.results import RESULTS, read
+from benchmarks.gpu.stage import Stage
+from benchmarks.gpu.work import load_work, one_backbone, ready, run_settings
+from qnerf.devices import pick_device
+
+FIELD_ROWS = ("field.torch", "field.triton", "field.tinycudann")
+FIELDS = 1 + 8 * 0.35
+"""Trainings of a full edit of 50 steps in units of a first one: it trains 9 fields, all but the first for `schedule.warm_start`."""
+FIELD_SECONDS = 95.0
+"""What the fields of the full edit may take: iterations are fewer, and the time is scaled, where they would take longer."""
+ITERATIONS = 5000  # of conf/field/sd15.yaml
+
+
+def field_step(stage: Stage) -> None:
+    """A training step of a query field by part, for each encoding that this machine has."""
+    device, settings = pick_device("auto"), None if stage.toy else run_settings(["field=sd15"]).field
+    iterations, rays, samples = (4, 64, 4) if stage.toy else (100, 4096, 48)
+    here = encodings(device)
+    for name in ("torch", "triton", "tinycudann"):
+        if name not in here:
+            stage.report(f"field.{name}", None, "not on this machine")
+            continue
+        seconds, explained = measure(name, device, iterations, rays, samples, settings)
+        parts = {part: 1e3 * taken for part, taken in seconds.items()}
+        note = f"R² {explained:.2f} after {iterations} steps" + (f", at {rays} rays × {samples} samples" if stage.toy else "")
+        stage.report(f"field.{name}", sum(parts.values()), note, parts)
+
+
+def whole_edit(stage: Stage) -> None:
+    """Inversion and independent edit in one run, the full edit in another that finds the inversion in the store."""
+    work = load_work(stage)
+    steps, size = (4, f"{work.views} views, 4 steps at 64 px") if stage.toy else (50, "")
+    plain = work.run("whole", f"inversion.steps={steps}", "schedule=independent")
+    seconds = plain["seconds"]
+    stage.report("edit.inversion", seconds["inversion"], size)
+    edit = {name: seconds[name] for name in (*EDIT, "decoding") if seconds.get(name)}
+    stage.report("edit.independent", sum(edit.values()), f"{size}; {beside_it(seconds)}".strip("; "), edit)
+    share = 1.0 if stage.toy else share_of_iterations(stage)
+    iterations = 3 if stage.toy else round(share * ITERATIONS)
+    full = work.run("whole", f"inversion.steps={steps}", *work.consolidated(iterations))
+    edit = {name: full["seconds"][name] for name in (*EDIT, "decoding") if full["seconds"].get(name)}
+    edit["field training"] /= share
+    scaled = f"fields of {iterations} iterations, their time scaled from {share:.0%}" if share < 1 else ""
+    note = "; ".join(filter(None, (size, scaled, beside_it(full["seconds"]))))
+    stage.report("edit.full", sum(edit.values()), note, edit)
+    peaks = {name: peak / 1024 for name, peak in full["gpu"].items()}
+    if peaks:
+        where = max(peaks, key=peaks.__getitem__)
+        stage.report("edit.peak", peaks[where], f"in {where}; chunks of {full['chunk']}")
+    else:
+        stage.report("edit.peak", full["peak_mib"] / 1024, "of the process: no GPU")
+
+
+def share_of_iterations(stage: Stage) -> float:
+    """How many of a field's iterations fit into `FIELD_SECONDS`, by the step that was measured, as a share."""
+    found = read(stage.out / RESULTS).found
+    steps = [found[row]["value"] for row in FIELD_ROWS if row in found and found[row]["value"]]
+    return min(1.0, FIELD_SECONDS / (FIELDS * ITERATIONS * min(steps) / 1e3)) if steps else 0.2
+
+
+def beside_it(seconds: dict[str, float]) -> str:
+    """What of a run is not counted as the edit."""
+    other = {name: taken for name, taken in seconds.items() if name not in (*EDIT, "decoding", "inversion")}
+    return f"beside it {sum(other.values()):.1f} s of reconstruction, figures and report"
+
+
+def main() -> None:
+    stage = Stage.from_command_line()
+    ready(stage)
+    with one_backbone():
+        stage.part("field", FIELD_ROWS, 20, field_step)
+        stage.part("edit", ("edit.inversion", "edit.independent", "edit.full", "edit.peak"), 90, whole_edit)
+        stage.part("diffusers", ("diffusers",), 20, beside_diffusers)
+        stage.part("caps", ("cap.24", "cap.16", "cap.12"), 30, by_cap)
+        stage.part("spread", ("spread.time", "spread.pixels"), 20, equal_runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Readers: the formats that a folder of posed images may have. A reader is one file.
+
+`qnerf/scenes/readers/x.py` has a `READER`; nothing else lists it. Installed packages add theirs as
+entry points:
+
+    [project.entry-points."qnerf.readers"]
+    my_format = "my_package.my_format:READER"
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import qnerf.scenes.readers
+from qnerf.common.messages import sentence
+from qnerf.common.plugins import installed
+from qnerf.errors import UserError
+
+ENTRY_POINTS = "qnerf.readers"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One posed image. file_path: its name in the capture, from which its view is named. pose: (4, 4)
+    camera to world, OpenGL axes. numbers: its intrinsics as far as they are given, by the keys of
+    transforms.json (fl_x, fl_y, cx, cy, w, h, camera_angle_x, k1, …).
+
+    image: its file, which is there or not (exists).
+    """
+
+    file_path: str
+    image: Path
+    exists: bool
+    pose: np.ndarray
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One format. name: as `scene.reader` chooses it. looks_for: the file that tells the format, for
+    messages.
+
+    finds: whether a folder has the format. read: what is said of the whole scene ("prompt",
+    "target_prompt", "focus", "radius", each if known), and its frames in order; it raises one UserError
+    that names everything that is wrong. files: what it reads of a folder beside the frames' images,
+    all of which counts in the scene's identity.
+    """
+
+    name: str
+    looks_for: str
+    finds: Callable[[Path], bool]
+    read: Callable[[Path], tuple[dict[str, Any], list[Frame]]]
+    files: Callable[[Path], Sequence[Path]]
+
+    @property
+    def module(self) -> str:
+        """The module whose code reads."""
+        return self.read.__module__
+
+
+@cache
+def readers() -> dict[str, Reader]:
+    """Every reader by name: the package's own, then those of installed packages.
+
+    Raises UserError where two have one name, or an entry point gives no reader.
+    """
+    found: dict[str, tuple[str, Reader]] = {}
+    places = [f"{qnerf.scenes.readers.__name__}.{info.name}" for info in pkgutil.iter_modules(qnerf.scenes.readers.__path__)]
+    own = [(place, importlib.import_module(place).READER) for place in sorted(places) if place != __name__]
+    expected = f"a {Reader.__module__}.{Reader.__qualname__}"
+    for where, reader in (*own, *installed(ENTRY_POINTS, expected, lambda value: isinstance(value, Reader))):
+        if reader.name in found:
+            raise UserError(
+                f"two readers are named {reader.name!r}, in {found[reader.name][0]} and in {where}; expected names of their own: "
+                "rename or uninstall one"
+            )
+        found[reader.name] = where, reader
+    return {name: reader for name, (_, reader) in found.items()}
+
+
+def reader_of(folder: Path, chosen: str | None = None) -> Reader:
+    """The reader of a folder: the chosen one, or the only one that finds its format there.
+
+    Raises UserError where there is no such folder or reader, where none finds its format, or several do.
+    """
+    known = readers()
+    if chosen is not None and chosen not in known:
+        raise UserError(sentence("scene.reader", f"{chosen!r} is not valid", chosen, known))
+    asked = [reader for name, reader in known.items() if chosen in (None, name)]
+    if not folder.is_dir():
+        problem, wanted = "is a file" if folder.exists() else "does not exist", " or ".join(reader.looks_for for reader in asked)
+        raise UserError(f"scene.path {folder} {problem}, expected a folder with {wanted}: give the right path.")
+    found = [reader for reader in asked if reader.finds(folder)]
+    if len(found) > 1:
+        both = " and ".join(f"{reader.looks_for} (reader {reader.name})" for reader in found)
+        raise UserError(f"{folder} has {both}, expected one of them: choose with scene.reader={found[0].name}.")
+    if not found:
+        missing = ", ".join(f"{reader.looks_for} is missing (reader {reader.name})" for reader in asked)
+        raise UserError(f"{folder} has no posed images: {missing}: give a folder that holds one.")
+    return found[0]
