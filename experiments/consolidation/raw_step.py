@@ -1,6 +1,6 @@
 """How large the paper's raw steps `z - α ∇` are: RMS of the step over σ times the latent's RMS, along a run.
 
-    python experiments/consolidation/raw_step.py 'baselines=[paper]' schedule=independent '~schedule.interval' …
+    python experiments/consolidation/raw_step.py schedule=independent guidance=off 'baselines=[paper]' scene.views=4
 
 Arguments are a run's overrides; a method with guidance.step=raw must be among its methods. Nothing is found in an edit that is
 in the store already: name another output_dir.

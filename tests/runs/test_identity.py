@@ -286,3 +286,10 @@ def test_how_a_joint_editor_groups_views_counts_and_chunks_never_do() -> None:
 
     assert edited(2, 4) == edited(2, 1)
     assert edited(2, 4) != edited(3, 4)
+
+
+def test_the_papers_method_is_the_same_beside_another_and_as_the_main_one() -> None:
+    beside = settings_of(
+        "baselines=[paper]", "guidance=hard", "schedule=one_shot", "editor=plain", "capture=decoder_fine"
+    ).methods()
+    assert beside["paper"] == settings_of("+exp=paper").methods()["full"] == settings_of("baselines=[paper]").methods()["paper"]
