@@ -24,3 +24,49 @@ def require_finite(values: Tensor, what: str, view_names: Sequence[str], method:
             f"{' …' if len(bad) > 4 else ''}), expected finite values: half precision overflows (backbone.dtype=float32), as do "
             "guidance scales and strengths that are too large"
         )
+
+
+class FiniteWatch:
+    """Notes the first step at which each view was not finite, where the views lie: a reduction a step, and no waiting for the
+    device until `check`.
+
+    stage: what takes the steps, such as "inversion". dtype: what the model computes in. view_names: of all views; none: their
+    numbers.
+    """
+
+    def __init__(self, stage: str, dtype: torch.dtype, views: int, device: torch.device, view_names: Sequence[str] = ()) -> None:
+        self.stage, self.dtype = stage, dtype
+        self.names = view_names or [str(view) for view in range(views)]
+        self._first = torch.full((views,), -1, device=device)
+
+    def see(self, values: Tensor, step: int, views: slice = slice(None)) -> None:
+        """Look at what step `step` has made of some views, (V, ...)."""
+        first = self._first[views]
+        bad = ~torch.isfinite(values).flatten(1).all(dim=1)
+        self._first[views] = torch.where(bad & (first < 0), step, first)
+
+    def check(self) -> None:
+        """Raises UserError where a view was not finite at a step that was seen, naming the earliest of those that came first."""
+        first = self._first.tolist()
+        bad = [view for view, step in enumerate(first) if step >= 0]
+        if not bad:
+            return
+        view = bad[0]
+        raise UserError(
+            f"{self.stage}, step {first[view]}: latents not a number or infinite in view {self.names[view]}"
+            + (f" and {len(bad) - 1} others" if len(bad) > 1 else "")
+            + f" (the model computes in {dtype_name(self.dtype)}), expected finite values: {what_to_try(self.dtype)}"
+        )
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As settings write it: float16."""
+    return str(dtype).removeprefix("torch.")
+
+
+def what_to_try(dtype: torch.dtype) -> str:
+    """Advice where a model that computes in this dtype has made NaN or infinities."""
+    strengths = "guidance scales and strengths that are too large overflow"
+    if dtype == torch.float32:
+        return f"check that the model's weights are whole (another copy of backbone.path), or lower what is large: {strengths}"
+    return f"half precision overflows (set backbone.dtype=float32), and so do weights that are damaged; {strengths} too"

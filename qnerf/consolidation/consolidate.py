@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
+from qnerf.common.finite import require_finite
 from qnerf.consolidation.job import EditJob, layer_grid
 from qnerf.consolidation.targets import TargetQueries, region_tokens
 from qnerf.fields.explained import explained_variance
@@ -69,6 +70,10 @@ def consolidate(
     """
     with torch.no_grad():
         rendered = field.render_to(job.cameras, next(iter(next(iter(queries.values())).values())).device)
+    for label, part in queries.items():
+        for layer in part:
+            what = f"the field of step {steps[label]}: rendered queries of {layer.path}"
+            require_finite(rendered.maps[name(label, layer)], what, job.names, job.method)
     targets = {label: _target(job, rendered, label, part) for label, part in queries.items()}
     depth = {label: rendered.depth[name(label, finest_layer(tuple(part)))] for label, part in queries.items()}
     records = [record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from qnerf.consolidation.consolidate import derive_seed
 from qnerf.consolidation.job import EditJob
+from qnerf.consolidation.phases import gather
 from qnerf.fields.rgb_field import RgbField, train_rgb_field
 
 ENCODER_REACH = 2
@@ -25,7 +26,8 @@ ENCODER_REACH = 2
 @torch.no_grad()
 def feed_back(job: EditJob, weight: float, z: Tensor, k: int) -> Tensor:
     """State k of all views (N, 4, h, w), drawn towards what their common radiance field shows, where z
-    lies."""
+    lies. Its passes are no steps: the editor's state is as before."""
+    state = job.editor_state()
     signal, clean = job.steps.signal[k], implied_clean(job, z, k)
     images = torch.cat([job.backbone.decode(clean[views].to(job.device)).to(z.device) for views in job.chunks()])
     with torch.enable_grad():
@@ -34,7 +36,11 @@ def feed_back(job: EditJob, weight: float, z: Tensor, k: int) -> Tensor:
             on_step=lambda step, total, loss: job.on_work("feedback", 1 / total),
         )  # fmt: skip
     change = torch.cat([_change(job, field, images[views], views).to(z.device) for views in job.chunks()])
-    return z + signal * weight * job.region.moved[:, None].to(z.device) * change
+    job.restore_editor(state)
+    watch, z = job.watch("step back from pictures in the"), z + signal * weight * job.region.moved[:, None].to(z.device) * change
+    watch.see(z.to(job.device), k)
+    watch.check()
+    return z
 
 
 def _change(job: EditJob, field: RgbField, images: Tensor, views: slice) -> Tensor:
@@ -54,6 +60,7 @@ def near_moved_pixels(job: EditJob, views: slice) -> Tensor:
 
 def implied_clean(job: EditJob, z: Tensor, k: int) -> Tensor:
     """ẑ0 of state k, (N, 4, h, w)."""
+    gather(job, z, k)
     clean = []
     for views in job.chunks():
         part = z[views].to(job.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,13 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
+from qnerf.common.finite import FiniteWatch
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.edit import EditBranch
 from qnerf.denoising.source import SourceBranch, SourceReader
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.denoising.views import chunks
+from qnerf.devices import HOST
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.scenes.cameras import Cameras
@@ -39,7 +41,7 @@ class EditJob:
     target: the prompt and control of the edit, of all views. guidance_scale: γ of the edit.
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
-    `field.depth_weight` asks for it.
+    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered.
     """
 
     backbone: DiffusionBackbone
@@ -60,6 +62,8 @@ class EditJob:
     target_depth: Tensor | None = None
     on_work: Callable[[str, float], None] = lambda kind, amount: None
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
+    method: str = ""
+    view_names: Sequence[str] = ()
 
     @property
     def views(self) -> int:
@@ -83,10 +87,29 @@ class EditJob:
             editor=self.editor,
             source=SourceReader(self.source(views), trajectory, self.source_cache, key=(views.start, views.stop)),
             views=views,
+            all_views=self.views,
             conditioning=self.target.views(views),
             guidance_scale=self.guidance_scale,
             region=self.region.views(views),
         )
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the views, for errors."""
+        return self.view_names or [str(view) for view in range(self.views)]
+
+    def editor_state(self) -> dict[str, Tensor]:
+        """A copy of what the editor carries from step to step, in the host's memory: later steps do not change it."""
+        return {key: value.detach().to(HOST, copy=True) for key, value in self.editor.state().items()}
+
+    def restore_editor(self, state: dict[str, Tensor]) -> None:
+        """Takes the editor back to a state, of which it gets a copy."""
+        self.editor.restore({key: value.clone() for key, value in state.items()})
+
+    def watch(self, kind: str) -> FiniteWatch:
+        """Looks whether all views stay finite in the steps of an edit. kind: of step, such as "guided"."""
+        stage = f"{kind} steps of the edit by method {self.method}" if self.method else f"{kind} steps of the edit"
+        return FiniteWatch(stage, self.backbone.dtype, self.views, self.device, self.names)
 
 
 def layer_grid(backbone: DiffusionBackbone, layer: AttentionLayer) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from qnerf.attention.edits import RecordQueries
 from qnerf.attention.hooks import Edits
 from qnerf.attention.layers import AttentionLayer
+from qnerf.common.finite import require_finite
 from qnerf.consolidation.consolidate import Queries
 from qnerf.consolidation.job import EditJob
 from qnerf.consolidation.targets import TargetQueries
@@ -20,8 +21,8 @@ from qnerf.devices import arrive, empty_at, send
 if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
 
-Step = Callable[[Tensor, int], Tensor]
-"""From the latents of some views at state k, and k, to state k + 1."""
+Part = Callable[[Tensor, int], Tensor]
+"""What is done with the latents of some views (V, 4, h, w) at step k: the last part of a step gives state k + 1, others state k."""
 
 
 def plain_steps(
@@ -32,7 +33,7 @@ def plain_steps(
     are those of the forward pass that takes it."""
     captured = {k: Queries() for k in capture_at}
 
-    def begin(branch: EditBranch) -> Step:
+    def begin(branch: EditBranch) -> tuple[Part, ...]:
         @torch.no_grad()
         def step(part: Tensor, k: int) -> Tensor:
             record = RecordQueries()
@@ -42,9 +43,12 @@ def plain_steps(
             job.on_work("unet", len(part))
             return branch.step(part, noise, k)
 
-        return step
+        return (step,)
 
-    return walk(job, z, start, stop, begin), captured
+    z = walk(job, z, start, stop, "unguided", begin)
+    for k, layer, queries in ((k, layer, queries) for k, found in captured.items() for layer, queries in found.items()):
+        require_finite(queries, f"step {k} of the edit: queries of {layer.path}", job.names, job.method)
+    return z, captured
 
 
 def guided_steps(
@@ -58,40 +62,73 @@ def guided_steps(
     """Guided steps from state `start` to `stop` for all views, by one target. The latents are where z
     lies."""
 
-    def begin(branch: EditBranch) -> Step:
+    def begin(branch: EditBranch) -> tuple[Part, ...]:
         wanted = target and target.views(branch.views).to(job.device)
+
+        def pull(part: Tensor, k: int) -> Tensor:
+            return guidance.pull(branch, part, k, wanted)
 
         def step(part: Tensor, k: int) -> Tensor:
             job.on_work("unet", len(part) * (1 if target is None else guidance.settings.step_passes(k, len(job.steps))))
             return guidance.step(branch, part, k, wanted)
 
-        return step
+        return (pull, step) if guidance.pulls and target is not None else (step,)
 
-    return walk(job, z, start, stop, begin)
+    return walk(job, z, start, stop, "unguided" if target is None else "guided", begin)
 
 
-def walk(job: EditJob, z: Tensor, start: int, stop: int, begin: Callable[[EditBranch], Step]) -> Tensor:
-    """All views from state `start` to `stop`. begin: what takes the steps of a chunk of views.
+def walk(job: EditJob, z: Tensor, start: int, stop: int, kind: str, begin: Callable[[EditBranch], tuple[Part, ...]]) -> Tensor:
+    """All views from state `start` to `stop`. begin: what is done in turn at each step of a chunk of views, as many parts for each
+    chunk. Raises UserError, naming the `kind` of step, where latents are not finite.
 
     Each chunk walks all steps before the next one does, so that one chunk's source and targets are on
-    the device. A joint editor needs all views at every step, so there all chunks take a step before any
-    takes the next.
+    the device. A joint editor needs all views at every step, so there all chunks take a part of a step before any
+    takes the next, and the editor gathers before each.
     """
-    if not job.editor.joint:
-        latents = empty_at(z.device, z, len(z), job.device)
-        for views in job.chunks():
-            step, part = begin(job.branch(views)), send(z[views], job.device)
-            for k in range(start, stop):
-                part = step(part, k)
-            latents[views].copy_(part, non_blocking=True)
+    watch = job.watch(kind)
+    if job.editor.joint:
+        for k in range(start, stop):
+            z = _joint_step(job, z, k, begin)
+            watch.see(send(z, job.device), k)
         arrive(job.device)
-        return latents
-    for k in range(start, stop):
-        now = z
-        job.editor.gather(k, now, lambda now=now: [(job.branch(v), send(now[v], job.device)) for v in job.chunks()])
-        z = torch.cat([begin(job.branch(v))(send(now[v], job.device), k).to(z.device) for v in job.chunks()])
+        watch.check()
+        return z
+    latents = empty_at(z.device, z, len(z), job.device)
+    for views in job.chunks():
+        parts, now = begin(job.branch(views)), send(z[views], job.device)
+        for k in range(start, stop):
+            for part in parts:
+                now = part(now, k)
+            watch.see(now, k, views)
+        latents[views].copy_(now, non_blocking=True)
+        watch.check()
     arrive(job.device)
+    return latents
+
+
+def _joint_step(job: EditJob, z: Tensor, k: int, begin: Callable[[EditBranch], tuple[Part, ...]]) -> Tensor:
+    """State k + 1 of all views, part by part. A chunk's parts are made anew each time: one chunk's is on the device at a time."""
+    number, count = 0, 1
+    while number < count:
+        gather(job, z, k)
+        now = []
+        for views in job.chunks():
+            parts = begin(job.branch(views))
+            now.append(parts[number](send(z[views], job.device), k).to(z.device))
+            count = len(parts)
+        z, number = torch.cat(now), number + 1
     return z
+
+
+def gather(job: EditJob, z: Tensor, k: int) -> None:
+    """Has a joint editor look at all views z (N, 4, h, w) at state k, before any pass of step k; others need not look."""
+
+    def branches() -> Iterator[tuple[EditBranch, Tensor]]:
+        return ((job.branch(views), send(z[views], job.device)) for views in job.chunks())
+
+    if job.editor.joint:
+        with torch.no_grad():
+            job.editor.gather(k, z, branches)
 
 
 def _keep(kept: Queries, found: Queries, views: slice, z: Tensor) -> None:

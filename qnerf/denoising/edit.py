@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class EditStep:
     """What an editor sees of one step of some views: step k of `steps`, of the rows of `batch`.
 
-    views: which of all views. z: (V, 4, h, w), their latents. layers: the model's self-attention
+    views: which of all views, of which there are `all_views`. z: (V, 4, h, w), their latents. layers: the model's self-attention
     layers. source: reads the source's passes. region: where the edit happens, at the latents' size.
     """
 
@@ -36,6 +36,7 @@ class EditStep:
     steps: Steps
     batch: Batch
     views: slice
+    all_views: int
     z: Tensor
     layers: tuple[AttentionLayer, ...]
     source: SourceReader
@@ -46,7 +47,7 @@ class EditStep:
 class EditBranch:
     """The edit of some of the views.
 
-    views: which of all views. conditioning: the target prompt and control, of these views.
+    views: which of all views, of which there are `all_views`. conditioning: the target prompt and control, of these views.
     guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
     region: where the edit happens, at the latents' size.
     """
@@ -56,6 +57,7 @@ class EditBranch:
     editor: Editor
     source: SourceReader
     views: slice
+    all_views: int
     conditioning: Conditioning
     guidance_scale: float
     region: EditedRegion
@@ -128,6 +130,7 @@ class EditBranch:
             steps=self.steps,
             batch=Batch.of(k, rows, len(self.conditioning)),
             views=self.views,
+            all_views=self.all_views,
             z=z,
             layers=self.backbone.layers,
             source=self.source,

@@ -16,6 +16,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
+from qnerf.common.finite import FiniteWatch
 from qnerf.denoising.combination import guided_noise
 from qnerf.denoising.ddim import NoisePredictor, Trajectory, denoise
 from qnerf.denoising.source_cache import SourceCache
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class SourceBranch:
     """The source predictor of some views: source prompt and control, and the inversion's own changes.
 
-    conditioning: the source prompt and control of N views. null_text: (N, L, C).
+    conditioning: the source prompt and control of N views. null_text: (N, L, C). view_names: of these views, for errors; none:
+    their numbers.
     """
 
     backbone: DiffusionBackbone
@@ -36,6 +38,7 @@ class SourceBranch:
     inversion: Inversion
     conditioning: Conditioning
     null_text: Tensor
+    view_names: Sequence[str] = ()
 
     def noise(self, z: Tensor, k: int, text: Tensor | None = None, edits: Edits | None = None) -> Tensor:
         """ε of one prompt at step k, by default that of the inversion's conditional pass."""
@@ -62,17 +65,42 @@ class SourceBranch:
 
     @torch.no_grad()
     def invert(self, clean: Tensor) -> Trajectory:
-        """Invert clean latents (N, 4, h, w)."""
-        return self.inversion.invert(self, clean)
+        """Invert clean latents (N, 4, h, w). Raises UserError where a step of it gives NaN or infinities."""
+        return self.checked(self.inversion.invert(self, clean))
+
+    def checked(self, trajectory: Trajectory) -> Trajectory:
+        """The trajectory, if it is finite. Raises UserError naming the step and the view where it is not."""
+        watch = self._watch("inversion")
+        for k in reversed(range(len(trajectory.states))):  # as the inversion walks
+            watch.see(trajectory.states[k], min(k, len(self.steps) - 1))
+        watch.check()
+        for k, null in enumerate(() if trajectory.null_text is None else trajectory.null_text):
+            watch.see(null, k)
+        watch.check()
+        return trajectory
 
     @torch.no_grad()
     def reconstruct(self, trajectory: Trajectory, scale: float | None = None) -> Tensor:
         """Denoise from the noisiest state without any edit: clean latents (N, 4, h, w).
 
-        scale: γ; by default the one at which the inversion claims to reconstruct.
+        scale: γ; by default the one at which the inversion claims to reconstruct. Raises UserError where a step of it gives NaN
+        or infinities.
         """
         scale = self.inversion.settings.reconstruction_scale if scale is None else scale
-        return denoise(self.guided(scale, trajectory.null_text), trajectory.states[0], self.steps)
+        watch, predictor = self._watch("reconstruction"), self.guided(scale, trajectory.null_text)
+
+        def watched(z: Tensor, k: int) -> Tensor:
+            noise = predictor(z, k)
+            watch.see(noise, k)
+            return noise
+
+        clean = denoise(watched, trajectory.states[0], self.steps)
+        watch.see(clean, len(self.steps) - 1)
+        watch.check()
+        return clean
+
+    def _watch(self, stage: str) -> FiniteWatch:
+        return FiniteWatch(stage, self.backbone.dtype, len(self.conditioning), self.backbone.device, self.view_names)
 
 
 @dataclass(frozen=True)

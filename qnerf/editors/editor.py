@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -53,8 +53,8 @@ class Editor:
     """One way to edit. By default nothing but the target's prompt and control acts.
 
     joint: every step needs all views (`gather`), so that all views take a step before any takes the
-    next. How views are grouped then is the editor's own and part of its settings; the chunk size never
-    changes a result.
+    next. How views are grouped then is the editor's own and part of its settings, and so of every identity; the chunk size never
+    changes a result: what is kept of views is kept by their numbers (`EditStep.views`), never by chunk.
     """
 
     joint = False
@@ -62,9 +62,13 @@ class Editor:
     def __init__(self, settings: EditorSettings) -> None:
         self.settings = settings
 
-    def gather(self, k: int, z: Tensor, branches: Callable[[], list[tuple[EditBranch, Tensor]]]) -> None:
-        """Joint editors: look at all views before any takes step k. z: (N, 4, h, w). branches(): each
-        chunk and its latents."""
+    def gather(self, k: int, z: Tensor, branches: Callable[[], Iterator[tuple[EditBranch, Tensor]]]) -> None:
+        """Joint editors: look at all views before any takes step k, by passes that are no steps (`branch.noise`, whose edits are
+        this editor's own and a recorder behind them). Called again where guidance has pulled the latents within the step.
+
+        z: (N, 4, h, w). branches(): one chunk after the other, with its latents on the device; as often as it is called. Keys and
+        values of the source that are kept beyond a chunk are to be copied: the cache reuses their memory.
+        """
 
     def edits(self, step: EditStep) -> Edits:
         """What is changed in the model at a step of some views."""
@@ -82,8 +86,9 @@ class Editor:
 
     def state(self) -> dict[str, Tensor]:
         """What is carried from step to step, of all views: kept with each finished interval, so that a
-        broken edit goes on."""
+        broken edit goes on. What a step gathers for itself alone is none of it."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state: what `state` gave at that step, or {} at the first."""
+        """Go on from a state: what `state` gave at that step, in the host's memory, or {} at the first. Its tensors are
+        the editor's own."""

@@ -65,21 +65,34 @@ class RegionalGuidanceSettings(GuidanceSettings):
 
 
 class Guidance:
-    """One way to guide a step. By default rendered queries are ignored."""
+    """One way to guide a step. By default rendered queries are ignored.
+
+    pulls: whether latents are moved before a step is taken from where they are then (`pulled`).
+    """
+
+    pulls = False
 
     def __init__(self, settings: GuidanceSettings) -> None:
         self.settings = settings
 
+    def pull(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries | None) -> Tensor:
+        """State k of latents z (V, 4, h, w), pulled where there is a target and guidance has not ended."""
+        return z if target is None or not self.settings.guides(k, len(branch.steps)) else self.pulled(branch, z, k, target)
+
     def step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries | None) -> Tensor:
         """State k + 1 of latents z (V, 4, h, w), guided where there is a target and guidance has not
-        ended."""
+        ended. What `pulls` has pulled them before."""
         import torch
 
         with torch.no_grad():
             if target is None or not self.settings.guides(k, len(branch.steps)):
                 return branch.step(z, branch.noise(z, k), k)
-        return self.guided_step(branch, z, k, target)
+            return self.guided_step(branch, z, k, target)
+
+    def pulled(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
+        """State k of latents z (V, 4, h, w), moved towards the target."""
+        return z
 
     def guided_step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
-        """State k + 1 of latents z (V, 4, h, w), guided by the target."""
-        raise NotImplementedError
+        """State k + 1 of latents z (V, 4, h, w), guided by the target: by default by having pulled them."""
+        return branch.step(z, branch.noise(z, k), k)

@@ -55,13 +55,7 @@ class SoftSettings(RegionalGuidanceSettings):
 
 class Soft(Guidance):
     settings: SoftSettings
-
-    def guided_step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
-        import torch
-
-        z = self.pulled(branch, z, k, target)
-        with torch.no_grad():
-            return branch.step(z, branch.noise(z, k), k)
+    pulls = True
 
     def pulled(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
         """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: gradient steps on z (V, 4, h, w), one or `inner_steps` of α

@@ -78,7 +78,7 @@ class NullTextInversion(Inversion):
     def invert(self, branch: SourceBranch, clean: Tensor) -> Trajectory:
         from qnerf.denoising.ddim import Trajectory, invert
 
-        states = invert(branch.noise, clean, branch.steps)
+        states = branch.checked(Trajectory(invert(branch.noise, clean, branch.steps))).states  # before the long part
         null = optimise_null_text(branch.noise, states, branch.conditioning.text, branch.null_text, branch.steps, self.settings)
         return Trajectory(states, null)
 

@@ -63,7 +63,8 @@ def _edits(settings: RunSettings) -> dict[str, float]:
     found = {}
     for method in settings.methods().values():
         editor = method.editor or settings.editor
-        parts = [_inversion_key(settings), editor.model_dump_json(), method.schedule.model_dump_json()]
+        used = editor.model_dump_json(exclude={"guidance_scale"})
+        parts = [_inversion_key(settings), used, str(settings.edit_scale(method)), method.schedule.model_dump_json()]
         if method.schedule.consolidates:
             parts += [method.guidance.model_dump_json(), str(method.capture)]
         if method.schedule.trains_fields:

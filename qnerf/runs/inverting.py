@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from qnerf.backbones.conditioning import Conditioning
+from qnerf.common.finite import require_finite
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source import SourceBranch
 from qnerf.denoising.views import invert_views
@@ -30,6 +31,7 @@ def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
             inversion=inversion,
             conditioning=conditioning.views(views),
             null_text=null_text[views],
+            view_names=work.scene.view_names[views],
         )
 
     return branch
@@ -45,7 +47,9 @@ def invert(work: Workshop, key: Key, branch: Branch, images: Tensor) -> Trajecto
         done[0] = views
 
     def compute() -> Artefact:
-        trajectory = invert_views(branch, encode(work, images), work.settings.chunk_size, report)
+        clean = encode(work, images)
+        require_finite(clean, "encoding the views: latents", work.scene.view_names)
+        trajectory = invert_views(branch, clean, work.settings.chunk_size, report)
         null = {} if trajectory.null_text is None else {"null_text": trajectory.null_text}
         return Artefact({"states": trajectory.states, **null})
 

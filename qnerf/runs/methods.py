@@ -102,6 +102,7 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         target_depth=controls.depth,
         on_work=work.progress.advance,
         source_cache=SourceCache(settings.editor.cache_gib),
+        view_names=scene.view_names,
     )
 
 
@@ -117,7 +118,7 @@ def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> 
     """The edit by one method, with its latents and its fields' pictures in the run folder."""
     work.progress.enter(f"editing: {name}")
     intervals, before = StoredIntervals(work, method), dict(work.progress.left)
-    found = work.store.once(work.stages.edit(method), lambda: _compute(work, job, method, intervals))
+    found = work.store.once(work.stages.edit(method), lambda: _compute(work, replace(job, method=name), method, intervals))
     intervals.drop_own()
     for kind, units in plan_method(method, len(job.steps), job.views).items():  # what other attempts and runs have done
         done = before.get(kind, 0.0) - work.progress.left.get(kind, 0.0)

@@ -94,7 +94,7 @@ class Progressive(Schedule):
         for stop in self.settings.stops(guidance.settings, count):
             compute = partial(self._finish_interval, guidance, layers, job, start, stop, last)
             last = unpack(checkpoints.once(stop, compute), layers)
-            job.editor.restore(last.editor)
+            job.restore_editor(last.editor)
             records.append(last.record)
             start = stop
         z, target, feedback = _latents(job, last), last and last.target, self.settings.feedback
@@ -103,9 +103,7 @@ class Progressive(Schedule):
             # back before.
             state = min(max(round(feedback.at * count), start), count - 1)
             z = guided_steps(job, guidance, z, start, state, target)
-            before = job.editor.state()
             z, start = feed_back(job, feedback.weight, z, state), state
-            job.editor.restore(before)  # the pass that looked at the pictures was no step
         return EditResult(guided_steps(job, guidance, z, start, count, target), records)
 
     def _finish_interval(
@@ -126,7 +124,7 @@ class Progressive(Schedule):
         from qnerf.consolidation.phases import plain_steps
 
         warm_start, last = self.settings.warm_start, self.settings.end(start, len(job.steps)) - 1
-        state = job.editor.state()
+        state = job.editor_state()  # to which the editor is taken back after the look-ahead
         _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
         queries = {"": captured[last]}
         before = field_before(previous, job)

@@ -61,3 +61,18 @@ def test_denoise_in_two_parts_is_denoise_in_one() -> None:
     predictor, z = gaussian_predictor(steps, 0.5), torch.ones(1, 1, 1, 1, dtype=torch.float64)
     middle = denoise(predictor, z, steps, 0, 5)
     assert torch.equal(denoise(predictor, middle, steps, 5), denoise(predictor, z, steps))
+
+
+def test_each_step_of_both_ways_asks_at_the_noisier_states_time() -> None:
+    """Of states 0 to 4, the noisiest first: the inversion's step to state k asks at time k, as null-text's authors do."""
+    steps, asked = steps_of(4), []
+
+    def predictor(z: torch.Tensor, k: int) -> torch.Tensor:
+        asked.append(k)
+        return 0 * z
+
+    states = invert(predictor, torch.ones(1, 1, 1, 1), steps)
+    assert asked == [3, 2, 1, 0]
+    torch.testing.assert_close(states[:, 0, 0, 0, 0], torch.tensor(steps.signal) / steps.signal[-1])
+    denoise(predictor, states[0], steps)
+    assert asked[4:] == [0, 1, 2, 3]

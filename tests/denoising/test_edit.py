@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from qnerf.attention.edits import InjectKeysValues, RecordKeysValues
-from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
+from qnerf.attention.hooks import CONDITIONAL, NULL, Batch, Edits, bound
 from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.denoising.ddim import Trajectory
+from qnerf.denoising.edit import EditStep
 from qnerf.denoising.source_cache import SourceCache
+from qnerf.editors.editor import Editor
 from qnerf.editors.masactrl import MasaCtrlSettings
 from qnerf.editors.plain import PlainEditorSettings
+from qnerf.scenes.region import EditedRegion
 from tests.schedules.helpers import BACKBONE, make_job
 
 VIEWS = slice(1, 3)
@@ -130,3 +133,43 @@ def test_the_cache_reuses_the_memory_of_what_goes() -> None:
     assert (cache.get(4) or {})[layer][0].data_ptr() == room
     cache.put(5, entry(5.0, tokens=5))
     assert (cache.get(5) or {})[layer][0].shape == (1, 5, 8)
+
+
+def test_the_cache_tells_views_steps_rows_and_layers_apart() -> None:
+    """Whatever was read before: each of these differs in one thing from the first."""
+    editor = MasaCtrlSettings(name="masactrl", guidance_scale=3.0)
+    reads: list[tuple[slice, int, list[str], int]] = [
+        (VIEWS, 3, [CONDITIONAL], 10),
+        (slice(0, 2), 3, [CONDITIONAL], 10),
+        (VIEWS, 2, [CONDITIONAL], 10),
+        (VIEWS, 3, [NULL, CONDITIONAL], 10),
+        (VIEWS, 3, [CONDITIONAL], 12),
+    ]
+    cached, plain = (make_job(editor=editor, source_cache=SourceCache(gib))[0] for gib in (1.0, 0.0))
+    for views, k, rows, first in reads:
+        found, wanted = (job.branch(views).source.keys_values(k, BACKBONE.layers[first:], rows)[0] for job in (cached, plain))
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(a, b) for layer in wanted for a, b in zip(found[layer], wanted[layer], strict=True))
+
+
+class Shifting(Editor):
+    """Shifts the predicted clean latents by 1 and what comes of the step by 10."""
+
+    def revise(self, step: EditStep, clean: Tensor) -> Tensor:
+        return clean + 1 + 0 * step.z
+
+    def blend(self, step: EditStep, z: Tensor) -> Tensor:
+        return z + 10
+
+
+def test_a_step_by_hand_with_an_editor_that_revises_and_blends() -> None:
+    """The noise keeps its place in the step; the editor has the last word, also on the background that is kept."""
+    region = torch.zeros(4, 8, 8)
+    region[:, :4] = 1
+    job = make_job(region=EditedRegion(region, torch.ones(4, 8, 8)))[0]
+    branch = replace(job, editor=Shifting(PlainEditorSettings(name="plain"))).branch(VIEWS)
+    z, noise, steps = job.trajectory.states[2, VIEWS], torch.full((2, 4, 8, 8), 0.5), job.steps
+    clean = (z - steps.sigma[2] * 0.5) / steps.signal[2] + 1
+    wanted = steps.signal[3] * clean + steps.sigma[3] * 0.5
+    wanted[:, :, 4:] = job.trajectory.states[3, VIEWS, :, 4:]
+    torch.testing.assert_close(branch.step(z, noise, 2), wanted + 10)

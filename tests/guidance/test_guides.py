@@ -232,6 +232,11 @@ def test_hard_puts_the_rendered_queries_in_and_mixed_half_of_them(job: EditJob) 
 def test_until_ends_the_guidance(job: EditJob) -> None:
     target, branch, z = random_target(job, layers(10), 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
     plain = Guidance(OffSettings(name="off")).step(branch, z, K, target)
-    ended, goes_on = (Soft(SoftSettings(name="soft", until=until)).step(branch, z, K, target) for until in (0.5, 0.6))
+
+    def guided(until: float) -> Tensor:
+        soft = Soft(SoftSettings(name="soft", until=until))
+        return soft.step(branch, soft.pull(branch, z, K, target), K, target)
+
+    ended, goes_on = guided(0.5), guided(0.6)
     assert torch.equal(ended, plain)
     assert not torch.equal(goes_on, plain)

@@ -67,3 +67,56 @@ def test_guided_noise_by_hand() -> None:
     assert guided_noise(torch.tensor(1.0), torch.tensor(3.0), 7.5).item() == 16.0
     z = ddim_step(torch.tensor(1.0), torch.tensor(0.0), STEPS, 2, 2)
     assert z.item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("steps", [8, 50])
+def test_the_rate_falls_by_a_hundredth_a_step_as_published(steps: int) -> None:
+    settings = setting(steps=steps, learning_rate=0.01)
+    assert [settings.rate(k) for k in range(steps)] == pytest.approx([0.01 * (1 - k / 100) for k in range(steps)])
+
+
+@pytest.mark.parametrize("steps", [51, 100, 200, 1000])
+def test_the_rate_of_a_long_schedule_is_never_0(steps: int) -> None:
+    rates = [setting(steps=steps, learning_rate=0.01).rate(k) for k in range(steps)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[-1] == pytest.approx(0.005, rel=0.05), "half of it is left, as after 50 steps"
+
+
+def test_against_a_literal_transcription() -> None:
+    """One view at a time, in the authors' order of things (`NullInversion.null_optimization`), but for the early stop, which is
+    asked before the step (METHOD §3); early stops of both kinds occur."""
+    pivot, text, empty = example()
+    steps, inner, rate, epsilon, growth = len(STEPS), 20, 0.1, 0.02, 0.02
+    expected, stops = [], []
+    for view in range(2):
+        uncond, cond = empty[view : view + 1], text[view : view + 1]
+        latent_cur, found = pivot[0, view : view + 1], []
+        for i in range(steps):
+            uncond = uncond.clone().detach().requires_grad_(True)
+            optimizer = torch.optim.Adam([uncond], lr=rate * (1 - i / 100))
+            latent_prev = pivot[i + 1, view : view + 1]
+            noise_cond = noise_of(latent_cur, i, cond)
+            for j in range(inner):
+                noise_uncond = noise_of(latent_cur, i, uncond)
+                noise_pred = noise_uncond + 7.5 * (noise_cond - noise_uncond)
+                clean = (latent_cur - STEPS.sigma[i] * noise_pred) / STEPS.signal[i]
+                latents_prev_rec = STEPS.signal[i + 1] * clean + STEPS.sigma[i + 1] * noise_pred
+                loss = torch.nn.functional.mse_loss(latents_prev_rec, latent_prev)
+                if loss.item() < epsilon + i * growth:
+                    stops.append(j)
+                    break
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            uncond = uncond.detach()
+            found.append(uncond)
+            noise_uncond = noise_of(latent_cur, i, uncond)
+            noise_pred = noise_uncond + 7.5 * (noise_cond - noise_uncond)
+            clean = (latent_cur - STEPS.sigma[i] * noise_pred) / STEPS.signal[i]
+            latent_cur = STEPS.signal[i + 1] * clean + STEPS.sigma[i + 1] * noise_pred
+        expected.append(torch.stack(found))
+    settings = setting(inner_steps=inner, learning_rate=rate, early_stop=epsilon, early_stop_growth=growth)
+    found = optimise_null_text(noise_of, pivot, text, empty, STEPS, settings)
+    torch.testing.assert_close(found, torch.cat(expected, dim=1), rtol=0, atol=1e-6)
+    assert 0 < len(stops) < 2 * steps, "some steps stop early and some do not"

@@ -90,3 +90,17 @@ def test_what_the_scene_or_the_model_lacks_is_said_without_loading_it(override: 
     errors = check_files(plan_command([override, "seed=0,1"], CONFIGS).cells)
     assert len(errors) == 1
     assert expected in errors[0]
+
+
+def test_the_scale_costs_what_is_used() -> None:
+    """Under null-text a null scale is 7.5: a step of two passes; typed or not, an edit is counted once."""
+
+    def seconds(*overrides: str) -> float:
+        settings = plan_command(["editor.control_guidance=1", *overrides], CONFIGS).cells[0]
+        return method_seconds(settings, settings.methods()["independent"], 12)
+
+    assert seconds("inversion=null_text") == pytest.approx(2 * seconds(), rel=0.01)
+    assert seconds("inversion=null_text") == seconds("inversion=null_text", "editor.guidance_scale=7.5")
+    assert seconds("editor.guidance_scale=1") == seconds()
+    one, both = (estimate("baselines=[]", f"editor.guidance_scale={scale}") for scale in ("1", "1,null"))
+    assert both.seconds < 1.7 * one.seconds, "the edit is the same"

@@ -12,18 +12,21 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from qnerf.config import MethodSettings, RunSettings, parse
+from qnerf.errors import UserError
 from qnerf.guidance.off import OffSettings
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import WITHOUT_EFFECT, Inputs, effective_settings, read_inputs
 from qnerf.runs.stages import Stages
 from qnerf.schedules.independent import IndependentSettings
+from qnerf.store.key import Key
 from qnerf.sweeps.expand import sweep_params
 from qnerf.sweeps.space import ends, read_space
+from tests.editors.examples import ExtendedSettings
 
 INPUTS = Inputs("scene", "weights")
 SILENT_ENDS = (
     *("capture.name", ".capture.name"),  # what a set of layers is called; its layers count
-    ".guidance.checkpointing",  # a baseline's; the main method's is in WITHOUT_EFFECT
+    *(".guidance.checkpointing", ".editor.source_cache_gib"),  # a baseline's; the main method's is in WITHOUT_EFFECT
 )
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "exp").glob("*.yaml"))
 EMPTY = MethodSettings(schedule=IndependentSettings(name="independent"), guidance=OffSettings(name="off"))  # reads the run's own
@@ -238,3 +241,55 @@ def test_settings_without_effect_exist() -> None:
     keys = {".".join(path[: n + 1]) for path, _ in leaves(plain) for n in range(len(path))}
     assert set(WITHOUT_EFFECT) - {"backbone.path"} <= keys
     assert "path" not in effective_settings(settings_of())["backbone"]
+
+
+def test_intervals_that_end_at_other_steps_are_others() -> None:
+    """Of one method, guided or not, and also where nothing else of two settings differs."""
+    for overrides in ((), ("guidance=off",)):
+        stages = stages_of(*overrides)
+        method = stages.settings.methods()["full"]
+        keys = stages.intervals(method)
+        assert len(set(keys)) == len(keys) > 1
+        assert len({stages.interval(method, stop) for stop in (5, 6, 10)}) == 3
+
+
+def test_the_scale_of_an_edit_counts_as_it_is_used() -> None:
+    """Null is the inversion's scale or 1, and then the same edit as where it is typed; another scale is another edit."""
+    main = stages_of().settings.methods()["full"]
+    plain = stages_of("editor.guidance_scale=null").identity()
+    assert stages_of().edit(main) == Stages(settings_of("editor.guidance_scale=1"), INPUTS).edit(main)
+    assert stages_of("editor.guidance_scale=1").identity() == plain == stages_of().identity()
+    assert stages_of("editor.guidance_scale=2").identity() != plain
+    null_text = stages_of("inversion=null_text")
+    assert null_text.settings.edit_scale(null_text.settings.methods()["full"]) == 7.5
+    assert stages_of("inversion=null_text", "editor.guidance_scale=7.5").identity() == null_text.identity()
+    other = stages_of("inversion=null_text", "inversion.guidance_scale=5")
+    assert other.settings.edit_scale(other.settings.methods()["independent"]) == 5
+    assert other.identity() != null_text.identity()
+
+
+def test_a_typed_scale_that_the_prompts_are_not_optimised_for_is_refused_in_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"editor.guidance_scale: got 3; expected 7.5 \(inversion.guidance_scale\)") as error:
+        settings_of("inversion=null_text", "editor.guidance_scale=3")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=r"baselines.controlnet.editor.guidance_scale: got 2; expected 7.5"):
+        settings_of("inversion=null_text", "baselines=[controlnet]", "baselines.controlnet.editor.guidance_scale=2")
+    with pytest.raises(UserError, match=r"got 1; expected 7.5"):
+        settings_of("inversion=null_text", "editor.guidance_scale=1")
+
+
+def test_how_a_joint_editor_groups_views_counts_and_chunks_never_do() -> None:
+    def edited(group: int, chunk_size: int) -> Key:
+        plain = settings_of("schedule=independent", "guidance=off", "baselines=[]", f"chunk_size={chunk_size}")
+        main = plain.methods()["full"].model_copy(update={"editor": ExtendedSettings(group=group)})
+        return Stages(plain, INPUTS).edit(main)
+
+    assert edited(2, 4) == edited(2, 1)
+    assert edited(2, 4) != edited(3, 4)
+
+
+def test_the_papers_method_is_the_same_beside_another_and_as_the_main_one() -> None:
+    beside = settings_of(
+        "baselines=[paper]", "guidance=hard", "schedule=one_shot", "editor=plain", "capture=decoder_fine"
+    ).methods()
+    assert beside["paper"] == settings_of("+exp=paper").methods()["full"] == settings_of("baselines=[paper]").methods()["paper"]

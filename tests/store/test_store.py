@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from qnerf.common import files
 from qnerf.store import entry as entries_of_disk
 from qnerf.store.entry import TEMPORARY, Artefact, read_entry
 from qnerf.store.key import DONE, Key
@@ -184,3 +185,23 @@ def test_leftovers_of_dead_processes_are_swept_when_they_are_old(tmp_path: Path)
     prune(store, 1e9)
     assert [path.name for path in (tmp_path / "edit").iterdir()] == [f"{TEMPORARY}new"]
     assert entries(store) == []
+
+
+def test_without_its_done_mark_nothing_is_done(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.once(KEY, artefact)
+    (store.folder(KEY) / DONE).unlink()
+    assert not store.has(KEY)
+    assert store.load(KEY) is None
+    assert entries(store) == []
+
+
+def test_the_done_mark_is_written_last_and_names_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    for place, name in ((entries_of_disk, "write_tensors"), (files, "write_json"), (files, "write_image")):
+        real = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda path, *rest, real=real: (written.append(path.name), real(path, *rest)))
+    store = Store(tmp_path)
+    store.once(KEY, artefact)
+    assert written == ["tensors.safetensors", "record.json", "step003.png", DONE]
+    assert set(files.read_json(store.folder(KEY) / DONE)["sha256"]) == set(written[:-1])
