@@ -136,7 +136,9 @@ def whole_step(
                 torch.cuda.synchronize(device)
             at[step] = time.perf_counter()
 
-    train_query_field(sphere_queries(cameras), cameras, Space(torch.zeros(3, device=device), 1.1), settings, seed=0, on_step=on_step)
+    train_query_field(
+        sphere_queries(cameras), cameras, Space(torch.zeros(3, device=device), 1.1), settings, seed=0, on_step=on_step
+    )
     return (at[iterations] - at[warm]) / (iterations - warm)
 
 
