@@ -3,8 +3,8 @@
 python -m benchmarks.bench_field                              # the default field on this machine's device
 python -m benchmarks.bench_field --rays 4096 --samples 48     # at the size of Stable Diffusion's, for a GPU
 
-On a GPU training replays a step from a CUDA graph. Parts can only be told apart in steps that are run plainly, with a wait for the GPU
-at every turn, so they add up to more than the whole.
+On a GPU training replays a step from a CUDA graph. Parts can only be told apart in steps that are run plainly, with
+a wait for the GPU at every turn, so they add up to more than the whole.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ STAGES = {"check": "benchmarks.gpu.check", "time": "benchmarks.gpu.timing", "tra
 TOTAL = 540.0
 """Seconds of all stages together."""
 DUE = {"check": 110.0, "time": 440.0, "train": TOTAL}
-"""Seconds after the start at which a stage is stopped; the last one asked for has all that is left. What a stage does not need is the
-next one's. docs/gpu.md says how each is filled."""
+"""Seconds after the start at which a stage is stopped; the last one asked for has all that is left. What a stage does
+not need is the next one's. docs/gpu.md says how each is filled."""
 GPU_ONLY = ("field.triton", "field.tinycudann", "pass.graph")  # rows that a CPU cannot fill
 TOY_TOTAL = 900.0
 """Of a rehearsal, which should take less than three minutes: the machine may have more to do."""

@@ -38,7 +38,7 @@ def beside_diffusers(stage: Stage) -> None:
     batch = min(runs[0]["chunk"], work.views)
     theirs = diffusers_seconds(work.backbone(), batch, steps)
     note = f"ours {1e3 * mine:.1f} ms, theirs {1e3 * theirs:.1f} ms; {steps} steps, batches of {batch}, no classifier-free guidance"
-    note += "" if torch.cuda.is_available() else "; at toy size and on a busy CPU ± 30 %"
+    note += "" if torch.cuda.is_available() else "; on a busy machine ± 30 %"
     stage.report("diffusers", mine / theirs, note)
 
 

@@ -17,8 +17,8 @@ How its 330 seconds are meant to be filled on an H100: estimates, at 8 ms a row 
 
 Together 326 s. Of what is left, where *check* was quick or other stages are not asked for, a compiled pass takes 80 s.
 
-cuBLAS's workspace is the reproducible one from the start, since that cannot be changed once the GPU is in use. On an H100 it is as large
-as PyTorch's own choice, so that the other rows do not suffer.
+cuBLAS's workspace is the reproducible one from the start, since it cannot be changed once the GPU is in use. On an H100
+it is as large as PyTorch's own choice (32 MiB), so that the other rows do not suffer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parts of the stage *time*: a pass run plainly, from a CUDA graph and compiled, and what the deterministic mode costs and gives."""
+"""Parts of the stage *time*: a pass run plainly, from a CUDA graph and compiled; the deterministic mode's price."""
 
 from __future__ import annotations
 
