@@ -84,7 +84,7 @@ class BothHalvesReadTheConditional(MasaCtrl):
 def edited(inversion: InversionSettings, kind: type[MasaCtrl], keep_background: bool, start: float = 0.08) -> tuple[Tensor, float]:
     """Latents, and the PSNR, dB, of their views against the autoencoder's own round trip."""
     editor = kind(MasaCtrlSettings(name="masactrl", keep_background=keep_background, start=start))
-    found = replace(job(inversion), editor=editor)
+    found = replace(job(inversion), editor=editor)  # pyright: ignore[reportArgumentType]
     latents = edit(IndependentSettings(name="independent"), OffSettings(name="off"), found).latents
     return latents, psnr(found.backbone.decode(latents), found.backbone.decode(found.trajectory.states[-1]))
 
