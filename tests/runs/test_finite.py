@@ -160,7 +160,7 @@ def test_queries_captured_and_rendered_are_looked_at(monkeypatch: pytest.MonkeyP
             next(iter(found.maps.values()))[0] = torch.nan
             return found
 
-        field.render_to = rendered
+        field.render_to = rendered  # pyright: ignore[reportAttributeAccessIssue]
         return field
 
     monkeypatch.setattr(consolidate, "train_field", damaged)
