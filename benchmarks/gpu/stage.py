@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +77,31 @@ class Stage:
             traceback.print_exc()
             for row in set(rows) - self.reported:
                 self.report(row, None, f"failed: {reason(error)}")
+
+
+class Listener(logging.Handler):
+    """Keeps what is logged, as sentences."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.sentences.append(record.getMessage())
+
+
+@contextmanager
+def said(name: str) -> Iterator[list[str]]:
+    """What the logger of this name says in the meantime: why work is not recorded, for a row's note."""
+    logger, listener = logging.getLogger(name), Listener()
+    level = logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    try:
+        yield listener.sentences
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
 
 
 def reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Iterator
@@ -16,10 +17,13 @@ from hydra import compose, initialize_config_dir
 from benchmarks.bench_edit import watched
 from benchmarks.gpu.prepare import READY
 from benchmarks.gpu.stage import Stage
+from qnerf.backbones.acceleration import accelerate
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.sd15 import Sd15Settings
 from qnerf.config import RunSettings, parse
 from qnerf.devices import pick_device
+from qnerf.fields.settings import FieldSettings
+from qnerf.reports.figures import MAIN_METHOD
 from qnerf.run import CONFIGS
 
 
@@ -43,6 +47,26 @@ class Work:
         """The overrides of a full edit with a query field of this size."""
         size = ["field.grid.log2_table_size=10", "schedule.interval=1"] if self.toy else ["field=sd15"]
         return [*size, f"field.optimiser.iterations={iterations}", "schedule.feedback=null"]
+
+    def chunk(self) -> int:
+        """Views that an edit takes at once."""
+        return min(run_settings(self.base).chunk_size, self.views)
+
+    def rows(self) -> int:
+        """Rows of an edit's pass: those views, with each of the predictions that a step combines."""
+        settings = run_settings(self.base)
+        scales = (settings.editor.control_guidance, settings.edit_scale(settings.methods()[MAIN_METHOD]))
+        return self.chunk() * (1 + sum(scale != 1.0 for scale in scales))
+
+    def field_step(self) -> tuple[int, int, int, FieldSettings | None]:
+        """Iterations, rays, samples and settings of a field whose step is measured."""
+        return (8, 64, 4, None) if self.toy else (300, 4096, 48, run_settings(["field=sd15"]).field)
+
+    def forget_recordings(self) -> None:
+        """Of passes, so that the next run makes its own and no other's are in memory, as in a process of its own."""
+        model = self.backbone()
+        model.passes = accelerate(run_settings(self.base).backbone.acceleration, model.device)
+        gc.collect()
 
     def backbone(self) -> DiffusionBackbone:
         """The model of the runs."""

@@ -82,8 +82,8 @@ class DiffusionBackbone:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that the model computes in."""
-        return self.unet.dtype
+        """The dtype that the model computes in. A pass asks several times, and `unet.dtype` looks at every parameter."""
+        return self.unet.conv_in.weight.dtype
 
     def for_control(self, detail: Detail) -> DiffusionBackbone:
         """The same model with the ControlNet for this grade of control."""
