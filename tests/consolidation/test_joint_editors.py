@@ -24,12 +24,12 @@ from tests.schedules.helpers import edit, make_job
 
 OFF, SOFT = OffSettings(name="off"), SoftSettings(name="soft", strength=0.05, weights="equal")
 INDEPENDENT = IndependentSettings(name="independent")
-PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
+PROGRESSIVE = ProgressiveSettings(name="progressive", interval=1)
 SCALES = {"guidance_scale": 2.0, "control_guidance": 1.5}  # three predictions a step
 
 
 def job_of(chunk_size: int, **settings: Any) -> EditJob:
-    return make_job(steps=4, chunk_size=chunk_size, editor=ExtendedSettings.model_validate(settings))[0]
+    return make_job(steps=3, chunk_size=chunk_size, editor=ExtendedSettings.model_validate(settings))[0]
 
 
 class TogetherInABatch(AttentionEdit):
@@ -54,8 +54,7 @@ def in_one_batch(job: EditJob) -> Tensor:
     return z
 
 
-@pytest.mark.parametrize("scales", [{}, SCALES])
-@pytest.mark.parametrize("chunk_size", [1, 2, 3, 4])
+@pytest.mark.parametrize(("chunk_size", "scales"), [(1, {}), (2, {}), (4, {}), (3, SCALES)])
 def test_views_of_any_chunks_attend_to_each_other_as_in_one_batch(chunk_size: int, scales: dict[str, float]) -> None:
     job = job_of(chunk_size, **scales)
     found, wanted = edit(INDEPENDENT, OFF, job).latents, in_one_batch(job)
@@ -70,32 +69,31 @@ def test_a_group_is_edited_as_if_it_were_all_there_is() -> None:
     torch.testing.assert_close(one, four, rtol=0, atol=1e-4)
     torch.testing.assert_close(three, four, rtol=0, atol=1e-4)
     assert (four - edit(INDEPENDENT, OFF, job_of(4)).latents).abs().max() > 1e-3
-    plain = edit(INDEPENDENT, OFF, make_job(steps=4, editor=PlainEditorSettings(name="plain", keep_background=False))[0])
+    plain = edit(INDEPENDENT, OFF, make_job(steps=3, editor=PlainEditorSettings(name="plain", keep_background=False))[0])
     torch.testing.assert_close(edit(INDEPENDENT, OFF, job_of(3, group=1)).latents, plain.latents, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("schedule", [PROGRESSIVE, OneShotSettings(name="one_shot", interval=2)])
+@pytest.mark.parametrize("schedule", [PROGRESSIVE, OneShotSettings(name="one_shot", interval=1)])
 @pytest.mark.parametrize("guidance", [SOFT, HardSettings(name="hard")])
 def test_chunks_change_no_guided_joint_edit(schedule: Any, guidance: Any) -> None:
-    one, two, four = (edit(schedule, guidance, job_of(size)).latents for size in (1, 2, 4))
-    torch.testing.assert_close(one, four, rtol=0, atol=5e-4)
-    torch.testing.assert_close(two, four, rtol=0, atol=5e-4)
+    three, four = (edit(schedule, guidance, job_of(size)).latents for size in (3, 4))
+    torch.testing.assert_close(three, four, rtol=0, atol=5e-4)
     assert (four - edit(INDEPENDENT, OFF, job_of(4)).latents).abs().max() > 1e-3
 
 
 def test_latents_that_guidance_has_pulled_are_looked_at_anew() -> None:
     """By soft guidance twice at each guided step: before the pull and before the step. Hard guidance pulls nothing."""
-    for guidance, guided in ((SOFT, [2, 2, 3, 3]), (HardSettings(name="hard"), [2, 3])):
+    for guidance, guided in ((SOFT, [1, 1, 1, 2, 2, 2]), (HardSettings(name="hard"), [1, 1, 2, 2])):
         job = job_of(2)
         edit(PROGRESSIVE, guidance, job)
         assert isinstance(job.editor, Extended)
-        assert job.editor.rounds == [0, 1, 2, 3, *guided], "an interval, its look-ahead, the guided interval"
+        assert job.editor.rounds == [0, *guided], "of steps 1 and 2 a look-ahead, then the guided visit"
 
 
 def test_the_step_back_looks_at_all_views_first() -> None:
     job = job_of(1)
     z = job.trajectory.states[2]
     torch.testing.assert_close(implied_clean(job, z, 2), implied_clean(job_of(4), z, 2), rtol=0, atol=1e-4)
-    schedule = PROGRESSIVE.model_copy(update={"feedback": FeedbackSettings(at=0.75, weight=0.5)})
+    schedule = PROGRESSIVE.model_copy(update={"feedback": FeedbackSettings(at=0.67, weight=0.5)})
     one, four = (edit(schedule, HardSettings(name="hard"), job_of(size)).latents for size in (1, 4))
     torch.testing.assert_close(one, four, rtol=0, atol=2e-3)
