@@ -37,23 +37,23 @@ class FiniteWatch:
     def __init__(self, stage: str, dtype: torch.dtype, views: int, device: torch.device, view_names: Sequence[str] = ()) -> None:
         self.stage, self.dtype = stage, dtype
         self.names = view_names or [str(view) for view in range(views)]
-        self._first = torch.full((views,), -1, device=device)
+        self._first = torch.zeros(views, dtype=torch.long, device=device)  # 0 while a view is finite, then -1 - step
 
     def see(self, values: Tensor, step: int, views: slice = slice(None)) -> None:
         """Look at what step `step` has made of some views, (V, ...)."""
         first = self._first[views]
         bad = ~torch.isfinite(values).flatten(1).all(dim=1)
-        self._first[views] = torch.where(bad & (first < 0), step, first)
+        self._first[views] = torch.where(bad & (first == 0), -1 - step, first)
 
     def check(self) -> None:
         """Raises UserError where a view was not finite at a step that was seen, naming the earliest of those that came first."""
         first = self._first.tolist()
-        bad = [view for view, step in enumerate(first) if step >= 0]
+        bad = [view for view, mark in enumerate(first) if mark < 0]
         if not bad:
             return
         view = bad[0]
         raise UserError(
-            f"{self.stage}, step {first[view]}: latents not a number or infinite in view {self.names[view]}"
+            f"{self.stage}, step {-1 - first[view]}: latents not a number or infinite in view {self.names[view]}"
             + (f" and {len(bad) - 1} others" if len(bad) > 1 else "")
             + f" (the model computes in {dtype_name(self.dtype)}), expected finite values: {what_to_try(self.dtype)}"
         )

@@ -94,6 +94,8 @@ def test_the_step_back_looks_at_all_views_first() -> None:
     job = job_of(1)
     z = job.trajectory.states[2]
     torch.testing.assert_close(implied_clean(job, z, 2), implied_clean(job_of(4), z, 2), rtol=0, atol=1e-4)
+    assert isinstance(job.editor, Extended)
+    assert job.editor.rounds == [2]
     schedule = PROGRESSIVE.model_copy(update={"feedback": FeedbackSettings(at=0.67, weight=0.5)})
     one, four = (edit(schedule, HardSettings(name="hard"), job_of(size)).latents for size in (1, 4))
     torch.testing.assert_close(one, four, rtol=0, atol=2e-3)
