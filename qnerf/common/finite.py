@@ -43,7 +43,7 @@ class FiniteWatch:
         """Look at what step `step` has made of some views, (V, ...)."""
         first = self._first[views]
         bad = ~torch.isfinite(values).flatten(1).all(dim=1)
-        self._first[views] = torch.where(bad & (first == 0), -1 - step, first)
+        first += (bad & (first == 0)) * (-1 - step)  # a view of `_first`; a number multiplies without a copy to the device
 
     def check(self) -> None:
         """Raises UserError where a view was not finite at a step that was seen, naming the earliest of those that came first."""
