@@ -3,7 +3,7 @@
     python -m benchmarks.bench_edit                         # the default edit, 12 views
     python -m benchmarks.bench_edit --views 8 16 32 64      # one row a number of views, each in a process of its own
     python -m benchmarks.bench_edit --chunks 1 2 4 8        # likewise over the chunk
-    python -m benchmarks.bench_edit --random sd15 --views 20 -- inversion.steps=50 field=sd15     # SD 1.5's size, for a GPU
+    python -m benchmarks.bench_edit --random sd15 --views 20 -- steps=50 field=sd15     # SD 1.5's size, for a GPU
 
 What follows `--` goes to the run as overrides: `-- schedule.interval=3`. Scenes are procedural and written to a temporary folder.
 """

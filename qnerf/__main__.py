@@ -14,7 +14,7 @@ COMMANDS = {
     "dashboard": "a sweep's dashboard at W&B",
     "store": "list, check and prune the artefact store",
     "pretrain": "train the embedded backbone",
-    "examine": "measure the embedded backbone on held-out views",
+    "evaluate_backbone": "measure the embedded backbone on held-out views",
 }
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from qnerf.attention.settings import CaptureSettings
+from qnerf.attention.settings import RecorderSettings
 from qnerf.backbones.backbone import BackboneSettings
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.editor import EditorSettings
@@ -57,7 +57,7 @@ class MethodSettings(Settings):
 
     schedule: AnySchedule
     guidance: AnyGuidance
-    capture: CaptureSettings | None = None  # none: the run's own
+    recorder: RecorderSettings | None = None  # none: the run's own
     editor: AnyEditor | None = None  # none: the run's own
 
 
@@ -72,7 +72,7 @@ class SweepSettings(Settings):
 
     retry_failed: bool = True
     dry_run: bool = False
-    objectives: tuple[str, ...] = Field(default=("consistency_moved", "psnr_object"), min_length=1)
+    objectives: tuple[str, ...] = Field(default=("warp_error_moved", "psnr_object"), min_length=1)
 
     @field_validator("objectives")
     @classmethod
@@ -89,6 +89,7 @@ class RunSettings(Settings):
     experiment: Name  # the folder under output_dir
     seed: int = Field(ge=0, lt=2**32)
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    steps: int = Field(default=30, ge=2, le=1000)  # denoising steps, of the inversion and of every edit
     deterministic: bool = False  # bit-equal results from run to run on a GPU too, slower
     chunk_size: int = Field(gt=0)  # views that go through the UNet together: memory and speed, never results
     output_dir: str = Field(min_length=1)
@@ -97,7 +98,7 @@ class RunSettings(Settings):
     control: ControlSettings
     inversion: AnyInversion
     editor: AnyEditor
-    capture: CaptureSettings
+    recorder: RecorderSettings
     field: FieldSettings
     rgb_field: RgbFieldSettings
     guidance: AnyGuidance
@@ -120,7 +121,7 @@ class RunSettings(Settings):
     def _problems(self, name: str, method: MethodSettings) -> Iterator[str]:
         """What of one method does not fit the rest, a sentence each."""
         where = "" if name == MAIN_METHOD else f"baselines.{name}."
-        if problem := method.schedule.problem(method.guidance, self.inversion.steps, where):
+        if problem := method.schedule.problem(method.guidance, self.steps, where):
             yield problem
         scale, required = (method.editor or self.editor).guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
@@ -140,9 +141,9 @@ class RunSettings(Settings):
     def methods(self) -> dict[str, MethodSettings]:
         """Every method of this run by its name in the results, the baselines first and the main one
         last."""
-        main = MethodSettings(schedule=self.schedule, guidance=self.guidance, capture=self.capture, editor=self.editor)
+        main = MethodSettings(schedule=self.schedule, guidance=self.guidance, recorder=self.recorder, editor=self.editor)
         filled = {
-            name: m.model_copy(update={"capture": m.capture or self.capture, "editor": m.editor or self.editor})
+            name: m.model_copy(update={"recorder": m.recorder or self.recorder, "editor": m.editor or self.editor})
             for name, m in self.baselines.items()
         }
         return {**filled, MAIN_METHOD: main}

@@ -18,8 +18,8 @@ from qnerf.reports.results import read_sweep
 from qnerf.run import USER_ERROR
 
 USAGE = "Usage: python -m qnerf.dashboard entity/project [SWEEP_FOLDER]   (the folder names the swept settings to compare)"
-SETTINGS = ("schedule.name", "schedule.interval", "guidance.name", "guidance.strength", "capture.name", "inversion.name", "seed")
-CHOICES = ("schedule", "guidance", "capture", "inversion", "editor", "field", "metrics", "control", "scene")  # swept by name
+SETTINGS = ("schedule.name", "schedule.interval", "guidance.name", "guidance.strength", "recorder.name", "inversion.name", "seed")
+CHOICES = ("schedule", "guidance", "recorder", "inversion", "editor", "field", "metrics", "control", "scene")  # swept by name
 FIGURES = tuple(leading(group)[0] for group in ("consistency", "fidelity", "heldout"))
 
 
@@ -65,7 +65,7 @@ def build_workspace(entity: str, project: str, keys: Sequence[str]) -> Any:
     ]
     keys_of_pictures = ("contact_sheet", f"{MAIN_METHOD}/queries")
     pictures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in keys_of_pictures]
-    fields = [wr.LinePlot(title="R² of the fields, by layer", x="step", metric_regex=f"{MAIN_METHOD}/explained/.*")]
+    fields = [wr.LinePlot(title="R² of the fields, by layer", x="step", metric_regex=f"{MAIN_METHOD}/r2/.*")]
     sections = {"The sweep": comparison, "Views": pictures, "Inside the fields": fields}
     return ws.Workspace(
         entity=entity,

@@ -16,7 +16,7 @@ from qnerf.errors import UserError
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.search_path import split_config_dirs
 
-NOT_OF_THE_RUN = ("pretrain", "examine", "hydra")  # composed by their own entry point, or Hydra's own (launchers)
+NOT_OF_THE_RUN = ("pretrain", "evaluate_backbone", "hydra")  # composed by their own entry point, or Hydra's own (launchers)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,8 +17,8 @@ from qnerf.run import CONFIGS
 from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
 from qnerf.schedules.one_shot import OneShotSettings
 
-GROUPS = ("inversion", "editor", "capture", "field", "rgb_field", "guidance", "schedule", "metrics", "tracker", "backbone")
-NOT_OF_THE_RUN = {"pretrain", "examine", "hydra"}  # composed by another entry point, or by Hydra for itself
+GROUPS = ("inversion", "editor", "recorder", "field", "rgb_field", "guidance", "schedule", "metrics", "tracker", "backbone")
+NOT_OF_THE_RUN = {"pretrain", "evaluate_backbone", "hydra"}  # composed by another entry point, or by Hydra for itself
 
 
 def choices(group: str) -> list[str]:
@@ -71,7 +71,7 @@ def test_methods_are_the_baselines_and_then_the_main_one() -> None:
     assert methods["hard"].schedule == settings.schedule
     assert isinstance(methods["one_shot"].schedule, OneShotSettings)
     assert methods["one_shot"].schedule.interval == 3
-    assert all(method.capture == settings.capture for method in methods.values())
+    assert all(method.recorder == settings.recorder for method in methods.values())
 
 
 @pytest.mark.parametrize("schedule", choices("schedule"))
@@ -118,7 +118,7 @@ def errors_of(*overrides: str) -> list[str]:
         ("seed=[1", "seed=[1: not a valid override"),
         ("seed", "seed: not a valid override"),
         ("schedule.interval=1,2", "schedule.interval=1,2: several values are a sweep; add -m"),
-        ("inversion.steps=5", "schedule.interval: got 5; expected less than the 5 steps of inversion.steps"),
+        ("steps=5", "schedule.interval: got 5; expected less than the 5 steps of steps"),
         ("output_dir=${nowhere}", "output_dir: Interpolation key 'nowhere' not found"),
         ("+baselines.full={schedule:{name:independent},guidance:{name:off}}", "baselines.full is the name of the main"),
     ],

@@ -16,7 +16,7 @@ def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
     for key in (
         "guidance.strength",
         "guidance.name",
-        "full/consistency_moved",
+        "full/warp_error_moved",
         "full/queries",
         "contact_sheet",
         "full/explained",

@@ -31,7 +31,7 @@ def test_every_variant_of_the_field_study_is_a_setting() -> None:
     changes = [change for group in study.STUDIES.values() for change in group if change not in same]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         plain = study.settings_of("asset:puppet_a").field
-        assert plain.hold_out_every == 4
+        assert plain.heldout_every == 4
         for change in changes:
             assert study.settings_of("asset:puppet_a", change).field != plain, change
 
@@ -40,17 +40,17 @@ def test_the_field_study_measures_by_resolution() -> None:
     study = load("field/study.py")
     job, _ = make_job()
     chosen = layers(8, 10, 13)
-    _, queries = plain_steps(job, job.trajectory.states[0], 0, 3, capture_at=(1, 2), layers=chosen)
-    captured = study.Captured(job, queries[2], queries[1])
-    field = tiny_field().model_copy(update={"hold_out_every": 2})
-    found, seconds = study.explained(captured, field, "")
+    _, queries = plain_steps(job, job.trajectory.states[0], 0, 3, record_at=(1, 2), layers=chosen)
+    recorded = study.Recorded(job, queries[2], queries[1])
+    field = tiny_field().model_copy(update={"heldout_every": 2})
+    found, seconds = study.explained(recorded, field, "")
     sizes = [study.size_of(job, layer) for layer in chosen]
     assert list(found) == sizes
     assert seconds > 0
-    alone, _ = study.explained(captured, field, sizes[1])
+    alone, _ = study.explained(recorded, field, sizes[1])
     assert list(alone) == [sizes[1]]
     assert alone[sizes[1]] != pytest.approx(found[sizes[1]])
-    warm, _ = study.explained(captured, field, study.WARM + "optimiser.iterations=2")
+    warm, _ = study.explained(recorded, field, study.WARM + "optimiser.iterations=2")
     assert warm != found
     assert study.row("x", [({"8²": 0.5}, 2.0), ({"8²": 0.25}, 4.0)], ["8²", "16²"], 1.5) == "| x | 0.375 (0.50, 0.25) | - | 2.00 |"
 
@@ -61,9 +61,9 @@ def test_the_field_study_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     study = load("field/study.py")
     small = [
         "scene.views=4",
-        "inversion.steps=4",
+        "steps=4",
         "schedule.interval=1",
-        "field.hold_out_every=2",
+        "field.heldout_every=2",
         "field.optimiser.rays_per_batch=64",
     ]
     monkeypatch.setattr(study, "BASE", small)

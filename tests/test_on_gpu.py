@@ -144,7 +144,7 @@ def test_an_independent_edit_is_the_same(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])
-@pytest.mark.parametrize("guidance", [EXPLAINED, SoftSettings(name="soft", strength=0.05)])
+@pytest.mark.parametrize("guidance", [EXPLAINED, SoftSettings(name="soft", step_size=0.05)])
 @pytest.mark.parametrize(
     "schedule",
     [

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 ROOT, PLUGIN = CONFIGS.parent, Path(__file__).parent / "plugin"
 CHOICES = (
     *("backbone=tiny", "editor=anchored", "guidance=fading", "inversion=straight", "metrics=redness", "baselines=[halves]"),
-    *("inversion.steps=4", "schedule.interval=2", "schedule.feedback=null", "field.optimiser.iterations=2", "control.detail=box"),
+    *("steps=4", "schedule.interval=2", "schedule.feedback=null", "field.optimiser.iterations=2", "control.detail=box"),
     *("scene.size=32", "device=cpu"),
 )
 VARIANTS = {  # where each file of the example would be inside the package

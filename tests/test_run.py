@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 SMALL = (
     "scene.size=32",
-    "inversion.steps=4",
+    "steps=4",
     "schedule.interval=2",
     "guidance.until=1",
     "field.optimiser.iterations=3",
@@ -78,7 +78,7 @@ def test_a_run_leaves_every_file_and_a_second_one_finds_it_done(
     assert len(edited(folder)) == 4
     metrics = read_json(folder / "metrics.json")
     assert set(metrics["methods"]) == {"independent", "full"}
-    assert {"psnr_truth", "ssim_truth", "consistency_moved", "consistency_moved_floor", "heldout_psnr"} <= set(metrics)
+    assert {"psnr_truth", "ssim_truth", "warp_error_moved", "warp_error_moved_floor", "heldout_psnr"} <= set(metrics)
     assert len(metrics["reconstruction_psnr_by_view"]) == 4
     rows = list(csv.DictReader((folder / "comparison.csv").open()))
     assert [row["method"] for row in rows] == ["independent", "full"]
@@ -142,7 +142,7 @@ def test_all_methods_of_the_comparison_run_and_land_in_its_sheet(scene_folder: P
 @pytest.mark.parametrize(
     "override",
     ["inversion=uniform_attention", "inversion=null_text", "editor=plain", "control.detail=bones",
-     "control.detail=loose_depth", "baselines=[mixed]", "schedule=independent", "capture=decoder_coarse", "baselines=[]"],
+     "control.detail=loose_depth", "baselines=[mixed]", "schedule=independent", "recorder=decoder_coarse", "baselines=[]"],
 )  # fmt: skip
 def test_each_choice_is_one_override(override: str, scene_folder: Path, tmp_path: Path) -> None:
     extra = ["inversion.inner_steps=1"] if "null_text" in override else []
@@ -180,8 +180,8 @@ def test_the_tracker_changes_no_result_and_no_identity(scene_folder: Path, tmp_p
 def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"scene\.size is 64"):
         run(scene_folder, tmp_path, "scene.size=64")
-    with pytest.raises(UserError, match=r"capture.layers is \[99\]"):
-        run(scene_folder, tmp_path, "capture.layers=[99]")
+    with pytest.raises(UserError, match=r"recorder.layers is \[99\]"):
+        run(scene_folder, tmp_path, "recorder.layers=[99]")
     bare = tmp_path / "bare"
     scene = build_scene(0, views=4, size=32)
     write_scene(bare, replace(scene, truth=None))

@@ -25,8 +25,8 @@ from qnerf.variants import KINDS, problems, union, variants
 PACKAGE = CONFIGS.parent / "qnerf"
 MAY_NAME = {  # what a module may import of a variant's, and why
     ("backbones/revision.py", "qnerf.backbones.puppet"): "it seals the embedded model's folder",
-    ("examine/groups/cost.py", "qnerf.backbones.puppet"): "it measures the embedded model's files",
-    ("examine/settings.py", "qnerf.backbones.puppet"): "it measures the embedded model",
+    ("evaluate_backbone/groups/cost.py", "qnerf.backbones.puppet"): "it measures the embedded model's files",
+    ("evaluate_backbone/settings.py", "qnerf.backbones.puppet"): "it measures the embedded model",
     ("pretrain/diffusion.py", "qnerf.backbones.puppet"): "it trains the embedded model, from its folder",
     ("pretrain/export.py", "qnerf.backbones.puppet"): "it writes the embedded model's folder",
     ("pretrain/initialise.py", "qnerf.backbones.puppet"): "it starts from the embedded model",

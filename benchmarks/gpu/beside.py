@@ -32,7 +32,7 @@ LADDER = (  # settings that trade time for memory, the most generous first; each
 def beside_diffusers(stage: Stage) -> None:
     """Seconds a view and step of the independent edit (one pass: no MasaCtrl, no second control) over diffusers' own pipeline's."""
     work, steps = load_work(stage), 2 if stage.toy else 20
-    settings = (f"inversion.steps={steps}", "schedule=independent", "editor=plain")
+    settings = (f"steps={steps}", "schedule=independent", "editor=plain")
     runs = [work.run(f"beside-{which}", *settings) for which in "ab"]  # the first warms up
     mine = min(run["seconds"]["plain steps"] for run in runs) / (work.views * steps)
     batch = min(runs[0]["chunk"], work.views)
@@ -95,7 +95,7 @@ def run_down_the_ladder(work: Work, tier: int, rung: int) -> tuple[dict[str, Any
     while rung < len(LADDER):
         work.forget_recordings()  # and with them what the last attempt left in its traceback
         try:
-            steps = (f"inversion.steps={SHORT}", "schedule.interval=2", *work.consolidated(3 if work.toy else 100), *LADDER[rung])
+            steps = (f"steps={SHORT}", "schedule.interval=2", *work.consolidated(3 if work.toy else 100), *LADDER[rung])
             return work.run(f"cap-{tier}-{rung}", *steps), rung
         except torch.OutOfMemoryError:
             rung += 1
@@ -130,7 +130,7 @@ def equal_runs(stage: Stage) -> None:
 
 def short_edit(work: Work) -> tuple[str, ...]:
     """Overrides of a full edit in a few steps."""
-    return (f"inversion.steps={SHORT}", "schedule.interval=2", *work.consolidated(3 if work.toy else 200))
+    return (f"steps={SHORT}", "schedule.interval=2", *work.consolidated(3 if work.toy else 200))
 
 
 def pictures_apart(runs: list[dict[str, Any]]) -> np.ndarray:

@@ -65,7 +65,7 @@ def whole_edit(stage: Stage) -> None:
     """Inversion and independent edit in one run, the full edit in another that finds the inversion in the store."""
     work = load_work(stage)
     steps, size = (4, f"{work.views} views, 4 steps at 64 px") if stage.toy else (50, "")
-    plain = work.run("whole", f"inversion.steps={steps}", "schedule=independent")
+    plain = work.run("whole", f"steps={steps}", "schedule=independent")
     seconds = plain["seconds"]
     stage.report("edit.inversion", seconds["inversion"], size)
     edit = {name: seconds[name] for name in (*EDIT, "decoding") if seconds.get(name)}
@@ -73,7 +73,7 @@ def whole_edit(stage: Stage) -> None:
     share = 1.0 if stage.toy else share_of_iterations(stage)
     iterations = 3 if stage.toy else round(share * ITERATIONS)
     work.forget_recordings()
-    full = work.run("whole", f"inversion.steps={steps}", *work.consolidated(iterations))
+    full = work.run("whole", f"steps={steps}", *work.consolidated(iterations))
     edit = {name: full["seconds"][name] for name in (*EDIT, "decoding") if full["seconds"].get(name)}
     edit["field training"] /= share
     scaled = f"fields of {iterations} iterations, their time scaled from {share:.0%}" if share < 1 else ""

@@ -2,8 +2,8 @@
 
     python experiments/consolidation/summarise.py outputs/sweeps/articulation-<hash>
 
-cut: how much of `consistency_moved` above its floor the full edit takes away of the independent one's. A cell counts in the mean
-only where there is something to consolidate: the independent edit's `consistency_moved` is at least 1.5 times its floor.
+cut: how much of `warp_error_moved` above its floor the full edit takes away of the independent one's. A cell counts in the mean
+only where there is something to consolidate: the independent edit's `warp_error_moved` is at least 1.5 times its floor.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from pathlib import Path
 from qnerf.reports.results import figures_by_method, read_rows
 
 LEAST_DISAGREEMENT = 1.5  # times the floor
-FIGURES = ("psnr_object", "psnr_moved", "consistency_moved")
+FIGURES = ("psnr_object", "psnr_moved", "warp_error_moved")
 
 
 def main(path: str) -> int:
     rows = [row for row in read_rows(Path(path)) if row["status"] == "done"]
     cells = [(row["scene"], *compare(row)) for row in rows]
-    print("| scene | psnr_object | psnr_moved | consistency_moved (floor) | cut |\n|---|---|---|---|---|")
+    print("| scene | psnr_object | psnr_moved | warp_error_moved (floor) | cut |\n|---|---|---|---|---|")
     for scene, independent, full, floor, cut in cells:
         figures = [f"{independent[name]:.2f}, {full[name]:.2f}" for name in FIGURES[:2]]
         print(
             f"| {scene} | {' | '.join(figures)} | {independent[FIGURES[2]]:.4f}, {full[FIGURES[2]]:.4f} ({floor:.4f}) | {cut:.0%} |"
         )
-    counted = [cell for cell in cells if cell[1]["consistency_moved"] >= LEAST_DISAGREEMENT * cell[3]]
+    counted = [cell for cell in cells if cell[1]["warp_error_moved"] >= LEAST_DISAGREEMENT * cell[3]]
     if not counted:
         print("\nNo cell has anything to consolidate.")
         return 1
@@ -43,8 +43,8 @@ def compare(row: dict[str, str]) -> tuple[dict[str, float], dict[str, float], fl
     """Figures of the independent and of the full edit, the floor, and the cut."""
     methods = figures_by_method(row)
     independent, full = ({name: methods[method][name] for name in FIGURES} for method in ("independent", "full"))
-    floor = methods["full"]["consistency_moved_floor"]
-    before, after = independent["consistency_moved"], full["consistency_moved"]
+    floor = methods["full"]["warp_error_moved_floor"]
+    before, after = independent["warp_error_moved"], full["warp_error_moved"]
     return independent, full, floor, (before - after) / (before - floor)
 
 

@@ -3,7 +3,7 @@
     python experiments/field/study.py                                   # all variants on four scenes: the table
     python experiments/field/study.py --scenes asset:puppet_a --only normalisation,loss
 
-Of each scene the independent edit's queries of steps 4 and 9 of 30 are captured once; every variant is a field of those of step
+Of each scene the independent edit's queries of steps 4 and 9 of 30 are recorded once; every variant is a field of those of step
 9, with every fourth view left out. A row's figures are means over the layers of a resolution and over the scenes, in brackets
 scene by scene. Time is beside the default's, measured in the same process: run nothing else.
 """
@@ -38,14 +38,14 @@ from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
 from qnerf.run import CONFIGS
-from qnerf.runs.methods import captured_layers
+from qnerf.runs.methods import recorded_layers
 from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.region import edited_region
 
 SCENES = "asset:puppet_a,procedural:lamp_111,procedural:seat_111,procedural:toy_111"
-BASE = ["scene.views=12", "field.hold_out_every=4"]
+BASE = ["scene.views=12", "field.heldout_every=4"]
 STEP = 9
 EARLIER = 4  # where a warm start comes from
 WARM = "warm start, "
@@ -81,7 +81,7 @@ STUDIES: Mapping[str, list[str]] = {
 
 
 @dataclass(frozen=True)
-class Captured:
+class Recorded:
     """The queries of one scene's views, those of an earlier step, and what a field of them needs."""
 
     job: EditJob
@@ -100,14 +100,14 @@ def settings_of(scene: str, change: str = "") -> RunSettings:
     return parse(compose("config", [*BASE, f"scene.path={scene}", *([f"field.{setting}"] if "=" in setting else [])]))
 
 
-def capture(scene_path: str) -> Captured:
+def record(scene_path: str) -> Recorded:
     """The queries of an independent edit, which no field has guided."""
     settings = settings_of(scene_path)
     device = pick_device(settings.device)
     scene = read_scene(settings.scene)
     backbone = settings.backbone.build(device).for_control(settings.control.detail)
     assert scene.proxy is not None
-    views, steps = len(scene.cameras), backbone.process.steps(settings.inversion.steps)
+    views, steps = len(scene.cameras), backbone.process.steps(settings.steps)
     source_control, control = (
         draw_proxy_control(scene.proxy, state, scene.cameras, settings.control.detail, backbone.image_size).to(device)
         for state in ("source", "target")
@@ -128,17 +128,17 @@ def capture(scene_path: str) -> Captured:
         source_cache=SourceCache(settings.editor.cache_gib),
         target_depth=bounds_distance(scene.proxy, "target", scene.cameras, backbone.image_size).to(device),
     )  # fmt: skip
-    layers = captured_layers(backbone, settings.capture)
-    _, queries = plain_steps(job, job.trajectory.states[0], 0, STEP + 1, capture_at=(EARLIER, STEP), layers=layers)
-    return Captured(job, queries[STEP], queries[EARLIER])
+    layers = recorded_layers(backbone, settings.recorder)
+    _, queries = plain_steps(job, job.trajectory.states[0], 0, STEP + 1, record_at=(EARLIER, STEP), layers=layers)
+    return Recorded(job, queries[STEP], queries[EARLIER])
 
 
 def size_of(job: EditJob, layer: AttentionLayer) -> str:
     return f"{layer_grid(job.backbone, layer)[0]}²"
 
 
-def train(captured: Captured, queries: Queries, field: FieldSettings, warm_start: QueryField | None = None) -> QueryField:
-    job = captured.job
+def train(recorded: Recorded, queries: Queries, field: FieldSettings, warm_start: QueryField | None = None) -> QueryField:
+    job = recorded.job
     return train_query_field(
         maps_of(job, queries), job.cameras, job.space, field, job.seed, warm_start=warm_start, target_depth=job.target_depth
     )
@@ -148,15 +148,15 @@ def maps_of(job: EditJob, queries: Queries) -> dict[str, Tensor]:
     return {layer.path: q.unflatten(1, layer_grid(job.backbone, layer)) for layer, q in queries.items()}
 
 
-def explained(captured: Captured, field: FieldSettings, change: str) -> tuple[dict[str, float], float]:
+def explained(recorded: Recorded, field: FieldSettings, change: str) -> tuple[dict[str, float], float]:
     """Mean R² by resolution on the views left out, and the seconds that it took. change: says too which maps are to be learnt, and
     whether from the field of the earlier step."""
-    job = captured.job
-    layers = [layer for layer in captured.queries if not change.endswith("²") or size_of(job, layer) == change]
-    warm = captured.earlier_field if change.startswith(WARM) else None
-    queries = {layer: captured.queries[layer] for layer in layers}
+    job = recorded.job
+    layers = [layer for layer in recorded.queries if not change.endswith("²") or size_of(job, layer) == change]
+    warm = recorded.earlier_field if change.startswith(WARM) else None
+    queries = {layer: recorded.queries[layer] for layer in layers}
     started = time.perf_counter()
-    trained = train(captured, queries, field, warm)
+    trained = train(recorded, queries, field, warm)
     seconds, by_size = time.perf_counter() - started, defaultdict(list)
     found = measure_field(trained, maps_of(job, queries), job.cameras, job.region.object)
     for layer in layers:
@@ -183,13 +183,13 @@ def main() -> None:
     changes = ["", *(change for name in names for change in STUDIES[name])]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         fields = {change: settings_of(scenes[0], change).field for change in changes}
-        captured = [capture(scene) for scene in tqdm(scenes, desc="capturing queries")]
-    sizes = list(dict.fromkeys(size_of(captured[0].job, layer) for layer in captured[0].queries))
-    tqdm.write(f"\nR² on views left out: mean ({', '.join(scenes)}). Weights {captured[0].job.backbone.revision}.\n")
+        recorded = [record(scene) for scene in tqdm(scenes, desc="recording queries")]
+    sizes = list(dict.fromkeys(size_of(recorded[0].job, layer) for layer in recorded[0].queries))
+    tqdm.write(f"\nR² on views left out: mean ({', '.join(scenes)}). Weights {recorded[0].job.backbone.revision}.\n")
     tqdm.write(f"| field | {' | '.join(sizes)} | time |\n|---|{'---|' * len(sizes)}---|")
     plain = 0.0
     for change, field in tqdm(fields.items(), desc="fields"):
-        found = [explained(c, field, change) for c in captured]
+        found = [explained(c, field, change) for c in recorded]
         plain = plain or mean(seconds for _, seconds in found)
         tqdm.write(row(title_of(change), found, sizes, plain))
 

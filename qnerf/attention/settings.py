@@ -1,4 +1,4 @@
-"""Settings: which self-attention layers' queries are captured and consolidated."""
+"""Settings: which self-attention layers' queries are recorded and consolidated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from qnerf.settings import Settings
 
 
-class CaptureSettings(Settings):
+class RecorderSettings(Settings):
     """A named set of self-attention layers, by index in execution order (SD 1.5: 0-5 encoder, 6 middle, 7-15 decoder)."""
 
     name: str

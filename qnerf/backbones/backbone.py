@@ -65,7 +65,7 @@ class BackboneSettings(Variant):
         raise NotImplementedError
 
     def self_attention_layers(self) -> int:
-        """How many there are; indices of captured layers count from 0."""
+        """How many there are; indices of recorded layers count from 0."""
         return 16  # of Stable Diffusion 1.5's topology
 
     def weights(self) -> Sequence[Path] | None:

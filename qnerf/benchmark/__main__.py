@@ -48,7 +48,7 @@ TITLES = {
     "oracle": "Share of the oracle's gain over the independent edit that each method reaches",
 }
 NOTE = (
-    "Values with 95 % bootstrap intervals over scenes. A gain in agreement (consistency_…) is the share of the other method's "
+    "Values with 95 % bootstrap intervals over scenes. A gain in agreement (warp_error_…) is the share of the other method's "
     "disagreement above its floor that is gone (- where nothing is above it), in error_of_mean and error_about_mean (the squared "
     "error of the views' mean at each point, and of the views about it) the share of it that is gone; all others are differences, "
     "up is better. of_agreement: share of the PSNR that the independent edit would gain if all its views showed their mean. There "

@@ -36,7 +36,7 @@ class BenchmarkCell:
     def disagrees(self) -> bool:
         """Whether the independent edit's views disagree enough for consolidation to have something to do."""
         figures = self.figures["independent"]
-        return figures["consistency_moved"] >= LEAST_DISAGREEMENT * figures["consistency_moved" + FLOOR]
+        return figures["warp_error_moved"] >= LEAST_DISAGREEMENT * figures["warp_error_moved" + FLOOR]
 
 
 def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
@@ -65,8 +65,8 @@ def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
     for cell in cells.values():
         if "independent" not in cell.figures:
             raise UserError(f"{cell.folder} has no independent edit to compare with: add it, baselines=[independent].")
-        if "consistency_moved" not in cell.figures["independent"]:
-            raise UserError(f"{cell.folder} has no figure consistency_moved: scenes with a truth and metrics=default have it.")
+        if "warp_error_moved" not in cell.figures["independent"]:
+            raise UserError(f"{cell.folder} has no figure warp_error_moved: scenes with a truth and metrics=default have it.")
     return cells
 
 

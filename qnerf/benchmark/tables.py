@@ -92,7 +92,7 @@ def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
         return [sign * (cell.figures[name][metric] - cell.figures["independent"][metric]) for cell in cells]
 
     def shares(name: str) -> dict[str, Interval]:
-        metrics = ("psnr_object", "consistency_moved")
+        metrics = ("psnr_object", "warp_error_moved")
         found = {metric: ratio_interval(gained(name, metric), gained("oracle", metric), scenes) for metric in metrics}
         if not all("error_about_mean" in cell.figures[m] for cell in cells for m in ("independent", name)):
             return found

@@ -45,12 +45,12 @@ class FinishedInterval:
 def pack(interval: FinishedInterval) -> dict[str, Tensor]:
     target, record = interval.target, interval.record
     tensors = {"latents": interval.latents, "step": torch.tensor(record.step), "depth": record.depth}
-    tensors |= {"captured": record.captured, "rendered": record.rendered}
+    tensors |= {"recorded": record.recorded, "rendered": record.rendered}
     for layer, maps in target.maps.items():
         tensors[f"maps/{layer.path}"] = maps
         tensors[f"components/{layer.path}"] = target.components[layer]
         tensors[f"scale/{layer.path}"] = torch.tensor(target.scale[layer], dtype=torch.float64)
-        tensors[f"trust/{layer.path}"] = torch.tensor(target.trust[layer], dtype=torch.float64)
+        tensors[f"r2/{layer.path}"] = torch.tensor(target.r2[layer], dtype=torch.float64)
     tensors |= {f"field/{key}": value for key, value in interval.field.items()}
     tensors |= {f"editor/{key}": value for key, value in interval.editor.items()}
     return {key: value.contiguous() for key, value in tensors.items()}
@@ -60,13 +60,13 @@ def unpack(tensors: dict[str, Tensor], layers: tuple[AttentionLayer, ...]) -> Fi
     target = TargetQueries(
         maps={layer: tensors[f"maps/{layer.path}"] for layer in layers},
         scale={layer: tensors[f"scale/{layer.path}"].item() for layer in layers},
-        trust={layer: tensors[f"trust/{layer.path}"].item() for layer in layers},
+        r2={layer: tensors[f"r2/{layer.path}"].item() for layer in layers},
         components={layer: tensors[f"components/{layer.path}"] for layer in layers},
     )
     record = IntervalRecord(
         step=int(tensors["step"]),
-        explained={layer.path: target.trust[layer] for layer in layers},
-        captured=tensors["captured"],
+        r2={layer.path: target.r2[layer] for layer in layers},
+        recorded=tensors["recorded"],
         rendered=tensors["rendered"],
         depth=tensors["depth"],
     )

@@ -1,4 +1,4 @@
-"""From captured queries to rendered ones: train a field, render it from every view, and say how far it
+"""From recorded queries to rendered ones: train a field, render it from every view, and say how far it
 can be trusted."""
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Queries = dict[AttentionLayer, Tensor]  # (views, tokens, channels), float32
 class IntervalRecord:
     """What is worth showing of one field.
 
-    step: whose queries it was trained on. explained: R² by layer path. captured, rendered: the finest
+    step: whose queries it was trained on. r2: R² by layer path. recorded, rendered: the finest
     layer's queries before and after, (V, rows, columns, C). depth: expected depth there, (V, rows,
     columns), world units.
     """
 
     step: int
-    explained: dict[str, float]
-    captured: Tensor
+    r2: dict[str, float]
+    recorded: Tensor
     rendered: Tensor
     depth: Tensor
 
@@ -66,7 +66,7 @@ def consolidate(
     """What the field says of each labelled set of queries, from every view, and the record of it, where
     the queries lie.
 
-    steps: the denoising step at which each set was captured.
+    steps: the denoising step at which each set was recorded.
     """
     with torch.no_grad():
         rendered = field.render_to(job.cameras, next(iter(next(iter(queries.values())).values())).device)
@@ -95,15 +95,15 @@ def _grid(job: EditJob, layer: AttentionLayer, queries: Tensor) -> Tensor:
 
 
 def _target(job: EditJob, rendered: RenderedQueries, label: str, queries: Queries) -> TargetQueries:
-    _, held_out = split_views(job.views, job.field.hold_out_every)
-    judging = held_out if len(held_out) < job.views else slice(None)  # a list of all views would copy their queries
-    found = {layer.path: rendered.maps[name(label, layer)][judging] for layer in queries}
-    wanted = {layer.path: _grid(job, layer, q)[judging] for layer, q in queries.items()}
-    explained = explained_variance(found, wanted, job.region.object[judging])
+    _, held_out = split_views(job.views, job.field.heldout_every)
+    measured = held_out if len(held_out) < job.views else slice(None)  # a list of all views would copy their queries
+    found = {layer.path: rendered.maps[name(label, layer)][measured] for layer in queries}
+    wanted = {layer.path: _grid(job, layer, q)[measured] for layer, q in queries.items()}
+    explained = explained_variance(found, wanted, job.region.object[measured])
     return TargetQueries(
         maps={layer: rendered.maps[name(label, layer)].flatten(1, 2) for layer in queries},
         scale={layer: float(q.std()) for layer, q in queries.items()},
-        trust={layer: explained[layer.path] for layer in queries},
+        r2={layer: explained[layer.path] for layer in queries},
         components={
             layer: explained_components(
                 q, rendered.maps[name(label, layer)].flatten(1, 2), region_tokens(job.region.object[:, None].to(q.device), layer)
@@ -137,8 +137,8 @@ def record_interval(job: EditJob, step: int, queries: Queries, target: TargetQue
     finest = finest_layer(tuple(queries))
     return IntervalRecord(
         step=step,
-        explained={layer.path: trust for layer, trust in target.trust.items()},
-        captured=_grid(job, finest, queries[finest]),
+        r2={layer.path: r2 for layer, r2 in target.r2.items()},
+        recorded=_grid(job, finest, queries[finest]),
         rendered=_grid(job, finest, target.maps[finest]),
         depth=depth,
     )

@@ -26,29 +26,29 @@ Part = Callable[[Tensor, int], Tensor]
 
 
 def plain_steps(
-    job: EditJob, z: Tensor, start: int, stop: int, capture_at: tuple[int, ...] = (), layers: tuple[AttentionLayer, ...] = ()
+    job: EditJob, z: Tensor, start: int, stop: int, record_at: tuple[int, ...] = (), layers: tuple[AttentionLayer, ...] = ()
 ) -> tuple[Tensor, dict[int, Queries]]:
     """Unguided steps from state `start` to `stop` for all views: latents (N, 4, h, w), and the queries
-    of the steps in `capture_at`, (N, tokens, channels) per layer, both where z lies. A step's queries
+    of the steps in `record_at`, (N, tokens, channels) per layer, both where z lies. A step's queries
     are those of the forward pass that takes it."""
-    captured = {k: Queries() for k in capture_at}
+    recorded = {k: Queries() for k in record_at}
 
     def begin(branch: EditBranch) -> tuple[Part, ...]:
         @torch.no_grad()
         def step(part: Tensor, k: int) -> Tensor:
             record = RecordQueries()
-            noise = branch.noise(part, k, Edits.at(layers, record) if k in capture_at else None)
-            if k in capture_at:
-                _keep(captured[k], record.queries, branch.views, z)
+            noise = branch.noise(part, k, Edits.at(layers, record) if k in record_at else None)
+            if k in record_at:
+                _keep(recorded[k], record.queries, branch.views, z)
             job.on_work("unet", len(part))
             return branch.step(part, noise, k)
 
         return (step,)
 
     z = walk(job, z, start, stop, "unguided", begin)
-    for k, layer, queries in ((k, layer, queries) for k, found in captured.items() for layer, queries in found.items()):
+    for k, layer, queries in ((k, layer, queries) for k, found in recorded.items() for layer, queries in found.items()):
         require_finite(queries, f"step {k} of the edit: queries of {layer.path}", job.names, job.method)
-    return z, captured
+    return z, recorded
 
 
 def guided_steps(

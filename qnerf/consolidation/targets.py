@@ -22,23 +22,23 @@ class TargetQueries:
     """The queries to be guided by: maps (V, tokens, channels) of each layer, and its scale (standard
     deviation).
 
-    trust: R² of the layer, at most 1. components: (channels, channels) of the layer, symmetric: a
+    r2: R² of the layer, at most 1. components: (channels, channels) of the layer, symmetric: a
     difference of queries times this matrix has each principal component scaled by the share of its
     variance that is explained, 0 to 1.
     """
 
     maps: dict[AttentionLayer, Tensor]
     scale: dict[AttentionLayer, float]
-    trust: dict[AttentionLayer, float]
+    r2: dict[AttentionLayer, float]
     components: dict[AttentionLayer, Tensor]
 
     def views(self, views: slice) -> TargetQueries:
         maps = {layer: x[views] for layer, x in self.maps.items()}
-        return TargetQueries(maps, self.scale, self.trust, self.components)
+        return TargetQueries(maps, self.scale, self.r2, self.components)
 
     def to(self, device: torch.device) -> TargetQueries:
         maps, components = ({layer: send(x, device) for layer, x in part.items()} for part in (self.maps, self.components))
-        return TargetQueries(maps, self.scale, self.trust, components)
+        return TargetQueries(maps, self.scale, self.r2, components)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ def r_squared(found: Tensor, wanted: Tensor) -> float:
 
 
 def explained_variance(found: dict[str, Tensor], wanted: dict[str, Tensor], region: Tensor | None = None) -> dict[str, float]:
-    """R² per layer of rendered maps against captured ones, each (V, rows, columns, C) and on one device.
+    """R² per layer of rendered maps against recorded ones, each (V, rows, columns, C) and on one device.
 
     region: (V, h, w), 0 or 1: only tokens that cover any of it count. None, or nothing inside: all do.
     """
@@ -37,7 +37,7 @@ def measure_field(field: QueryField, maps: dict[str, Tensor], cameras: Cameras, 
 
     maps: per layer (V, rows, columns, C), of the views that the field was given. region: (V, h, w).
     """
-    _, judging = split_views(len(cameras), field.settings.hold_out_every)
-    wanted = {name: value[judging] for name, value in maps.items()}
-    found = field.render_to(cameras[judging], next(iter(maps.values())).device).maps
-    return explained_variance(found, wanted, None if region is None else region[judging])
+    _, measured = split_views(len(cameras), field.settings.heldout_every)
+    wanted = {name: value[measured] for name, value in maps.items()}
+    found = field.render_to(cameras[measured], next(iter(maps.values())).device).maps
+    return explained_variance(found, wanted, None if region is None else region[measured])

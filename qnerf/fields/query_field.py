@@ -71,7 +71,7 @@ def group_layers(layers: tuple[LayerShape, ...]) -> tuple[LayerGroup, ...]:
 
 
 class QueryField(nn.Module):
-    """The field of all captured layers. How much of their queries it explains says `qnerf.fields.explained`."""
+    """The field of all recorded layers. How much of their queries it explains says `qnerf.fields.explained`."""
 
     def __init__(
         self, settings: FieldSettings, space: Space, layers: tuple[LayerShape, ...], device: torch.device, seed: int

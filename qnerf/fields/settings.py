@@ -111,7 +111,7 @@ class FieldSettings(Settings):
     """What is minimised of a ray's distance to its query: norm (the paper's), squared, or huber (squared near 0)."""
     trimmed: float = Field(default=0.0, ge=0, lt=1)
     """Share of every batch's rays, the worst explained of each layer, that do not count: against outliers."""
-    hold_out_every: int | None = Field(default=None, ge=2)
+    heldout_every: int | None = Field(default=None, ge=2)
     """Every n-th view is left out of the training, and R² measured on these alone: for studies of the field. None: no view is."""
     depth_weight: float = Field(default=0.0, ge=0)
     """Weight λ_d of the depth term: the expected depth is drawn to the front of what bounds the edited object (`loose_depth`)."""

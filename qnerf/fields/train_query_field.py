@@ -1,4 +1,4 @@
-"""Training of a query field on captured query maps (METHOD §2.4)."""
+"""Training of a query field on recorded query maps (METHOD §2.4)."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def train_query_field(
 
     queries: per layer (V, rows, columns, C), any scale. cameras: those V views. warm_start: a field of the same layers and
     settings whose parameters are taken over. target_depth: (V, H, W) distance along the ray, world units, not finite where
-    unknown; used where `settings.depth_weight` > 0. Views that `settings.hold_out_every` leaves out are not looked at.
+    unknown; used where `settings.depth_weight` > 0. Views that `settings.heldout_every` leaves out are not looked at.
     on_step(step, total, loss), recorder_of: as for `training.train`. On the CPU the same arguments give bit-equal fields.
     """
     shapes = _check(queries, cameras)
-    seen, _ = split_views(len(cameras), settings.hold_out_every)
+    seen, _ = split_views(len(cameras), settings.heldout_every)
     if len(seen) < len(cameras):  # to index is to copy
         queries, cameras = {name: value[seen] for name, value in queries.items()}, cameras[seen]
         target_depth = None if target_depth is None else target_depth[seen]
@@ -90,16 +90,16 @@ def train_query_field(
     return field
 
 
-def split_views(views: int, hold_out_every: int | None) -> tuple[list[int], list[int]]:
+def split_views(views: int, heldout_every: int | None) -> tuple[list[int], list[int]]:
     """The views that a field is trained on, and those that R² is measured on: what is left out, or the same where nothing is."""
     everyone = list(range(views))
-    if hold_out_every is None:
+    if heldout_every is None:
         return everyone, everyone
-    if hold_out_every > views:
+    if heldout_every > views:
         raise UserError(
-            f"field.hold_out_every: got {hold_out_every}, which leaves out none of {views} views; expected at most {views}"
+            f"field.heldout_every: got {heldout_every}, which leaves out none of {views} views; expected at most {views}"
         )
-    held_out = everyone[hold_out_every - 1 :: hold_out_every]
+    held_out = everyone[heldout_every - 1 :: heldout_every]
     return [view for view in everyone if view not in held_out], held_out
 
 
@@ -119,7 +119,7 @@ def _check(queries: dict[str, Tensor], cameras: Cameras) -> tuple[LayerShape, ..
         if not torch.isfinite(value).all():
             raise UserError(f"the queries of layer {name} hold NaN or infinite values; look at the edit that produced them")
     if not queries:
-        raise UserError("no layer's queries were given to train a field on; choose a capture set that names some layers")
+        raise UserError("no layer's queries were given to train a field on; choose a recorder that names some layers")
     return tuple(LayerShape(name, *value.shape[1:]) for name, value in queries.items())
 
 

@@ -21,7 +21,7 @@ GRADIENT_PASSES = 3
 
 
 class SoftSettings(RegionalGuidanceSettings):
-    """strength: α. step: "relative" scales the gradient so that the step's RMS is strength times the
+    """step_size: α. step: "relative" scales the gradient so that the step's RMS is step_size times the
     latent's RMS; "raw" is the paper's z - α∇. inner_steps: steps of α / inner_steps, each with a
     gradient of its own. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
     units: of the distance. "deviation": each layer's in its standard deviation over all queries (ours),
@@ -36,7 +36,7 @@ class SoftSettings(RegionalGuidanceSettings):
     """
 
     name: Literal["soft"]
-    strength: float = Field(default=0.03, gt=0)
+    step_size: float = Field(default=0.03, gt=0)
     step: Literal["relative", "raw"] = "relative"
     inner_steps: int = Field(default=1, ge=1)
     decay: Literal["sigma", "constant"] = "sigma"
@@ -64,7 +64,7 @@ class Soft(Guidance):
         from qnerf.denoising.energy import energy_gradient
 
         s, region = self.settings, guided_region(branch, self.settings.region)
-        alpha = s.strength / s.inner_steps * (branch.steps.sigma[k] if s.decay == "sigma" else 1.0)
+        alpha = s.step_size / s.inner_steps * (branch.steps.sigma[k] if s.decay == "sigma" else 1.0)
         for _ in range(s.inner_steps):
             gradient = region * energy_gradient(branch, z, k, self.energy(target, region), s.checkpointing)
             length = 1.0 if s.step == "raw" else _norm(region * z) / _norm(gradient).clamp_min(1e-12)
@@ -105,7 +105,7 @@ class QueryDistance:
             difference = (q - target.maps[layer]) * region_tokens(self.region, layer)
             if self.settings.weights == "component":
                 difference = difference @ target.components[layer]
-            weight = max(target.trust[layer], 0.0) if self.settings.weights == "layer" else 1.0
+            weight = max(target.r2[layer], 0.0) if self.settings.weights == "layer" else 1.0
             unit = target.scale[layer] if self.settings.units == "deviation" else 1.0
             squared = difference.flatten(1).square().sum(dim=1)
             distances.append(weight / unit * (squared + 1e-12).sqrt())

@@ -25,8 +25,8 @@ class DdimInversionSettings(InversionSettings):
     def reconstruction_scale(self) -> float:
         return self.guidance_scale
 
-    def passes(self) -> int:
-        return self.reconstruction_passes()
+    def passes(self, steps: int) -> int:
+        return self.reconstruction_passes(steps)
 
     def build(self) -> DdimInversion:
         return DdimInversion(self)

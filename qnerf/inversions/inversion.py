@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from qnerf.variants import Variant
 
 if TYPE_CHECKING:
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
 
 
 class InversionSettings(Variant):
-    """steps: denoising steps of the inversion and of the edit. warn_below_psnr: dB of a view's
-    reconstruction."""
+    """warn_below_psnr: dB of a view's reconstruction, below which the run warns."""
 
-    steps: int = Field(default=30, ge=2, le=1000)
     warn_below_psnr: float = 22.0
 
     @property
@@ -35,14 +31,14 @@ class InversionSettings(Variant):
         """γ that an edit must have, where its prompts were optimised for one; None: any."""
         return None
 
-    def passes(self) -> int:
-        """U-Net passes of one view to invert it; a backward pass counts two. Reconstruction comes on
+    def passes(self, steps: int) -> int:
+        """U-Net passes of one view to invert it in `steps` steps; a backward pass counts two. Reconstruction comes on
         top."""
-        return self.steps
+        return steps
 
-    def reconstruction_passes(self) -> int:
+    def reconstruction_passes(self, steps: int) -> int:
         """U-Net passes of one view to denoise it without an edit."""
-        return self.steps * (1 if self.reconstruction_scale == 1.0 else 2)
+        return steps * (1 if self.reconstruction_scale == 1.0 else 2)
 
     def build(self) -> Inversion:
         raise NotImplementedError

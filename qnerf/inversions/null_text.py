@@ -54,15 +54,15 @@ class NullTextInversionSettings(InversionSettings):
     def required_scale(self) -> float:
         return self.guidance_scale
 
-    def passes(self) -> int:
+    def passes(self, steps: int) -> int:
         """A pivot, the inner steps at most (a forward and a backward pass each), the two passes that
         lead on."""
-        return self.steps * (1 + 3 * self.inner_steps + 2)
+        return steps * (1 + 3 * self.inner_steps + 2)
 
-    def rate(self, k: int) -> float:
-        """Learning rate of step k: lr (1 - k / 100) of 50 steps; a schedule of more is walked through
+    def rate(self, k: int, steps: int) -> float:
+        """Learning rate of step k of `steps`: lr (1 - k / 100) of 50 steps; a schedule of more is walked through
         at the same pace."""
-        return self.learning_rate * (1 - k / max(LAST_STEP, 2 * self.steps))
+        return self.learning_rate * (1 - k / max(LAST_STEP, 2 * steps))
 
     def build(self) -> NullTextInversion:
         return NullTextInversion(self)
@@ -132,7 +132,7 @@ def _optimise_step(
     from qnerf.denoising.ddim import ddim_step
 
     null = null.detach().clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([null], lr=settings.rate(k))
+    optimiser = torch.optim.Adam([null], lr=settings.rate(k, len(steps)))
     done = torch.zeros(len(null), dtype=torch.bool, device=null.device)
     for _ in range(settings.inner_steps):
         with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""FID and KID with the judges' features: how far apart two sets of pictures are, without Inception and without a network.
+"""FID and KID with the classifiers' features: how far apart two sets of pictures are, without Inception and without a network.
 
 Their values are comparable with each other alone, under one `features` name, and never with Inception's.
 """
@@ -8,21 +8,21 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from qnerf.classifiers.classifiers import Classifiers
 from qnerf.common.finite import require_finite
-from qnerf.judges.judges import Judges
 
 
-class JudgesFeatures(nn.Module):
-    """The mean over positions of the judges' coarsest features, (B, num_features), of images (B, 3, S, S) in [0, 1]."""
+class ClassifierFeatures(nn.Module):
+    """The mean over positions of the classifiers' coarsest features, (B, num_features), of images (B, 3, S, S) in [0, 1]."""
 
-    def __init__(self, judges: Judges) -> None:
+    def __init__(self, classifiers: Classifiers) -> None:
         super().__init__()
-        self.judges = judges
-        self.num_features = judges.net.num_features
-        self.name = f"judges-{judges.revision}"
+        self.classifiers = classifiers
+        self.num_features = classifiers.net.num_features
+        self.name = f"classifiers-{classifiers.revision}"
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.judges.look(images).features
+        return self.classifiers.look(images).features
 
 
 def distances(images: Tensor, reference: Tensor, features: nn.Module) -> dict[str, float]:

@@ -51,10 +51,10 @@ def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
     views, slowness = count_views(settings), _slowness(settings)
     key, size = _inversion_key(settings), trajectory_bytes(settings)
     inversion = settings.inversion
-    passes = inversion.passes() + inversion.reconstruction_passes()
+    passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
     found = {key: (slowness * views * (passes * PASS + CODE), size)}
     if uses_oracle(settings):
-        found[f"{key} truth"] = (slowness * views * (inversion.passes() * PASS + CODE), size)
+        found[f"{key} truth"] = (slowness * views * (inversion.passes(settings.steps) * PASS + CODE), size)
     return found
 
 
@@ -66,7 +66,7 @@ def _edits(settings: RunSettings) -> dict[str, float]:
         used = editor.model_dump_json(exclude={"guidance_scale"})
         parts = [_inversion_key(settings), used, str(settings.edit_scale(method)), method.schedule.model_dump_json()]
         if method.schedule.consolidates:
-            parts += [method.guidance.model_dump_json(), str(method.capture)]
+            parts += [method.guidance.model_dump_json(), str(method.recorder)]
         if method.schedule.trains_fields:
             parts += [settings.field.model_dump_json(), str(settings.seed)]
         if method.schedule.trains_radiance_field:
@@ -84,7 +84,7 @@ def run_seconds(settings: RunSettings) -> float:
 
 def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
     """One method's edit of `views` views."""
-    steps, editor = settings.inversion.steps, method.editor or settings.editor
+    steps, editor = settings.steps, method.editor or settings.editor
     work = plan_method(method, steps, views)
     if not work["unet"]:
         return 0.0
@@ -98,14 +98,14 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
 def run_memory(settings: RunSettings) -> float:
     """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
     costs, editor = settings.backbone.costs(settings.scene.size), settings.editor
-    needed = editor.source_bytes(settings.inversion.steps, costs.keys) * count_views(settings)
+    needed = editor.source_bytes(settings.steps, costs.keys) * count_views(settings)
     return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed)
 
 
 def trajectory_bytes(settings: RunSettings) -> float:
     """An inversion's latents at every step: 4 channels of float32 at a share of the image's side."""
     latents = count_views(settings) * 4 * (settings.scene.size // settings.backbone.downsampling) ** 2 * 4
-    return latents * (settings.inversion.steps + 1)
+    return latents * (settings.steps + 1)
 
 
 def run_bytes(settings: RunSettings) -> float:
@@ -115,7 +115,7 @@ def run_bytes(settings: RunSettings) -> float:
 
 
 def _inversion_key(settings: RunSettings) -> str:
-    return settings.model_dump_json(include={"scene", "control", "inversion", "backbone"})
+    return settings.model_dump_json(include={"scene", "control", "steps", "inversion", "backbone"})
 
 
 def _slowness(settings: RunSettings) -> float:

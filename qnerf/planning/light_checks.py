@@ -58,7 +58,7 @@ def _backbone_errors(settings: RunSettings) -> list[str]:
         found = f"got {settings.scene.size}, but backbone={settings.backbone.name} works at {size} pixels"
         errors.append(f"scene.size: {found}; set scene.size={size}")
     for method in settings.methods().values():
-        bad = [index for index in (method.capture or settings.capture).layers if not 0 <= index < layers]
+        bad = [index for index in (method.recorder or settings.recorder).layers if not 0 <= index < layers]
         if bad:
-            errors.append(f"capture.layers: got {bad}; expected indices from 0 to {layers - 1}")
+            errors.append(f"recorder.layers: got {bad}; expected indices from 0 to {layers - 1}")
     return errors

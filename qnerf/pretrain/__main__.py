@@ -1,4 +1,4 @@
-"""The entry: `python -m qnerf.pretrain stage=vae|diffusion|unet|control|judges|export [stage.key=value …]`."""
+"""The entry: `python -m qnerf.pretrain stage=vae|diffusion|unet|control|classifiers|export [stage.key=value …]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from qnerf.errors import UserError
-from qnerf.pretrain.settings import DiffusionStage, ExportStage, JudgesStage, PretrainSettings, VaeStage
+from qnerf.pretrain.settings import ClassifiersStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
 
 CONF = str(Path(__file__).resolve().parents[2] / "conf" / "pretrain")
 
@@ -24,7 +24,7 @@ def parse(config: DictConfig) -> PretrainSettings:
         raise UserError(f"The training's settings are not valid ({found}): see conf/pretrain/stage.") from error
 
 
-def run(stage: VaeStage | DiffusionStage | JudgesStage | ExportStage) -> None:
+def run(stage: VaeStage | DiffusionStage | ClassifiersStage | ExportStage) -> None:
     import torch
 
     if not isinstance(stage, ExportStage) and stage.threads:
@@ -37,10 +37,10 @@ def run(stage: VaeStage | DiffusionStage | JudgesStage | ExportStage) -> None:
         from qnerf.pretrain.diffusion import train_diffusion
 
         train_diffusion(stage)
-    elif isinstance(stage, JudgesStage):
-        from qnerf.pretrain.judges import train_judges
+    elif isinstance(stage, ClassifiersStage):
+        from qnerf.pretrain.classifiers import train_classifiers
 
-        train_judges(stage)
+        train_classifiers(stage)
     else:
         from qnerf.pretrain.export import export
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qnerf.judges.labels import UNSURE
+from qnerf.classifiers.labels import UNSURE
 
 REFERENCE = 0.25  # share of the picture above which a part's cells weigh 1
 LARGEST = 4.0  # a part of a single cell is noise

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from qnerf.classifiers.labels import OTHER, part_map
 from qnerf.errors import UserError
-from qnerf.judges.labels import OTHER, part_map
 from qnerf.pretrain.grounding import words_of_parts
 from qnerf.pretrain.photographs import photograph
 from qnerf.pretrain.team import Team

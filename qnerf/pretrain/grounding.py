@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from qnerf.attention.layers import cross_attention_layers
-from qnerf.judges.labels import NOUNS, PARTS
+from qnerf.classifiers.labels import NOUNS, PARTS
 
 FINEST = 2  # layers of at most so many latent pixels a token's side: coarser ones cannot tell parts apart
 NO_PART = -1

@@ -140,12 +140,12 @@ class DiffusionStage(LoopSettings):
         return {**self.details} if self.details else dict.fromkeys(grades, 1.0)
 
 
-class JudgesStage(LoopSettings):
-    """The judges of `qnerf.examine`, on true renders: part maps, silhouettes, kinds and the colours of named parts."""
+class ClassifiersStage(LoopSettings):
+    """The classifiers of `qnerf.evaluate_backbone`, on true renders: part maps, silhouettes, kinds, colours of named parts."""
 
-    name: Literal["judges"] = "judges"
+    name: Literal["classifiers"] = "classifiers"
     weights: str | None = None
-    """File to write at the end; null: judges.safetensors in the output folder. Nothing overwrites the shipped ones by itself."""
+    """File to write at the end; null: classifiers.safetensors in the output folder. Nothing overwrites the shipped ones."""
     blur: float = Field(default=1.0, ge=0, le=1)
     """Largest weight of the blurred picture mixed into a picture."""
     blotches: float = Field(default=0.06, ge=0, le=0.5)
@@ -166,7 +166,7 @@ class ExportStage(Settings):
     """Folder to write; null: the weights inside the package."""
 
 
-Stage = Annotated[VaeStage | DiffusionStage | JudgesStage | ExportStage, Field(discriminator="name")]
+Stage = Annotated[VaeStage | DiffusionStage | ClassifiersStage | ExportStage, Field(discriminator="name")]
 
 
 class PretrainSettings(Settings):

@@ -28,7 +28,7 @@ FIDELITY_MARGIN = 0.3  # dB that consistency may cost: blur alone lowers every d
 def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
     """One sentence: which of two methods has the more consistent views, and what that costs in fidelity."""
     ours, theirs = figures.get(main, {}), figures.get(other, {})
-    a, b, floor = ours.get("consistency_moved"), theirs.get("consistency_moved"), ours.get("consistency_moved_floor")
+    a, b, floor = ours.get("warp_error_moved"), theirs.get("warp_error_moved"), ours.get("warp_error_moved_floor")
     if a is None or b is None or floor is None:
         return "The truth of this scene is not known, so no figure says which edit is more consistent: compare by eye."
     winner, loser, low, high = (main, other, a, b) if a <= b else (other, main, b, a)

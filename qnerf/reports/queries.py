@@ -15,10 +15,10 @@ TILE, GAP, MOST_VIEWS = 96, 4, 6
 
 
 def interval_picture(record: IntervalRecord) -> Pixels:
-    """Three rows, for up to six views: captured queries, rendered queries, expected depth. (H, W, 3) bytes."""
-    views = spread(len(record.captured), MOST_VIEWS)
-    captured, rendered = principal_colours(record.captured[views], record.rendered[views])
-    rows = [captured, rendered, depth_shades(record.depth[views])]
+    """Three rows, for up to six views: recorded queries, rendered queries, expected depth. (H, W, 3) bytes."""
+    views = spread(len(record.recorded), MOST_VIEWS)
+    recorded, rendered = principal_colours(record.recorded[views], record.rendered[views])
+    rows = [recorded, rendered, depth_shades(record.depth[views])]
     return _grid([[to_pixels(image) for image in row] for row in rows])
 
 

@@ -18,14 +18,14 @@ Cell = tuple[str, str]  # of a table: its text and its class
 class MethodReport:
     """What the report shows of one method.
 
-    explained: for each field that was trained, the step it was trained at and R² by layer (the share of the queries'
+    r2: for each field that was trained, the step it was trained at and R² by layer (the share of the queries'
     variance that the field explains). pictures: titled pictures, such as the queries' principal components.
     """
 
     name: str
     figures: Figures
     seconds: float
-    explained: Sequence[tuple[float, Mapping[str, float]]] = field(default_factory=tuple)
+    r2: Sequence[tuple[float, Mapping[str, float]]] = field(default_factory=tuple)
     pictures: Sequence[tuple[str, Pixels]] = field(default_factory=tuple)
 
 
@@ -84,7 +84,7 @@ def _best(key: str, methods: Sequence[MethodReport]) -> str | None:
 
 
 def _explained_chart(method: MethodReport) -> Markup:
-    steps = [step for step, _ in method.explained]
-    layers = dict.fromkeys(layer for _, by_layer in method.explained for layer in by_layer)
-    series = {str(layer): [by_layer.get(layer) for _, by_layer in method.explained] for layer in layers}
+    steps = [step for step, _ in method.r2]
+    layers = dict.fromkeys(layer for _, by_layer in method.r2 for layer in by_layer)
+    series = {str(layer): [by_layer.get(layer) for _, by_layer in method.r2] for layer in layers}
     return line_chart(series, steps, "denoising step at which the field was trained", "R² by layer")

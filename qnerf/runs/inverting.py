@@ -39,7 +39,7 @@ def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
 
 def invert(work: Workshop, key: Key, branch: Branch, images: Tensor) -> Trajectory:
     """The trajectory of images (N, 3, H, W), in the host's memory, inverted once for all runs that share its key."""
-    passes = work.settings.inversion.passes()
+    passes = work.settings.inversion.passes(work.settings.steps)
     done = [0]
 
     def report(views: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer, select_layers
-from qnerf.attention.settings import CaptureSettings
+from qnerf.attention.settings import RecorderSettings
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import Pixels, write_image, write_json
@@ -36,7 +36,7 @@ class Edit:
     """One method's edit. latents: (N, 4, h, w), in the host's memory. field_depth: (N, rows, columns) expected depth of the last
     field, on the device, if any.
 
-    seconds: what it took to compute, stages that other runs share counted in. explained: step and R² by layer, of each field.
+    seconds: what it took to compute, stages that other runs share counted in. r2: step and R² by layer, of each field.
     pictures: title and file.
     """
 
@@ -45,7 +45,7 @@ class Edit:
     latents: Tensor
     field_depth: Tensor | None
     seconds: float
-    explained: Sequence[tuple[int, Mapping[str, float]]]
+    r2: Sequence[tuple[int, Mapping[str, float]]]
     pictures: Sequence[tuple[str, Path]]
 
 
@@ -75,9 +75,9 @@ class StoredIntervals:
                 store.drop(key)
 
 
-def captured_layers(backbone: DiffusionBackbone, capture: CaptureSettings) -> tuple[AttentionLayer, ...]:
-    """The layers of a capture set. Raises UserError for an index that the backbone does not have."""
-    return select_layers(backbone.layers, capture.layers, "capture.layers")
+def recorded_layers(backbone: DiffusionBackbone, recorder: RecorderSettings) -> tuple[AttentionLayer, ...]:
+    """The layers of a recorder. Raises UserError for an index that the backbone does not have."""
+    return select_layers(backbone.layers, recorder.layers, "recorder.layers")
 
 
 def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Trajectory, oracle: Trajectory | None) -> EditJob:
@@ -131,22 +131,22 @@ def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> 
         latents=found.tensors["latents"],
         field_depth=None if depth is None else depth.to(work.device),
         seconds=found.seconds,
-        explained=[(int(item["step"]), item["explained"]) for item in found.record],
+        r2=[(int(item["step"]), item["r2"]) for item in found.record],
         pictures=pictures,
     )
 
 
 def _compute(work: Workshop, job: EditJob, method: MethodSettings, intervals: StoredIntervals) -> Artefact:
     started = time.monotonic()
-    layers = captured_layers(work.backbone, method.capture or work.settings.capture)
+    layers = recorded_layers(work.backbone, method.recorder or work.settings.recorder)
     job = with_editor(job, method.editor or work.settings.editor, work.settings.edit_scale(method))
     result = method.schedule.build().edit(method.guidance.build(), layers, job, intervals)
     record, pictures = [], {}
     for interval in result.intervals:
         picture = f"step{interval.step:03d}.png"
         pictures[picture] = interval_picture(interval)
-        record.append({"step": interval.step, "explained": interval.explained, "picture": picture})
-        log.info("field of step %d explains %s", interval.step, _brief(interval.explained))
+        record.append({"step": interval.step, "r2": interval.r2, "picture": picture})
+        log.info("field of step %d has R² %s", interval.step, _brief(interval.r2))
     last = {"field_depth": result.intervals[-1].depth} if result.intervals else {}
     seconds = time.monotonic() - started + intervals.spared
     return Artefact({"latents": result.latents, **last}, record, pictures, seconds)
@@ -165,5 +165,5 @@ def _write_picture(folder: Path, name: str, item: Mapping[str, int | str], pixel
     return f"{name}, field of step {item['step']}: queries, rendered queries (first three components), expected depth", path
 
 
-def _brief(explained: Mapping[str, float]) -> str:
-    return ", ".join(f"{value:.2f}" for value in explained.values())
+def _brief(r2: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in r2.values())

@@ -166,4 +166,4 @@ def version_of(package: str) -> str:
 def _method_report(outcome: Outcome) -> MethodReport:
     edit = outcome.edit
     pictures = [(title, np.asarray(Image.open(path))) for title, path in edit.pictures if Path(path).exists()]
-    return MethodReport(edit.name, outcome.figures, edit.seconds, edit.explained, pictures)
+    return MethodReport(edit.name, outcome.figures, edit.seconds, edit.r2, pictures)

@@ -25,7 +25,7 @@ from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert, source_branch
 from qnerf.runs.logs import RunLog
-from qnerf.runs.methods import Edit, captured_layers, edit_by, make_job
+from qnerf.runs.methods import Edit, edit_by, make_job, recorded_layers
 from qnerf.runs.outcome import Outcome, Results, write_outcome
 from qnerf.runs.plan import plan_work, uses_oracle, work_weights
 from qnerf.runs.progress import RunProgress
@@ -141,7 +141,7 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
             f"pixels; set scene.size={width}"
         )
     for method in settings.methods().values():
-        captured_layers(backbone, method.capture or settings.capture)
+        recorded_layers(backbone, method.recorder or settings.recorder)
 
 
 def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> None:
@@ -199,7 +199,7 @@ def measure(work: Workshop, edit: Edit, images: Tensor) -> Outcome:
         found |= work.store.once(key, lambda group=group: measure_group(work, group, edit, images)).record
     figures = in_order(found)
     work.progress.advance("measure")
-    record_edit(work.tracker, edit.name, figures, edit.explained, edit.pictures, work.settings.inversion.steps)
+    record_edit(work.tracker, edit.name, figures, edit.r2, edit.pictures, work.settings.steps)
     return Outcome(edit, images, figures)
 
 

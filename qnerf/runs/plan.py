@@ -13,14 +13,14 @@ def plan_work(settings: RunSettings, views: int) -> Work:
     """Units of every kind for the whole run. "invert" counts passes of one view; "field" fields; "measure" methods."""
     methods = settings.methods()
     inversion = settings.inversion
-    passes = inversion.passes() + inversion.reconstruction_passes()
+    passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
     total: Work = {"encode": views, "invert": passes * views, "decode": views * (len(methods) + 2)}
     total["measure"] = len(methods)
     if uses_oracle(settings):
         total["encode"] += views
-        total["invert"] += inversion.passes() * views
+        total["invert"] += inversion.passes(settings.steps) * views
     for method in methods.values():
-        for kind, units in plan_method(method, inversion.steps, views).items():
+        for kind, units in plan_method(method, settings.steps, views).items():
             total[kind] = total.get(kind, 0.0) + units
     return total
 

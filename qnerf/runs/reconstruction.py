@@ -40,7 +40,7 @@ def reconstruction_psnr(work: Workshop, branch: Branch, trajectory: Trajectory) 
 
     by_view: list[float] = work.store.once(work.stages.reconstruction(), compute).record
     if reused:
-        work.progress.skip("invert", work.settings.inversion.reconstruction_passes() * views)
+        work.progress.skip("invert", work.settings.inversion.reconstruction_passes(work.settings.steps) * views)
         work.progress.skip("decode", 2 * views)
     _warn_of_poor_inversion(work, by_view)
     return by_view
@@ -51,7 +51,9 @@ def reconstruct(work: Workshop, branch: Branch, trajectory: Trajectory) -> Tenso
     parts = []
     for views in chunks(trajectory.states.shape[1], work.settings.chunk_size):
         parts.append(branch(views).reconstruct(trajectory.views(views).to(work.device)).to(HOST))
-        work.progress.advance("invert", work.settings.inversion.reconstruction_passes() * (views.stop - views.start))
+        work.progress.advance(
+            "invert", work.settings.inversion.reconstruction_passes(work.settings.steps) * (views.stop - views.start)
+        )
     return torch.cat(parts)
 
 

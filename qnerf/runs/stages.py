@@ -44,7 +44,7 @@ class Stages:
         unread = {"source_prompt" if views == "truth" else "target_prompt", "focus", "radius"}
         scene = {key: value for key, value in self._plain["scene"].items() if key not in unread}
         control = {key: value for key, value in self._plain["control"].items() if key != "margin"}
-        parts = [control, self._plain["inversion"], self._plain["backbone"], self._plain["deterministic"]]
+        parts = [control, *(self._plain[key] for key in ("steps", "inversion", "backbone", "deterministic"))]
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         code = _code("inversion", self.settings.inversion, self.settings.backbone, also=reader)
         return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code]))
@@ -80,7 +80,7 @@ class Stages:
 
     def intervals(self, method: MethodSettings) -> list[Key]:
         """Every interval that a method keeps, in order."""
-        stops = method.schedule.kept_intervals(method.guidance, self.settings.inversion.steps)
+        stops = method.schedule.kept_intervals(method.guidance, self.settings.steps)
         return [self.interval(method, stop) for stop in stops]
 
     def identity(self) -> str:
@@ -122,7 +122,7 @@ class Stages:
         return [guidance, self._margin if method.guidance.restricted else None, _code("guidance", method.guidance)]
 
     def _field_base(self, method: MethodSettings) -> list[Any]:
-        """What trains a field and judges it: its R² is that of the object, and the margin says where that is."""
+        """What trains a field and measures it: its R² is that of the object, and the margin says where that is."""
         return [self._plain["field"], list(self._layers(method)), self.settings.seed, self._region, self._margin]
 
     @property
@@ -134,7 +134,7 @@ class Stages:
         return [self._plain["scene"]["focus"], self._plain["scene"]["radius"]]
 
     def _layers(self, method: MethodSettings) -> tuple[int, ...]:
-        return (method.capture or self.settings.capture).layers
+        return (method.recorder or self.settings.recorder).layers
 
 
 def _at(plain: dict[str, Any], key: str) -> Any:

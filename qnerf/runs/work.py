@@ -41,7 +41,7 @@ class Workshop:
     @property
     def steps(self) -> Steps:
         """The run's denoising steps."""
-        return self.backbone.process.steps(self.settings.inversion.steps)
+        return self.backbone.process.steps(self.settings.steps)
 
     def text(self, prompt: str) -> Tensor:
         """The states of one prompt for every view, (N, L, C)."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class IndependentSettings(ScheduleSettings):
-    """No queries are captured and no field is trained."""
+    """No queries are recorded and no field is trained."""
 
     name: Literal["independent"]
 

@@ -52,7 +52,7 @@ class IntervalSettings(ScheduleSettings):
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
         if self.interval >= steps:
             return (
-                f"{where}schedule.interval: got {self.interval}; expected less than the {steps} steps of inversion.steps, "
+                f"{where}schedule.interval: got {self.interval}; expected less than the {steps} steps of steps, "
                 "or no field is ever trained"
             )
         if not self.stops(guidance, steps):

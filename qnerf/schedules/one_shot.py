@@ -40,8 +40,8 @@ class OneShot(Schedule):
         s, count, z, start = self.settings, len(job.steps), job.trajectory.states[0], 0
         ends = {str(k): s.end(k, count) - 1 for k in s.stops(guidance.settings, count)}
         job.editor.restore({})
-        _, captured = plain_steps(job, z, 0, count, capture_at=tuple(ends.values()), layers=layers)
-        queries = {label: captured[end] for label, end in ends.items()}
+        _, recorded = plain_steps(job, z, 0, count, record_at=tuple(ends.values()), layers=layers)
+        queries = {label: recorded[end] for label, end in ends.items()}
         targets, records = consolidate(job, train_field(job, queries, "one shot"), queries, ends)
         job.editor.restore({})
         for end in s.ends(count):

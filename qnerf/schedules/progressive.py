@@ -125,8 +125,8 @@ class Progressive(Schedule):
 
         warm_start, last = self.settings.warm_start, self.settings.end(start, len(job.steps)) - 1
         state = job.editor_state()  # to which the editor is taken back after the look-ahead
-        _, captured = plain_steps(job, z, start, last + 1, capture_at=(last,), layers=layers)
-        queries = {"": captured[last]}
+        _, recorded = plain_steps(job, z, start, last + 1, record_at=(last,), layers=layers)
+        queries = {"": recorded[last]}
         before = field_before(previous, job)
         field = train_field(job, queries, f"interval {last}", before, 1.0 if before is None else warm_start or 1.0)
         targets, records = consolidate(job, field, queries, {"": last})

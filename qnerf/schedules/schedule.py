@@ -32,7 +32,7 @@ class ScheduleSettings(Variant):
 
     @property
     def consolidates(self) -> bool:
-        """Whether queries of several views act on each other: only then do guidance and captured layers
+        """Whether queries of several views act on each other: only then do guidance and recorded layers
         count."""
         return False
 
@@ -84,6 +84,6 @@ class Schedule:
         self.settings = settings
 
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
-        """All views of the job, edited. layers: whose queries are captured. checkpoints: where finished
+        """All views of the job, edited. layers: whose queries are recorded. checkpoints: where finished
         intervals are kept."""
         raise NotImplementedError

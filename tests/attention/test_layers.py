@@ -20,5 +20,5 @@ def test_addresses_are_those_of_sd() -> None:
 
 
 def test_a_missing_layer_is_named() -> None:
-    with pytest.raises(UserError, match=r"capture\.layers is \[3, 16\].*16 self-attention layers.*0 to 15"):
-        select_layers(BACKBONE.layers, [16, 3], "capture.layers")
+    with pytest.raises(UserError, match=r"recorder\.layers is \[3, 16\].*16 self-attention layers.*0 to 15"):
+        select_layers(BACKBONE.layers, [16, 3], "recorder.layers")

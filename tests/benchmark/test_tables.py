@@ -18,7 +18,7 @@ from qnerf.reports.bootstrap import LEAST_SCENES, mean_interval, ratio_interval,
 
 
 def figures(psnr: float, moved: float, floor: float = 0.02) -> dict[str, float]:
-    return {"psnr_object": psnr, "consistency_moved": moved, "consistency_moved_floor": floor}
+    return {"psnr_object": psnr, "warp_error_moved": moved, "warp_error_moved_floor": floor}
 
 
 def cell(scene: str, detail: str, independent: dict[str, float], full: dict[str, float], oracle: dict[str, float]) -> BenchmarkCell:
@@ -40,16 +40,16 @@ CELLS = [
 def test_gains_by_hand() -> None:
     found = {row.name: row.estimates for row in gains(CELLS)}
     assert found["independent"]["psnr_object"].value == pytest.approx((0.5 + 1.0 + 0.0) / 3)
-    assert found["independent"]["consistency_moved"].value == pytest.approx((0.02 + 0.10) / (0.10 + 0.20 + 0.005))
+    assert found["independent"]["warp_error_moved"].value == pytest.approx((0.02 + 0.10) / (0.10 + 0.20 + 0.005))
     assert found["oracle"]["psnr_object"].value == pytest.approx((-1.5 - 2 - 1) / 3)
-    assert found["oracle"]["consistency_moved"].value == pytest.approx((-0.06 - 0.05 - 0.005) / (0.02 + 0.05 + 0))
+    assert found["oracle"]["warp_error_moved"].value == pytest.approx((-0.06 - 0.05 - 0.005) / (0.02 + 0.05 + 0))
     assert "full" not in found
 
 
 def test_the_share_of_the_oracle_by_hand() -> None:
     [found] = [row.estimates for row in shares_of_oracle(CELLS) if row.name == "full"]
     assert found["psnr_object"].value == pytest.approx(1.5 / 6)
-    assert found["consistency_moved"].value == pytest.approx(0.12 / (0.08 + 0.15 + 0.005))
+    assert found["warp_error_moved"].value == pytest.approx(0.12 / (0.08 + 0.15 + 0.005))
     alone = [BenchmarkCell(c.scene, c.kind, c.detail, c.folder, {"independent": {}, "full": {}}) for c in CELLS]
     assert shares_of_oracle(alone) == []
     assert shares_of_oracle([]) == []
@@ -81,7 +81,7 @@ def test_a_method_that_changes_nothing_gains_nothing() -> None:
 def test_grades_go_from_tight_to_loose_and_each_counts_its_own_cells() -> None:
     rows = over_looseness([*reversed(CELLS)])
     assert [row.name for row in rows] == ["joints", "ends"]
-    assert rows[1].estimates["consistency_moved"].value == pytest.approx(0.5)
+    assert rows[1].estimates["warp_error_moved"].value == pytest.approx(0.5)
     assert "joints to ends" in looseness_chart(rows)
     at_its_floor = cell("toy_2", "loose_depth", figures(24, 0.02), figures(24, 0.02), figures(25, 0.02))
     chart = looseness_chart(over_looseness([*CELLS, at_its_floor]))
@@ -152,13 +152,13 @@ def test_a_share_of_nothing_is_no_figure() -> None:
     unsure = ratio_interval([0.01] * 8, [0.1, -0.09, 0.1, -0.09, 0.1, -0.09, 0.1, -0.09], names)
     assert not unsure.excludes_zero
     worse = [cell(f"lamp_{i}", "ends", figures(20, 0.1), figures(20, 0.05), figures(21, 0.015)) for i in range(8)]
-    assert math.isnan({row.name: row.estimates for row in gains(worse)}["oracle"]["consistency_moved"].value)
+    assert math.isnan({row.name: row.estimates for row in gains(worse)}["oracle"]["warp_error_moved"].value)
     assert "| - |" in to_markdown(gains(worse), "method").splitlines()[-1]
 
 
 def test_tables_as_text() -> None:
     rows = gains(CELLS)
-    assert to_markdown(rows, "method").splitlines()[0] == "| method | psnr_object | consistency_moved |"
+    assert to_markdown(rows, "method").splitlines()[0] == "| method | psnr_object | warp_error_moved |"
     found = list(csv.DictReader(io.StringIO(to_csv({"gains": rows}))))
     assert (found[0]["row"], found[0]["metric"], float(found[0]["value"])) == ("independent", "psnr_object", 0.5)
     assert methods_of(CELLS) == ["independent", "full", "oracle"]
@@ -180,14 +180,14 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     )
     (found,) = read_cells(tmp_path)
     assert (found.scene, found.kind, found.detail) == ("puppet_3", "figure", "ends")
-    assert found.excess("full", "consistency_moved") == pytest.approx(0.06)
+    assert found.excess("full", "warp_error_moved") == pytest.approx(0.06)
     with pytest.raises(UserError, match="cannot be read"):
         read_cells(tmp_path / "nowhere")
     (tmp_path / "results.csv").write_text(f"{header},{columns[3]}\n{done},3\n")
     with pytest.raises(UserError, match="no independent edit"):
         read_cells(tmp_path)
     (tmp_path / "results.csv").write_text(f"{header},{columns[0]}\n{done},3\n")
-    with pytest.raises(UserError, match="no figure consistency_moved"):
+    with pytest.raises(UserError, match="no figure warp_error_moved"):
         read_cells(tmp_path)
     (tmp_path / "results.csv").write_text(f"{header}\nx,ends,toy_1,failed,/there\n")
     with pytest.raises(UserError, match="no finished cell"):

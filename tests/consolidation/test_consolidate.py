@@ -1,4 +1,4 @@
-"""From captured queries to a target: which seed and how many iterations train a field, and which views judge it."""
+"""From recorded queries to a target: which seed and how many iterations train a field, and which views measure it."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def test_each_interval_and_each_run_has_a_seed_of_its_own_and_a_warm_start_its_s
     assert len({seed for seed, _ in seen}) == 3
 
 
-def test_views_that_were_left_out_judge_the_field() -> None:
+def test_views_that_were_left_out_measure_the_field() -> None:
     """A field that knows the views which trained it exactly, and nothing of the others, explains nothing."""
     (layer,) = layers(10)
-    job, _ = make_job(field=tiny_field().model_copy(update={"hold_out_every": 2}))
-    captured = torch.rand(4, 16, 8)
+    job, _ = make_job(field=tiny_field().model_copy(update={"heldout_every": 2}))
+    recorded = torch.rand(4, 16, 8)
     for left_out in (1, 0):
-        maps = captured.clone()
-        maps[left_out::2] = captured.mean()
+        maps = recorded.clone()
+        maps[left_out::2] = recorded.mean()
 
         whole, ones = {name("", layer): maps.unflatten(1, (4, 4))}, {name("", layer): torch.ones(4, 4, 4)}
         field = SimpleNamespace(render_to=lambda *_, whole=whole, ones=ones: RenderedQueries(whole, ones, ones))
-        targets, _ = consolidate(job, field, {"": {layer: captured}}, {"": 3})  # pyright: ignore[reportArgumentType]
-        assert (targets[""].trust[layer] > 0.9) == (left_out == 0), "every second view from the second on is left out"
+        targets, _ = consolidate(job, field, {"": {layer: recorded}}, {"": 3})  # pyright: ignore[reportArgumentType]
+        assert (targets[""].r2[layer] > 0.9) == (left_out == 0), "every second view from the second on is left out"
 
 
 def test_one_shot_guides_each_interval_by_the_queries_of_its_own_end(monkeypatch: pytest.MonkeyPatch) -> None:

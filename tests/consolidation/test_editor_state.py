@@ -22,7 +22,7 @@ from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 from tests.editors.examples import Mean, MeanSettings
 from tests.schedules.helpers import edit, layers, make_job
 
-OFF, SOFT = OffSettings(name="off"), SoftSettings(name="soft", strength=0.05, weights="equal")
+OFF, SOFT = OffSettings(name="off"), SoftSettings(name="soft", step_size=0.05, weights="equal")
 INDEPENDENT = IndependentSettings(name="independent")
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=2)
 ONE_SHOT = OneShotSettings(name="one_shot", interval=2)
@@ -127,5 +127,5 @@ def test_packed_and_unpacked() -> None:
     assert found.editor.keys() == state.keys()
     assert all(torch.equal(found.editor[key], state[key]) for key in state)
     assert found.field.keys() == field.keys()
-    assert (found.target.scale, found.target.trust, found.record.step) == ({layer: 0.1}, {layer: -0.3}, 3)
+    assert (found.target.scale, found.target.r2, found.record.step) == ({layer: 0.1}, {layer: -0.3}, 3)
     assert torch.equal(found.target.components[layer], eye)

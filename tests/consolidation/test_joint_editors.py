@@ -22,7 +22,7 @@ from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 from tests.editors.examples import Extended, ExtendedSettings
 from tests.schedules.helpers import edit, make_job
 
-OFF, SOFT = OffSettings(name="off"), SoftSettings(name="soft", strength=0.05, weights="equal")
+OFF, SOFT = OffSettings(name="off"), SoftSettings(name="soft", step_size=0.05, weights="equal")
 INDEPENDENT = IndependentSettings(name="independent")
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=1)
 SCALES = {"guidance_scale": 2.0, "control_guidance": 1.5}  # three predictions a step

@@ -38,7 +38,7 @@ def test_steps_are_diffusers_own() -> None:
 
 
 def test_denoising_agrees_with_diffusers_step() -> None:
-    source = branch(DdimInversionSettings(name="ddim", steps=5))
+    source = branch(DdimInversionSettings(name="ddim"))
     start = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(4))
     z = start
     BACKBONE.scheduler.set_timesteps(5)
@@ -50,24 +50,24 @@ def test_denoising_agrees_with_diffusers_step() -> None:
 
 
 def test_null_text_reconstructs_better_than_ddim_at_its_scale() -> None:
-    null_text = NullTextInversionSettings(name="null_text", steps=5, inner_steps=10)
-    assert error(null_text) < 0.9 * error(DdimInversionSettings(name="ddim", steps=5), scale=7.5)
+    null_text = NullTextInversionSettings(name="null_text", inner_steps=10)
+    assert error(null_text) < 0.9 * error(DdimInversionSettings(name="ddim"), scale=7.5)
 
 
 def test_uniform_attention_does_not_depend_on_the_prompt() -> None:
-    settings = UniformAttentionInversionSettings(name="uniform_attention", steps=5)
+    settings = UniformAttentionInversionSettings(name="uniform_attention")
     states = [branch(settings, prompt).invert(CLEAN).states for prompt in ("a figure", "a red floor", "")]
     assert torch.equal(states[0], states[1])
     assert torch.equal(states[0], states[2])
-    plain = [branch(DdimInversionSettings(name="ddim", steps=5), p).invert(CLEAN).states for p in ("a figure", "a red floor")]
+    plain = [branch(DdimInversionSettings(name="ddim"), p).invert(CLEAN).states for p in ("a figure", "a red floor")]
     assert not torch.equal(plain[0], plain[1])
 
 
 def test_chunks_change_nothing_and_are_reported() -> None:
     for settings in (
-        DdimInversionSettings(name="ddim", steps=5),
-        NullTextInversionSettings(name="null_text", steps=5, inner_steps=2),
-        NullTextInversionSettings(name="null_text", steps=5, inner_steps=2, joint=True),
+        DdimInversionSettings(name="ddim"),
+        NullTextInversionSettings(name="null_text", inner_steps=2),
+        NullTextInversionSettings(name="null_text", inner_steps=2, joint=True),
     ):
         done: list[int] = []
         make = lambda views, settings=settings: branch(settings, views=views)  # noqa: E731

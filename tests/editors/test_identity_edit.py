@@ -37,8 +37,8 @@ from qnerf.schedules.independent import IndependentSettings
 from tests.schedules.helpers import edit
 
 VIEWS, STEPS = 4, 8
-NULL_TEXT = NullTextInversionSettings(name="null_text", steps=STEPS)
-DDIM = DdimInversionSettings(name="ddim", steps=STEPS)
+NULL_TEXT = NullTextInversionSettings(name="null_text")
+DDIM = DdimInversionSettings(name="ddim")
 
 
 @cache

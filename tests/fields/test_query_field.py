@@ -39,7 +39,7 @@ def test_field_learns_a_sphere_and_generalises_to_other_views() -> None:
     assert min(measure_field(field, queries(others), others).values()) > 0.65
 
 
-def test_only_the_objects_tokens_are_judged_where_they_are_known() -> None:
+def test_only_the_objects_tokens_are_measured_where_they_are_known() -> None:
     """A map whose two tokens inside are met exactly and whose others are not at all: R² is 1, not what all tokens give."""
     wanted = torch.randn(1, 2, 2, 3)
     region = torch.zeros(1, 4, 4)
@@ -57,15 +57,15 @@ def test_views_that_are_left_out_only_measure() -> None:
     """Every third of six views: the field is that of the other four, and its R² that on the two."""
     cameras = ring(6)
     maps, settings = queries(cameras), field_settings(40)
-    field = train_query_field(maps, cameras, SPACE, settings.model_copy(update={"hold_out_every": 3}), seed=0)
+    field = train_query_field(maps, cameras, SPACE, settings.model_copy(update={"heldout_every": 3}), seed=0)
     seen, left_out = [0, 1, 3, 4], [2, 5]
     alone = train_query_field({name: value[seen] for name, value in maps.items()}, cameras[seen], SPACE, settings, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(field.parameters(), alone.parameters(), strict=True))
     measured = measure_field(alone, {name: value[left_out] for name, value in maps.items()}, cameras[left_out])
     assert measure_field(field, maps, cameras) == measured
     assert measured != measure_field(alone, maps, cameras)
-    with pytest.raises(UserError, match=r"field.hold_out_every: got 7, which leaves out none of 6 views; expected at most 6"):
-        train_query_field(maps, cameras, SPACE, settings.model_copy(update={"hold_out_every": 7}), seed=0)
+    with pytest.raises(UserError, match=r"field.heldout_every: got 7, which leaves out none of 6 views; expected at most 6"):
+        train_query_field(maps, cameras, SPACE, settings.model_copy(update={"heldout_every": 7}), seed=0)
 
 
 def test_render_gives_the_contract_shapes_in_the_queries_units() -> None:

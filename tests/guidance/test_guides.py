@@ -31,13 +31,13 @@ def job() -> EditJob:
 
 
 def random_target(job: EditJob, chosen: tuple[AttentionLayer, ...], views: int) -> TargetQueries:
-    capture = RecordQueries()
+    recorder = RecordQueries()
     branch = job.branch(slice(0, views))
     z = torch.randn(views, 4, *job.backbone.latent_size, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        branch.conditional_noise(z, K, Edits.at(chosen, capture))
-    scale = {layer: float(q.std()) for layer, q in capture.queries.items()}
-    return TargetQueries(capture.queries, scale, dict.fromkeys(chosen, 0.5), halves(capture.queries))
+        branch.conditional_noise(z, K, Edits.at(chosen, recorder))
+    scale = {layer: float(q.std()) for layer, q in recorder.queries.items()}
+    return TargetQueries(recorder.queries, scale, dict.fromkeys(chosen, 0.5), halves(recorder.queries))
 
 
 def halves(queries: dict[AttentionLayer, torch.Tensor]) -> dict[AttentionLayer, torch.Tensor]:
@@ -126,7 +126,7 @@ def test_guidance_of_a_region_leaves_the_rest_of_the_latents_alone(where: Litera
     large[:, 2:6, 3:5] = small[:, 2:4, 4:5] = 1
     job, region = make_job(region=EditedRegion(large, small))[0], {"object": large, "moved": small}[where]
     target, branch, z = random_target(job, layers(10, 13), 4), job.branch(slice(0, 4)), job.trajectory.states[K]
-    settings = SoftSettings(name="soft", strength=0.02, decay="constant", region=where)
+    settings = SoftSettings(name="soft", step_size=0.02, decay="constant", region=where)
     moved = Soft(settings).pulled(branch, z, K, target)
     inside = region[:, None].bool().expand_as(z)
     assert torch.equal(moved[~inside], z[~inside])
@@ -176,7 +176,7 @@ def test_mixed_queries_are_the_models_own_outside_the_region_and_the_prediction(
 def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> None:
     chosen = layers(10, 13)
     target, branch, z = random_target(job, chosen, 4), job.branch(slice(0, 4)), job.trajectory.states[K]
-    settings = SoftSettings(name="soft", strength=0.02, decay="sigma")
+    settings = SoftSettings(name="soft", step_size=0.02, decay="sigma")
     moved = Soft(settings).pulled(branch, z, K, target)
     share = (moved - z).square().mean(dim=(1, 2, 3)).sqrt() / z.square().mean(dim=(1, 2, 3)).sqrt()
     torch.testing.assert_close(share, torch.full((4,), 0.02 * job.steps.sigma[K]), rtol=1e-4, atol=0)
@@ -192,15 +192,15 @@ def test_relative_step_has_the_stated_size_and_lowers_the_loss(job: EditJob) -> 
 
 def test_inner_steps_are_single_steps_of_a_share_of_alpha(job: EditJob) -> None:
     target, branch, z = random_target(job, layers(10, 13), 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
-    found = Soft(SoftSettings(name="soft", strength=0.06, inner_steps=3)).pulled(branch, z, K, target)
+    found = Soft(SoftSettings(name="soft", step_size=0.06, inner_steps=3)).pulled(branch, z, K, target)
     for _ in range(3):
-        z = Soft(SoftSettings(name="soft", strength=0.02)).pulled(branch, z, K, target)
+        z = Soft(SoftSettings(name="soft", step_size=0.02)).pulled(branch, z, K, target)
     torch.testing.assert_close(found, z)
 
 
 def test_raw_step_is_alpha_times_the_gradient(job: EditJob) -> None:
     target, branch, z = random_target(job, layers(12), 2), job.branch(slice(0, 2)), job.trajectory.states[K, :2]
-    settings = SoftSettings(name="soft", strength=0.5, step="raw", decay="constant")
+    settings = SoftSettings(name="soft", step_size=0.5, step="raw", decay="constant")
     expected = z - 0.5 * gradient_of(settings, branch, z, target)
     torch.testing.assert_close(Soft(settings).pulled(branch, z, K, target), expected)
 
@@ -222,10 +222,10 @@ def test_hard_puts_the_rendered_queries_in_and_mixed_half_of_them(job: EditJob) 
     mixed = Mixed(MixedSettings(name="mixed", strength=0.5)).step(branch, z, K, target)
     assert 0 < (mixed - plain).abs().max() < (hard - plain).abs().max()
     # the model's own queries, injected, change nothing
-    capture = RecordQueries()
+    recorder = RecordQueries()
     with torch.no_grad():
-        branch.conditional_noise(z, K, Edits.at(chosen, capture))
-    own = TargetQueries(capture.queries, target.scale, target.trust, target.components)
+        branch.conditional_noise(z, K, Edits.at(chosen, recorder))
+    own = TargetQueries(recorder.queries, target.scale, target.r2, target.components)
     torch.testing.assert_close(Hard(HardSettings(name="hard")).step(branch, z, K, own), plain, rtol=0, atol=1e-5)
 
 

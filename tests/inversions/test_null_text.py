@@ -18,7 +18,7 @@ def noise_of(z: Tensor, k: int, text: Tensor) -> Tensor:
 
 
 def setting(**changes: object) -> NullTextInversionSettings:
-    values = {"name": "null_text", "steps": 8, "inner_steps": 400, "learning_rate": 0.02, "early_stop": 1e-10}
+    values = {"name": "null_text", "inner_steps": 400, "learning_rate": 0.02, "early_stop": 1e-10}
     return NullTextInversionSettings.model_validate(values | {"early_stop_growth": 0.0} | changes)
 
 
@@ -71,13 +71,13 @@ def test_guided_noise_by_hand() -> None:
 
 @pytest.mark.parametrize("steps", [8, 50])
 def test_the_rate_falls_by_a_hundredth_a_step_as_published(steps: int) -> None:
-    settings = setting(steps=steps, learning_rate=0.01)
-    assert [settings.rate(k) for k in range(steps)] == pytest.approx([0.01 * (1 - k / 100) for k in range(steps)])
+    settings = setting(learning_rate=0.01)
+    assert [settings.rate(k, steps) for k in range(steps)] == pytest.approx([0.01 * (1 - k / 100) for k in range(steps)])
 
 
 @pytest.mark.parametrize("steps", [51, 100, 200, 1000])
 def test_the_rate_of_a_long_schedule_is_never_0(steps: int) -> None:
-    rates = [setting(steps=steps, learning_rate=0.01).rate(k) for k in range(steps)]
+    rates = [setting(learning_rate=0.01).rate(k, steps) for k in range(steps)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == pytest.approx(0.01)
     assert rates[-1] == pytest.approx(0.005, rel=0.05), "half of it is left, as after 50 steps"

@@ -46,7 +46,7 @@ def figures(scene: Scene, edits: dict[str, Tensor]) -> dict[str, dict[str, float
 
 def test_a_perfect_edit_reaches_every_floor(figures: dict[str, dict[str, float]]) -> None:
     found = figures["perfect"]
-    for name in ("consistency_object", "consistency_moved", "silhouette_iou"):
+    for name in ("warp_error_object", "warp_error_moved", "silhouette_iou"):
         assert found[name] == found[f"{name}_floor"]
     assert found["psnr_object"] == found["psnr_truth"] == pytest.approx(100)
     assert found["ssim_truth"] == pytest.approx(1, abs=1e-4)
@@ -68,8 +68,8 @@ def test_the_floor_is_the_same_for_every_edit(figures: dict[str, dict[str, float
 
 def test_a_shift_of_a_pixel_is_plainly_above_the_floor(figures: dict[str, dict[str, float]]) -> None:
     found = figures["shifted"]
-    assert found["consistency_object"] > 1.5 * found["consistency_object_floor"]
-    assert found["consistency_moved"] > 1.5 * found["consistency_moved_floor"]
+    assert found["warp_error_object"] > 1.5 * found["warp_error_object_floor"]
+    assert found["warp_error_moved"] > 1.5 * found["warp_error_moved_floor"]
     assert found["psnr_object"] < 25
 
 
@@ -79,21 +79,21 @@ def test_no_edit_is_perfect_in_the_background_and_wrong_where_the_edit_moved(
     found = figures["none"]
     assert found["psnr_background"] > 35  # only the shadow changed
     assert found["psnr_moved"] < 20
-    assert found["consistency_moved"] > 1.5 * found["consistency_moved_floor"]
-    assert found["consistency_moved"] > found["consistency_object"]
-    assert found["silhouette_iou"] < found["silhouette_iou_floor"] - 0.1
+    assert found["warp_error_moved"] > 1.5 * found["warp_error_moved_floor"]
+    assert found["warp_error_moved"] > found["warp_error_object"]
+    assert found["silhouette_iou"] < found["silhouette_iou_ceiling"] - 0.1
 
 
 def test_a_flat_picture_is_perfectly_consistent_and_nothing_else(figures: dict[str, dict[str, float]]) -> None:
     flat, shifted = figures["flat"], figures["shifted"]
-    assert flat["consistency_object"] < 1e-6
+    assert flat["warp_error_object"] < 1e-6
     for name in ("psnr_object", "psnr_truth", "ssim_truth", "psnr_background"):
         assert flat[name] < shifted[name]
 
 
 def test_blur_is_punished_by_fidelity_more_than_it_gains_in_consistency(figures: dict[str, dict[str, float]]) -> None:
     blurred, shifted = figures["blurred"], figures["shifted"]
-    assert blurred["consistency_object"] < shifted["consistency_object"]
+    assert blurred["warp_error_object"] < shifted["warp_error_object"]
     assert blurred["ssim_truth"] < 0.9
     assert blurred["psnr_object"] < 30
 
@@ -102,7 +102,7 @@ def test_blur_is_punished_by_fidelity_more_than_it_gains_in_consistency(figures:
 def test_only_the_perfect_edit_wins_overall(figures: dict[str, dict[str, float]], name: str) -> None:
     """Consistent *and* faithful: within 1.5 floors, and above 35 dB on the object."""
     found = figures[name]
-    wins = found["consistency_moved"] <= 1.5 * found["consistency_moved_floor"] and found["psnr_object"] > 35
+    wins = found["warp_error_moved"] <= 1.5 * found["warp_error_moved_floor"] and found["psnr_object"] > 35
     assert wins != WORSE[name]
 
 

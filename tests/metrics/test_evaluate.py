@@ -53,12 +53,12 @@ def test_figures_that_do_not_exist_are_absent(scene: Scene) -> None:
     nothing = torch.zeros_like(scene.truth.moved_edited)
     unmoved = dataclasses.replace(scene, truth=dataclasses.replace(scene.truth, moved_edited=nothing, plates=None))
     found = evaluate(scene.images, unmoved)
-    assert not found.keys() & {"consistency_moved", "consistency_moved_floor", "psnr_moved", "silhouette_iou"}
-    assert "consistency_object" in found
+    assert not found.keys() & {"warp_error_moved", "warp_error_moved_floor", "psnr_moved", "silhouette_iou"}
+    assert "warp_error_object" in found
 
 
 def test_groups_choose_the_figures_and_floors_never_come_alone(scene: Scene) -> None:
-    assert set(evaluate_group("silhouette", scene.images, scene, QUICK)) == {"silhouette_iou", "silhouette_iou_floor"}
+    assert set(evaluate_group("silhouette", scene.images, scene, QUICK)) == {"silhouette_iou", "silhouette_iou_ceiling"}
 
 
 def test_an_infinite_figure_is_an_error_and_one_that_does_not_exist_is_not() -> None:

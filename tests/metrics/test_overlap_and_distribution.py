@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qnerf.classifiers.classifiers import Classifiers
+from qnerf.classifiers.net import ClassifierNet
 from qnerf.errors import UserError
-from qnerf.judges.judges import Judges
-from qnerf.judges.net import JudgeNet
-from qnerf.metrics.distribution import JudgesFeatures, distances, squared_mmd
+from qnerf.metrics.distribution import ClassifierFeatures, distances, squared_mmd
 from qnerf.metrics.overlap import constant_iou, mask_iou, share_inside
 
 
@@ -106,8 +106,8 @@ def test_pictures_with_nan_are_refused() -> None:
         distances(images, torch.rand(6, 3, 2, 2), Colour())
 
 
-def test_the_judges_are_a_named_extractor() -> None:
-    features = JudgesFeatures(Judges(JudgeNet((4, 8, 8, 8, 8)), "abc"))
-    assert (features.name, features.num_features) == ("judges-abc", 8)
+def test_the_classifiers_are_a_named_extractor() -> None:
+    features = ClassifierFeatures(Classifiers(ClassifierNet((4, 8, 8, 8, 8)), "abc"))
+    assert (features.name, features.num_features) == ("classifiers-abc", 8)
     found = distances(torch.rand(6, 3, 32, 32), torch.rand(6, 3, 32, 32), features)
     assert all(math.isfinite(value) for value in found.values())

@@ -145,20 +145,20 @@ def test_what_there_is_is_known_without_torch() -> None:
 
 def test_the_order_of_tables_and_of_reports() -> None:
     assert list(registered())[:3] == ["psnr_truth", "ssim_truth", "psnr_object"]
-    assert headlines() == ["consistency_moved", "psnr_object", "psnr_truth"]
-    assert shown_first()[:3] == ["consistency_moved", "consistency_moved_floor", "psnr_object"]
+    assert headlines() == ["warp_error_moved", "psnr_object", "psnr_truth"]
+    assert shown_first()[:3] == ["warp_error_moved", "warp_error_moved_floor", "psnr_object"]
     assert sorted(shown_first()) == sorted(registered())
     twice = [("a", metric) for metric in registered().values()]
     assert list(checked(twice[::-1])) == list(registered()), "not that of files"
 
 
 def test_every_figure_and_what_the_benchmark_makes_of_it() -> None:
-    assert set(TAKEN_AWAY) == {"consistency_object", "consistency_moved", "error_of_mean", "error_about_mean"}
-    assert (DISAGREEMENTS, ERRORS) == (("consistency_object", "consistency_moved"), ("error_of_mean", "error_about_mean"))
+    assert set(TAKEN_AWAY) == {"warp_error_object", "warp_error_moved", "error_of_mean", "error_about_mean"}
+    assert (DISAGREEMENTS, ERRORS) == (("warp_error_object", "warp_error_moved"), ("error_of_mean", "error_about_mean"))
     assert not any(registered()[name].better for name in registered() if name.endswith("_floor"))
-    assert "consistency_moved_floor" not in objectives()
-    with pytest.raises(ValueError, match="no figure that can be better or worse; nearest valid: consistency_moved"):
-        SweepSettings(objectives=("consistency_moved_floor",))
+    assert "warp_error_moved_floor" not in objectives()
+    with pytest.raises(ValueError, match="no figure that can be better or worse; nearest valid: warp_error_moved"):
+        SweepSettings(objectives=("warp_error_moved_floor",))
 
 
 def test_every_group_says_which_settings_it_reads() -> None:

@@ -83,7 +83,7 @@ def test_views_are_those_that_are_there(tmp_path: Path) -> None:
         ("scene.path=asset:puppet", "expected one of the shipped scenes"),
         ("scene.proxy=/nowhere.json", "scene.proxy: /nowhere.json does not exist"),
         ("scene.size=64", "scene.size: got 64, but backbone=puppet works at 128 pixels; set scene.size=128"),
-        ("capture.layers=[7,99]", "capture.layers: got [99]; expected indices from 0 to 15"),
+        ("recorder.layers=[7,99]", "recorder.layers: got [99]; expected indices from 0 to 15"),
     ],
 )
 def test_what_the_scene_or_the_model_lacks_is_said_without_loading_it(override: str, expected: str) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from qnerf.judges.labels import OTHER, PARTS, UNSURE
+from qnerf.classifiers.labels import OTHER, PARTS, UNSURE
 from qnerf.pretrain.balance import LARGEST, REFERENCE, balance_weights
 
 

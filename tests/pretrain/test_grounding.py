@@ -9,7 +9,7 @@ from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, bound
 from qnerf.attention.layers import cross_attention_layers
 from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.conditioning import Conditioning
-from qnerf.judges.labels import PARTS
+from qnerf.classifiers.labels import PARTS
 from qnerf.pretrain.data import PuppetSamples, load_batch
 from qnerf.pretrain.grounding import NO_PART, GroundedAttention, as_tokens, token_loss, words_of_parts
 

@@ -3,13 +3,13 @@ import pytest
 from qnerf.metrics.registry import metric_of, show
 from qnerf.reports.figures import headline, verdict
 
-FLOOR = {"consistency_moved_floor": 0.02}
+FLOOR = {"warp_error_moved_floor": 0.02}
 
 
 def test_verdict_names_the_winner_and_its_share_above_the_floor() -> None:
     figures = {
-        "full": {**FLOOR, "consistency_moved": 0.05, "psnr_object": 20.0},
-        "independent": {**FLOOR, "consistency_moved": 0.08, "psnr_object": 20.2},
+        "full": {**FLOOR, "warp_error_moved": 0.05, "psnr_object": 20.0},
+        "independent": {**FLOOR, "warp_error_moved": 0.08, "psnr_object": 20.2},
     }
     text = verdict(figures, "full", "independent")
     assert text.startswith("full is the more consistent")
@@ -21,13 +21,13 @@ def test_verdict_names_the_winner_and_its_share_above_the_floor() -> None:
 
 
 def test_verdict_is_honest_when_consolidation_loses() -> None:
-    figures = {"full": {**FLOOR, "consistency_moved": 0.09}, "independent": {**FLOOR, "consistency_moved": 0.08}}
+    figures = {"full": {**FLOOR, "warp_error_moved": 0.09}, "independent": {**FLOOR, "warp_error_moved": 0.08}}
     assert verdict(figures, "full", "independent").startswith("independent is the more consistent")
 
 
 def test_verdict_without_truth_or_at_the_floor() -> None:
     assert "truth of this scene is not known" in verdict({"full": {}, "independent": {}}, "full", "independent")
-    both = {name: {**FLOOR, "consistency_moved": 0.02} for name in ("a", "b")}
+    both = {name: {**FLOOR, "warp_error_moved": 0.02} for name in ("a", "b")}
     assert "nothing to consolidate" in verdict(both, "a", "b")
 
 
@@ -35,7 +35,7 @@ def test_verdict_without_truth_or_at_the_floor() -> None:
     ("key", "value", "expected"),
     [
         ("psnr_object", 21.239, "21.24 dB"),
-        ("consistency_moved", 0.05, "0.0500"),
+        ("warp_error_moved", 0.05, "0.0500"),
         ("psnr_truth", None, "n/a"),
         ("psnr_truth", float("inf"), "n/a"),
     ],
@@ -45,7 +45,7 @@ def test_figures_are_shown_with_unit_and_rounding(key: str, value: float | None,
 
 
 def test_headline_sets_the_floor_beside_the_figure_and_falls_back_to_what_is_known() -> None:
-    assert headline({**FLOOR, "consistency_moved": 0.05}) == ["disagreement of views, moved parts: 0.0500 (floor 0.0200)"]
+    assert headline({**FLOOR, "warp_error_moved": 0.05}) == ["disagreement of views, moved parts: 0.0500 (floor 0.0200)"]
     assert headline({"heldout_psnr": 25.0}) == ["PSNR, held-out views: 25.00 dB"]
 
 

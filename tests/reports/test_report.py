@@ -43,13 +43,13 @@ class Checker(HTMLParser):
 def make_report(evil: str = "") -> RunReport:
     pixels = np.zeros((8, 8, 3), dtype=np.uint8)
     methods = [
-        MethodReport("independent", {"psnr_object": 20.0, "consistency_moved": 0.08}, 60.0),
-        MethodReport("oracle", {"psnr_object": 25.0, "consistency_moved": 0.03}, 70.0),
+        MethodReport("independent", {"psnr_object": 20.0, "warp_error_moved": 0.08}, 60.0),
+        MethodReport("oracle", {"psnr_object": 25.0, "warp_error_moved": 0.03}, 70.0),
         MethodReport(
             "full",
-            {"psnr_object": 21.0, "consistency_moved": 0.05},
+            {"psnr_object": 21.0, "warp_error_moved": 0.05},
             300.0,
-            explained=[(25.0, {"up_1": 0.9, "up_2": 0.3}), (20.0, {"up_1": 0.95, "up_2": 0.5})],
+            r2=[(25.0, {"up_1": 0.9, "up_2": 0.3}), (20.0, {"up_1": 0.95, "up_2": 0.5})],
             pictures=[("queries, first field", pixels)],
         ),
     ]

@@ -6,18 +6,18 @@ import pytest
 from qnerf.errors import UserError
 from qnerf.reports.results import cell_command, read_sweep
 
-VALUES = {"guidance.strength": "0.01", "capture": "decoder", "seed": "0"}
+VALUES = {"guidance.strength": "0.01", "recorder": "decoder", "seed": "0"}
 
 
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
         (
-            "python -m qnerf.run -m +exp=ablation guidance.strength=.01,.02 capture=decoder,decoder_fine",
-            "python -m qnerf.run +exp=ablation guidance.strength=0.01 capture=decoder seed=0",
+            "python -m qnerf.run -m +exp=ablation guidance.strength=.01,.02 recorder=decoder,decoder_fine",
+            "python -m qnerf.run +exp=ablation guidance.strength=0.01 recorder=decoder seed=0",
         ),
-        ("python -m qnerf.run --multirun +exp=x", "python -m qnerf.run +exp=x guidance.strength=0.01 capture=decoder seed=0"),
-        ("qnerf.run 'a=b c' -m", "qnerf.run 'a=b c' guidance.strength=0.01 capture=decoder seed=0"),
+        ("python -m qnerf.run --multirun +exp=x", "python -m qnerf.run +exp=x guidance.strength=0.01 recorder=decoder seed=0"),
+        ("qnerf.run 'a=b c' -m", "qnerf.run 'a=b c' guidance.strength=0.01 recorder=decoder seed=0"),
     ],
 )  # fmt: skip
 def test_the_command_of_a_cell(command: str, expected: str) -> None:

@@ -30,7 +30,7 @@ from tests.schedules.helpers import edit, in_precision, make_job
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 SMALL = (
-    "scene.size=32", "inversion.steps=4", "field.optimiser.iterations=3", "metrics=quick", "device=cpu",
+    "scene.size=32", "steps=4", "field.optimiser.iterations=3", "metrics=quick", "device=cpu",
 )  # fmt: skip
 ALONE = ("schedule=independent", "guidance=off", "baselines=[]")
 FULL = ("schedule.interval=2",)

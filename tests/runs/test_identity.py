@@ -22,7 +22,7 @@ from qnerf.sweeps.space import ends, read_space
 
 INPUTS = Inputs("scene", "weights")
 SILENT_ENDS = (
-    *("capture.name", ".capture.name"),  # what a set of layers is called; its layers count
+    *("recorder.name", ".recorder.name"),  # what a set of layers is called; its layers count
     *(".guidance.checkpointing", ".editor.source_cache_gib"),  # a baseline's; the main method's is in WITHOUT_EFFECT
 )
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "exp").glob("*.yaml"))
@@ -82,10 +82,10 @@ def unread(settings: RunSettings) -> set[str]:
     methods, groups = settings.methods(), settings.metrics.groups
     guided = {name: method for name, method in methods.items() if method.schedule.name not in ("independent", "source")}
     fields, heldout = any(m.schedule.name in ("progressive", "one_shot") for m in methods.values()), "heldout" in groups
-    found = {"baselines." + name + part for name in methods if name not in guided for part in (".guidance", ".capture")}
+    found = {"baselines." + name + part for name in methods if name not in guided for part in (".guidance", ".recorder")}
     found |= {f"baselines.{name}.editor" for name, method in methods.items() if method.schedule.name == "source"}
     found |= set() if "full" in guided else {"guidance"}
-    found |= set() if any(settings.baselines.get(n, EMPTY).capture is None for n in guided) else {"capture"}
+    found |= set() if any(settings.baselines.get(n, EMPTY).recorder is None for n in guided) else {"recorder"}
     found |= set() if fields else {"field"}
     feedback = any(getattr(m.schedule, "feedback", None) for m in methods.values())
     found |= set() if heldout or feedback else {"rgb_field"}
@@ -151,7 +151,7 @@ def test_so_it_is_for_every_variant_of_every_shipped_experiment(experiment: str)
     assert all(check_every_leaf(settings) > 60 for settings in variants(experiment))
 
 
-@pytest.mark.parametrize("group", ["inversion", "editor", "capture", "guidance", "schedule", "baselines", "metrics", "tracker"])
+@pytest.mark.parametrize("group", ["inversion", "editor", "recorder", "guidance", "schedule", "baselines", "metrics", "tracker"])
 def test_choices_of_a_group_are_so_many_identities_unless_they_only_record(group: str) -> None:
     choices = sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
     names = {stages_of(f"{group}=[{choice}]" if group == "baselines" else f"{group}={choice}").identity() for choice in choices}
@@ -165,7 +165,7 @@ def test_every_variant_has_its_own_identity(override: str) -> None:
 
 def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
     plain = ("schedule=independent", "baselines=[]", "metrics=quick")
-    for unread in ("field.optimiser.iterations=7", "seed=3", "guidance=hard", "capture=decoder_fine", "metrics.heldout_every=3"):
+    for unread in ("field.optimiser.iterations=7", "seed=3", "guidance=hard", "recorder=decoder_fine", "metrics.heldout_every=3"):
         assert stages_of(*plain, unread).identity() == stages_of(*plain).identity(), unread
 
 

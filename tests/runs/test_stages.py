@@ -100,6 +100,6 @@ def test_how_a_joint_editor_groups_views_counts_and_chunks_never_do() -> None:
 
 def test_the_papers_method_is_the_same_beside_another_and_as_the_main_one() -> None:
     beside = settings_of(
-        "baselines=[paper]", "guidance=hard", "schedule=one_shot", "editor=plain", "capture=decoder_fine"
+        "baselines=[paper]", "guidance=hard", "schedule=one_shot", "editor=plain", "recorder=decoder_fine"
     ).methods()
     assert beside["paper"] == settings_of("+exp=paper").methods()["full"] == settings_of("baselines=[paper]").methods()["paper"]

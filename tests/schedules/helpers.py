@@ -58,7 +58,7 @@ def make_job(
     generator = torch.Generator().manual_seed(2)
     controls = torch.rand(2, views, 3, 32, 32, generator=generator)
     text, null = backbone.embed(["a figure"] * views), backbone.embed([""] * views)
-    inversion, schedule = DdimInversionSettings(name="ddim", steps=steps), backbone.process.steps(steps)
+    inversion, schedule = DdimInversionSettings(name="ddim"), backbone.process.steps(steps)
 
     def source(some: slice) -> SourceBranch:
         return SourceBranch(backbone, schedule, inversion.build(), Conditioning.of(text[some], controls[0, some]), null[some])

@@ -23,7 +23,7 @@ from tests.pretend_device import PRETENDED, moved, pretend_device
 from tests.schedules.helpers import edit, layers, make_job, tiny_field
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:for .* is a no-op")]  # a load_state_dict
-SOFT = SoftSettings(name="soft", strength=0.05)
+SOFT = SoftSettings(name="soft", step_size=0.05)
 PROGRESSIVE = ProgressiveSettings(name="progressive", interval=1)
 FEEDBACK = PROGRESSIVE.model_copy(update={"feedback": FeedbackSettings(at=0.7, weight=0.5)})
 
@@ -76,7 +76,7 @@ def test_an_edit_runs_where_the_model_is_and_comes_home(schedule: Any, guidance:
     with pretend_device() as device:
         found = edit(schedule, guidance, pretended_job(device_gib=device_gib))
     assert found.latents.device.type == "cpu"
-    assert all(part.device.type == "cpu" for record in found.intervals for part in (record.captured, record.rendered, record.depth))
+    assert all(part.device.type == "cpu" for record in found.intervals for part in (record.recorded, record.rendered, record.depth))
     assert device.peak > 0
 
 
@@ -102,10 +102,10 @@ def test_a_step_copies_nothing_between_host_and_device(guidance: Any) -> None:
     """What a chunk of views needs goes there before its steps, and what they leave comes home after them: three steps copy what one
     does, no number is sent or asked for, and no mask is counted."""
     job, found = pretended_job(), {}
-    captured = layers(10, 13)
-    grids = {layer: layer_grid(job.backbone, layer) for layer in captured}
+    recorded = layers(10, 13)
+    grids = {layer: layer_grid(job.backbone, layer) for layer in recorded}
     unet: Any = job.backbone.unet
-    width = {layer: unet.get_submodule(layer.path).to_q.out_features for layer in captured}
+    width = {layer: unet.get_submodule(layer.path).to_q.out_features for layer in recorded}
     maps = {layer: torch.rand(job.views, rows * columns, width[layer]) for layer, (rows, columns) in grids.items()}
     target = TargetQueries(
         maps, dict.fromkeys(maps, 1.0), dict.fromkeys(maps, 1.0), {layer: torch.eye(w) for layer, w in width.items()}
@@ -113,14 +113,14 @@ def test_a_step_copies_nothing_between_host_and_device(guidance: Any) -> None:
     for stop in (1, 3):
         with pretend_device() as device:
             if guidance is None:
-                plain_steps(job, job.trajectory.states[0], 0, stop, (0,), captured)
+                plain_steps(job, job.trajectory.states[0], 0, stop, (0,), recorded)
             else:
                 guided_steps(job, guidance.build(), job.trajectory.states[0], 0, stop, target)
         found[stop] = device.copies
     assert found[1] == found[3]
     chunks = len(list(job.chunks()))
-    home = sum(copy.way == "home" for copy in found[1])  # of each chunk its latents, whether they are finite, and what is captured
-    assert home == chunks * (2 + (len(captured) if guidance is None else 0))
+    home = sum(copy.way == "home" for copy in found[1])  # of each chunk its latents, whether they are finite, and what is recorded
+    assert home == chunks * (2 + (len(recorded) if guidance is None else 0))
     ours = [copy for copy in found[1] if copy.way == "away" and "job.py" not in copy.place]  # the test's own source is sent there
-    assert len(ours) == chunks * (2 + (0 if guidance is None else 2 * len(captured)))
+    assert len(ours) == chunks * (2 + (0 if guidance is None else 2 * len(recorded)))
     assert {copy.way for copy in found[1]} == {"away", "home"}

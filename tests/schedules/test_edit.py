@@ -28,7 +28,7 @@ from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
 from qnerf.schedules.source import SourceSettings
 from tests.schedules.helpers import edit, in_precision, layers, make_job, tiny_field
 
-SOFT = SoftSettings(name="soft", strength=0.05, weights="equal")
+SOFT = SoftSettings(name="soft", step_size=0.05, weights="equal")
 HALF = in_precision(torch.float16)
 SOURCE = SourceSettings(name="source")
 INDEPENDENT = IndependentSettings(name="independent")
@@ -80,7 +80,7 @@ def test_a_model_of_half_precision_edits_much_the_same(guidance: Any, independen
     field = tiny_field().model_copy(update={"optimiser": OptimiserSettings(iterations=60, rays_per_batch=64)})
     changed = edit(PROGRESSIVE, guidance, make_job(field=field)[0]).latents - independent
     half, plain = (edit(schedule, guidance, make_job(backbone=HALF, field=field)[0]) for schedule in (PROGRESSIVE, INDEPENDENT))
-    assert {x.dtype for x in (half.latents, half.intervals[0].captured, half.intervals[0].rendered)} == {torch.float32}
+    assert {x.dtype for x in (half.latents, half.intervals[0].recorded, half.intervals[0].rendered)} == {torch.float32}
     off = half.latents - plain.latents - changed
     assert off.norm() < 0.1 * changed.norm() + 1e-3 * independent.norm()
 
@@ -89,9 +89,9 @@ def test_each_interval_captures_at_its_end_and_returns() -> None:
     result = edit(PROGRESSIVE, HardSettings(name="hard"), make_job(steps=7)[0])
     assert [record.step for record in result.intervals] == [3, 5, 6]  # 2-step look-aheads from 2, 4; the last is cut off
     record = result.intervals[0]
-    assert record.captured.shape == record.rendered.shape
+    assert record.recorded.shape == record.rendered.shape
     assert record.depth.shape == (4, 8, 8)
-    assert set(record.explained) == {layer.path for layer in layers(10, 13)}
+    assert set(record.r2) == {layer.path for layer in layers(10, 13)}
 
 
 def test_intervals_that_grow_look_ahead_to_their_own_ends() -> None:
@@ -195,8 +195,8 @@ def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
 def test_captured_queries_are_all_that_is_kept_of_a_pass() -> None:
     """Of one chunk, which is not joined with others: the rest of the batch, with the unconditional half in it, is not."""
     job, _ = make_job()
-    _, captured = plain_steps(job, job.trajectory.states[0], 0, 1, capture_at=(0,), layers=layers(8, 10))
-    for queries in captured[0].values():
+    _, recorded = plain_steps(job, job.trajectory.states[0], 0, 1, record_at=(0,), layers=layers(8, 10))
+    for queries in recorded[0].values():
         assert queries.untyped_storage().nbytes() == queries.nbytes
 
 

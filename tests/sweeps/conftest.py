@@ -13,7 +13,7 @@ from qnerf.scenes.writer import write_scene
 
 SMALL = (
     "scene.size=32",
-    "inversion.steps=4",
+    "steps=4",
     "inversion.warn_below_psnr=0",
     "guidance.until=1",
     "field.optimiser.iterations=2",

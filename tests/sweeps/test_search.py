@@ -40,7 +40,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         if strength < -2.9:
             raise UserError("too weak")
         with RunFolder(run_folder(settings, identity)) as folder:
-            figures = {"consistency_moved": abs(strength + 1) + interval, "psnr_object": 20 - (strength + 2) ** 2 - interval}
+            figures = {"warp_error_moved": abs(strength + 1) + interval, "psnr_object": 20 - (strength + 2) ** 2 - interval}
             write_json(folder.path / "metrics.json", {**figures, "scene": "made up"})
             folder.mark_done()
         return folder.path
@@ -96,7 +96,7 @@ def test_the_front_is_what_results_csv_says(
     space = (*SPACE, "guidance.strength=tag(log,interval(0.002,0.1))")
     assert search(small, *space, "hydra.sweeper.trials=8", "hydra.sweeper.sampler=random", "hydra.sweeper.batch=3") == 0
     listed = capsys.readouterr().out.split("The best, of which none is beaten in every objective:\n")[1].splitlines()
-    found = {(float(row["consistency_moved"]), -float(row["psnr_object"])): row["guidance.strength"] for row in rows_of(tmp_path)}
+    found = {(float(row["warp_error_moved"]), -float(row["psnr_object"])): row["guidance.strength"] for row in rows_of(tmp_path)}
     front = {s for p, s in found.items() if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in found)}
     assert {line.split()[0] for line in listed if line.startswith("  ")} == {f"guidance.strength={s}" for s in front}
 
@@ -138,9 +138,9 @@ def test_a_missing_package_is_one_sentence(small: list[str], tmp_path: Path, mon
 
 def test_what_other_sweepers_of_hydra_are_given(tmp_path: Path) -> None:
     assert value_for_hydra(tmp_path, ["psnr_object"]) is None
-    write_json(tmp_path / "metrics.json", {"psnr_object": 20.5, "consistency_moved": 0.1, "heldout_psnr": None})
+    write_json(tmp_path / "metrics.json", {"psnr_object": 20.5, "warp_error_moved": 0.1, "heldout_psnr": None})
     assert value_for_hydra(tmp_path, ["psnr_object"]) == 20.5
-    assert value_for_hydra(tmp_path, ["consistency_moved", "psnr_object"]) == (0.1, 20.5)
+    assert value_for_hydra(tmp_path, ["warp_error_moved", "psnr_object"]) == (0.1, 20.5)
     assert value_for_hydra(tmp_path, ["psnr_object", "heldout_psnr"]) is None
 
 
@@ -173,6 +173,6 @@ def test_the_shipped_search_on_the_smallest_settings(small: list[str], tmp_path:
     assert all(0.1 <= float(row["guidance.strength"]) <= 1 for row in rows)
     assert len(list((tmp_path / "store" / "inversion").iterdir())) == 1, "all trials share the inversion"
     for number, row in enumerate(rows, start=1):
-        figures = f"consistency_moved {float(row['consistency_moved']):.4f}, psnr_object {float(row['psnr_object']):.2f} dB"
+        figures = f"warp_error_moved {float(row['warp_error_moved']):.4f}, psnr_object {float(row['psnr_object']):.2f} dB"
         assert f"trial {number} of 3: guidance.strength={row['guidance.strength']}" in told
         assert figures in told

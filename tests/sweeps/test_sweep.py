@@ -104,10 +104,10 @@ def test_another_metric_edits_nothing_again(small: list[str], calls: Counter[str
 def test_a_failing_cell_is_told_at_once_and_stops_no_other(
     small: list[str], tmp_path: Path, calls: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid = ("capture.layers=[99],[10]", "schedule.interval=2")
+    grid = ("recorder.layers=[99],[10]", "schedule.interval=2")
     assert run(small, *grid) == 1
     told = capsys.readouterr()
-    assert "capture.layers=[99]" in told.err.split("failed: capture.layers is [99]")[0]
+    assert "recorder.layers=[99]" in told.err.split("failed: recorder.layers is [99]")[0]
     assert "1 of 2 cells are done" in told.out
     assert [row["status"] for row in results(tmp_path)] == ["failed", "done"]
     calls.clear()

@@ -18,8 +18,8 @@ def record(tracker: FilesTracker, folder: Path) -> None:
 def test_figures_fields_and_pictures_each_at_its_step(tmp_path: Path) -> None:
     record(FilesTracker(tmp_path), tmp_path)
     assert lines(tmp_path) == [
-        {"step": 5, "full/explained/up_1": 0.9},
-        {"step": 10, "full/explained/up_1": 0.8},
+        {"step": 5, "full/r2/up_1": 0.9},
+        {"step": 10, "full/r2/up_1": 0.8},
         {"step": 30, "full/psnr": 20.0},
         {"image": "full/queries", "file": "full_step005.png", "step": 5},
     ]
@@ -31,4 +31,4 @@ def test_a_second_method_may_start_at_step_0_again(tmp_path: Path, monkeypatch: 
     for name in ("independent", "full"):
         record_edit(tracker, name, {"psnr": 20.0}, [(5, {"up_1": 0.9})], [("t", tmp_path / "gone.png")], steps=30)
     assert run.calls == ["log"] * 4
-    assert {"independent/psnr", "full/psnr", "full/explained/up_1", "step"} == set(run.logged) - {"independent/explained/up_1"}
+    assert {"independent/psnr", "full/psnr", "full/r2/up_1", "step"} == set(run.logged) - {"independent/r2/up_1"}

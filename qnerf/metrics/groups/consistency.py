@@ -19,7 +19,7 @@ def measure(edited: Edited) -> dict[str, float]:
     figures = {}
     for name, counted in (("object", truth.silhouette_edited), ("moved", truth.moved_edited)):
         for suffix, images in (("", edited.images), ("_floor", truth.edited_images)):
-            figures[f"consistency_{name}{suffix}"] = warp_error(
+            figures[f"warp_error_{name}{suffix}"] = warp_error(
                 images, truth.depth_edited, truth.silhouette_edited, counted, cameras, tolerance
             )
     return figures
@@ -27,25 +27,25 @@ def measure(edited: Edited) -> dict[str, float]:
 
 METRICS = (
     Metric(
-        "consistency_object", "consistency", ("truth",), "", "lower",
+        "warp_error_object", "consistency", ("truth",), "", "lower",
         "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by the true depth of "
         "the edited scene, over the visible pixels of the whole object.",
         "ours, after Lai et al. 2018", measure, "disagreement of views, whole object", place=20, gain="share", reads=(TOLERANCE,),
     ),
     Metric(
-        "consistency_object_floor", "consistency", ("truth",), "", None,
+        "warp_error_object_floor", "consistency", ("truth",), "", None,
         "The floor over the whole object.",
         "ours, after Lai et al. 2018", measure, "… of the true views (floor)", place=21, reads=(TOLERANCE,),
     ),
     Metric(
-        "consistency_moved", "consistency", ("truth",), "", "lower",
+        "warp_error_moved", "consistency", ("truth",), "", "lower",
         "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by "
         "the true depth of the edited scene, over the visible pixels of the parts that the edit moved.",
         "ours, after Lai et al. 2018", measure, "disagreement of views, moved parts", place=22, headline=1, gain="share",
         reads=(TOLERANCE,),
     ),
     Metric(
-        "consistency_moved_floor", "consistency", ("truth",), "", None,
+        "warp_error_moved_floor", "consistency", ("truth",), "", None,
         "The same for the true edited views: what resampling alone costs.",
         "ours, after Lai et al. 2018", measure, "… of the true views (floor)", place=23, reads=(TOLERANCE,),
     ),

@@ -16,7 +16,7 @@ def measure(edited: Edited) -> dict[str, float]:
     from qnerf.metrics.silhouette import silhouette_iou
 
     truth, threshold = edited.truth, edited.settings[THRESHOLD]
-    pictures = {"silhouette_iou": edited.images, "silhouette_iou_floor": truth.edited_images}
+    pictures = {"silhouette_iou": edited.images, "silhouette_iou_ceiling": truth.edited_images}
     return {name: silhouette_iou(images, truth, threshold) for name, images in pictures.items()}
 
 
@@ -27,7 +27,7 @@ METRICS = (
         "ours", measure, "silhouette overlap", digits=3, place=40, reads=(THRESHOLD,),
     ),
     Metric(
-        "silhouette_iou_floor", "silhouette", ("truth", "plates"), "", None,
+        "silhouette_iou_ceiling", "silhouette", ("truth", "plates"), "", None,
         "The overlap that the same segmentation finds in the true edited views.",
         "ours", measure, "… of the true views (ceiling)", digits=3, place=41, reads=(THRESHOLD,),
     ),

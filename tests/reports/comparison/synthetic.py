@@ -69,9 +69,9 @@ def _row(folder: Path, values: dict[str, str], random: np.random.Generator) -> d
     moved = 0.15 - 1.5 * strength + 0.004 * interval + random.normal(0, 0.004)
     psnr = 24 - 60 * strength + random.normal(0, 0.5)
     figures = {
-        "consistency_moved": moved, "consistency_moved_floor": 0.022, "psnr_object": psnr, "psnr_truth": psnr + 4,
+        "warp_error_moved": moved, "warp_error_moved_floor": 0.022, "psnr_object": psnr, "psnr_truth": psnr + 4,
         "heldout_psnr": 17 + random.normal(0, 0.3), "reconstruction_psnr_by_view.0": 40.0,
-        "methods.full.psnr_object": psnr, "methods.independent.psnr_object": 24.5, "methods.independent.consistency_moved": 0.155,
+        "methods.full.psnr_object": psnr, "methods.independent.psnr_object": 24.5, "methods.independent.warp_error_moved": 0.155,
     }  # fmt: skip
     if not failed:
         _write_run(run, values["scene.path"], strength)

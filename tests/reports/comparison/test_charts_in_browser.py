@@ -20,8 +20,8 @@ def test_a_click_on_a_point_shows_its_cell(page: Any, sweep: Path, trace: int, i
     strength, interval = re.findall(r"=([\d.]+)", name)
     row = rows_of(sweep, guidance__strength=strength, schedule__interval=interval)[0]
     assert find(page, "#cell-name").text.startswith(f"{name}, scene.path=")
-    shown = find(page, '#figures [data-metric="consistency_moved"] td:last-child').text
-    assert float(shown.split()[0]) == pytest.approx(float(row["consistency_moved"]), abs=0.51e-4)
+    shown = find(page, '#figures [data-metric="warp_error_moved"] td:last-child').text
+    assert float(shown.split()[0]) == pytest.approx(float(row["warp_error_moved"]), abs=0.51e-4)
     assert row["identity"] in find(page, "#viewer").text
     places = page.find_elements("css selector", '#heatmap button[aria-pressed="true"]')
     assert [place.get_attribute("data-place") for place in places] == [f"{['3', '5'].index(interval)},{STRENGTHS.index(strength)}"]

@@ -17,10 +17,10 @@ from tests.reports.comparison.synthetic import STRENGTHS, make_sweep
 
 pytestmark = pytest.mark.integration
 
-DIGITS = {"consistency_moved": 4, "psnr_object": 2}
+DIGITS = {"warp_error_moved": 4, "psnr_object": 2}
 
 
-@pytest.mark.parametrize("metric", ["consistency_moved", "psnr_object"])
+@pytest.mark.parametrize("metric", ["warp_error_moved", "psnr_object"])
 def test_a_square_is_the_mean_over_scenes_and_seeds_of_the_table(page: Any, sweep: Path, metric: str) -> None:
     choose(page, "metric", metric)
     for column, strength in enumerate(STRENGTHS):
@@ -38,7 +38,7 @@ def test_a_square_of_six_scenes_shows_the_interval_that_python_computed(driver: 
     found = intervals(read_sweep(folder))
     for column, strength in enumerate(("0.01", "0.02")):
         cells = [i for i, row in enumerate(rows_of(folder)) if row["guidance.strength"] == strength]
-        expected = found[",".join(map(str, cells))]["consistency_moved"]
+        expected = found[",".join(map(str, cells))]["warp_error_moved"]
         assert re.findall(r"\d+\.\d+", square(driver, 0, column).text)[1:] == [f"{end:.4f}" for end in expected]
 
 
@@ -89,7 +89,7 @@ def test_axes_can_be_any_two_settings_and_the_rest_is_held(page: Any, sweep: Pat
     held = find(page, '[data-filter="schedule.interval"]')
     assert held.get_attribute("value") == "3"
     rows = rows_of(sweep, guidance__strength="0.01", schedule__interval="3", scene="puppet_1")
-    expected = sum(float(row["consistency_moved"]) for row in rows) / len(rows)
+    expected = sum(float(row["warp_error_moved"]) for row in rows) / len(rows)
     assert float(square(page, 1, 0).text.split()[0]) == pytest.approx(expected, abs=1e-4)
     choose(page, "columns", "scene.path")
     assert find(page, "#rows").get_attribute("value") == "guidance.strength", "the axes change places"

@@ -1,0 +1,44 @@
+"""The entry: `python -m qnerf.evaluate_backbone [key=value …]`; conf/evaluate_backbone/config.yaml says what can be set."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
+
+from qnerf.common.messages import describe_error
+from qnerf.errors import UserError
+from qnerf.evaluate_backbone.settings import EvaluateSettings
+
+CONF = str(Path(__file__).resolve().parents[2] / "conf")
+
+
+def parse(config: DictConfig) -> EvaluateSettings:
+    """The composed configuration as typed settings. Raises UserError with a line for every error found."""
+    data = OmegaConf.to_container(config, resolve=True)
+    try:
+        return EvaluateSettings.model_validate(data)
+    except ValidationError as error:
+        lines = [describe_error(item, EvaluateSettings, data) for item in error.errors()]
+        raise UserError("\n".join(lines)) from error
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate_backbone/config")
+def main(config: DictConfig) -> None:
+    try:
+        settings = parse(config)
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        from qnerf.evaluate_backbone.evaluate import evaluate_backbone  # torch and the models: only once the settings are good
+
+        evaluate_backbone(settings)
+    except UserError as error:
+        print(f"qnerf: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
