@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from qnerf.common.places import configs
 from qnerf.config import check, parse
 from qnerf.errors import UserError, explain_os_error
+from qnerf.runs.finished import FINISHED, finished_folder
 from qnerf.runs.overrides import REFUSALS, explain_refusal
 from qnerf.runs.search_path import SEARCH_PATH, with_search_path
 from qnerf.sweeps.command import COMMAND, is_sweep
+from qnerf.sweeps.objectives import value_for_hydra
 
-CONFIGS = Path(__file__).resolve().parents[1] / "conf"
+CONFIGS = configs()
 USER_ERROR, INTERRUPTED = 2, 130
 
 
@@ -30,8 +32,10 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
     """One run, or a trial of another sweeper than ours, which reads what is returned: the figures of `sweep.objectives`."""
     try:
         settings = parse(config)
-        from qnerf.runs.pipeline import run  # torch and the models: only once the settings are good
-        from qnerf.sweeps.objectives import value_for_hydra
+        if folder := finished_folder(settings):
+            print(FINISHED.format(folder), file=sys.stderr)
+            return value_for_hydra(folder, settings.sweep.objectives)
+        from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
 
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]

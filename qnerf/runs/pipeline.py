@@ -21,6 +21,7 @@ from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.metrics.evaluate import evaluate_group, in_order
+from qnerf.runs.finished import FINISHED
 from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert, source_branch
@@ -61,7 +62,7 @@ def run(settings: RunSettings, command: str) -> Path:
         name = stages.identity()
         folder = stack.enter_context(RunFolder(run_folder(settings, name)))
         if folder.is_done:
-            log.info("Finished already, nothing to do: %s", folder.path)
+            log.info(FINISHED.format(folder.path))
             return folder.path
         run_log.attach(folder.path)
         plain = settings.model_dump(mode="json")
