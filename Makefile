@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+ALL    := $(VENV)/.installed-all
 RUN    ?=
 STAGES ?=
 
@@ -19,6 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(ALL): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
 demo: $(STAMP)  ## Raise a figure's arm in every view, consistently (RUN="key=value …" overrides settings)
 	$(BIN)/python -m qnerf.run +exp=articulation $(RUN)
 
@@ -29,7 +34,7 @@ compare: $(STAMP)  ## The same edit by every method, side by side
 test: $(STAMP)  ## The default tests: unit tests and short integration runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: $(STAMP)  ## Every test, slow and GPU ones included
+test-all: $(ALL)  ## Every test, slow and GPU ones included, with every extra
 	$(BIN)/python -m pytest -m ''
 
 lint: $(STAMP)  ## Style, types, and which package imports which
