@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+ALL    := $(VENV)/.installed-all
 RUN    ?=
 STAGES ?=
 
@@ -13,10 +14,14 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 13); sys.exit(0 if ok else \
-	"$(PYTHON) is Python %d.%d, but qnerf needs 3.11 or 3.12: run make PYTHON=/path/to/python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else \
+	"$(PYTHON) is Python %d.%d, but qnerf needs 3.11, 3.12 or 3.13: run make PYTHON=/path/to/python3.12" % sys.version_info[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(ALL): $(STAMP)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
 demo: $(STAMP)  ## Raise a figure's arm in every view, consistently (RUN="key=value …" overrides settings)
@@ -29,7 +34,7 @@ compare: $(STAMP)  ## The same edit by every method, side by side
 test: $(STAMP)  ## The default tests: unit tests and short integration runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: $(STAMP)  ## Every test, slow and GPU ones included
+test-all: $(ALL)  ## Every test, slow and GPU ones included, with every extra
 	$(BIN)/python -m pytest -m ''
 
 lint: $(STAMP)  ## Style, types, and which package imports which

@@ -11,6 +11,7 @@ COMMANDS = {
     "validate": "check a command line, and estimate what it will cost",
     "ls": "the experiments and choices there are",
     "compare": "the page of a sweep",
+    "benchmark": "the tables and charts of the benchmark's sweep",
     "dashboard": "a sweep's dashboard at W&B",
     "store": "list, check and prune the artefact store",
     "pretrain": "train the embedded backbone",
@@ -22,7 +23,8 @@ def main() -> None:
     """Exit code 2 where there is no such command, else the command's own."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in COMMANDS:
-        lines = [f"  qnerf {command:<10}{meaning}" for command, meaning in COMMANDS.items()]
+        width = max(map(len, COMMANDS))
+        lines = [f"  qnerf {command:<{width}}  {meaning}" for command, meaning in COMMANDS.items()]
         if name in ("-h", "--help"):
             print("\n".join(["Usage: qnerf <command> …", *lines]))
             raise SystemExit(0)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qnerf.common.installation import install_command
 from qnerf.config import MAIN_METHOD
 from qnerf.errors import UserError
 from qnerf.metrics.registry import leading
@@ -93,7 +94,7 @@ def _libraries() -> tuple[Any, Any]:
     try:
         return importlib.import_module("wandb_workspaces.workspaces"), importlib.import_module("wandb_workspaces.reports.v2")
     except ImportError:
-        raise UserError("The dashboard needs wandb-workspaces, which is not installed: pip install 'qnerf[dashboard]'.") from None
+        raise UserError(f"The dashboard needs wandb-workspaces, which is not installed: {install_command('dashboard')}") from None
 
 
 if __name__ == "__main__":

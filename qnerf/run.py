@@ -19,7 +19,9 @@ from qnerf.composing.overrides import REFUSALS, explain_refusal
 from qnerf.composing.search_path import SEARCH_PATH, with_search_path
 from qnerf.config import check, parse
 from qnerf.errors import UserError, explain_os_error
+from qnerf.runs.finished import FINISHED, finished_folder
 from qnerf.sweeps.command import COMMAND, is_sweep
+from qnerf.sweeps.objectives import value_for_hydra
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -29,8 +31,10 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
     """One run, or a trial of another sweeper than ours, which reads what is returned: the figures of `sweep.objectives`."""
     try:
         settings = parse(config)
-        from qnerf.runs.pipeline import run  # torch and the models: only once the settings are good
-        from qnerf.sweeps.objectives import value_for_hydra
+        if folder := finished_folder(settings):
+            print(FINISHED.format(folder), file=sys.stderr)
+            return value_for_hydra(folder, settings.sweep.objectives)
+        from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
 
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]

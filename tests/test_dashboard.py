@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from qnerf import dashboard
+from qnerf.common.installation import install_command
 
 
 def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
@@ -62,4 +63,4 @@ def test_the_address_is_printed_and_a_refusal_is_one_sentence(
 def test_without_the_extra_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     assert dashboard.main(["me/qnerf"]) == 2
-    assert "pip install 'qnerf[dashboard]'" in capsys.readouterr().err
+    assert f"which is not installed: {install_command('dashboard')}" in capsys.readouterr().err

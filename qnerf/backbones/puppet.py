@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, PassCosts
+from qnerf.common.places import ASSETS
 from qnerf.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from qnerf.backbones.diffusion import DiffusionBackbone
 
-PUPPET_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "puppet"
+PUPPET_FOLDER = ASSETS / "puppet"
 LOOSE_FOLDER = "controlnet_loose"  # its ControlNet for bounds; `controlnet` takes drawings of the pose
 
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from qnerf.classifiers.net import ClassifierNet
 from qnerf.common.finite import require_finite
 from qnerf.common.hashes import LENGTH, checksum
+from qnerf.common.places import ASSETS
 from qnerf.errors import UserError
 
-ASSET = Path(__file__).resolve().parents[1] / "assets" / "classifiers" / "classifiers.safetensors"
+ASSET = ASSETS / "classifiers" / "classifiers.safetensors"
 
 
 @dataclass(frozen=True)

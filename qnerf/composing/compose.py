@@ -8,12 +8,13 @@ from pathlib import Path
 from hydra import compose
 from omegaconf import DictConfig
 
+from qnerf.common.places import configs
 from qnerf.composing.apart import hydra_apart
 from qnerf.composing.overrides import REFUSALS, explain_refusal
 from qnerf.composing.search_path import CONFIG_DIR, with_search_path
 from qnerf.errors import UserError
 
-CONFIGS = Path(__file__).resolve().parents[2] / "conf"
+CONFIGS = configs()
 
 
 def compose_config(

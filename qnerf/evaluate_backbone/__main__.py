@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from qnerf.common.messages import describe_error
+from qnerf.common.places import configs
 from qnerf.errors import UserError
 from qnerf.evaluate_backbone.settings import EvaluateSettings
-
-CONF = str(Path(__file__).resolve().parents[2] / "conf")
 
 
 def parse(config: DictConfig) -> EvaluateSettings:
@@ -27,7 +25,7 @@ def parse(config: DictConfig) -> EvaluateSettings:
         raise UserError("\n".join(lines)) from error
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate_backbone/config")
+@hydra.main(version_base="1.3", config_path=str(configs()), config_name="evaluate_backbone/config")
 def main(config: DictConfig) -> None:
     try:
         settings = parse(config)

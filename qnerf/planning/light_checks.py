@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import uses_oracle
-from qnerf.scenes.fingerprint import scene_folder
+from qnerf.scenes.fingerprint import proxy_file, scene_folder
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
 from qnerf.scenes.readers.reader import reader_of
 
@@ -40,10 +39,10 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         count_views(settings)
         unwritten = is_unwritten(settings.scene.path)  # it will have a proxy and the truth, and nothing is written for a check
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
+        proxy = proxy_file(folder, settings.scene.proxy)
     except UserError as error:
         return str(error).splitlines()
     errors = []
-    proxy = Path(settings.scene.proxy).expanduser() if settings.scene.proxy else folder / "proxy.json"
     if not proxy.is_file() and (settings.scene.proxy or not unwritten):
         errors.append(f"scene.proxy: {proxy} does not exist; expected the file that says what moves where: write or name one")
     if uses_oracle(settings) and (settings.scene.proxy or not (unwritten or (folder / "truth").is_dir())):

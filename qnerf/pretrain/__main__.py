@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common.places import configs
 from qnerf.errors import UserError
 from qnerf.pretrain.settings import ClassifiersStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
 
-CONF = str(Path(__file__).resolve().parents[2] / "conf" / "pretrain")
+CONF = str(configs() / "pretrain")
 
 
 def parse(config: DictConfig) -> PretrainSettings:

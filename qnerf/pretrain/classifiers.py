@@ -15,6 +15,7 @@ from qnerf.classifiers.accuracy import LEAST_PIXELS, accuracy, counted_parts
 from qnerf.classifiers.classifiers import ASSET, Classifiers, save_classifiers
 from qnerf.classifiers.labels import BACKGROUND, FLOOR, OTHER, UNSURE, UNTOLD, LabelledView, label_sample, silhouettes
 from qnerf.classifiers.net import WIDTHS, ClassifierNet
+from qnerf.common.places import resolve
 from qnerf.devices import pick_device
 from qnerf.metrics.overlap import mask_iou
 from qnerf.pretrain.data import Shares, check_seed, load_batch
@@ -133,7 +134,7 @@ def train_classifiers(settings: ClassifiersStage, widths: tuple[int, ...] = WIDT
     """Trains and writes the averaged classifiers; returns their file."""
     trainee = ClassifiersTrainee(settings, widths, size, tests)
     average = train(trainee, settings)
-    path = Path(settings.weights) if settings.weights else Path(settings.output) / ASSET.name
+    path = resolve(settings.weights, "stage.weights") if settings.weights else Path(settings.output) / ASSET.name
     with average.applied():
         save_classifiers(trainee.net, path)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)

@@ -16,6 +16,7 @@ from qnerf.backbones.architecture import PuppetWidths, build_puppet
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import LOOSE_DETAILS, DiffusionBackbone
 from qnerf.backbones.puppet import PUPPET_FOLDER
+from qnerf.common.places import resolve
 from qnerf.devices import pick_device
 from qnerf.pretrain.balance import balance_weights
 from qnerf.pretrain.data import Batch, PuppetSamples, load_batch
@@ -49,7 +50,7 @@ class DiffusionTrainee:
         unet = self.parts.unet
         self.modules = nn.ModuleDict({name: getattr(self.parts, name) for name in TRAINED["diffusion"]})
         if settings.initial:
-            load_initial(self.modules, Path(settings.initial), self.parts.tokenizer)
+            load_initial(self.modules, resolve(settings.initial, "stage.initial"), self.parts.tokenizer)
         else:
             start_from_copy(unet)
         for name, module in self.modules.items():
@@ -188,7 +189,7 @@ def sample(model: DiffusionBackbone, captions: list[str], control: Tensor | None
 def autoencoder_of(settings: DiffusionStage) -> str:
     """The folder of the autoencoder whose latents are trained on: the settings' own, else that of the exported model that the
     training starts from, else the shipped one."""
-    folders = [Path(settings.initial) / "vae"] if settings.initial else []
+    folders = [resolve(settings.initial, "stage.initial") / "vae"] if settings.initial else []
     found = next((folder for folder in folders if (folder / "config.json").is_file()), PUPPET_FOLDER / "vae")
     return settings.vae or str(found)
 

@@ -112,7 +112,7 @@ class DiffusionStage(LoopSettings):
     in stage.initial, or else of the shipped weights."""
     initial: str | None = None
     """Where the weights come from that this training starts from: the output folder of another one, or a folder that stage=export
-    wrote, such as qnerf/assets/puppet; null: random weights."""
+    wrote, such as the shipped one, asset:puppet; null: random weights."""
     image: int | None = Field(default=None, gt=0, multiple_of=32)
     """Side of the training images, pixels; null: the model's own. Half of it learns text and control at a quarter of the cost."""
     details: DetailShares | None = None

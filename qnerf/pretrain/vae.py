@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from qnerf.backbones.architecture import PuppetWidths, build_vae
+from qnerf.common.places import resolve
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
@@ -113,12 +114,13 @@ def latent_scale(vae: AutoencoderKL, samples: PuppetSamples, count: int, device:
 
 def load_vae(folder: str, key: str) -> AutoencoderKL:
     """A trained autoencoder in float32. Raises UserError, naming the settings' key, where the folder holds none."""
-    if not (Path(folder) / "config.json").is_file():
+    place = resolve(folder, key)
+    if not (place / "config.json").is_file():
         raise UserError(
             f"{key}: there is no trained autoencoder in {folder}: run `python -m qnerf.pretrain stage=vae` first, "
             "or name the folder of one."
         )
-    return AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32, low_cpu_mem_usage=False)
+    return AutoencoderKL.from_pretrained(str(place), torch_dtype=torch.float32, low_cpu_mem_usage=False)
 
 
 def train_vae(settings: VaeStage, widths: PuppetWidths | None = None, scale_samples: int = 256) -> Path:

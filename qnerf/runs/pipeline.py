@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import write_text
 from qnerf.config import RunSettings
+from qnerf.runs.finished import FINISHED
 from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert
@@ -49,7 +50,7 @@ def run(settings: RunSettings, command: str) -> Path:
         name = stages.identity()
         folder = stack.enter_context(RunFolder(run_folder(settings, name)))
         if folder.is_done:
-            log.info("Finished already, nothing to do: %s", folder.path)
+            log.info(FINISHED.format(folder.path))
             return folder.path
         run_log.attach(folder.path)
         plain = settings.model_dump(mode="json")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from qnerf.errors import UserError
+from qnerf.common.places import resolve
 from qnerf.scenes.on_demand import ensure_written, is_procedural
 from qnerf.scenes.readers.reader import reader_of
-
-ASSETS = Path(__file__).parents[1] / "assets" / "scenes"
 
 
 def scene_folder(path: str) -> Path:
@@ -17,13 +15,13 @@ def scene_folder(path: str) -> Path:
     one of the procedural world, which is written at need."""
     if is_procedural(path):
         return ensure_written(path)
-    if not path.startswith("asset:"):
-        return Path(path).expanduser().resolve()
-    folder = ASSETS / path.removeprefix("asset:")
-    if not folder.is_dir():
-        there = ", ".join(sorted(entry.name for entry in ASSETS.glob("*") if entry.is_dir())) or "none"
-        raise UserError(f"scene.path is {path!r}, expected one of the shipped scenes ({there}): name one of them.")
-    return folder
+    return resolve(path, "scene.path", "scenes").resolve()
+
+
+def proxy_file(folder: Path, proxy: Path | str | None) -> Path:
+    """The file of a scene's 3-D proxy: the one that is named (`scene.proxy`; `asset:<name>.json` ships with the package), or the
+    scene folder's own, which need not be there. Raises UserError where no asset has this name."""
+    return folder / "proxy.json" if proxy is None else resolve(proxy, "scene.proxy", "proxies")
 
 
 def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None, reader: str | None = None) -> str:
@@ -33,7 +31,7 @@ def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None, reade
     how = reader_of(folder, reader)
     _, frames = how.read(folder)
     paths = [*how.files(folder), *(frame.image for frame in frames if frame.exists)]
-    proxy_path = folder / "proxy.json" if proxy is None else Path(proxy).expanduser()
+    proxy_path = proxy_file(folder, proxy)
     paths += [proxy_path] if proxy_path.is_file() else []
     paths += sorted(path for path in (folder / "truth").rglob("*") if path.is_file())
     digest = hashlib.sha256()

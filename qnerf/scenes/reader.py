@@ -22,7 +22,7 @@ from qnerf.scenes.capture import (
     spread_evenly,
     undistort,
 )
-from qnerf.scenes.fingerprint import scene_folder
+from qnerf.scenes.fingerprint import proxy_file, scene_folder
 from qnerf.scenes.images import read_image
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
@@ -103,11 +103,9 @@ def _view_names(frames: list[Frame]) -> tuple[str, ...]:
 
 
 def _read_proxy(folder: Path, settings: SceneSettings, problems: list[str]) -> Proxy | None:
-    path = folder / "proxy.json" if settings.proxy is None else Path(settings.proxy).expanduser()
-    if settings.proxy is None and not path.exists():
-        return None
     try:
-        return read_proxy(path)
+        path = proxy_file(folder, settings.proxy)
+        return read_proxy(path) if settings.proxy is not None or path.exists() else None
     except UserError as error:
         problems.append(str(error))
         return None

@@ -10,9 +10,12 @@ from pathlib import Path
 from hydra._internal.callbacks import Callbacks
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from qnerf.common.installation import install_command
 from qnerf.errors import UserError
 from qnerf.sweeps.cell import run_cell
 
@@ -31,12 +34,27 @@ def quoted(path: Path) -> str:
 def require_launcher(master: DictConfig) -> None:
     """Raises UserError where the launcher's package is not installed."""
     choice, target = master.hydra.runtime.choices["hydra/launcher"], master.hydra.launcher["_target_"]
-    if find_spec(".".join(target.split(".")[:2])) is None:
-        extra = choice.split("_")[0]
+    if not _is_there("ray" if target.startswith("qnerf.") else ".".join(target.split(".")[:2])):
         raise UserError(
-            f"hydra/launcher={choice} needs a package that is not installed: pip install 'qnerf[{extra}]', "
+            f"hydra/launcher={choice} needs a package that is not installed: {install_command(choice.split('_')[0])}, "
             "or leave it out to run the cells one after the other"
         )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in, as where no plugin of Hydra's is installed
+        return False
+
+
+def _launcher(context: HydraContext, master: DictConfig) -> Launcher:
+    """The chosen launcher, set up. Hydra's plugins are its own to make; it takes none from other packages, such as ours."""
+    if not master.hydra.launcher["_target_"].startswith("qnerf."):
+        return Plugins.instance().instantiate_launcher(hydra_context=context, task_function=run_cell, config=master)
+    launcher = instantiate(master.hydra.launcher, _convert_="all")
+    launcher.setup(hydra_context=context, task_function=run_cell, config=master)
+    return launcher
 
 
 def launch(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
@@ -45,7 +63,7 @@ def launch(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str
     if not jobs:
         return
     context = HydraContext(config_loader=loader, callbacks=Callbacks(master))
-    launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=run_cell, config=master)
+    launcher = _launcher(context, master)
     try:
         for job in launcher.launch([list(job) for job in jobs], initial_job_idx=0):
             _ = job.return_value  # raises what went wrong round a cell

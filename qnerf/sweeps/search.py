@@ -19,6 +19,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from qnerf.common.hashes import digest
+from qnerf.common.installation import install_command
 from qnerf.errors import UserError
 from qnerf.metrics.registry import show
 from qnerf.sweeps.cells import Cell, Grid, cells_of, composer
@@ -130,7 +131,7 @@ def require_optuna() -> Any:
         return importlib.import_module("optuna")
     except ImportError:
         raise UserError(
-            f"{SWEEPER}={SEARCH} needs a package that is not installed: pip install 'qnerf[optuna]', or list the values to try"
+            f"{SWEEPER}={SEARCH} needs a package that is not installed: {install_command('optuna')}, or list the values to try"
         ) from None
 
 

@@ -15,8 +15,9 @@ from qnerf.backbones.conditioning import Conditioning
 from qnerf.classifiers.accuracy import counted_parts
 from qnerf.classifiers.classifiers import Classifiers, Verdict
 from qnerf.classifiers.labels import FLOOR, PARTS, UNSURE
+from qnerf.common.places import configs
 from qnerf.errors import UserError
-from qnerf.evaluate_backbone.__main__ import CONF, parse
+from qnerf.evaluate_backbone.__main__ import parse
 from qnerf.evaluate_backbone.answers import failures
 from qnerf.evaluate_backbone.bars import BARS, describe, find, held_against
 from qnerf.evaluate_backbone.groups.autoencoder import latent_spread, read_photographs
@@ -30,12 +31,12 @@ from qnerf.evaluate_backbone.views import heldout_views, ring_views
 
 
 def composed(*overrides: str) -> EvaluateSettings:
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(configs()), version_base="1.3"):
         return parse(compose("evaluate_backbone/config", overrides=list(overrides)))
 
 
 def test_the_shipped_configuration_is_valid_and_complete() -> None:
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(configs()), version_base="1.3"):
         config = compose("evaluate_backbone/config")
     assert set(config) == set(EvaluateSettings.model_fields)
     assert "loose" in parse(config).chosen()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from qnerf.common.installation import install_command
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.sweeps import launch
@@ -26,9 +27,9 @@ LAUNCHERS = {
 
 
 def needs(launcher: str) -> pytest.MarkDecorator:
-    package = f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher"
-    found = find_spec("hydra_plugins") is not None and find_spec(package) is not None
-    return pytest.mark.skipif(not found, reason=f"needs the extra qnerf[{launcher.split('_')[0]}]")
+    extra = launcher.split("_")[0]
+    found = find_spec(extra) is not None
+    return pytest.mark.skipif(not found, reason=f"needs the extra qnerf[{extra}]")
 
 
 def latents(output: Path) -> dict[str, torch.Tensor]:
@@ -79,7 +80,8 @@ def test_a_launcher_that_is_not_installed_is_said_before_anything_starts(
     launcher: str, small: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(launch, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=rf"hydra/launcher={launcher} needs .* pip install 'qnerf\[{launcher.split('_')[0]}\]'"):
+    command = re.escape(install_command(launcher.split("_")[0]))
+    with pytest.raises(UserError, match=f"hydra/launcher={launcher} needs .* {command}, or leave it out"):
         sweep(["-m", *small, "seed=0,1", f"hydra/launcher={launcher}"], CONFIGS)
     assert not list(tmp_path.iterdir())
 
