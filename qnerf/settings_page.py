@@ -158,9 +158,9 @@ def allowed(part: Schema) -> str:
         count = f"{part['maxItems']} of: " if "prefixItems" in part else ""
         return f"list of {count}{allowed(resolved(items))}"
     kinds = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "string": "text", "null": "`null`"}
-    text = kinds[part["type"]] + (f" like `{part['pattern']}`".replace("|", "\\|") if "pattern" in part else "")
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
-    return " ".join([text, ", ".join(f"{sign} {part[key]:.10g}" for key, sign in signs.items() if key in part)]).strip()
+    bounds = ", ".join(f"{sign} {part[key]:.10g}" for key, sign in signs.items() if key in part)
+    return f"{kinds[part['type']]} {bounds}".strip()
 
 
 @cache

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
@@ -20,6 +21,7 @@ from mkdocs.utils import get_relative_url
 SHIM, OWN_SHIM = "https://unpkg.com/iframe-worker/shim", "_site/iframe-worker.js"
 NOTEBOOK = "tutorials/first_edit.ipynb"
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+FOREIGN = re.compile(r'<(?:script|img|iframe|link rel="stylesheet")[^>]*(?:src|href)="(https?://[^"]*)"')
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\./[^)\s]+)\)")
 
 
@@ -72,7 +74,10 @@ def _mathml(latex: str, block: bool) -> str:
 
 def on_post_page(output: str, page: Page, **_: object) -> str:
     """The script by which search works from disk, from the site itself."""
-    return output.replace(SHIM, get_relative_url(OWN_SHIM, page.url))
+    output = output.replace(SHIM, get_relative_url(OWN_SHIM, page.url))
+    if foreign := FOREIGN.search(output):
+        raise PluginError(f"{page.file.src_uri} loads {foreign[1]}, expected nothing from elsewhere: the site opens from disk")
+    return output
 
 
 def on_post_template(output_content: str, **_: object) -> str:
