@@ -18,6 +18,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+import qnerf
 from qnerf.ls import main as list_choices
 from qnerf.planning.cells import plan_command
 from qnerf.run import CONFIGS
@@ -268,7 +269,12 @@ def test_every_file_and_name_of_the_method_page_exists() -> None:
     assert wrong == []
 
 
-# Generated pages.
+# The pages of the Python interface and of the settings.
+
+
+def test_every_public_name_is_documented() -> None:
+    shown = re.findall(r"^::: qnerf\.(\w+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(shown) == sorted(qnerf.__all__)
 
 
 def test_the_page_of_settings_is_that_of_the_settings() -> None:

@@ -69,7 +69,10 @@ def on_page_content(content: str, **_: object) -> str:
 
 
 def _mathml(latex: str, block: bool) -> str:
-    return convert(latex, display="block" if block else "inline")
+    found = convert(latex, display="block" if block else "inline")
+    if "\\" in found:  # what it does not know it leaves as it is
+        raise PluginError(f"an equation has a command that latex2mathml does not know: {latex.strip()}")
+    return found
 
 
 def on_post_page(output: str, page: Page, **_: object) -> str:
