@@ -105,7 +105,8 @@ def test_anchors_are_what_the_site_and_github_make_of_headings() -> None:
 SHELLS = {"", "bash", "sh", "shell", "console"}
 STARTS = re.compile(r"\s*(\$ )?([A-Z_]+=\S+ )*(\S*/)?(python[\d.]*|qnerf|make|pip|for|git|cd)\s")
 """How a line of a block begins that is a command, and no drawing or output."""
-COSTLY = ("benchmarks", "qnerf.pretrain", "qnerf.evaluate_backbone")  # trainings and measurements: they have to exist
+LOOKED_FOR = ("benchmarks", "qnerf.pretrain", "qnerf.evaluate_backbone", "qnerf.scenes.procedural.build")  # costly, or they write
+PLUGIN = ROOT / "tests" / "plugin" / "qnerf_example" / "conf"  # what tests/test_plugins.py installs and runs
 WRITERS = ("qnerf.metrics", "qnerf.settings_page")  # of pages, which tests hold against them
 MARK = re.compile(r"\b(costly|interactive)\b")
 """In a comment behind a command, or in an HTML comment before its block: a test cannot run it."""
@@ -171,14 +172,16 @@ def problem(command: Command) -> str | None:
         return None
     if find_spec(module) is None:
         return f"no such module: {module}"
-    if module in ("qnerf.run", "qnerf.validate") and not any(word.startswith("--config-dir") for word in arguments):
+    if any(word.startswith("--config-dir") for word in arguments):
+        return _unknown_choices(arguments)
+    if module in ("qnerf.run", "qnerf.validate"):
         return _composed(tuple(arguments))
     if module == "qnerf.ls" and "GAP" not in arguments and not command.marked:
         return "it fails" if list_choices(arguments) else None
     if module == "qnerf.store" and not _parses(arguments):
         return f"qnerf store does not take {arguments}"
     kept = bool(arguments) and all((ROOT / word).exists() for word in arguments)  # figures of ours, to be looked at
-    if kept or command.gaps or command.marked or module.startswith((*COSTLY, "qnerf.store")) or module in WRITERS:
+    if kept or command.gaps or command.marked or module.startswith((*LOOKED_FOR, "qnerf.store")) or module in WRITERS:
         return None
     return "neither composed, nor run, nor marked: put `# costly` or `# interactive` behind it, or give it to this test"
 
@@ -194,6 +197,17 @@ def _parses(arguments: list[str]) -> bool:
 def _composed(overrides: tuple[str, ...]) -> str | None:
     filled = ["+exp=smoke" if o == "+exp=GAP" else o for o in overrides if "GAP" not in o.partition("=")[0]]
     return "; ".join(plan_command(filled, CONFIGS).errors) or None
+
+
+def _unknown_choices(arguments: list[str]) -> str | None:
+    """Of a command with a plug-in: choices that neither the package's configs have nor the example's."""
+    pairs = [
+        (group, name) for word in arguments for group, sign, names in [word.partition("=")] if sign for name in names.split(",")
+    ]
+    folders = [folder for folder in (CONFIGS, PLUGIN) if folder.is_dir()]
+    asked = [(group, name) for group, name in pairs if (CONFIGS / group.lstrip("+")).is_dir() and not name.startswith("[")]
+    wrong = [pair for pair in asked if not any((folder / pair[0].lstrip("+") / f"{pair[1]}.yaml").is_file() for folder in folders)]
+    return f"no such choices: {wrong}" if wrong else None
 
 
 def _unknown_extras(words: list[str]) -> str | None:
@@ -217,6 +231,7 @@ def test_every_command_is_good(path: Path) -> None:
         ("git clone <url> && cd qnerf && make dmo", "no target of the Makefile"),
         ("qnerf lss guidance", "no such module: qnerf.lss"),
         ("qnerf compare outputs/sweeps", "neither composed, nor run"),
+        ("qnerf run --config-dir my_package/conf inversion=straigt", "no such choices: [('inversion', 'straigt')]"),
         ("qnerf store lst", "does not take"),
         ("pip install 'qnerf[jblib]'", "no extras of qnerf"),
         ("python experiments/no_such.py", "no such file"),
