@@ -92,7 +92,7 @@ def problem(command: Command) -> str | None:
     if any(word.startswith("--config-dir") for word in arguments):
         return _unknown_choices(arguments)
     if module in ("qnerf.run", "qnerf.validate"):
-        return _composed(tuple(arguments))
+        return _composed(tuple(word for word in arguments if word != "-m"))
     if module == "qnerf.ls" and "GAP" not in arguments and not command.marked:
         return "it fails" if list_choices(arguments) else None
     if module == "qnerf.store" and not _parses(arguments):
