@@ -34,7 +34,7 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
 from qnerf.consolidation import consolidate, feedback, phases
 from qnerf.run import CONFIGS
-from qnerf.runs import pipeline
+from qnerf.runs import methods, pipeline
 
 STAGES = {  # where a run's time goes, and where it is looked up; what one calls of another counts for the inner one
     "inversion": (pipeline, "invert"),
@@ -44,7 +44,7 @@ STAGES = {  # where a run's time goes, and where it is looked up; what one calls
     "guided steps": (phases, "guided_steps"),
     "plain steps": (phases, "plain_steps"),
     "feedback": (feedback, "feed_back"),
-    "decoding": (pipeline, "decode"),
+    "decoding": (methods, "decode"),
     "figures": (pipeline, "measure"),
     "report": (pipeline, "write_outcome"),
 }

@@ -5,6 +5,7 @@ diffusers is imported: a typo is answered in about a second, before any model is
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
@@ -108,6 +109,19 @@ class RunSettings(Settings):
     tracker: AnyTracker
     store: StoreSettings = StoreSettings()
     sweep: SweepSettings = SweepSettings()
+
+    @classmethod
+    def compose(cls, *overrides: str, config_dir: Path | str | None = None) -> "RunSettings":
+        """The settings that `python -m qnerf.run <overrides>` would run with.
+
+        overrides: as on the command line, such as "+exp=articulation" or "guidance.strength=0.4". config_dir: a folder with
+        configs of your own, as `--config-dir` names it. Raises one UserError with a line for every error found, each with the
+        nearest valid name. Hydra may be initialised already, as in a notebook: it is left as it was.
+        """
+        from qnerf.composing.compose import compose_config
+
+        folders = [] if config_dir is None else [config_dir]
+        return parse(compose_config(overrides, folders, lambda config: check(config)[0]))
 
     @model_validator(mode="after")
     def _methods_fit(self) -> "RunSettings":

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qnerf.common.messages import sentence
+from qnerf.composing.search_path import split_config_dirs
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS, USER_ERROR
-from qnerf.runs.search_path import split_config_dirs
 
 NOT_OF_THE_RUN = ("pretrain", "evaluate_backbone", "hydra")  # composed by their own entry point, or Hydra's own (launchers)
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from qnerf.composing.compose import CONFIGS
+from qnerf.composing.overrides import REFUSALS, explain_refusal
+from qnerf.composing.search_path import SEARCH_PATH, with_search_path
 from qnerf.config import check, parse
 from qnerf.errors import UserError, explain_os_error
-from qnerf.runs.overrides import REFUSALS, explain_refusal
-from qnerf.runs.search_path import SEARCH_PATH, with_search_path
 from qnerf.sweeps.command import COMMAND, is_sweep
 
-CONFIGS = Path(__file__).resolve().parents[1] / "conf"
 USER_ERROR, INTERRUPTED = 2, 130
 
 

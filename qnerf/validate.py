@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.composing.search_path import with_search_path
 from qnerf.errors import UserError
 from qnerf.planning.cells import Plan, plan_command
 from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost
 from qnerf.planning.light_checks import check_files
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.progress import format_seconds
-from qnerf.runs.search_path import with_search_path
 
 USAGE = "Usage: python -m qnerf.validate +exp=<name> [key=value | key=a,b …], with the overrides of python -m qnerf.run."
 

@@ -11,10 +11,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from qnerf.composing.overrides import REFUSALS, explain_refusal, first_value
 from qnerf.config import MAIN_METHOD, RunSettings, check, parse
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
-from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
 from qnerf.schedules.one_shot import OneShotSettings
 
 GROUPS = ("inversion", "editor", "recorder", "field", "rgb_field", "guidance", "schedule", "metrics", "tracker", "backbone")

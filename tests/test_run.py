@@ -22,7 +22,7 @@ from qnerf.config import RunSettings, parse
 from qnerf.consolidation import consolidate
 from qnerf.errors import UserError
 from qnerf.run import CONFIGS
-from qnerf.runs import pipeline
+from qnerf.runs import loading, pipeline
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
 
@@ -195,7 +195,7 @@ def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder:
 def test_a_truth_without_plates_moves_to_the_device_as_it_is() -> None:
     scene = build_scene(0, views=2, size=32)
     assert scene.truth is not None
-    moved = pipeline.on_device(replace(scene, truth=replace(scene.truth, plates=None)), torch.device("meta"))
+    moved = loading.on_device(replace(scene, truth=replace(scene.truth, plates=None)), torch.device("meta"))
     assert moved.truth is not None
     assert moved.truth.plates is None
     assert moved.truth.depth_edited.device.type == moved.images.device.type == "meta"

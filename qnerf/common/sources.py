@@ -26,6 +26,7 @@ WITHOUT_EFFECT = (
     "qnerf.metrics.registry",  # words and order: what computes a figure is in its group's module
     "qnerf.reports",
     "qnerf.runs.folder",
+    "qnerf.runs.foreign",  # warns
     "qnerf.runs.identity",
     "qnerf.runs.plan",
     "qnerf.runs.progress",

@@ -11,9 +11,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from qnerf.composing.overrides import REFUSALS, explain_refusal, first_value
 from qnerf.config import RunSettings, check
 from qnerf.errors import UserError
-from qnerf.runs.overrides import REFUSALS, explain_refusal, first_value
 from qnerf.sweeps.command import FLAGS
 from qnerf.sweeps.expand import Job, Swept, expand, jobs_at, split_overrides, sweep_params
 from qnerf.sweeps.space import ends, is_search, read_search, spread

@@ -3,58 +3,159 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from qnerf.backbones.conditioning import Conditioning
+from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.finite import require_finite
+from qnerf.config import RunSettings
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source import SourceBranch
+from qnerf.denoising.source_cache import SourceCache
 from qnerf.denoising.views import invert_views
-from qnerf.runs.work import Workshop, encode
+from qnerf.errors import UserError
+from qnerf.runs.foreign import warn_of_foreign_scene
+from qnerf.runs.pictures import encode
+from qnerf.runs.stages import Views
+from qnerf.runs.work import ALONE, Workshop
+from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.region import EditedRegion, edited_region
+from qnerf.scenes.scene import Scene
 from qnerf.store.entry import Artefact
-from qnerf.store.key import Key
 
 Branch = Callable[[slice], SourceBranch]
 
 
-def source_branch(work: Workshop, prompt: str, control: Tensor) -> Branch:
+@dataclass(frozen=True)
+class Controls:
+    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]; and where it is in either, at the
+    latents' size."""
+
+    source: Tensor
+    target: Tensor
+    region: EditedRegion
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """The views of a scene, inverted: what every edit of them starts from.
+
+    settings, scene, backbone: those it was made with. controls: the drawings of the proxy. trajectory: the latents of N views at
+    T + 1 states, `states` (T + 1, N, 4, h, w) float32 in the host's memory, state 0 the noisiest and state T the clean one; and
+    `null_text` (T, N, L, C), where the inversion optimised it. seconds: what the inversion took. branch: the source branch's
+    noise predictor of a slice of the views. source_cache: what edits by `settings.editor` have read of the source branch.
+    """
+
+    settings: RunSettings
+    scene: Scene = field(repr=False)
+    backbone: DiffusionBackbone = field(repr=False)
+    controls: Controls = field(repr=False)
+    trajectory: Trajectory = field(repr=False)
+    seconds: float
+    branch: Branch = field(repr=False)
+    source_cache: SourceCache = field(repr=False)
+
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """Of the N views, in the order of the trajectory."""
+        return self.scene.view_names
+
+    @property
+    def latents(self) -> Tensor:
+        """The clean latents (N, 4, h, w) float32 of the encoded views, in the host's memory."""
+        return self.trajectory.states[-1]
+
+
+def invert(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, work: Workshop = ALONE) -> Inverted:
+    """All views of the scene encoded and taken back to noise by `settings.inversion`, in `settings.steps` steps.
+
+    scene, backbone: from `load_scene` and `load_backbone` with the same settings. work: a run's store and progress; by default
+    nothing is kept. Raises UserError where the scene has no proxy, or where latents are not finite.
+    """
+    warn_of_foreign_scene(settings, scene, backbone)
+    controls = draw_controls(settings, scene, backbone)
+    work.progress.enter("inverting the views")
+    branch = source_branch(settings, scene, backbone, scene.source_prompt, controls.source)
+    trajectory, seconds = _invert(settings, scene, backbone, branch, scene.images, "source", work)
+    cache = SourceCache(settings.editor.cache_gib)
+    return Inverted(settings, scene, backbone, controls, trajectory, seconds, branch, cache)
+
+
+def invert_truth(inverted: Inverted, work: Workshop = ALONE) -> Trajectory:
+    """The trajectory of the true edited views under the target's prompt and control, for the oracle. Raises UserError where the
+    scene has no truth."""
+    settings, scene, backbone = inverted.settings, inverted.scene, inverted.backbone
+    if scene.truth is None:
+        raise UserError(f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; edit by another method")
+    work.progress.enter("inverting the true edited views, for the oracle")
+    branch = source_branch(settings, scene, backbone, scene.target_prompt, inverted.controls.target)
+    return _invert(settings, scene, backbone, branch, scene.truth.edited_images, "truth", work)[0]
+
+
+def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> Controls:
+    """Both controls at the backbone's image size. Raises UserError where the scene has no proxy."""
+    proxy, device = scene.proxy, backbone.device
+    if proxy is None:
+        raise UserError(
+            f"{settings.scene.path} has no proxy.json, which says what moves where: write one, or name it with scene.proxy=…"
+        )
+    how = (scene.cameras, settings.control.detail, backbone.image_size)
+    source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)
+    region = edited_region(proxy, scene.cameras, backbone.latent_size, settings.control.margin)
+    return Controls(source.to(device), target.to(device), region.to(device))
+
+
+def source_branch(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, prompt: str, control: Tensor) -> Branch:
     """The inversion's predictor of some of the views, under a prompt and a control (N, 3, H, W)."""
-    null_text = work.text("")
-    inversion = work.settings.inversion.build()
-    conditioning = Conditioning.of(work.text(prompt), control, work.settings.control.scale)
+    null_text = text_of(backbone, "", len(control))
+    inversion = settings.inversion.build()
+    conditioning = Conditioning.of(text_of(backbone, prompt, len(control)), control, settings.control.scale)
+    steps = backbone.process.steps(settings.steps)
 
     def branch(views: slice) -> SourceBranch:
         return SourceBranch(
-            backbone=work.backbone,
-            steps=work.steps,
+            backbone=backbone,
+            steps=steps,
             inversion=inversion,
             conditioning=conditioning.views(views),
             null_text=null_text[views],
-            view_names=work.scene.view_names[views],
+            view_names=scene.view_names[views],
         )
 
     return branch
 
 
-def invert(work: Workshop, key: Key, branch: Branch, images: Tensor) -> Trajectory:
-    """The trajectory of images (N, 3, H, W), in the host's memory, inverted once for all runs that share its key."""
-    passes = work.settings.inversion.passes(work.settings.steps)
-    done = [0]
+def text_of(backbone: DiffusionBackbone, prompt: str, views: int) -> Tensor:
+    """The states of one prompt for every view, (N, L, C)."""
+    return backbone.embed([prompt]).expand(views, -1, -1)
 
-    def report(views: int) -> None:
-        work.progress.advance("invert", passes * (views - done[0]))
-        done[0] = views
+
+def _invert(
+    settings: RunSettings,
+    scene: Scene,
+    backbone: DiffusionBackbone,
+    branch: Branch,
+    images: Tensor,
+    views: Views,
+    work: Workshop,
+) -> tuple[Trajectory, float]:
+    """The trajectory of images (N, 3, H, W), in the host's memory, and the seconds that it took."""
+    passes, done = settings.inversion.passes(settings.steps), 0
+
+    def report(count: int) -> None:
+        nonlocal done
+        work.progress.advance("invert", passes * (count - done))
+        done = count
 
     def compute() -> Artefact:
-        clean = encode(work, images)
-        require_finite(clean, "encoding the views: latents", work.scene.view_names)
-        trajectory = invert_views(branch, clean, work.settings.chunk_size, report)
+        clean = encode(backbone, images, settings.chunk_size, work.progress)
+        require_finite(clean, "encoding the views: latents", scene.view_names)
+        trajectory = invert_views(branch, clean, settings.chunk_size, report)
         null = {} if trajectory.null_text is None else {"null_text": trajectory.null_text}
         return Artefact({"states": trajectory.states, **null})
 
-    found = work.store.once(key, compute).tensors
-    if not done[0]:
-        work.progress.skip("invert", passes * len(images))
-        work.progress.skip("encode", len(images))
-    return Trajectory(found["states"], found.get("null_text"))
+    with work.progress.expecting({"invert": passes * len(images), "encode": len(images)}):
+        found = work.once(lambda stages: stages.inversion(views), compute)
+    return Trajectory(found.tensors["states"], found.tensors.get("null_text")), found.seconds

@@ -1,11 +1,11 @@
-"""The edit by each method: computed once for all runs that share it, resumed from its last finished interval."""
+"""The edit by one method: with a store, computed once for all runs that share it, and resumed from its last finished interval."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -14,43 +14,79 @@ from qnerf.attention.layers import AttentionLayer, select_layers
 from qnerf.attention.settings import RecorderSettings
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.common.files import Pixels, write_image, write_json
-from qnerf.common.tensors import write_tensors
-from qnerf.config import MAIN_METHOD, MethodSettings
+from qnerf.common.files import Pixels
+from qnerf.common.finite import require_finite
+from qnerf.common.messages import sentence
+from qnerf.config import MAIN_METHOD, MethodSettings, RunSettings
 from qnerf.consolidation.job import EditJob
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source_cache import SourceCache
-from qnerf.editors.editor import EditorSettings
+from qnerf.errors import UserError
 from qnerf.fields.space import Space
+from qnerf.reports.export import export_views
+from qnerf.reports.images import to_pixels
 from qnerf.reports.queries import interval_picture
-from qnerf.runs.inverting import Branch
+from qnerf.runs.inverting import Inverted, invert_truth, text_of
+from qnerf.runs.pictures import decode
 from qnerf.runs.plan import plan_method
-from qnerf.runs.work import Controls, Workshop
+from qnerf.runs.progress import Progress
+from qnerf.runs.work import ALONE, Workshop
+from qnerf.scenes.loose_depth import bounds_distance
+from qnerf.scenes.scene import Scene
 from qnerf.store.entry import Artefact
 
 log = logging.getLogger(__name__)
 
+OF_THE_INVERSION = ("scene", "backbone", "control", "inversion", "steps")
+"""The settings that an edit must share with the inversion that it starts from."""
+
 
 @dataclass(frozen=True)
-class Edit:
-    """One method's edit. latents: (N, 4, h, w), in the host's memory. field_depth: (N, rows, columns) expected depth of the last
-    field, on the device, if any.
+class TrainedField:
+    """One query field of an edit. step: whose queries it was trained on. r2: R² by layer. picture: queries, rendered queries (first
+    three components) and expected depth of up to six views, (H, W, 3) bytes."""
 
-    seconds: what it took to compute, stages that other runs share counted in. r2: step and R² by layer, of each field.
-    pictures: title and file.
+    step: int
+    r2: Mapping[str, float]
+    picture: Pixels = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The views of a scene, edited by one method.
+
+    method: its name in `settings.methods()`. images: (N, 3, H, W) float32 in [0, 1], on the scene's device, in the order of
+    `scene.view_names`. latents: (N, 4, h, w) float32 in the host's memory, of which they are decoded. field_depth: (N, rows,
+    columns) expected depth of the last query field, world units, on the device; None: the method trains none. fields: every query
+    field, in the order of training. seconds: what the latents took to compute, stages that other runs share counted in.
     """
 
-    name: str
-    method: MethodSettings
-    latents: Tensor
-    field_depth: Tensor | None
+    method: str
+    scene: Scene = field(repr=False)
+    images: Tensor = field(repr=False)
+    latents: Tensor = field(repr=False)
+    field_depth: Tensor | None = field(repr=False)
+    fields: tuple[TrainedField, ...]
     seconds: float
-    r2: Sequence[tuple[int, Mapping[str, float]]]
-    pictures: Sequence[tuple[str, Path]]
+
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """Of the N views, in the order of the images."""
+        return self.scene.view_names
+
+    @property
+    def r2(self) -> dict[int, Mapping[str, float]]:
+        """R² of each query field, by the step that it was trained at and by layer."""
+        return {trained.step: trained.r2 for trained in self.fields}
+
+    def save(self, folder: Path | str) -> None:
+        """Writes edited/<view>.png and transforms.json into the folder: a capture again, for nerfstudio, gsplat and qnerf itself.
+        Files of these names are replaced."""
+        export_views(Path(folder), [to_pixels(image) for image in self.images], self.scene)
 
 
 class StoredIntervals:
-    """The finished intervals of one method, kept in the store. spared: seconds that other attempts and runs have spent."""
+    """One method's finished intervals, in the store if there is one. spared: seconds that other attempts and runs have spent."""
 
     def __init__(self, work: Workshop, method: MethodSettings) -> None:
         self.work = work
@@ -60,19 +96,58 @@ class StoredIntervals:
     def once(self, stop: int, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """The packed interval that ends at state `stop`, in the host's memory."""
         started = time.monotonic()
-        found = self.work.store.once(self.work.stages.interval(self.method, stop), lambda: Artefact(compute()))
+        found = self.work.once(lambda stages: stages.interval(self.method, stop), lambda: Artefact(compute()))
         self.spared += max(found.seconds - (time.monotonic() - started), 0.0)
         return found.tensors
 
     def drop_own(self) -> None:
         """Drops the intervals that no other edit can go on from, once the edit is kept: all but the first, which other runs share,
         and those that a method of this run still waits for."""
-        stages, store = self.work.stages, self.work.store
-        waiting = [method for method in self.work.settings.methods().values() if not store.has(stages.edit(method))]
+        if self.work.kept is None:
+            return
+        stages, store = self.work.kept.stages, self.work.kept.store
+        waiting = [method for method in stages.settings.methods().values() if not store.has(stages.edit(method))]
         wanted = {key for method in waiting for key in stages.intervals(method)}
         for key in stages.intervals(self.method)[1:]:
             if key not in wanted:
                 store.drop(key)
+
+
+def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, work: Workshop = ALONE) -> Edited:
+    """All views, edited by one of `settings.methods()`: "full", the main one, or a baseline by its name, such as "independent".
+
+    settings: may differ from those of the inversion in all that concerns the edit alone, such as guidance, schedule, editor, field
+    and baselines. work: a run's store and progress; by default nothing is kept. Raises UserError for a method that is not of the
+    settings, settings that ask for another inversion, an oracle without truth, and latents or pictures that are not finite.
+    """
+    chosen = _method(settings, method)
+    _check_inversion(settings, inverted)
+    names, backbone = inverted.view_names, inverted.backbone
+    oracle = invert_truth(inverted, work) if chosen.schedule.reads_truth else None
+    work.progress.enter(f"editing: {method}")
+    layers, intervals = recorded_layers(backbone, chosen.recorder or settings.recorder), StoredIntervals(work, chosen)
+
+    def compute() -> Artefact:
+        return _compute(make_job(settings, inverted, method, oracle, work.progress), layers, chosen, intervals)
+
+    with work.progress.expecting(plan_method(chosen, settings.steps, len(names))):
+        found = work.once(lambda stages: stages.edit(chosen), compute)
+    intervals.drop_own()
+    latents, depth = found.tensors["latents"], found.tensors.get("field_depth")
+    require_finite(latents, "the edit's latents", names, method)
+    if depth is not None:
+        require_finite(depth, "the depth of the edit's last field", names, method)
+    images = decode(backbone, latents, settings.chunk_size, work.progress)
+    require_finite(images, "decoding the edit: pictures", names, method)
+    return Edited(
+        method=method,
+        scene=inverted.scene,
+        images=images,
+        latents=latents,
+        field_depth=None if depth is None else depth.to(backbone.device),
+        fields=tuple(TrainedField(int(item["step"]), item["r2"], found.pictures[item["picture"]]) for item in found.record),
+        seconds=found.seconds,
+    )
 
 
 def recorded_layers(backbone: DiffusionBackbone, recorder: RecorderSettings) -> tuple[AttentionLayer, ...]:
@@ -80,18 +155,24 @@ def recorded_layers(backbone: DiffusionBackbone, recorder: RecorderSettings) -> 
     return select_layers(backbone.layers, recorder.layers, "recorder.layers")
 
 
-def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Trajectory, oracle: Trajectory | None) -> EditJob:
-    """What all methods of the run edit."""
-    settings, scene = work.settings, work.scene
+def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Trajectory | None, progress: Progress) -> EditJob:
+    """What a method edits. Methods by the editor of the inversion's settings share what it reads of the source branch."""
+    method = settings.methods()[name]
+    editor = method.editor or settings.editor
+    shares = editor == inverted.settings.editor
+    scene, backbone, controls = inverted.scene, inverted.backbone, inverted.controls
+    depth = None
+    if settings.field.depth_weight > 0 and scene.proxy is not None:
+        depth = bounds_distance(scene.proxy, "target", scene.cameras, backbone.image_size).to(backbone.device)
     return EditJob(
-        backbone=work.backbone,
-        steps=work.steps,
-        trajectory=trajectory,
-        source=branch,
-        target=Conditioning.of(work.text(scene.target_prompt), controls.target, settings.control.scale),
+        backbone=backbone,
+        steps=backbone.process.steps(settings.steps),
+        trajectory=inverted.trajectory,
+        source=inverted.branch,
+        target=Conditioning.of(text_of(backbone, scene.target_prompt, len(scene.cameras)), controls.target, settings.control.scale),
         region=controls.region,
-        editor=settings.editor.build(),
-        guidance_scale=settings.edit_scale(settings.methods()[MAIN_METHOD]),
+        editor=editor.build(),
+        guidance_scale=settings.edit_scale(method),
         cameras=scene.cameras,
         space=Space(scene.focus, scene.radius),
         field=settings.field,
@@ -99,47 +180,35 @@ def make_job(work: Workshop, controls: Controls, branch: Branch, trajectory: Tra
         seed=settings.seed,
         chunk_size=settings.chunk_size,
         oracle=oracle,
-        target_depth=controls.depth,
-        on_work=work.progress.advance,
-        source_cache=SourceCache(settings.editor.cache_gib),
+        target_depth=depth,
+        on_work=progress.advance,
+        source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
+        method=name,
         view_names=scene.view_names,
     )
 
 
-def with_editor(job: EditJob, editor: EditorSettings, guidance_scale: float) -> EditJob:
-    """The job by another editor, which reads other keys and values of the source branch, if any."""
-    if editor == job.editor.settings:
-        return job
-    cache = SourceCache(editor.cache_gib)
-    return replace(job, editor=editor.build(), guidance_scale=guidance_scale, source_cache=cache)
+def _method(settings: RunSettings, name: str) -> MethodSettings:
+    methods = settings.methods()
+    if name not in methods:
+        raise UserError(
+            sentence("method", f"{name!r} is no method of these settings", name, methods) + "; add it with baselines=[…]"
+        )
+    return methods[name]
 
 
-def edit_by(work: Workshop, job: EditJob, name: str, method: MethodSettings) -> Edit:
-    """The edit by one method, with its latents and its fields' pictures in the run folder."""
-    work.progress.enter(f"editing: {name}")
-    intervals, before = StoredIntervals(work, method), dict(work.progress.left)
-    found = work.store.once(work.stages.edit(method), lambda: _compute(work, replace(job, method=name), method, intervals))
-    intervals.drop_own()
-    for kind, units in plan_method(method, len(job.steps), job.views).items():  # what other attempts and runs have done
-        done = before.get(kind, 0.0) - work.progress.left.get(kind, 0.0)
-        work.progress.skip(kind, max(units - done, 0.0))
-    pictures = _write(work.folder.path / "methods", name, found)
-    depth = found.tensors.get("field_depth")
-    return Edit(
-        name=name,
-        method=method,
-        latents=found.tensors["latents"],
-        field_depth=None if depth is None else depth.to(work.device),
-        seconds=found.seconds,
-        r2=[(int(item["step"]), item["r2"]) for item in found.record],
-        pictures=pictures,
-    )
+def _check_inversion(settings: RunSettings, inverted: Inverted) -> None:
+    """Raises UserError where the settings ask for another inversion than there is."""
+    differ = [key for key in OF_THE_INVERSION if getattr(settings, key) != getattr(inverted.settings, key)]
+    if differ:
+        raise UserError(
+            f"{', '.join(differ)}: not as in the settings that the views were inverted with; expected equal ones: invert the views "
+            "again with these settings"
+        )
 
 
-def _compute(work: Workshop, job: EditJob, method: MethodSettings, intervals: StoredIntervals) -> Artefact:
+def _compute(job: EditJob, layers: tuple[AttentionLayer, ...], method: MethodSettings, intervals: StoredIntervals) -> Artefact:
     started = time.monotonic()
-    layers = recorded_layers(work.backbone, method.recorder or work.settings.recorder)
-    job = with_editor(job, method.editor or work.settings.editor, work.settings.edit_scale(method))
     result = method.schedule.build().edit(method.guidance.build(), layers, job, intervals)
     record, pictures = [], {}
     for interval in result.intervals:
@@ -150,19 +219,6 @@ def _compute(work: Workshop, job: EditJob, method: MethodSettings, intervals: St
     last = {"field_depth": result.intervals[-1].depth} if result.intervals else {}
     seconds = time.monotonic() - started + intervals.spared
     return Artefact({"latents": result.latents, **last}, record, pictures, seconds)
-
-
-def _write(folder: Path, name: str, edit: Artefact) -> list[tuple[str, Path]]:
-    """An edit's files in the run folder, which outlive the store's; the titles and files of its pictures."""
-    write_tensors(folder / f"{name}.safetensors", edit.tensors)
-    write_json(folder / f"{name}.json", {"seconds": edit.seconds, "intervals": edit.record})
-    return [_write_picture(folder, name, item, edit.pictures[item["picture"]]) for item in edit.record]
-
-
-def _write_picture(folder: Path, name: str, item: Mapping[str, int | str], pixels: Pixels) -> tuple[str, Path]:
-    path = folder / f"{name}_{item['picture']}"
-    write_image(path, pixels)
-    return f"{name}, field of step {item['step']}: queries, rendered queries (first three components), expected depth", path
 
 
 def _brief(r2: Mapping[str, float]) -> str:

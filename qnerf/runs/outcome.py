@@ -13,39 +13,49 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image
-from torch import Tensor
 
 from qnerf.common.files import write_image, write_json, write_text
-from qnerf.config import MAIN_METHOD
-from qnerf.reports.export import export_views
+from qnerf.common.tensors import write_tensors
+from qnerf.config import MAIN_METHOD, RunSettings
 from qnerf.reports.figures import Figures, headline, verdict
 from qnerf.reports.images import to_pixels
 from qnerf.reports.report import MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.reports.video import orbit_video
-from qnerf.runs.methods import Edit
-from qnerf.runs.work import Workshop
+from qnerf.runs.methods import Edited
 from qnerf.scenes.scene import Scene
+from qnerf.trackers.tracker import Tracker
 
 VERSIONS = ("qnerf", "torch", "diffusers", "transformers")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One method's edit, decoded and measured. images: (N, 3, H, W) in [0, 1]."""
+    """One method's edit, measured. pictures: title and file of each field's picture."""
 
-    edit: Edit
-    images: Tensor
+    edited: Edited
     figures: Figures
+    pictures: Sequence[tuple[str, Path]]
+
+    @property
+    def method(self) -> str:
+        return self.edited.method
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that a run found. outcomes: the main method last. common: figures that belong to no method."""
+    """All that a run found. outcomes: the main method last. reconstruction: PSNR by view, dB."""
 
+    settings: RunSettings
+    scene: Scene
     outcomes: Sequence[Outcome]
-    common: Figures
-    reconstruction_by_view: Sequence[float]
+    reconstruction: Mapping[str, float]
+
+    @property
+    def common(self) -> Figures:
+        """Figures that belong to no method."""
+        by_view = self.reconstruction.values()
+        return {"reconstruction_psnr": sum(by_view) / len(by_view)}
 
     @property
     def main(self) -> Outcome:
@@ -55,37 +65,55 @@ class Results:
     def rival(self) -> Outcome | None:
         """What the main method is read against: the independent edit, or else the first baseline."""
         others = self.outcomes[:-1]
-        return next((o for o in others if o.edit.name == "independent"), others[0] if others else None)
+        return next((o for o in others if o.method == "independent"), others[0] if others else None)
 
     def verdict(self) -> str:
         """One sentence on main method and rival."""
         if self.rival is None:
             return "A single method was run, so there is nothing to compare it with."
-        figures = {o.edit.name: o.figures for o in self.outcomes}
-        return verdict(figures, MAIN_METHOD, self.rival.edit.name)
+        figures = {o.method: o.figures for o in self.outcomes}
+        return verdict(figures, MAIN_METHOD, self.rival.method)
 
 
-def write_outcome(work: Workshop, results: Results, command: str, warnings: Sequence[str]) -> None:
-    """Every file of the run folder but the mark that it is done."""
-    path, scene = work.folder.path, work.scene
-    write_json(path / "metrics.json", metrics_document(results, scene.name, work.settings.control.detail))
-    write_text(path / "comparison.csv", comparison_table(results, scene.name, work.settings.control.detail))
-    export_views(path, [to_pixels(image) for image in results.main.images], scene)
-    columns = _columns(work, results)
+def write_edit(folder: Path, edited: Edited) -> list[tuple[str, Path]]:
+    """One method's files, which outlive the store's: its latents, its fields' R² and their pictures. The pictures' titles and
+    files."""
+    name, depth = edited.method, edited.field_depth
+    tensors = {"latents": edited.latents, **({} if depth is None else {"field_depth": depth.cpu()})}
+    write_tensors(folder / f"{name}.safetensors", tensors)
+    intervals, pictures = [], []
+    for trained in edited.fields:
+        file = f"step{trained.step:03d}.png"
+        intervals.append({"step": trained.step, "r2": trained.r2, "picture": file})
+        path = folder / f"{name}_{file}"
+        write_image(path, trained.picture)
+        title = f"{name}, field of step {trained.step}: queries, rendered queries (first three components), expected depth"
+        pictures.append((title, path))
+    write_json(folder / f"{name}.json", {"seconds": edited.seconds, "intervals": intervals})
+    return pictures
+
+
+def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str, warnings: Sequence[str]) -> None:
+    """Every file of the run folder but `write_edit`'s and the mark that it is done."""
+    scene, detail = results.scene, results.settings.control.detail
+    write_json(folder / "metrics.json", metrics_document(results, scene.name, detail))
+    write_text(folder / "comparison.csv", comparison_table(results, scene.name, detail))
+    results.main.edited.save(folder)
+    columns = _columns(results)
     chosen = [c for c in columns if c.title in _shown(results)]
     title = f"{scene.name}: {edit_in_words(scene)}"
     sheet = contact_sheet(chosen, scene.view_names, title, results.verdict())
-    write_image(path / "contact_sheet.png", sheet)
+    write_image(folder / "contact_sheet.png", sheet)
     if len(columns) > len(chosen):
-        write_image(path / "comparison.png", contact_sheet(columns, scene.view_names, title, results.verdict()))
-        sheet = np.asarray(Image.open(path / "comparison.png"))
-    orbit = path / "orbit.mp4"
+        write_image(folder / "comparison.png", contact_sheet(columns, scene.view_names, title, results.verdict()))
+        sheet = np.asarray(Image.open(folder / "comparison.png"))
+    orbit = folder / "orbit.mp4"
     filmed = orbit_video(orbit, [c for c in chosen if c.title != "true edit"])
-    report = _report(work, results, command, warnings, sheet, orbit.read_bytes() if filmed else None)
-    write_text(path / "report.html", render_report(report))
+    report = _report(results, command, warnings, sheet, orbit.read_bytes() if filmed else None)
+    write_text(folder / "report.html", render_report(report))
     for name in ("contact_sheet", "comparison"):
-        if (path / f"{name}.png").exists():
-            work.tracker.image(name, path / f"{name}.png")
+        if (folder / f"{name}.png").exists():
+            tracker.image(name, folder / f"{name}.png")
 
 
 def edit_in_words(scene: Scene) -> str:
@@ -100,10 +128,10 @@ def metrics_document(results: Results, scene: str, detail: str) -> Mapping[str, 
     return {
         **results.main.figures,
         **results.common,
-        "reconstruction_psnr_by_view": list(results.reconstruction_by_view),
+        "reconstruction_psnr_by_view": list(results.reconstruction.values()),
         "scene": scene,
         "control_detail": detail,
-        "methods": {o.edit.name: {**o.figures, "seconds": o.edit.seconds} for o in results.outcomes},
+        "methods": {o.method: {**o.figures, "seconds": o.edited.seconds} for o in results.outcomes},
         "verdict": results.verdict(),
     }
 
@@ -115,31 +143,29 @@ def comparison_table(results: Results, scene: str, detail: str) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["scene", "control_detail", "method", *keys, *results.common, "seconds"])
     for o in results.outcomes:
-        values = [*(o.figures.get(key) for key in keys), *results.common.values(), o.edit.seconds]
-        writer.writerow([scene, detail, o.edit.name, *("" if v is None else f"{v:.6g}" for v in values)])
+        values = [*(o.figures.get(key) for key in keys), *results.common.values(), o.edited.seconds]
+        writer.writerow([scene, detail, o.method, *("" if v is None else f"{v:.6g}" for v in values)])
     return buffer.getvalue()
 
 
-def _columns(work: Workshop, results: Results) -> list[Column]:
+def _columns(results: Results) -> list[Column]:
     """Source, the truth where it is known, and each method with its figures."""
-    scene = work.scene
+    scene = results.scene
     columns = [Column("source", [to_pixels(image) for image in scene.images])]
     if scene.truth is not None:
         columns.append(Column("true edit", [to_pixels(image) for image in scene.truth.edited_images]))
     for o in results.outcomes:
-        columns.append(Column(o.edit.name, [to_pixels(image) for image in o.images], headline(o.figures)))
+        columns.append(Column(o.method, [to_pixels(image) for image in o.edited.images], headline(o.figures)))
     return columns
 
 
 def _shown(results: Results) -> set[str]:
     """The columns of the contact sheet: the comparing sheet has all methods."""
-    return {"source", "true edit", MAIN_METHOD} | ({results.rival.edit.name} if results.rival else set())
+    return {"source", "true edit", MAIN_METHOD} | ({results.rival.method} if results.rival else set())
 
 
-def _report(
-    work: Workshop, results: Results, command: str, warnings: Sequence[str], sheet: np.ndarray, orbit: bytes | None
-) -> RunReport:
-    settings, scene = work.settings, work.scene
+def _report(results: Results, command: str, warnings: Sequence[str], sheet: np.ndarray, orbit: bytes | None) -> RunReport:
+    settings, scene = results.settings, results.scene
     return RunReport(
         title=f"{settings.experiment}: {scene.name}",
         command=command,
@@ -164,6 +190,6 @@ def version_of(package: str) -> str:
 
 
 def _method_report(outcome: Outcome) -> MethodReport:
-    edit = outcome.edit
-    pictures = [(title, np.asarray(Image.open(path))) for title, path in edit.pictures if Path(path).exists()]
-    return MethodReport(edit.name, outcome.figures, edit.seconds, edit.r2, pictures)
+    pictures = [(title, np.asarray(Image.open(path))) for title, path in outcome.pictures if path.exists()]
+    edited = outcome.edited
+    return MethodReport(edited.method, outcome.figures, edited.seconds, list(edited.r2.items()), pictures)

@@ -7,16 +7,48 @@ its prior weight times the pace seen so far. So: remaining = Σ over kinds of (u
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
+from typing import Protocol
 
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 
 from qnerf.runs.logs import CONSOLE
 
 log = logging.getLogger(__name__)
 
 PLAIN_LINE_EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+class Progress(Protocol):
+    """Who is told how a computation gets on."""
+
+    def enter(self, stage: str) -> None:
+        """A stage begins. stage: what it does, in words."""
+        ...
+
+    def advance(self, kind: str, units: float = 1.0) -> None:
+        """`units` of a kind of work are done ("encode", "decode", "invert", "unet", "field", "feedback" or "measure")."""
+        ...
+
+    def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
+        """Inside, `work` is done or found done. work: units by kind."""
+        ...
+
+
+class NoProgress:
+    """Nobody is told."""
+
+    def enter(self, stage: str) -> None:
+        return
+
+    def advance(self, kind: str, units: float = 1.0) -> None:
+        return
+
+    def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class RunProgress:
@@ -32,7 +64,7 @@ class RunProgress:
         self.stage = ""
         self._clock = clock
         self._last = self._last_line = clock()
-        self._bar: Progress | None = None
+        self._bar: Bar | None = None
 
     def __enter__(self) -> "RunProgress":
         self._last = self._clock()
@@ -42,7 +74,7 @@ class RunProgress:
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f} % · {task.fields[eta]}"),
             )
-            self._bar = Progress(*columns, console=CONSOLE)
+            self._bar = Bar(*columns, console=CONSOLE)
             self._bar.add_task("", total=1.0, eta="")
             self._bar.start()
         return self
@@ -71,6 +103,16 @@ class RunProgress:
         """Planned units that need not be done, because their result is on disk."""
         self.left[kind] = max(self.left.get(kind, 0.0) - units, 0.0)
         self._last = self._clock()
+
+    @contextmanager
+    def expecting(self, work: Mapping[str, float]) -> Iterator[None]:
+        """Inside, the planned `work` (units by kind) is done; what was not is skipped, since its result was in the store."""
+        before = dict(self.left)
+        yield
+        for kind, units in work.items():
+            done = before.get(kind, 0.0) - self.left.get(kind, 0.0)
+            if units > done:
+                self.skip(kind, units - done)
 
     def seconds_per_unit(self, kind: str) -> float:
         """Measured, or (before the first unit) guessed from the kind's weight and the pace of the other kinds."""

@@ -10,50 +10,53 @@ import torch
 from torch import Tensor
 
 from qnerf.common.finite import require_finite
-from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.views import chunks
 from qnerf.devices import HOST
 from qnerf.errors import UserError
 from qnerf.metrics.fidelity import psnr
-from qnerf.runs.inverting import Branch
-from qnerf.runs.work import Workshop, decode
+from qnerf.runs.inverting import Inverted
+from qnerf.runs.pictures import decode
+from qnerf.runs.progress import Progress
+from qnerf.runs.work import ALONE, Workshop
 from qnerf.store.entry import Artefact
 
 log = logging.getLogger(__name__)
 
 
-def reconstruction_psnr(work: Workshop, branch: Branch, trajectory: Trajectory) -> list[float]:
-    """Of each view, dB: inverted and denoised without an edit, against the autoencoder's own round trip. Warns of poor ones."""
+def reconstruction_psnr(inverted: Inverted, work: Workshop = ALONE) -> dict[str, float]:
+    """PSNR of each view by its name, dB: inverted and denoised without an edit, against the autoencoder's own round trip.
+
+    No edit can be better than that. Logs a warning where a view is below `settings.inversion.warn_below_psnr`. work: a run's store
+    and progress; by default nothing is kept. Raises UserError where latents or pictures are not finite.
+    """
     work.progress.enter("checking the inversion")
-    views, reused = trajectory.states.shape[1], True
+    settings, names, states = inverted.settings, inverted.view_names, inverted.trajectory.states
+
+    def decoded(latents: Tensor) -> Tensor:
+        return decode(inverted.backbone, latents, settings.chunk_size, work.progress)
 
     def compute() -> Artefact:
-        nonlocal reused
-        reused = False
-        names = work.scene.view_names
-        require_finite(trajectory.states.transpose(0, 1), "the inversion: latents", names)
-        round_trip = decode(work, trajectory.states[-1])  # the clean latents: the autoencoder's own loss alone
-        rebuilt = decode(work, reconstruct(work, branch, trajectory))
+        require_finite(states.transpose(0, 1), "the inversion: latents", names)
+        round_trip = decoded(inverted.latents)  # the clean latents: the autoencoder's own loss alone
+        rebuilt = decoded(reconstruct(inverted, work.progress))
         require_finite(round_trip, "checking the inversion: the autoencoder's round trip", names)
         require_finite(rebuilt, "checking the inversion: reconstructed pictures", names)
-        return Artefact(record=[psnr(rebuilt[v : v + 1], round_trip[v : v + 1]) for v in range(views)])
+        return Artefact(record=[psnr(rebuilt[v : v + 1], round_trip[v : v + 1]) for v in range(len(names))])
 
-    by_view: list[float] = work.store.once(work.stages.reconstruction(), compute).record
-    if reused:
-        work.progress.skip("invert", work.settings.inversion.reconstruction_passes(work.settings.steps) * views)
-        work.progress.skip("decode", 2 * views)
-    _warn_of_poor_inversion(work, by_view)
-    return by_view
+    passes = settings.inversion.reconstruction_passes(settings.steps)
+    with work.progress.expecting({"invert": passes * len(names), "decode": 2 * len(names)}):
+        by_view: list[float] = work.once(lambda stages: stages.reconstruction(), compute).record
+    _warn_of_poor_inversion(names, by_view, settings.inversion.warn_below_psnr)
+    return dict(zip(names, by_view, strict=True))
 
 
-def reconstruct(work: Workshop, branch: Branch, trajectory: Trajectory) -> Tensor:
-    """Latents (N, 4, h, w) denoised from the noisiest state without any edit."""
-    parts = []
-    for views in chunks(trajectory.states.shape[1], work.settings.chunk_size):
-        parts.append(branch(views).reconstruct(trajectory.views(views).to(work.device)).to(HOST))
-        work.progress.advance(
-            "invert", work.settings.inversion.reconstruction_passes(work.settings.steps) * (views.stop - views.start)
-        )
+def reconstruct(inverted: Inverted, progress: Progress) -> Tensor:
+    """Latents (N, 4, h, w) denoised from the noisiest state without any edit, in the host's memory."""
+    settings, trajectory, parts = inverted.settings, inverted.trajectory, []
+    passes = settings.inversion.reconstruction_passes(settings.steps)
+    for views in chunks(len(inverted.view_names), settings.chunk_size):
+        parts.append(inverted.branch(views).reconstruct(trajectory.views(views).to(inverted.backbone.device)).to(HOST))
+        progress.advance("invert", passes * (views.stop - views.start))
     return torch.cat(parts)
 
 
@@ -67,10 +70,9 @@ def poor_views(names: Sequence[str], by_view: Sequence[float], least: float) -> 
     return [name for name, value in zip(names, by_view, strict=True) if value < least]
 
 
-def _warn_of_poor_inversion(work: Workshop, by_view: Sequence[float]) -> None:
-    """A warning where a view is reconstructed worse than the inversion's settings allow."""
-    least = work.settings.inversion.warn_below_psnr
-    poor = poor_views(work.scene.view_names, by_view, least)
+def _warn_of_poor_inversion(names: Sequence[str], by_view: Sequence[float], least: float) -> None:
+    """A warning where a view is reconstructed worse than `least` dB."""
+    poor = poor_views(names, by_view, least)
     log.info("The inversion reconstructs the views at %.1f dB (worst %.1f dB).", sum(by_view) / len(by_view), min(by_view))
     if poor:
         log.warning(

@@ -12,14 +12,12 @@ from qnerf.consolidation.consolidate import explained_components
 from qnerf.consolidation.phases import plain_steps
 from qnerf.denoising.ddim import Trajectory
 from qnerf.editors.masactrl import MasaCtrlSettings
-from qnerf.editors.plain import PlainEditorSettings
 from qnerf.errors import UserError
 from qnerf.fields.settings import OptimiserSettings
 from qnerf.guidance.hard import HardSettings
 from qnerf.guidance.mixed import MixedSettings
 from qnerf.guidance.off import OffSettings
 from qnerf.guidance.soft import SoftSettings
-from qnerf.runs.methods import with_editor
 from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.independent import IndependentSettings
 from qnerf.schedules.one_shot import OneShotSettings
@@ -219,19 +217,6 @@ def test_no_edit_is_the_encoded_source() -> None:
     job, work = make_job()
     assert torch.equal(edit(SOURCE, SOFT, job).latents, job.trajectory.states[-1])
     assert not work
-
-
-def test_a_method_may_have_an_editor_of_its_own(independent: Tensor) -> None:
-    """As in a run of its own: nothing is left over of what the job's own editor has read of the source branch."""
-    job, plain = make_job()[0], PlainEditorSettings(name="plain", control_guidance=2.0)
-    assert torch.equal(edit(INDEPENDENT, SOFT, job).latents, independent)
-    found = edit(INDEPENDENT, SOFT, with_editor(job, plain, 1.0)).latents
-    assert torch.equal(found, edit(INDEPENDENT, SOFT, make_job(editor=plain)[0]).latents)
-    assert (found - independent).abs().max() > 1e-3
-    later = MasaCtrlSettings(name="masactrl", start_layer=12)
-    other = edit(INDEPENDENT, SOFT, with_editor(job, later, 1.0)).latents
-    assert torch.equal(other, edit(INDEPENDENT, SOFT, make_job(editor=later)[0]).latents)
-    assert with_editor(job, job.editor.settings, 1.0) is job
 
 
 def test_the_oracle_needs_truth() -> None:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -19,7 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from qnerf.common.messages import nearest, sentence
-from qnerf.runs.search_path import SEARCH_PATH
+from qnerf.composing.apart import hydra_apart
+from qnerf.composing.search_path import SEARCH_PATH
 
 Folders = Sequence[Path]
 
@@ -31,13 +31,12 @@ def explain_refusal(
 ) -> list[str]:
     """Every error in `overrides`, for the configs in `folder` and in the search path that they bring; `check` gives the errors of a
     config that composes."""
-    GlobalHydra.instance().clear()
     places = [o for o in overrides if o.startswith(f"{SEARCH_PATH}=")]
     folders = [folder, *(path for place in places for path in _searched(place))]
     remaining = [o for o in overrides if not o.startswith(("-", "hydra"))]
     if {"-m", "--multirun"} & set(overrides):
         remaining = [first_value(o) for o in remaining]
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with hydra_apart(folder):
         choices = [o for o in remaining if _is_choice(o, folders)]
         errors, choices, config = _compose_rest([*places, *choices], folders)
         # Composing takes a tenth of a second, so the unknown keys, the commonest mistake, are all found in one config.

@@ -1,0 +1,35 @@
+"""Whether the embedded model is asked for what it does not know: said in a warning, since everything else works."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.config import RunSettings
+from qnerf.scenes.scene import Scene
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> None:
+    """A warning where the embedded model is shown what it has never seen, or told what it has never read."""
+    if not settings.backbone.own_world:
+        return
+    if scene.truth is None and not settings.scene.path.startswith("asset:"):
+        log.warning(
+            "The embedded model has only ever seen rendered puppets: of photographs it makes poor pictures. Cameras, fields and "
+            "files are right all the same; for good pictures use backbone=sd15."
+        )
+    if unknown := unknown_words(backbone, scene.source_prompt, scene.target_prompt):
+        log.warning(
+            "The embedded model has never read %s: it knows the words of the world that it was trained on "
+            "(docs/embedded-backbone.md), and others say nothing to it.",
+            ", ".join(unknown),
+        )
+
+
+def unknown_words(backbone: DiffusionBackbone, *prompts: str) -> list[str]:
+    """The prompts' words that are no token of their own, each once: the embedded model's words all are."""
+    words = dict.fromkeys(word for prompt in prompts for word in re.findall(r"\w+", prompt.lower()))
+    return [word for word in words if len(backbone.tokenizer.tokenize(word)) != 1]
