@@ -7,7 +7,7 @@ RUN    ?=
 STAGES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compare test test-all lint bench bench-edits gpu gpu-wheels gpu-rehearsal
+.PHONY: help demo compare test test-all lint docs bench bench-edits gpu gpu-wheels gpu-rehearsal
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(STAMP)  ## Style, types, and which package imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
+
+docs: $(STAMP)  ## The documentation as a site that opens from disk: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench-edits: $(STAMP)  ## The benchmark of edits, hours on a CPU: all methods but `paper` on 12 scenes, resumed when run again
 	$(BIN)/python -m qnerf.run -m +exp=benchmark $(RUN)

@@ -198,7 +198,7 @@ def build_tokenizer(words: tuple[str, ...], tokens: int) -> CLIPTokenizer:
 
 
 def build_scheduler() -> DDIMScheduler:
-    """SD 1.5's noise schedule (METHOD §1)."""
+    """SD 1.5's noise schedule (docs/method.md §1)."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,

@@ -52,7 +52,7 @@ class DiscreteProcess:
 
     def alpha_bar(self, t: int) -> float:
         """ā_t; t = -1, the clean end, has the final alpha: ā_0, since `set_alpha_to_one` is False
-        (METHOD §1)."""
+        (docs/method.md §1)."""
         return float(self.alphas_cumprod[max(t, 0)])
 
     def timesteps(self, steps: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The queries that views are guided by, where they act, and their injection into a step (METHOD
+"""The queries that views are guided by, where they act, and their injection into a step (docs/method.md
 §2.5)."""
 
 from __future__ import annotations

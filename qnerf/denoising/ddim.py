@@ -1,4 +1,4 @@
-"""DDIM in both directions, and the trajectory that an inversion leaves (METHOD §1, §3).
+"""DDIM in both directions, and the trajectory that an inversion leaves (docs/method.md §1, §3).
 
 States are counted in denoising order: state 0 is the noisiest latent, state T the clean one; step k
 leads from state k to state k + 1 and evaluates the noise predictor at the timestep of state k. A
@@ -41,7 +41,7 @@ class Trajectory:
 def ddim_step(
     z: Tensor, noise: Tensor, steps: Steps, start: int, stop: int, revise: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """One DDIM step (η = 0) from state `start` to state `stop`, in either direction: METHOD §1.
+    """One DDIM step (η = 0) from state `start` to state `stop`, in either direction: docs/method.md §1.
 
     revise: of the predicted clean latents; the direction term keeps the noise as it was predicted.
     """

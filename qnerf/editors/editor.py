@@ -1,4 +1,4 @@
-"""What an editor is: its settings, and what it does at each denoising step of the edited views (METHOD
+"""What an editor is: its settings, and what it does at each denoising step of the edited views (docs/method.md
 §4). Needs no torch."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MasaCtrl (M. Cao et al., ICCV 2023): mutual self-attention with the source branch.
 
 From denoising step S and self-attention layer L on, the target attends to the keys and values of the
-*source branch*, which is the same view re-read from its inversion trajectory (METHOD §2.2). Under
-classifier-free guidance the null half reads the source's null half (METHOD §4).
+*source branch*, which is the same view re-read from its inversion trajectory (docs/method.md §2.2). Under
+classifier-free guidance the null half reads the source's null half (docs/method.md §4).
 """
 
 from __future__ import annotations

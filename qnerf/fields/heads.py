@@ -1,4 +1,4 @@
-"""Linear heads after and before compositing (METHOD §2.4, "deferred heads").
+"""Linear heads after and before compositing (docs/method.md §2.4, "deferred heads").
 
 Compositing is linear and the background's weight is 1 - Σ w, so the weights of a ray sum to 1 and
 Σ_i w_i (W h_i + b) + (1 - Σ_i w_i) (W h_bg + b) = W (Σ_i w_i h_i + (1 - Σ_i w_i) h_bg) + b exactly.

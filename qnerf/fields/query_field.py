@@ -1,4 +1,4 @@
-"""QNeRF: a field of self-attention queries (METHOD §2.4; Patashnik et al. 2024, §4.2).
+"""QNeRF: a field of self-attention queries (docs/method.md §2.4; Patashnik et al. 2024, §4.2).
 
 The density and its features know positions only; the background knows directions only. One density is shared by all layers.
 Compositing is linear, so the layers' linear heads are applied once per ray to the composited hidden feature instead of once per

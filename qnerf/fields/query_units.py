@@ -1,4 +1,4 @@
-"""The units in which a field learns one layer's queries, and the way back (METHOD §2.3)."""
+"""The units in which a field learns one layer's queries, and the way back (docs/method.md §2.3)."""
 
 from __future__ import annotations
 

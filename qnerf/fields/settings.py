@@ -84,7 +84,7 @@ class OptimiserSettings(Settings):
 
 
 class FieldSettings(Settings):
-    """The query field (METHOD §2.4)."""
+    """The query field (docs/method.md §2.4)."""
 
     name: Literal["hash_grid"] = "hash_grid"
     encoding: EncodingName = "auto"

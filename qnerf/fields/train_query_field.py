@@ -1,4 +1,4 @@
-"""Training of a query field on recorded query maps (METHOD §2.4)."""
+"""Training of a query field on recorded query maps (docs/method.md §2.4)."""
 
 from __future__ import annotations
 

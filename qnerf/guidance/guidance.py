@@ -1,4 +1,4 @@
-"""What a guidance is: its settings, and how rendered queries act on a denoising step (METHOD §2.5).
+"""What a guidance is: its settings, and how rendered queries act on a denoising step (docs/method.md §2.5).
 Needs no torch."""
 
 from __future__ import annotations

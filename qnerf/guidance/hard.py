@@ -1,4 +1,4 @@
-"""Hard guidance: the rendered queries take the place of the model's own (METHOD §2.5)."""
+"""Hard guidance: the rendered queries take the place of the model's own (docs/method.md §2.5)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Mixed guidance: the rendered queries Q̂ are mixed into the model's own q, `q + strength (Q̂ - q)`
-(METHOD §2.5)."""
+(docs/method.md §2.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Soft guidance: gradient steps on the latents towards the rendered queries (METHOD §2.5; Patashnik et
+"""Soft guidance: gradient steps on the latents towards the rendered queries (docs/method.md §2.5; Patashnik et
 al. 2024, §4.3)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DDIM inversion (Song et al. 2021; METHOD §1, §3)."""
+"""DDIM inversion (Song et al. 2021; docs/method.md §1, §3)."""
 
 from __future__ import annotations
 

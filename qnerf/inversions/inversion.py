@@ -1,4 +1,4 @@
-"""What an inversion is: its settings, and what it makes of the source branch (METHOD §3). Needs no
+"""What an inversion is: its settings, and what it makes of the source branch (docs/method.md §3). Needs no
 torch."""
 
 from __future__ import annotations

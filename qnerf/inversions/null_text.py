@@ -1,7 +1,7 @@
 """Null-text inversion: optimise the unconditional embedding of every step along a DDIM pivot.
 
 R. Mokady et al., "Null-text Inversion for Editing Real Images using Guided Diffusion Models", CVPR
-2023; the learning rate and the early stop are those of the authors' code (METHOD §3). float32
+2023; the learning rate and the early stop are those of the authors' code (docs/method.md §3). float32
 throughout: it does not converge in float16.
 """
 
@@ -142,7 +142,7 @@ def _optimise_step(
             (gradient,) = torch.autograd.grad(error.sum(), null)
         # The authors take the Adam step first and stop on the loss from before it; stopping before it
         # leaves an ∅ that has
-        # converged alone (METHOD §3).
+        # converged alone (docs/method.md §3).
         below = error.detach() < settings.early_stop + settings.early_stop_growth * k
         done = done | (below.all().expand_as(done) if settings.joint else below)
         if done.all():

@@ -1,4 +1,4 @@
-"""Inversion with uniform cross-attention maps and the null prompt (Mo et al., WACV 2025; METHOD §3)."""
+"""Inversion with uniform cross-attention maps and the null prompt (Mo et al., WACV 2025; docs/method.md §3)."""
 
 from __future__ import annotations
 

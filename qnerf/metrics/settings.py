@@ -12,7 +12,7 @@ from qnerf.settings import Settings
 
 
 class MetricsSettings(Settings):
-    """What is measured (METHOD §6). Groups that need the true edited views are left out where they are not known."""
+    """What is measured (docs/method.md §6). Groups that need the true edited views are left out where they are not known."""
 
     name: Literal["default"] = "default"
     # fidelity: PSNR and SSIM to the truth; consistency: warp errors; errors: what of the error views share, and what each has of

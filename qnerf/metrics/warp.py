@@ -1,4 +1,4 @@
-"""Consistency of edited views: what one view shows of a surface must be what its neighbours show of it (METHOD §6).
+"""Consistency of edited views: what one view shows of a surface must be what its neighbours show of it (docs/method.md §6).
 
 Every pixel x of view j that sees the object is lifted by the true depth D_j of the edited scene to X = o_j + D_j(x) d_j(x),
 projected into a neighbour i, and compared there:

@@ -169,7 +169,7 @@ def snr_weight(alpha_bar: Tensor, floor: float, cap: float) -> Tensor:
 
 @torch.no_grad()
 def sample(model: DiffusionBackbone, captions: list[str], control: Tensor | None, steps: int, guidance: float) -> Tensor:
-    """Images (B, 3, H, W) by DDIM (METHOD §1) with classifier-free guidance of the text; noise from a fixed seed."""
+    """Images (B, 3, H, W) by DDIM (docs/method.md §1) with classifier-free guidance of the text; noise from a fixed seed."""
     count = len(captions)
     noise = torch.randn((count, 4, *model.latent_size), generator=torch.Generator().manual_seed(0))
     z = noise.to(model.device)

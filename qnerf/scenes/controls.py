@@ -1,4 +1,4 @@
-"""The spatial control: a 3-D proxy projected into every view and drawn, in grades of looseness (METHOD §6).
+"""The spatial control: a 3-D proxy projected into every view and drawn, in grades of looseness (docs/method.md §6).
 
 `bones` pins the pose down; `joints` leaves the limbs' drawing out; `ends` leaves the elbows and knees open, so that
 views can disagree; `loose_depth` gives a depth that the object stays behind, and `box` only the edges of one box round it.

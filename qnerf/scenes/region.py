@@ -1,4 +1,4 @@
-"""Where in every view the edit happens: the old and the new proxy, inflated (METHOD §2.5, restriction ours)."""
+"""Where in every view the edit happens: the old and the new proxy, inflated (docs/method.md §2.5, restriction ours)."""
 
 from __future__ import annotations
 

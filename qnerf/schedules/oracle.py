@@ -1,4 +1,4 @@
-"""The oracle: guided by the queries of the true edited views, what better queries could give (METHOD
+"""The oracle: guided by the queries of the true edited views, what better queries could give (docs/method.md
 §6)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Progressive consolidation, QNeRF's own schedule (METHOD §2.6; Patashnik et al. 2024, §4.3)."""
+"""Progressive consolidation, QNeRF's own schedule (docs/method.md §2.6; Patashnik et al. 2024, §4.3)."""
 
 from __future__ import annotations
 

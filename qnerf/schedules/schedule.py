@@ -1,4 +1,4 @@
-"""What a schedule is: its settings, and how an edit walks through the denoising steps (METHOD §2.6).
+"""What a schedule is: its settings, and how an edit walks through the denoising steps (docs/method.md §2.6).
 Needs no torch."""
 
 from __future__ import annotations

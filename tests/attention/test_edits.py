@@ -101,7 +101,7 @@ def test_injection_under_a_mask() -> None:
 
 
 def test_replaced_maps_leave_recorded_queries_the_target_s_own() -> None:
-    """Replacing maps by injecting the source's q and k would make recorded queries the source's: FPE's trap (METHOD §4)."""
+    """Replacing maps by injecting the source's q and k would make recorded queries the source's: FPE's trap (docs/method.md §4)."""
     x, source = hidden(2, 5), hidden(2, 5, seed=1)
 
     class Whole(AttentionEdit):

@@ -26,7 +26,7 @@ def test_timesteps_are_those_of_diffusers(model: DiffusionBackbone, steps: int) 
 
 
 def test_a_ddim_step_by_hand_is_the_schedulers(model: DiffusionBackbone) -> None:
-    """METHOD §1: ẑ0 = (z − √(1−ā) ε) / √ā, z_s = √ā_s ẑ0 + √(1−ā_s) ε, down to the final alpha."""
+    """docs/method.md §1: ẑ0 = (z − √(1−ā) ε) / √ā, z_s = √ā_s ẑ0 + √(1−ā_s) ε, down to the final alpha."""
     model.scheduler.set_timesteps(5)
     times = model.process.timesteps(5)
     z = torch.randn(1, 4, 8, 8, dtype=torch.float64)

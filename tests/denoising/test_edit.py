@@ -34,7 +34,7 @@ def test_plain_editor_is_the_backbone_with_the_target_control() -> None:
 
 @pytest.mark.parametrize("keys", ["replace", "union"])
 def test_each_half_reads_the_same_half_of_the_source(keys: Any) -> None:
-    """Against two passes, each with the source's keys and values under the same prompt: null reads null (METHOD §4)."""
+    """Against two passes, each with the source's keys and values under the same prompt: null reads null (docs/method.md §4)."""
     job, _ = make_job(editor=MasaCtrlSettings(name="masactrl", guidance_scale=3.0, start=0.0, keys=keys))
     branch, z, t = job.branch(VIEWS), job.trajectory.states[2, VIEWS], job.steps.timesteps[2]
     source = job.source(VIEWS)

@@ -85,7 +85,7 @@ def test_the_rate_of_a_long_schedule_is_never_0(steps: int) -> None:
 
 def test_against_a_literal_transcription() -> None:
     """One view at a time, in the authors' order of things (`NullInversion.null_optimization`), but for the early stop, which is
-    asked before the step (METHOD §3); early stops of both kinds occur."""
+    asked before the step (docs/method.md §3); early stops of both kinds occur."""
     pivot, text, empty = example()
     steps, inner, rate, epsilon, growth = len(STEPS), 20, 0.1, 0.02, 0.02
     expected, stops = [], []
