@@ -22,7 +22,9 @@ def test_the_notebook_runs_and_saves_an_edit(tmp_path: Path) -> None:
     program, magics = re.subn(r"^( *)%.*$", r"\1pass", program, flags=re.MULTILINE)
     assert magics == 1  # the installation
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+    )
     assert done.returncode == 0, done.stderr
     errors = dict(re.findall(r"^(independent|full) +warp_error_moved (\S+)", done.stdout, flags=re.MULTILINE))
     assert float(errors["full"]) < float(errors["independent"])
