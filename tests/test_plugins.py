@@ -22,13 +22,13 @@ pytestmark = pytest.mark.integration
 
 ROOT, PLUGIN = CONFIGS.parent, Path(__file__).parent / "plugin"
 CHOICES = (
-    *("backbone=tiny", "editor=anchored", "guidance=fading", "inversion=straight", "metrics=redness", "baselines=[halves]"),
+    *("backbone=tiny", "editor=anchored", "guidance=fading", "inversion=fixed_point", "metrics=redness", "baselines=[halves]"),
     *("steps=4", "schedule.interval=2", "schedule.feedback=null", "field.optimiser.iterations=2", "control.detail=box"),
     *("scene.size=32", "device=cpu"),
 )
 VARIANTS = {  # where each file of the example would be inside the package
     "anchored": "editors", "fading": "guidance", "halves": "schedules", "listing": "scenes/readers", "redness": "metrics/groups",
-    "straight": "inversions", "tiny": "backbones",
+    "fixed_point": "inversions", "tiny": "backbones",
 }  # fmt: skip
 
 
@@ -184,8 +184,11 @@ def test_two_packages_with_one_name_and_a_broken_one_are_told_in_a_sentence(site
     assert "Traceback" not in done.stderr
 
 
-def test_the_worked_example_of_the_documents_is_the_one_that_runs() -> None:
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert (PLUGIN / "qnerf_example" / "anchored.py").read_text().strip() in page
-    assert (PLUGIN / "qnerf_example" / "conf" / "editor" / "anchored.yaml").read_text().strip() in page
-    assert '[project.entry-points."qnerf.editors"]\nanchored = "qnerf_example.anchored:AnchoredSettings"' in page
+def test_the_worked_examples_of_the_tutorial_are_those_that_run() -> None:
+    page = (ROOT / "docs" / "tutorials" / "your_own_method.md").read_text(encoding="utf-8")
+    for name in ("fixed_point.py", "anchored.py", "conf/inversion/fixed_point.yaml", "conf/editor/anchored.yaml"):
+        assert f"\n{(PLUGIN / 'qnerf_example' / name).read_text(encoding='utf-8').strip()}\n```" in page, name
+    shown = re.findall(r'\[project\.entry-points\."(.+)"\]\n(.+)\n', page)
+    points = tomllib.loads((PLUGIN / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    assert len(shown) == 2
+    assert all(points[group] == tomllib.loads(line) for group, line in shown)
