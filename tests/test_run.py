@@ -82,7 +82,7 @@ def test_a_run_leaves_every_file_and_a_second_one_finds_it_done(
     assert len(metrics["reconstruction_psnr_by_view"]) == 4
     rows = list(csv.DictReader((folder / "comparison.csv").open()))
     assert [row["method"] for row in rows] == ["independent", "full"]
-    assert "Inside full" in (folder / "report.html").read_text()
+    assert "The query fields of full" in (folder / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
     assert run(scene_folder, tmp_path) == folder
     assert "Finished already" in capsys.readouterr().err

@@ -32,8 +32,8 @@ Need = Literal["truth", "plates", "held-out views", "query field", "inversion"]
 Compute = Callable[["Edited"], Mapping[str, float]]
 
 ENTRY_POINTS = "qnerf.metrics"
-FLOOR = "_floor"
-"""Ends the name of a figure of the true views, which the figure of that name without it is read against."""
+FLOOR, CEILING = "_floor", "_ceiling"
+"""End the name of a figure of the true views: the best value of the figure without that ending."""
 LAST = 1000
 
 
@@ -69,9 +69,9 @@ class Metric:
     always: bool = False
 
     @property
-    def is_floor(self) -> bool:
-        """Whether it is of the true views, and other figures are read against it."""
-        return self.name.endswith(FLOOR)
+    def is_reference(self) -> bool:
+        """Whether it is a figure of the true views, against which another figure is read."""
+        return self.name.endswith((FLOOR, CEILING))
 
 
 @cache
@@ -96,15 +96,15 @@ def checked(found: list[tuple[str, Metric]]) -> dict[str, Metric]:
     for where, metric in found:
         if metric.name in by_name:
             raise UserError(
-                f"two metrics are named {metric.name!r}, in {by_name[metric.name][0]} and in {where}; expected names of their own: "
-                "rename or uninstall one"
+                f"two metrics are named {metric.name!r}, in {by_name[metric.name][0]} and in {where}; "
+                "expected different names: rename or uninstall one"
             )
         by_name[metric.name] = where, metric
         other, compute = groups.setdefault(metric.group, (where, metric.compute))
         if compute is not metric.compute:
             raise UserError(
-                f"two functions compute the group of metrics {metric.group!r}, in {other} and in {where}; expected one a group: "
-                "rename one of the groups"
+                f"two functions compute the group of metrics {metric.group!r}, in {other} and in {where}; "
+                "expected one function per group: rename one of the groups"
             )
     ordered = sorted((metric for _, metric in by_name.values()), key=lambda metric: (metric.place, metric.name))
     return {metric.name: metric for metric in ordered}

@@ -46,8 +46,8 @@ def figures(scene: Scene, edits: dict[str, Tensor]) -> dict[str, dict[str, float
 
 def test_a_perfect_edit_reaches_every_floor(figures: dict[str, dict[str, float]]) -> None:
     found = figures["perfect"]
-    for name in ("warp_error_object", "warp_error_moved", "silhouette_iou"):
-        assert found[name] == found[f"{name}_floor"]
+    for name in ("warp_error_object_floor", "warp_error_moved_floor", "silhouette_iou_ceiling"):
+        assert found[name.rpartition("_")[0]] == found[name]
     assert found["psnr_object"] == found["psnr_truth"] == pytest.approx(100)
     assert found["ssim_truth"] == pytest.approx(1, abs=1e-4)
     assert found["silhouette_iou"] >= 0.95
