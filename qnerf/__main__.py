@@ -5,6 +5,8 @@ from __future__ import annotations
 import runpy
 import sys
 
+from qnerf.common import renamed
+
 USER_ERROR = 2
 COMMANDS = {
     "run": "a run, or with -m a sweep",
@@ -26,7 +28,10 @@ def main() -> None:
         if name in ("-h", "--help"):
             print("\n".join(["Usage: qnerf <command> …", *lines]))
             raise SystemExit(0)
-        print("\n".join([f"qnerf: {name or 'no command'!r} is not valid; expected one of:", *lines]), file=sys.stderr)
+        if new := renamed.of_kind("command").get(name):
+            print(f"qnerf: the command {name} has a new name; run qnerf {new} instead", file=sys.stderr)
+        else:
+            print("\n".join([f"qnerf: {name or 'no command'!r} is not valid; expected one of:", *lines]), file=sys.stderr)
         raise SystemExit(USER_ERROR)
     sys.argv = [f"qnerf {name}", *sys.argv[2:]]
     runpy.run_module(f"qnerf.{name}", run_name="__main__", alter_sys=True)

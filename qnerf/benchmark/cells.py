@@ -64,7 +64,8 @@ def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
         cells[key] = _cell(row)
     if not cells:
         raise UserError(
-            f"{sweep / RESULTS} has no finished cell, expected at least one: run the sweep first, `python -m qnerf.run -m +exp=benchmark`."
+            f"{sweep / RESULTS} has no finished cell, expected at least one: run the sweep first, "
+            "`python -m qnerf.run -m +exp=benchmark`."
         )
     for cell in cells.values():
         if "independent" not in cell.figures:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from qnerf.benchmark.cells import BenchmarkCell
 from qnerf.benchmark.tables import LOOSENESS, methods_of
+from qnerf.common import renamed
 from qnerf.common.files import Pixels
 from qnerf.config import RunSettings, parse
 from qnerf.reports.images import to_pixels
@@ -51,6 +52,6 @@ def _pictures(cell: BenchmarkCell, methods: Sequence[str]) -> list[Pixels]:
 
 def read_settings(folder: Path) -> RunSettings:
     """A finished run's own."""
-    config = OmegaConf.load(folder / CONFIG)
-    assert isinstance(config, DictConfig)
-    return parse(config)
+    config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    assert isinstance(config, dict)
+    return parse(OmegaConf.create(renamed.config({str(key): value for key, value in config.items()})))

@@ -10,6 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common import renamed
 from qnerf.common.messages import describe_error
 from qnerf.errors import UserError
 from qnerf.evaluate_backbone.settings import EvaluateSettings
@@ -41,4 +42,7 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    if answers := renamed.answer_words(sys.argv[1:], renamed.of_kind("evaluation")):
+        print("\n".join(f"qnerf: {answer}" for answer in answers), file=sys.stderr)
+        sys.exit(2)
     main()

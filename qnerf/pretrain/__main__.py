@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common import renamed
 from qnerf.errors import UserError
 from qnerf.pretrain.settings import ClassifiersStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
 
@@ -57,4 +58,8 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    stages = {f"stage={old}": f"stage={new}" for old, new in renamed.of_kind("stage").items()}
+    if answers := renamed.answer_words(sys.argv[1:], stages):
+        print("\n".join(f"qnerf: {answer}" for answer in answers), file=sys.stderr)
+        sys.exit(2)
     main()
