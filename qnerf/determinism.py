@@ -21,7 +21,7 @@ def set_deterministic(wanted: bool) -> None:
     """
     if wanted and os.environ.setdefault(WORKSPACE, REPRODUCIBLE[0]) not in REPRODUCIBLE:
         raise UserError(
-            f"deterministic is true, but the environment's {WORKSPACE} is {os.environ[WORKSPACE]!r}; expected "
+            f"deterministic is true, but the environment variable {WORKSPACE} is {os.environ[WORKSPACE]!r}; expected "
             f"{' or '.join(REPRODUCIBLE)}: unset it or set deterministic=false"
         )
     torch.use_deterministic_algorithms(wanted)

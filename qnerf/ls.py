@@ -37,7 +37,7 @@ def chosen_groups(names: Sequence[str], folders: Sequence[Path] = (CONFIGS,)) ->
     groups.sort(key=lambda group: group != "exp")
     for name in names:
         if name not in groups:
-            raise UserError(sentence(name, "there is no such group of choices", name, groups))
+            raise UserError(sentence(name, "there is no such group of configs", name, groups))
     return list(names) or groups
 
 

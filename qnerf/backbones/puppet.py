@@ -58,8 +58,8 @@ class PuppetSettings(BackboneSettings):
 
         if self.weights() is None:
             raise UserError(
-                f"The embedded backbone's weights were looked for in {self.folder} and are not there: reinstall the package, "
-                "train them with `python -m qnerf.pretrain`, or name their folder in backbone.path."
+                f"{self.folder} does not hold the embedded backbone's weights: reinstall the package, "
+                "train them with `python -m qnerf.pretrain`, or give their folder with backbone.path=…"
             )
         revision = weights_revision(self)
         check_seal(self.folder, revision)

@@ -29,7 +29,7 @@ class EncodingSettings(Settings):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.finest_resolution < self.base_resolution:
-            raise ValueError("finest_resolution must not be below base_resolution")
+            raise ValueError("finest_resolution is below base_resolution; expected at least the same: raise it")
         return self
 
 

@@ -90,8 +90,8 @@ def encoding_for(name: EncodingName, device: torch.device) -> EncodingName:
         return name
     if name != "auto":
         raise UserError(
-            f"field.encoding is {name!r}, whose gradients have no fixed order on a GPU, but deterministic is true; set "
-            "field.encoding=auto or deterministic=false"
+            f"field.encoding is {name!r}, which is not deterministic on a GPU, but deterministic is true; "
+            "set field.encoding=auto or deterministic=false"
         )
     return "torch"
 

@@ -31,7 +31,9 @@ def count_views(settings: RunSettings) -> int:
         there = sum(frame.exists for frame in frames)
     wanted = settings.scene.views or there
     if there < max(2, wanted):
-        raise UserError(f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: ask for fewer")
+        raise UserError(
+            f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: set a smaller scene.views"
+        )
     return wanted
 
 

@@ -22,7 +22,7 @@ def parse(config: DictConfig) -> PretrainSettings:
         return PretrainSettings.model_validate(OmegaConf.to_container(config, resolve=True))
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise UserError(f"The training's settings are not valid ({found}): see conf/pretrain/stage.") from error
+        raise UserError(f"The settings of the training are not valid ({found}): see conf/pretrain/stage.") from error
 
 
 def run(stage: VaeStage | DiffusionStage | ClassifiersStage | ExportStage) -> None:

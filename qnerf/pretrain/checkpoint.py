@@ -47,8 +47,7 @@ def load_checkpoint(folder: Path, modules: nn.ModuleDict, average: Average, opti
         modules.load_state_dict(_part(tensors, "model."))
     except RuntimeError as error:
         raise UserError(
-            f"{folder / CHECKPOINT} holds a model of other sizes than the present one: "
-            "choose another stage.output or delete the old checkpoint."
+            f"{folder / CHECKPOINT} holds a model of another size: set another stage.output or delete that file."
         ) from error
     average.load(_part(tensors, "average."))
     parameters = list(modules.parameters())
@@ -71,9 +70,9 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Counters]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         return _renamed(tensors), Counters(**json.loads(metadata["counters"]))
     except FileNotFoundError as error:
-        raise UserError(f"There is no {path}: run the training stage that writes it first.") from error
+        raise UserError(f"{path} is missing: first run the training stage that writes it.") from error
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a readable training checkpoint: delete it to start afresh.") from error
+        raise UserError(f"{path} is not a readable training checkpoint: delete it to start again.") from error
 
 
 def averaged_weights(folder: Path) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ Kind = Literal["figure", "lamp", "seat", "toy"]
 
 def _some(shares: dict[str, float]) -> dict[str, float]:
     if not sum(shares.values()) > 0:
-        raise ValueError("all shares are 0, expected one above it")
+        raise ValueError("all shares are 0, expected at least one above 0")
     return shares
 
 
@@ -70,7 +70,7 @@ class LoopSettings(Settings):
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if self.samples is None and self.budget_minutes is None:
-            raise ValueError("one of samples and budget_minutes must be given, or the training would never end")
+            raise ValueError("samples and budget_minutes are both null, so training would never end; set one of them")
         return self
 
 
@@ -95,7 +95,7 @@ class VaeStage(LoopSettings):
     @model_validator(mode="after")
     def _has_an_encoder(self) -> Self:
         if self.decoder_only and self.initial is None:
-            raise ValueError("decoder_only keeps the encoder of a trained autoencoder; name its folder in stage.initial")
+            raise ValueError("decoder_only needs a trained autoencoder; give its folder with stage.initial=…")
         return self
 
 
@@ -131,7 +131,7 @@ class DiffusionStage(LoopSettings):
     @model_validator(mode="after")
     def _has_a_unet(self) -> Self:
         if self.name == "control" and self.initial is None:
-            raise ValueError("stage=control trains ControlNets for a trained U-Net; name its folder in stage.initial")
+            raise ValueError("stage=control needs a trained U-Net; give its folder with stage.initial=…")
         return self
 
     def shares(self) -> dict[str, float]:

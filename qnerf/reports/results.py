@@ -59,8 +59,8 @@ def read_sweep(folder: Path) -> Sweep:
     missing = [key for key in (*swept, "scene", "identity", "folder", "status") if key not in rows[0]]
     if missing:
         raise UserError(
-            f"{folder / RESULTS} has no column {', '.join(missing)}, which sweep.json and the page need: run the "
-            "sweep's command again, finished cells cost nothing."
+            f"{folder / RESULTS} has no column {', '.join(missing)}, which is needed: run the "
+            "sweep's command again (finished cells are not computed again)."
         )
     known = {*swept, *PLAIN_COLUMNS, *REASON_COLUMNS}
     columns = [key for key in rows[0] if key not in known]
@@ -137,10 +137,10 @@ def read_rows(folder: Path, is_soft: bool = False) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             read = [{key: value or "" for key, value in row.items() if key is not None} for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected a sweep's table: give the folder of a sweep.") from None
+        raise UserError(f"{path} cannot be read ({error}); expected the table of a sweep: give a sweep's folder.") from None
     rows = [{renamed.column(key, is_soft): value for key, value in row.items()} for row in read]
     if not rows:
-        raise UserError(f"{path} has no rows; expected one for every cell: has the sweep finished a cell yet?")
+        raise UserError(f"{path} has no rows; expected one for every cell: wait until a cell of the sweep is finished.")
     return rows
 
 
@@ -161,7 +161,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected a sweep's record: give the folder of a sweep.") from None
+        raise UserError(f"{path} cannot be read ({error}); expected the record of a sweep: give a sweep's folder.") from None
     swept = document.get("swept") if isinstance(document, dict) else None
     if not isinstance(swept, dict) or not isinstance(document.get("command"), str) or not all(map(_is_list, swept.values())):
         raise UserError(f'{path} is not a sweep\'s record; expected {{"command": "…", "swept": {{"key": [values]}}}}.')

@@ -94,13 +94,13 @@ def _explain(error: Exception, override: str, folders: Folders, base: DictConfig
     if answer := _renamed(error):
         return answer
     if isinstance(error, OverrideParseException):
-        return f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
+        return f"{override}: not a valid override ({_plain(error)}); expected key=value, in quotes if it has special characters"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or key).removesuffix(".yaml").rpartition("/")
         problem = f"there is no {group}/{choice}.yaml in conf/"
         return sentence(override, problem, choice, _choices(folders, group))
     if first_value(override) != override:
-        return f"{override}: several values are a sweep; add -m to run them all, or give one value"
+        return f"{override}: several values need a sweep; add -m to run them all, or give one value"
     if key in _groups(folders) and not override.startswith("+"):
         choices = ", ".join(_choices(folders, key))
         return f"{override}: {key} has no default to replace; write +{override} (expected one of {choices})"

@@ -64,7 +64,7 @@ def draw_controls(work: Workshop) -> Controls:
     proxy, settings = work.scene.proxy, work.settings
     if proxy is None:
         raise UserError(
-            f"{settings.scene.path} has no proxy.json, which says what moves where: write one, or name it with scene.proxy=…"
+            f"{settings.scene.path} has no proxy.json, which describes the edit: write one, or give it with scene.proxy=…"
         )
     how = (work.scene.cameras, settings.control.detail, work.backbone.image_size)
     source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)

@@ -22,7 +22,7 @@ def scene_folder(path: str) -> Path:
     folder = ASSETS / path.removeprefix("asset:")
     if not folder.is_dir():
         there = ", ".join(sorted(entry.name for entry in ASSETS.glob("*") if entry.is_dir())) or "none"
-        raise UserError(f"scene.path is {path!r}, expected one of the shipped scenes ({there}): name one of them.")
+        raise UserError(f"scene.path is {path!r}, expected one of the shipped scenes ({there}): choose one of them.")
     return folder
 
 

@@ -51,10 +51,7 @@ class IntervalSettings(ScheduleSettings):
 
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
         if self.interval >= steps:
-            return (
-                f"{where}schedule.interval: got {self.interval}; expected less than the {steps} steps of steps, "
-                "or no field is ever trained"
-            )
+            return f"{where}schedule.interval: got {self.interval}; expected less than steps, {steps}, or no field is ever trained"
         if not self.stops(guidance, steps):
             return (
                 f"{where}guidance.until: guidance ends before step {self.interval} of {steps}, where the first field is trained; "

@@ -146,5 +146,5 @@ def field_before(state: dict[str, Tensor], job: EditJob) -> QueryField | None:
     try:
         return QueryField.from_state(state, job.field, job.device) if state else None
     except ForeignFieldError as error:
-        log.warning("%s; this interval's field begins anew", error)
+        log.warning("%s; the field of this interval starts from random weights", error)
         return None

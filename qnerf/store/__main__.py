@@ -17,11 +17,13 @@ DAMAGED, USER_ERROR = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 1: check found damage; 2: something the user can mend."""
+    """Exit code 0; 1: check found damage; 2: an error that the user can correct."""
     options = _parser().parse_args(arguments)
     try:
         if not options.store.is_dir():
-            raise UserError(f"--store {options.store}: no such folder; expected a run's artefact store, by default outputs/store")
+            raise UserError(
+                f"--store {options.store}: there is no such folder; expected the store of runs, by default outputs/store"
+            )
         return {"list": _list, "check": _check, "prune": _prune}[options.command](Store(options.store), options)
     except UserError as error:
         print(f"qnerf: {error}", file=sys.stderr)

@@ -97,6 +97,6 @@ class WandbTracker:
         try:
             action()
         except Exception as error:  # any: a tracker never stops a run
-            log.warning("wandb %s failed (%s: %s): the run goes on without it.", what, type(error).__name__, error)
+            log.warning("wandb %s failed (%s: %s): the run continues without it.", what, type(error).__name__, error)
             return False
         return True
