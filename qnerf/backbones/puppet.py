@@ -20,8 +20,8 @@ LOOSE_FOLDER = "controlnet_loose"  # its ControlNet for bounds; `controlnet` tak
 
 
 class PuppetSettings(BackboneSettings):
-    """path: folder in diffusers' layout with a `controlnet` folder in it; None takes the weights inside
-    the package."""
+    """path: folder in diffusers' layout that includes a `controlnet` folder; None: the weights inside the
+    package."""
 
     name: Literal["puppet"] = "puppet"
     path: str | None = None
