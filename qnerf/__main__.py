@@ -9,11 +9,11 @@ from qnerf.common import renamed
 
 USER_ERROR = 2
 COMMANDS = {
-    "run": "a run, or with -m a sweep",
-    "validate": "check a command line, and estimate what it will cost",
-    "ls": "the experiments and choices there are",
-    "compare": "the page of a sweep",
-    "dashboard": "a sweep's dashboard at W&B",
+    "run": "run an edit, or with -m a sweep",
+    "validate": "check a command line, and estimate its cost",
+    "ls": "list the experiments and choices",
+    "compare": "write the page of a sweep",
+    "dashboard": "make a dashboard of a sweep at W&B",
     "store": "list, check and prune the artefact store",
     "pretrain": "train the embedded backbone",
     "evaluate_backbone": "measure the embedded backbone on held-out views",

@@ -24,7 +24,8 @@ FIGURES = tuple(leading(group)[0] for group in ("consistency", "fidelity", "held
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: the workspace is saved, and its address printed; 2: an error that the user can correct, in one sentence."""
+    """0: the workspace is saved, and its address printed; 2: an error that the user can correct, in one
+    sentence."""
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0

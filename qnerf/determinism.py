@@ -1,4 +1,4 @@
-"""Results that are bit-equal from run to run on a CUDA GPU, for a price in time. A CPU's always are."""
+"""Results that are bit-equal from run to run on a CUDA GPU too, but slower. On a CPU they always are."""
 
 from __future__ import annotations
 

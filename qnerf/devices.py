@@ -1,4 +1,4 @@
-"""The device that a setting names, for runs, trainings and evaluations alike."""
+"""The device that a setting names, for runs, trainings and evaluations."""
 
 from __future__ import annotations
 

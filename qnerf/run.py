@@ -46,8 +46,8 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
 
 
 def main() -> None:
-    """Exit code 0: done (now or earlier); 1: cells of a sweep are not; 2: an error that the user can correct, in one sentence;
-    130: interrupted."""
+    """Exit code 0: done (now or earlier); 1: cells of a sweep are not; 2: an error that the user can correct,
+    in one sentence; 130: interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
     try:
         sys.argv[1:] = with_search_path(sys.argv[1:])

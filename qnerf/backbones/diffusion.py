@@ -1,5 +1,4 @@
-"""Latent diffusion models behind one small interface: the embedded puppet model and Stable Diffusion
-1.5 alike."""
+"""Latent diffusion models behind one small interface: the embedded model and Stable Diffusion 1.5."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ NOTE = (
 
 
 def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
-    """All tables by name. Gains are over the cells with something to consolidate; by grade and kind, over all cells."""
+    """All tables by name. Gains are over the cells with something to consolidate; by grade and kind, over all
+    cells."""
     counted = [c for c in cells if c.is_inconsistent]
     kinds = sorted({c.kind for c in cells})
     by_kind = [Row(k, over([c for c in cells if c.kind == k])) for k in kinds]
@@ -104,8 +105,8 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
 
 
 def marked(rows: Sequence[Row], name: str) -> list[list[Cell]]:
-    """The cells of the table of that name. A gain is marked where its interval is above 0, except for the two parts of the
-    error, which are neither good nor bad by themselves."""
+    """The cells of the table of that name. A gain is marked where its interval is above 0, except for the two
+    parts of the error, which are neither good nor bad by themselves."""
 
     def estimate(row: Row, metric: str) -> Cell:
         gained = name != MEANS and metric not in ERROR_PARTS and row.estimates[metric].low > 0

@@ -40,9 +40,11 @@ class BenchmarkCell:
 
 
 def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
-    """The finished cells in the results.csv of sweeps; of cells with the same scene, grade and seed, the last.
+    """The finished cells in the results.csv of sweeps; of cells with the same scene, grade and seed, the
+    last.
 
-    Raises UserError where there are none, where the independent edit is missing, or where the settings differ."""
+    Raises UserError where there are none, where the independent edit is missing, or where the settings
+    differ."""
     found: dict[tuple[str, str, str], BenchmarkCell] = {}
     for sweep in sweeps:
         found |= _read_sweep(sweep)

@@ -1,4 +1,5 @@
-"""One sheet of the benchmark: a scene of every kind, before, truly edited, and by every method."""
+"""One sheet of the benchmark: a scene of every kind, before the edit, after the true edit, and by every
+method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The benchmark's tables: figures of every method, gains over the other methods, gains by grade of control."""
+"""The benchmark's tables: figures of every method, gains over the other methods, gains by grade of
+control."""
 
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ def means(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def gain(cells: Sequence[BenchmarkCell], method: str, other: str, metric: str) -> Interval:
-    """How much better `method` is than another one, over the cells: a difference in the figure's own unit, and for errors
-    the share removed of what is above the floor; none where nothing is above it."""
+    """How much better `method` is than another one, over the cells: a difference in the figure's own unit,
+    and for errors the share removed of what is above the floor; none where nothing is above it."""
     scenes = [cell.scene for cell in cells]
     if metric in ERRORS:
         before, after = ([cell.excess(name, metric) for cell in cells] for name in (other, method))
@@ -78,10 +79,11 @@ def over_independent(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
-    """How much of the oracle's gain over the independent edit each method reaches; more than 1 is possible for a warp error.
+    """How much of the oracle's gain over the independent edit each method reaches; more than 1 is possible
+    for a warp error.
 
-    of_agreement: the gain in PSNR of the surface, as a share of the gain if every independent view showed the mean over
-    views at each point (`qnerf.metrics.error_split`).
+    of_agreement: the gain in PSNR of the surface, as a share of the gain if every independent view showed the
+    mean over views at each point (`qnerf.metrics.error_split`).
     """
     scenes, methods = [cell.scene for cell in cells], methods_of(cells)
     if "oracle" not in methods:
@@ -104,7 +106,8 @@ def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def surface_psnr(cell: BenchmarkCell, method: str, agreed: bool = False) -> float:
-    """PSNR, dB, over the points of the true edited surface; agreed: if every view showed the mean over views."""
+    """PSNR, dB, over the points of the true edited surface; agreed: if every view showed the mean over
+    views."""
     figures = cell.figures[method]
     return -10 * math.log10(max(figures["error_of_mean"] + (0.0 if agreed else figures["error_about_mean"]), 1e-10))
 

@@ -1,4 +1,4 @@
-"""Not-a-number is an error where it arises: no comparison with it is true, so that it would pass every threshold."""
+"""NaN is an error where it first appears: no comparison with it is true, so it would pass every threshold."""
 
 from __future__ import annotations
 

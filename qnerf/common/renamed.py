@@ -14,7 +14,8 @@ Kind = Literal["setting", "figure", "command", "stage", "evaluation", "tracked",
 
 
 class Renaming(NamedTuple):
-    """One name. kind: where it stood. A setting of an attention recorder also stood under `baselines.<name>.`"""
+    """One name. kind: where it stood. A setting of an attention recorder also stood under
+    `baselines.<name>.`"""
 
     kind: Kind
     old: str

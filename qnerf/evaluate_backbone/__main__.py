@@ -1,4 +1,5 @@
-"""The entry: `python -m qnerf.evaluate_backbone [key=value …]`; conf/evaluate_backbone/config.yaml says what can be set."""
+"""The entry: `python -m qnerf.evaluate_backbone [key=value …]`; conf/evaluate_backbone/config.yaml lists
+the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Settings of the fields. Both fields share the trunk, the sampling and the optimiser; only their heads differ."""
+"""Settings of the fields. Both fields share the trunk, the sampling and the optimiser; only their heads
+differ."""
 
 from typing import Literal, Self
 
@@ -7,8 +8,8 @@ from pydantic import Field, model_validator
 from qnerf.settings import Settings
 
 EncodingName = Literal["auto", "torch", "triton", "warp", "tinycudann"]
-"""Implementation of the hash grid. `auto` on a GPU: tiny-cuda-nn if it is installed and faster than Triton in a test of
-two seconds, else Triton, else warp, else torch; on a CPU: warp, else torch."""
+"""Implementation of the hash grid. `auto` on a GPU: tiny-cuda-nn if it is installed and faster than Triton in
+a test of two seconds, else Triton, else warp, else torch; on a CPU: warp, else torch."""
 Normalisation = Literal["layer", "channel"]
 RayLoss = Literal["norm", "squared", "huber"]
 
@@ -43,7 +44,8 @@ class SamplingSettings(Settings):
     render_samples: int = Field(default=32, gt=1)
     """Evaluations of the field per ray in rendering."""
     proposal: Literal["weights", "occupancy"] = "weights"
-    """Where to sample: by the weights of the coarse grid's rendering, or evenly in cells that are not empty."""
+    """Where to sample: by the weights of the coarse grid's rendering, or evenly in cells that are not
+    empty."""
     uniform_share: float = Field(default=0.5, ge=0, le=1)
     """Share of samples that are spread evenly along the ray, so that empty space is also checked; 1: all."""
     scale_near_gradients: bool = True
@@ -61,8 +63,8 @@ class SamplingSettings(Settings):
 class InitialDensitySettings(Settings):
     """The initial density, per radius of length: a soft ball around the focus, and less density elsewhere.
 
-    A few views can also be explained by a picture directly in front of each camera, or on a far wall. Training stays
-    close to its start, so it starts from an object in the middle of nearly empty space.
+    A few views can also be explained by a picture directly in front of each camera, or on a far wall.
+    Training stays close to its start, so it starts from an object in the middle of nearly empty space.
     """
 
     centre: float = Field(default=4.0, gt=0)
@@ -112,12 +114,14 @@ class FieldSettings(Settings):
     trimmed: float = Field(default=0.0, ge=0, lt=1)
     """Share of a batch's rays to ignore, those with the largest loss in each layer: against outliers."""
     heldout_every: int | None = Field(default=None, ge=2)
-    """Every n-th view is held out, and R² is measured on these alone: for studies of the field. None: no view."""
+    """Every n-th view is held out, and R² is measured on these alone: for studies of the field. None: no
+    view."""
     depth_weight: float = Field(default=0.0, ge=0)
-    """Weight λ_d of the depth loss, which pulls the expected depth to the front of the object's bounds (`loose_depth`)."""
+    """Weight λ_d of the depth loss, which pulls the expected depth to the front of the object's bounds
+    (`loose_depth`)."""
     device_gib: float = Field(default=4.0, ge=0)
-    """Queries up to this size, GiB, stay on the device in training; larger ones stay in host memory and are copied batch
-    by batch. Affects memory and speed, not results."""
+    """Queries up to this size, GiB, stay on the device in training; larger ones stay in host memory and are
+    copied batch by batch. Affects memory and speed, not results."""
     background: bool = True
     """Learn a background feature that depends on the ray's direction, times 1 - Σ w; otherwise it is 0."""
 

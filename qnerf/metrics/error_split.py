@@ -1,18 +1,18 @@
 """The squared error of an edit as the error of the mean over views plus the variance between views (ours).
 
-A point X of the true edited surface is seen by n views. View i shows it with the error e_i(X) = I_i - I*_i, taken at the
-pixel of X in view i. Then
+A point X of the true edited surface is seen by n views. View i shows it with the error e_i(X) = I_i - I*_i,
+taken at the pixel of X in view i. Then
 
     mean_i e_i² = (mean_i e_i)² + var_i e_i :    the squared error of the mean over views, and the variance between views.
 
-The first part would remain if all views showed their mean. It holds the error that all views share (all raise an arm
-straight that should be bent), and 1/n of the independent error. The second part says how much the views differ at the
-*true* surface. Blur lowers it, and views that agree on a wrong shape also show different colours there. So neither part
-is good or bad by itself: read them together.
+The first part would remain if all views showed their mean. It holds the error that all views share (all raise
+an arm straight that should be bent), and 1/n of the independent error. The second part says how much the
+views differ at the *true* surface. Blur lowers it, and views that agree on a wrong shape also show different
+colours there. So neither part is good or bad by itself: read them together.
 
-Points are the pixels of every view that show the object's true edited surface. The errors of other views are sampled
-bilinearly, as in the warp error (`qnerf.metrics.warp`). This smooths errors that vary from pixel to pixel, so the sum is
-somewhat below the squared error of the pixels.
+Points are the pixels of every view that show the object's true edited surface. The errors of other views are
+sampled bilinearly, as in the warp error (`qnerf.metrics.warp`). This smooths errors that vary from pixel to
+pixel, so the sum is somewhat below the squared error of the pixels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ MOST_OTHERS = 15
 
 
 def split_error(edited: Tensor, truth: Truth, counted: Tensor, cameras: Cameras, tolerance: float) -> tuple[float, float]:
-    """The error of the mean over views and the variance between views, each averaged over channels and points.
+    """The error of the mean over views and the variance between views, each averaged over channels and
+    points.
 
     edited: (N, 3, H, W). counted: (N, H, W) bool, the pixels whose points count, if they show the object and `LEAST_VIEWS` views
     see them; NaN where there is no such point. tolerance: of the depth test, as a share of the distance.

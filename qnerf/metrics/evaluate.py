@@ -1,4 +1,5 @@
-"""All figures of one edit that can be had, under the names of `metrics.json` and in the order of `comparison.csv`."""
+"""All available figures of one edit, under the names of `metrics.json` and in the order of
+`comparison.csv`."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def metric_of(name: str) -> Metric:
 
 
 def show(name: str, value: float | None) -> str:
-    """A figure with its unit, rounded as it deserves."""
+    """A figure, rounded to its digits, with its unit."""
     metric = metric_of(name)
     if value is None or not math.isfinite(value):
         return "n/a"

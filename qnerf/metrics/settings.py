@@ -1,4 +1,4 @@
-"""Settings of the measuring of an edit."""
+"""Settings of the metrics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from qnerf.settings import Settings
 
 
 class MetricsSettings(Settings):
-    """What is measured (METHOD §6). Groups that need the true edited views are skipped where these are not known."""
+    """What is measured (METHOD §6). Groups that need the true edited views are skipped where these are not
+    known."""
 
     name: Literal["default"] = "default"
-    # fidelity: PSNR and SSIM to the truth; consistency: warp errors; errors: the error of the mean over views, and the
-    # variance between views; silhouette: its overlap; heldout: an RGB field's PSNR; and any other registered group
+    # fidelity: PSNR and SSIM to the truth; consistency: warp errors; errors: the error of the mean over
+    # views, and the variance between views; silhouette: its overlap; heldout: an RGB field's PSNR; and any
+    # other registered group
     # (qnerf.metrics.registry).
     groups: tuple[str, ...] = ("fidelity", "consistency", "errors", "silhouette", "heldout")
     # Share of the distance by which two views' depths of one point may differ before it counts as hidden.

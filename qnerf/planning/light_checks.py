@@ -1,4 +1,4 @@
-"""What can be said of a run without loading a model or an image: does the scene fit the settings, does the machine?"""
+"""Checks of a run without loading a model or an image: do the scene and the machine fit the settings?"""
 
 from __future__ import annotations
 

@@ -29,15 +29,18 @@ class LoopSettings(Settings):
     output: str = Field(min_length=1)
     """Folder of the checkpoint, the metrics and the sample sheets; a rerun resumes from it."""
     seed: int = Field(default=0, ge=0)
-    """Determines, with a sample's index, the sample, its noise and its dropouts; 900 to 999 are held out and refused."""
+    """Determines, with a sample's index, the sample, its noise and its dropouts; 900 to 999 are held out and
+    refused."""
     world: Literal[1, 2] = 1
-    """Version of the procedural world. 1: figures, with one caption each; 2: all kinds, several captions, textured backgrounds."""
+    """Version of the procedural world. 1: figures, with one caption each; 2: all kinds, several captions,
+    textured backgrounds."""
     kinds: KindShares | None = None
     """Relative share of each kind of object; None: equal shares."""
     samples: int | None = Field(default=None, gt=0)
     """Number of training samples; None: no limit."""
     budget_minutes: float | None = Field(default=None, gt=0)
-    """Training time over all resumed runs; None: no limit. The first of the two limits that is reached ends the training."""
+    """Training time over all resumed runs; None: no limit. The first of the two limits that is reached ends
+    the training."""
     batch: int = Field(default=8, gt=0)
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak learning rate, after the warm-up; then it falls by a cosine to 1/50 of it at the end."""
@@ -83,9 +86,11 @@ class VaeStage(LoopSettings):
     decoder_only: bool = False
     """Keep the encoder, so that the latents that a diffusion model was trained on do not change."""
     photographs: float = Field(default=0.0, ge=0, le=1)
-    """Share of samples that are procedural pictures with the statistics of photographs (`qnerf.pretrain.photographs`)."""
+    """Share of samples that are procedural pictures with the statistics of photographs
+    (`qnerf.pretrain.photographs`)."""
     crop: int | None = Field(default=64, gt=0)
-    """Side of the random square cut from each image, pixels; None: whole images. Small crops give more steps per minute."""
+    """Side of the random square cut from each image, pixels; None: whole images. Small crops give more steps
+    per minute."""
     squared: float = Field(default=4.0, ge=0)
     """Weight of the squared error beside the absolute error's 1."""
     gradient: float = Field(default=0.5, ge=0)
@@ -102,25 +107,28 @@ class VaeStage(LoopSettings):
 class DiffusionStage(LoopSettings):
     """U-Net, text encoder and ControlNets, by noise prediction on the autoencoder's latents.
 
-    diffusion: all together, best for a short training. unet: the U-Net and the text encoder without control. control: the
-    ControlNets for a fixed U-Net, as for SD 1.5.
+    diffusion: all together, best for a short training. unet: the U-Net and the text encoder without control.
+    control: the ControlNets for a fixed U-Net, as for SD 1.5.
     """
 
     name: Literal["diffusion", "unet", "control"] = "diffusion"
     vae: str | None = None
-    """Folder of the trained autoencoder (stage=vae writes <output>/model); None: that of the exported model in
-    stage.initial, else the shipped one."""
+    """Folder of the trained autoencoder (stage=vae writes <output>/model); None: that of the exported model
+    in stage.initial, else the shipped one."""
     initial: str | None = None
     """Initial weights: the output folder of another training, or a folder that stage=export wrote, such as
     qnerf/assets/puppet; None: random weights."""
     image: int | None = Field(default=None, gt=0, multiple_of=32)
-    """Side of the training images, pixels; None: the model's. Half of it learns text and control at a quarter of the cost."""
+    """Side of the training images, pixels; None: the model's. Half of it learns text and control at a quarter
+    of the cost."""
     details: DetailShares | None = None
-    """Relative share of each grade of control; None: equal shares of bones, joints, ends, and in world 2 loose_depth, box."""
+    """Relative share of each grade of control; None: equal shares of bones, joints, ends, and in world 2
+    loose_depth, box."""
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     control_dropout: float = Field(default=0.15, ge=0, le=1)
     grounding: float = Field(default=0.0, ge=0)
-    """Weight of a loss on the cross-attention of a word outside the part it names (`qnerf.pretrain.grounding`)."""
+    """Weight of a loss on the cross-attention of a word outside the part it names
+    (`qnerf.pretrain.grounding`)."""
     balance: float = Field(default=0.0, ge=0, le=1)
     """Extra weight of small parts in the loss (`qnerf.pretrain.balance`); 0: by area, 1: all parts equal."""
     snr_floor: float = Field(default=0.1, ge=0)
@@ -145,7 +153,8 @@ class ClassifiersStage(LoopSettings):
 
     name: Literal["classifiers"] = "classifiers"
     weights: str | None = None
-    """File to write at the end; None: <output>/classifiers.safetensors, so the shipped ones are not overwritten."""
+    """File to write at the end; None: <output>/classifiers.safetensors, so the shipped ones are not
+    overwritten."""
     blur: float = Field(default=1.0, ge=0, le=1)
     """Maximum weight of the blurred picture that is mixed into a picture."""
     blotches: float = Field(default=0.06, ge=0, le=0.5)

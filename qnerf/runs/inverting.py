@@ -1,4 +1,4 @@
-"""The stage before the edit: views are taken back to noise."""
+"""The stage before the edit: source views are inverted to noise."""
 
 from __future__ import annotations
 

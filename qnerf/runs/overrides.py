@@ -176,7 +176,8 @@ def _renamed(error: Exception) -> str | None:
 
 
 def _plain(error: Exception) -> str:
-    """The first line of an error's message, without a final full stop; of an old name, the sentence for it."""
+    """The first line of an error's message, without a final full stop; of an old name, the sentence for
+    it."""
     if answer := _renamed(error):
         return answer
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -45,7 +45,8 @@ GIB = 2**30
 
 
 def run(settings: RunSettings, command: str) -> Path:
-    """Runs to the end, or finds that an earlier run has; returns the run folder. Raises UserError for what the user can correct."""
+    """Runs to the end, or finds that an earlier run has; returns the run folder. Raises UserError for what
+    the user can correct."""
     with RunLog() as run_log, ExitStack() as stack:
         # 1. Settings are typed and checked; is this machine what they ask for?
         device = pick_device(settings.device)

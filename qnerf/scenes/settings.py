@@ -24,8 +24,8 @@ class SceneSettings(Settings):
     # What the views show, and what the edited views shall show; null: the prompts in the folder.
     source_prompt: str | None = None
     target_prompt: str | None = None
-    # File of the 3-D proxy before and after the edit; null: the folder's proxy.json. With another file the edit is
-    # another one, and the true views in the folder are not used.
+    # File of the 3-D proxy before and after the edit; null: the folder's proxy.json. With another file the
+    # edit is another one, and the true views in the folder are not used.
     proxy: str | None = None
     # Side of the square images, pixels.
     size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = 128
@@ -33,7 +33,7 @@ class SceneSettings(Settings):
     views: Annotated[int, Field(ge=2)] | None = None
     # True: cut the centre square out of each image; false: scale the whole image to a square.
     crop: bool = True
-    # The point that the cameras look at, and half the size of the region of interest around it, world units. Null:
-    # from the folder, or the point nearest to all optical axes and half the median camera distance to it.
+    # The point that the cameras look at, and half the size of the region of interest around it, world units.
+    # Null: from the folder, or the point nearest to all optical axes and half the median camera distance to it.
     focus: Vector | None = None
     radius: Annotated[float, Field(gt=0)] | None = None

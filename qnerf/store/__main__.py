@@ -34,11 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="qnerf store", description=__doc__.split(": ", 1)[1] if __doc__ else None)
     parser.add_argument("--store", type=Path, default=Path("outputs/store"), help="the store's folder (outputs/store)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every artefact: stage, identity, size, when it was last used")
-    check = commands.add_parser("check", help="read every byte and name what is damaged")
-    check.add_argument("--drop", action="store_true", help="remove what is damaged")
-    shrink = commands.add_parser("prune", help="drop what was used longest ago")
-    shrink.add_argument("--max-gib", type=float, default=0.0, help="size to shrink to, GiB (0: empty the store)")
+    commands.add_parser("list", help="list all artefacts: stage, identity, size, last use")
+    check = commands.add_parser("check", help="read every file and report damaged artefacts")
+    check.add_argument("--drop", action="store_true", help="remove damaged artefacts")
+    shrink = commands.add_parser("prune", help="remove the least recently used artefacts")
+    shrink.add_argument("--max-gib", type=float, default=0.0, help="size to shrink the store to, GiB (0: empty it)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What a search is after: figures of a run's metrics.json that have a better end."""
+"""The objectives of a search: figures of a run's metrics.json that can be better or worse."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ STEP = "step"
 
 
 class WandbTrackerSettings(TrackerSettings):
-    """Weights & Biases, in addition to files. Its run id is the run's identity: a resumed run continues its curve."""
+    """Weights & Biases, in addition to files. Its run id is the run's identity: a resumed run continues its
+    curve."""
 
     name: Literal["wandb"]
     project: str = Field(default="qnerf", min_length=1)

@@ -1,4 +1,4 @@
-"""The autoencoder: what is lost before any diffusion begins, and the scale of its latents."""
+"""The autoencoder: what is lost before diffusion starts, and the scale of its latents."""
 
 from __future__ import annotations
 

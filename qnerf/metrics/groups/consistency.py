@@ -1,4 +1,5 @@
-"""Warp errors over the whole object and over the parts that the edit moved, each with the same of the true views, its floor."""
+"""Warp errors over the whole object and over the parts that the edit moved, each with the same of the true
+views, its floor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How well the last query field knows the shape of the edited object; measured for every edit that trained one."""
+"""How well the last query field knows the shape of the edited object; measured for every edit that trained
+one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Likeness to the true edited views: everywhere, inside the old and new silhouettes, on the moved parts, and outside."""
+"""Likeness to the true edited views: everywhere, inside the old and new silhouettes, on the moved parts, and
+outside."""
 
 from __future__ import annotations
 

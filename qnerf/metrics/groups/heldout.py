@@ -1,4 +1,5 @@
-"""Held-out edited views rendered by a radiance field trained on the others: the figure that needs no truth."""
+"""Held-out edited views rendered by a radiance field trained on the others: the figure that needs no
+truth."""
 
 from __future__ import annotations
 

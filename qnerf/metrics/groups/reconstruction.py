@@ -1,4 +1,5 @@
-"""How well inversion reproduces the source views; the run itself computes it (`qnerf.runs.reconstruction`)."""
+"""How well inversion reproduces the source views; the run itself computes it
+(`qnerf.runs.reconstruction`)."""
 
 from qnerf.metrics.registry import Metric
 

@@ -1,4 +1,5 @@
-"""Overlap of the edited object's silhouette with the true one, and the same of the true views, its ceiling."""
+"""Overlap of the edited object's silhouette with the true one, and the same of the true views, its
+ceiling."""
 
 from __future__ import annotations
 
