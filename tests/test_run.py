@@ -188,7 +188,7 @@ def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder:
     with pytest.raises(UserError, match="oracle"):
         run(bare, tmp_path, *COMPARE)
     folder = run(bare, tmp_path, "metrics=quick", "scene.target_prompt='A figure, before a zebra.'")
-    assert "only ever seen rendered puppets" in (folder / "report.html").read_text()
+    assert "has only seen rendered puppets" in (folder / "report.html").read_text()
     assert "never read zebra:" in (folder / "report.html").read_text()
 
 
