@@ -5,14 +5,16 @@ from __future__ import annotations
 import runpy
 import sys
 
+from qnerf.common import renamed
+
 USER_ERROR = 2
 COMMANDS = {
-    "run": "a run, or with -m a sweep",
-    "validate": "check a command line, and estimate what it will cost",
-    "ls": "the experiments and choices there are",
-    "compare": "the page of a sweep",
-    "benchmark": "the tables and charts of the benchmark's sweep",
-    "dashboard": "a sweep's dashboard at W&B",
+    "run": "run an edit, or with -m a sweep",
+    "validate": "check a command line, and estimate its cost",
+    "ls": "list the experiments and choices",
+    "compare": "write the page of a sweep",
+    "benchmark": "write the tables and charts of the benchmark's sweep",
+    "dashboard": "make a dashboard of a sweep at W&B",
     "store": "list, check and prune the artefact store",
     "pretrain": "train the embedded backbone",
     "evaluate_backbone": "measure the embedded backbone on held-out views",
@@ -28,7 +30,10 @@ def main() -> None:
         if name in ("-h", "--help"):
             print("\n".join(["Usage: qnerf <command> …", *lines]))
             raise SystemExit(0)
-        print("\n".join([f"qnerf: {name or 'no command'!r} is not valid; expected one of:", *lines]), file=sys.stderr)
+        if new := renamed.of_kind("command").get(name):
+            print(f"qnerf: the command {name} has a new name; run qnerf {new} instead", file=sys.stderr)
+        else:
+            print("\n".join([f"qnerf: {name or 'no command'!r} is not valid; expected one of:", *lines]), file=sys.stderr)
         raise SystemExit(USER_ERROR)
     sys.argv = [f"qnerf {name}", *sys.argv[2:]]
     runpy.run_module(f"qnerf.{name}", run_name="__main__", alter_sys=True)

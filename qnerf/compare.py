@@ -14,7 +14,7 @@ USAGE = "Usage: python -m qnerf.compare SWEEP_FOLDER   (the folder that holds re
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: the page is written; 2: something the user can mend, told in a sentence."""
+    """0: the page is written; 2: an error that the user can correct, in one sentence."""
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0

@@ -48,13 +48,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 class ControlSettings(Settings):
     """The drawing of the 3-D proxy that ControlNet sees."""
 
-    detail: Detail  # from the full skeleton to the edges of a box: how loose it is
+    detail: Detail  # how much is drawn, from the full skeleton to the edges of a box
     scale: float = Field(ge=0, le=2)  # weight of ControlNet's residuals
-    margin: float = Field(default=0.1, ge=0)  # flesh round the bones, as a share of the proxy's height
+    margin: float = Field(default=0.1, ge=0)  # thickness around the bones, as a share of the proxy's height
 
 
 class MethodSettings(Settings):
-    """One way to edit the views: what is consolidated when, and how the views are pulled towards it."""
+    """One way to edit the views: when queries are consolidated, and how they guide the views."""
 
     schedule: AnySchedule
     guidance: AnyGuidance
@@ -63,12 +63,10 @@ class MethodSettings(Settings):
 
 
 class SweepSettings(Settings):
-    """How a sweep (`-m`) goes on after a break, and what a search is after: no result changes with
-    them.
+    """How a sweep (`-m`) resumes, and what a search optimises. They change no result.
 
-    retry_failed: run cells again that failed earlier. dry_run: show what would be run, and stop.
-    objectives: the figures that a search (`hydra/sweeper=optuna`) makes better; of several, it looks
-    for the Pareto front.
+    retry_failed: run failed cells again. dry_run: show what would run, and stop. objectives: the
+    figures that a search (`hydra/sweeper=optuna`) improves; with several, it looks for the Pareto front.
     """
 
     retry_failed: bool = True
@@ -80,7 +78,7 @@ class SweepSettings(Settings):
     def _have_a_better_end(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in objectives():
-                raise ValueError(sentence(name, "no figure that can be better or worse", name, objectives()))
+                raise ValueError(sentence(name, "this is not a figure that can be better or worse", name, objectives()))
         return names
 
 
@@ -91,8 +89,8 @@ class RunSettings(Settings):
     seed: int = Field(ge=0, lt=2**32)
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     steps: int = Field(default=30, ge=2, le=1000)  # denoising steps, of the inversion and of every edit
-    deterministic: bool = False  # bit-equal results from run to run on a GPU too, slower
-    chunk_size: int = Field(gt=0)  # views that go through the UNet together: memory and speed, never results
+    deterministic: bool = False  # bit-equal results from run to run on a GPU too, but slower
+    chunk_size: int = Field(gt=0)  # views per pass of the U-Net: affects memory and speed, not results
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
     backbone: AnyBackbone
@@ -126,22 +124,24 @@ class RunSettings(Settings):
     @model_validator(mode="after")
     def _methods_fit(self) -> "RunSettings":
         if MAIN_METHOD in self.baselines:
-            raise ValueError(f"baselines.{MAIN_METHOD} is the name of the main method; give the baseline another name")
+            raise ValueError(
+                f"baselines.{MAIN_METHOD}: {MAIN_METHOD} is the name of the main method; give the baseline another name"
+            )
         problems = [problem for name, method in self.methods().items() for problem in self._problems(name, method)]
         if problems:
             raise ValueError(problems[0])
         return self
 
     def _problems(self, name: str, method: MethodSettings) -> Iterator[str]:
-        """What of one method does not fit the rest, a sentence each."""
+        """The settings of one method that conflict with others, a sentence each."""
         where = "" if name == MAIN_METHOD else f"baselines.{name}."
         if problem := method.schedule.problem(method.guidance, self.steps, where):
             yield problem
         scale, required = (method.editor or self.editor).guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
             yield (
-                f"{where}editor.guidance_scale: got {scale:g}; expected {required:g} (inversion.guidance_scale), the only scale "
-                f"that the prompts of inversion={self.inversion.name} are optimised for: leave it null, or set both alike"
+                f"{where}editor.guidance_scale: got {scale:g}; expected {required:g} (inversion.guidance_scale), the scale that "
+                f"the prompts of inversion={self.inversion.name} are optimised for: leave it null, or set both to one value"
             )
 
     def edit_scale(self, method: MethodSettings) -> float:
@@ -192,4 +192,4 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
 
 
 def _unset(key: str) -> str:
-    return f"{key}: no value given; expected {key}=… on the command line"
+    return f"{key}: no value given; set {key}=… on the command line"

@@ -25,7 +25,8 @@ FIGURES = tuple(leading(group)[0] for group in ("consistency", "fidelity", "held
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: the workspace is saved, and its address printed; 2: something the user can mend, told in a sentence."""
+    """0: the workspace is saved, and its address printed; 2: an error that the user can correct, in one
+    sentence."""
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
@@ -85,7 +86,7 @@ def save(workspace: Any) -> str:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         where = f"{workspace.entity}/{workspace.project}"
         raise UserError(
-            f"W&B did not take the workspace for {where} ({reason}); expected a project of yours that can be reached: "
+            f"W&B did not accept the workspace for {where} ({reason}); expected one of your projects: "
             "log in with `wandb login`, and send offline runs first with `wandb sync`."
         ) from None
 

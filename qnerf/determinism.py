@@ -1,4 +1,4 @@
-"""Results that are bit-equal from run to run on a CUDA GPU, for a price in time. A CPU's always are."""
+"""Results that are bit-equal from run to run on a CUDA GPU too, but slower. On a CPU they always are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def set_deterministic(wanted: bool) -> None:
     """
     if wanted and os.environ.setdefault(WORKSPACE, REPRODUCIBLE[0]) not in REPRODUCIBLE:
         raise UserError(
-            f"deterministic is true, but the environment's {WORKSPACE} is {os.environ[WORKSPACE]!r}; expected "
+            f"deterministic is true, but the environment variable {WORKSPACE} is {os.environ[WORKSPACE]!r}; expected "
             f"{' or '.join(REPRODUCIBLE)}: unset it or set deterministic=false"
         )
     torch.use_deterministic_algorithms(wanted)

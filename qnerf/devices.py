@@ -1,4 +1,4 @@
-"""The device that a setting names, for runs, trainings and evaluations alike."""
+"""The device that a setting names, for runs, trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def pick_device(wanted: str, key: str = "device") -> torch.device:
     device = torch.device(wanted)
     count = torch.cuda.device_count() if device.type == "cuda" else int(torch.backends.mps.is_available())
     if device.type != "cpu" and (device.index or 0) >= count:
-        raise UserError(f"{key}: {wanted} is not there (PyTorch sees {count} of this kind); set {key}=auto or {key}=cpu")
+        raise UserError(
+            f"{key}: {wanted} is not available (PyTorch finds {count} devices of this kind); set {key}=auto or {key}=cpu"
+        )
     return device
 
 

@@ -7,7 +7,7 @@ import errno
 
 
 class UserError(Exception):
-    """Something the user can mend: a setting, a file, a missing package or device.
+    """Something that the user can correct: a setting, a file, a missing package or device.
 
     The message is one sentence: the file or key, what was found, what was expected, what to do.
     """
@@ -23,10 +23,10 @@ _DISK = {
 
 
 def explain_os_error(error: OSError) -> str | None:
-    """A sentence for a disk that takes no more, or none for any other error of the system."""
+    """A sentence for a disk that cannot be written, or None for any other system error."""
     if error.errno not in _DISK:
         return None
     return (
-        f"{error.filename or 'output_dir'}: {_DISK[error.errno]}; what was finished earlier is whole: make room "
-        "(qnerf store prune) or choose another output_dir=…, and run the same command again"
+        f"{error.filename or 'output_dir'}: {_DISK[error.errno]}; finished results are safe: free some space "
+        "(qnerf store prune) or set another output_dir=…, and run the same command again"
     )

@@ -1,7 +1,7 @@
-"""The named experiments and the choices of every group, one line each: `python -m qnerf.ls`, `python -m qnerf.ls guidance`;
-with `--config-dir <folder>` also those of an installed package.
+"""The named experiments and the choices of every group, one line each: `python -m qnerf.ls`,
+`python -m qnerf.ls guidance`; with `--config-dir <folder>` also those of that folder.
 
-The lines are the files' own first comments, so that they cannot fall behind them.
+The lines are the first comments of the config files, so they are always up to date.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def chosen_groups(names: Sequence[str], folders: Sequence[Path] = (CONFIGS,)) ->
     groups.sort(key=lambda group: group != "exp")
     for name in names:
         if name not in groups:
-            raise UserError(sentence(name, "there is no such group of choices", name, groups))
+            raise UserError(sentence(name, "there is no such group of configs", name, groups))
     return list(names) or groups
 
 

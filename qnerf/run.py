@@ -49,8 +49,8 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
 
 
 def main() -> None:
-    """Exit code 0: done (now or earlier); 1: cells of a sweep are not; 2: something the user can mend, told in a sentence;
-    130: interrupted."""
+    """Exit code 0: done (now or earlier); 1: cells of a sweep are not; 2: an error that the user can correct,
+    in one sentence; 130: interrupted."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
     try:
         sys.argv[1:] = with_search_path(sys.argv[1:])
@@ -65,7 +65,7 @@ def main() -> None:
         errors = explain_refusal(refusal, sys.argv[1:], CONFIGS, lambda config: check(config)[0])
         _leave(UserError("\n".join(errors)))
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from what is finished.", file=sys.stderr)
+        print("Interrupted. Run the same command to continue.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
 
 

@@ -8,6 +8,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """Frozen, and unknown keys are errors: a typo must never be dropped silently."""
+    """Frozen. Unknown keys are errors, so that a typo is never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -18,7 +18,7 @@ from qnerf.planning.light_checks import check_files
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.progress import format_seconds
 
-USAGE = "Usage: python -m qnerf.validate +exp=<name> [key=value | key=a,b …], with the overrides of python -m qnerf.run."
+USAGE = "Usage: python -m qnerf.validate +exp=<name> [key=value | key=a,b …], with the same overrides as python -m qnerf.run."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,8 +61,8 @@ def describe_cost(estimate: Estimate, runs: int) -> str:
     return (
         f"Estimate: {format_seconds(estimate.seconds)}{each} on 2 CPU cores with {inversions}, "
         f"{_size(estimate.memory)} of memory at the peak of a run, {_size(estimate.disk)} of disk.\n"
-        "It is scaled from the demo's measured 22 s for an independent and 79 s for a full edit: a busy or another machine "
-        "differs, a GPU is far faster, and runs that are finished already cost nothing."
+        "Scaled from the demo, where an independent edit took 22 s and a full one 79 s: another or a busy machine differs, "
+        "a GPU is far faster, and finished runs cost nothing."
     )
 
 

@@ -10,7 +10,7 @@ def test_the_device_that_is_named_or_one_sentence(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
     with pytest.raises(
-        UserError, match=r"^stage.device: cuda is not there \(PyTorch sees 0 .*set stage.device=auto or stage.device=cpu$"
+        UserError, match=r"^stage.device: cuda is not available \(PyTorch finds 0 .*set stage.device=auto or stage.device=cpu$"
     ):
         pick_device("cuda", "stage.device")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

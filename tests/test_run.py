@@ -82,7 +82,7 @@ def test_a_run_leaves_every_file_and_a_second_one_finds_it_done(
     assert len(metrics["reconstruction_psnr_by_view"]) == 4
     rows = list(csv.DictReader((folder / "comparison.csv").open()))
     assert [row["method"] for row in rows] == ["independent", "full"]
-    assert "Inside full" in (folder / "report.html").read_text()
+    assert "The query fields of full" in (folder / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
     assert run(scene_folder, tmp_path) == folder
     assert "Finished already" in capsys.readouterr().err
@@ -188,7 +188,7 @@ def test_what_the_scene_or_the_model_lacks_is_said_before_the_work(scene_folder:
     with pytest.raises(UserError, match="oracle"):
         run(bare, tmp_path, *COMPARE)
     folder = run(bare, tmp_path, "metrics=quick", "scene.target_prompt='A figure, before a zebra.'")
-    assert "only ever seen rendered puppets" in (folder / "report.html").read_text()
+    assert "has only seen rendered puppets" in (folder / "report.html").read_text()
     assert "never read zebra:" in (folder / "report.html").read_text()
 
 

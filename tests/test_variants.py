@@ -113,7 +113,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("nowhere_at_all:X", "cannot be imported (No module named 'nowhere_at_all'); mend or uninstall that package"),
+        ("nowhere_at_all:X", "cannot be imported (No module named 'nowhere_at_all'); correct or uninstall that package"),
         ("qnerf.settings:NoSuch", "cannot be imported"),
         (f"{__name__}:LISTING", "where a subclass of qnerf.editors.editor.EditorSettings with `name: Literal[…]` was expected"),
         (f"{__name__}:AsideSettings", "where a subclass of qnerf.editors.editor.EditorSettings"),
@@ -149,8 +149,8 @@ def test_readers_are_chosen_by_what_a_folder_has_or_by_name(tmp_path: Path, inst
     install("qnerf.readers", f"{__name__}:LISTING")
     with pytest.raises(UserError) as caught:
         reader_of(tmp_path)
-    missing = "transforms.json is missing (reader transforms), views.txt is missing (reader listing): give a folder that holds one."
-    assert str(caught.value) == f"{tmp_path} has no posed images: {missing}"
+    missing = "transforms.json is missing (reader transforms), views.txt is missing (reader listing)"
+    assert str(caught.value) == f"{tmp_path} has no posed images ({missing}): give a folder that has one of these."
     (tmp_path / "views.txt").touch()
     assert reader_of(tmp_path) == LISTING
     (tmp_path / "transforms.json").touch()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qnerf.reports.results import figures_by_method, read_rows
 
-LEAST_DISAGREEMENT = 1.5  # times the floor
+LEAST_WARP_ERROR = 1.5  # times the floor
 FIGURES = ("psnr_object", "psnr_moved", "warp_error_moved")
 
 
@@ -26,7 +26,7 @@ def main(path: str) -> int:
         print(
             f"| {scene} | {' | '.join(figures)} | {independent[FIGURES[2]]:.4f}, {full[FIGURES[2]]:.4f} ({floor:.4f}) | {cut:.0%} |"
         )
-    counted = [cell for cell in cells if cell[1]["warp_error_moved"] >= LEAST_DISAGREEMENT * cell[3]]
+    counted = [cell for cell in cells if cell[1]["warp_error_moved"] >= LEAST_WARP_ERROR * cell[3]]
     if not counted:
         print("\nNo cell has anything to consolidate.")
         return 1

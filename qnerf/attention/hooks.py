@@ -143,10 +143,10 @@ def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
         unused += [path for path, hook in outputs.items() if not hook.calls]
         if unused:
             raise UserError(
-                f"an edit was bound to {unused[0]}"
-                + (f" and {len(unused) - 1} other places" if len(unused) > 1 else "")
-                + ", but no pass used it there; expected the U-Net to run with the processors that were set: other code may "
-                "have reset its attention processors"
+                f"an edit was set on {unused[0]}"
+                + (f" and {len(unused) - 1} other layers" if len(unused) > 1 else "")
+                + ", but no pass of the U-Net used it: other code may have replaced the attention processors; "
+                "remove that code"
             )
     finally:
         levels.pop()
@@ -163,13 +163,13 @@ DEFAULT_PROCESSORS = ("AttnProcessor", "AttnProcessor2_0", "EditedAttention")
 def _check_processor(layer: AttentionLayer, module: Any) -> None:
     if getattr(module, "fused_projections", False):
         raise UserError(
-            f"the projections of {layer.path} are fused, where separate to_q, to_k and to_v were expected; call "
+            f"the projections of {layer.path} are fused; expected separate to_q, to_k and to_v: call "
             "unet.unfuse_qkv_projections() before an edit"
         )
     if type(module.processor).__name__ not in DEFAULT_PROCESSORS:
         raise UserError(
-            f"the attention processor of {layer.path} is a {type(module.processor).__name__}, where diffusers' default was "
-            "expected, since an edit replaces it; remove the other one (unet.set_attn_processor(AttnProcessor2_0()))"
+            f"the attention processor of {layer.path} is a {type(module.processor).__name__}; expected diffusers' default, "
+            "which an edit replaces: call unet.set_attn_processor(AttnProcessor2_0()) before"
         )
 
 
@@ -192,9 +192,9 @@ class EditedAttention:
         given = [name for name, value in {"attention_mask": attention_mask, **others}.items() if value is not None]
         if given:
             raise UserError(
-                f"the attention of {self.layer.path} was called with {', '.join(sorted(given))}, which an edited layer cannot "
-                "take into account; expected a call without (this model is not of Stable Diffusion's kind, or a newer "
-                "diffusers passes more)"
+                f"the attention of {self.layer.path} was called with {', '.join(sorted(given))}, which an edited layer does not "
+                "support; expected a call without it: use a model like Stable Diffusion, and a version of diffusers that "
+                "pyproject.toml allows"
             )
         self.calls += 1
         return self.attention(attn, hidden_states, encoder_hidden_states)

@@ -44,7 +44,7 @@ def select_layers(layers: tuple[AttentionLayer, ...], indices: Iterable[int], ke
     if indices[0] < 0 or indices[-1] >= len(layers):
         raise UserError(
             f"{key} is {indices}, but this backbone has {len(layers)} self-attention layers: "
-            f"choose indices from 0 to {len(layers) - 1}."
+            f"use indices from 0 to {len(layers) - 1}."
         )
     return tuple(layers[index] for index in indices)
 

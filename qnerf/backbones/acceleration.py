@@ -160,8 +160,8 @@ class AcceleratedPasses:
             plain, replayed = (1000 * min(self.trial.seconds[kind]) for kind in ("plain", "replayed"))
             self.on = replayed < plain
             log.info(
-                "A pass of the U-Net takes %.1f ms plainly and %.1f ms from a CUDA graph: it is %s from now on.",
-                plain, replayed, "replayed" if self.on else "run plainly",
+                "A pass of the U-Net takes %.1f ms without and %.1f ms with a CUDA graph: from now on it runs %s.",
+                plain, replayed, "with the graph" if self.on else "without",
             )  # fmt: skip
             self.trial = None
             if not self.on:
@@ -171,7 +171,7 @@ class AcceleratedPasses:
     def _say(self, why: str) -> None:
         if why not in self._said:
             self._said.add(why)
-            log.info("Some passes of the U-Net are run plainly and not recorded, since %s.", why)
+            log.info("Some passes of the U-Net run without a CUDA graph, because %s.", why)
 
 
 class Trial:
@@ -198,7 +198,7 @@ def accelerate(wanted: Acceleration, device: torch.device) -> AcceleratedPasses 
         return AcceleratedPasses(CudaRecorder(device), choose=wanted == "auto")
     if wanted == "graph":
         raise UserError(
-            f"backbone.acceleration is graph, but the device is {device.type} where CUDA graphs need a CUDA GPU; set "
-            "backbone.acceleration=auto"
+            f"backbone.acceleration is graph, but the device is {device.type}, and CUDA graphs need a CUDA GPU; "
+            "set backbone.acceleration=auto"
         )
     return None

@@ -1,5 +1,4 @@
-"""Latent diffusion models behind one small interface: the embedded puppet model and Stable Diffusion
-1.5 alike."""
+"""Latent diffusion models behind one small interface: the embedded model and Stable Diffusion 1.5."""
 
 from __future__ import annotations
 
@@ -97,8 +96,8 @@ class DiffusionBackbone:
         factor."""
         if tuple(images.shape[-2:]) != self.image_size:
             raise UserError(
-                f"An image is {images.shape[-1]}x{images.shape[-2]} pixels but the backbone works at "
-                f"{self.image_size[1]}x{self.image_size[0]}: resize the scene to that size."
+                f"An image has {images.shape[-1]} x {images.shape[-2]} pixels, but the backbone expects "
+                f"{self.image_size[1]} x {self.image_size[0]}: set scene.size to this."
             )
         with torch.no_grad():
             mean = self.vae.encode(self._pixels(2 * images - 1)).latent_dist.mean  # pyright: ignore[reportAttributeAccessIssue]

@@ -50,9 +50,9 @@ def load_parts(
 def _missing(what: str, key: str, place: str, download: bool) -> UserError:
     if Path(place).is_dir():
         return UserError(
-            f"The {what} in {place} ({key}) could not be read: expected diffusers' folder layout with safetensors "
-            "weights; download it again or name another folder."
+            f"{key}: the {what} in {place} cannot be read; expected diffusers' folder layout with safetensors weights: "
+            "download it again or give another folder."
         )
-    where = "on the hub" if download else "as a folder and in the Hugging Face cache"
+    where = "it is not on the hub" if download else "it is neither a folder nor in the Hugging Face cache"
     advice = "check the name and the connection" if download else "set backbone.download=true"
-    return UserError(f"The {what} {place!r} ({key}) was looked for {where} and not found: {advice}, or name a local folder.")
+    return UserError(f"{key}: the {what} {place!r} was not found ({where}): {advice}, or give a local folder.")

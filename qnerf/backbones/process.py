@@ -60,7 +60,7 @@ class DiscreteProcess:
         diffusers."""
         total = len(self.alphas_cumprod)
         if not 1 <= steps < total:  # the offset would push the first of `total` steps past the schedule's end
-            raise UserError(f"steps is {steps}, expected a whole number from 1 to {total - 1}.")
+            raise UserError(f"steps is {steps}, expected a whole number from 1 to {total - 1}: set steps=… to one.")
         return [index * (total // steps) + self.offset for index in reversed(range(steps))]
 
     def steps(self, count: int) -> Steps:

@@ -21,8 +21,8 @@ LOOSE_FOLDER = "controlnet_loose"  # its ControlNet for bounds; `controlnet` tak
 
 
 class PuppetSettings(BackboneSettings):
-    """path: folder in diffusers' layout with a `controlnet` folder in it; None takes the weights inside
-    the package."""
+    """path: folder in diffusers' layout that includes a `controlnet` folder; None: the weights inside the
+    package."""
 
     name: Literal["puppet"] = "puppet"
     path: str | None = None
@@ -59,8 +59,8 @@ class PuppetSettings(BackboneSettings):
 
         if self.weights() is None:
             raise UserError(
-                f"The embedded backbone's weights were looked for in {self.folder} and are not there: reinstall the package, "
-                "train them with `python -m qnerf.pretrain`, or name their folder in backbone.path."
+                f"{self.folder} does not hold the embedded backbone's weights: reinstall the package, "
+                "train them with `python -m qnerf.pretrain`, or give their folder with backbone.path=…"
             )
         revision = weights_revision(self)
         check_seal(self.folder, revision)

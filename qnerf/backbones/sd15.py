@@ -20,8 +20,8 @@ SLOWER = 550.0
 
 class Sd15Settings(BackboneSettings):
     """model: hub id, or a folder in diffusers' layout. controlnet: hub id or folder of the ControlNet.
-    download: fetch missing weights from the hub; otherwise only folders and the hub's local cache are
-    looked at. image_size: height and width of the images, pixels.
+    download: fetch missing weights from the hub; otherwise only folders and the local cache of the hub
+    are used. image_size: height and width of the images, pixels.
     """
 
     name: Literal["sd15"] = "sd15"

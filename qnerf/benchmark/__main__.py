@@ -2,7 +2,7 @@
 
 python -m qnerf.run -m +exp=benchmark
 python -m qnerf.benchmark outputs/sweeps/benchmark-<hash>
-python -m qnerf.benchmark experiments/consolidation/benchmark        # kept results: all but the sheet, whose pictures are gone
+python -m qnerf.benchmark experiments/consolidation/benchmark        # kept results: all but the sheet of pictures
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.benchmark.cells import LEAST_DISAGREEMENT, BenchmarkCell, read_cells
+from qnerf.benchmark.cells import LEAST_WARP_ERROR, BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import (
-    DISAGREEMENTS,
-    ERRORS,
+    ERROR_PARTS,
     MEANS,
+    WARP_ERRORS,
     Row,
     gains,
     in_words,
@@ -41,25 +41,26 @@ from qnerf.runs.folder import CONFIG
 
 TITLES = {
     MEANS: "Every method, mean over all cells",
-    "gains": f"What {MAIN_METHOD} gains over each other method, where the independent edit's views disagree",
+    "gains": f"What {MAIN_METHOD} gains over each other method, where the independent edit is inconsistent",
     "methods": "What each method gains over the independent edit, in the same cells",
     "looseness": f"What {MAIN_METHOD} gains over the independent edit, by grade of control from tight to loose",
     "kinds": f"What {MAIN_METHOD} gains over the independent edit, by kind of object",
     "oracle": "Share of the oracle's gain over the independent edit that each method reaches",
 }
 NOTE = (
-    "Values with 95 % bootstrap intervals over scenes. A gain in agreement (warp_error_…) is the share of the other method's "
-    "disagreement above its floor that is gone (- where nothing is above it), in error_of_mean and error_about_mean (the squared "
-    "error of the views' mean at each point, and of the views about it) the share of it that is gone; all others are differences, "
-    "up is better. of_agreement: share of the PSNR that the independent edit would gain if all its views showed their mean. There "
-    f"is something to consolidate where the independent edit's views disagree by {LEAST_DISAGREEMENT} times the floor or more. "
-    f"Of fewer than {LEAST_SCENES} scenes only their number (n) is told."
+    "Values with 95 % bootstrap intervals over scenes. A gain in a warp error (warp_error_…) is the share removed of the other "
+    "method's warp error above its floor (- where nothing is above it). A gain in error_of_mean (squared error of the mean over "
+    "views) or error_about_mean (variance between views) is the share of it removed. All other gains are differences; higher is "
+    "better. of_agreement: the gain in PSNR, as a share of what the independent edit would gain if all its views showed their "
+    "mean. There is something to consolidate where the independent edit's warp error on the moved parts is at least "
+    f"{LEAST_WARP_ERROR} times its floor. With fewer than {LEAST_SCENES} scenes there is no interval, only their number (n)."
 )
 
 
 def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
-    """All tables by name. Gains rest on the cells that leave something to consolidate, by grade and kind on all."""
-    counted = [c for c in cells if c.disagrees]
+    """All tables by name. Gains are over the cells with something to consolidate; by grade and kind, over all
+    cells."""
+    counted = [c for c in cells if c.is_inconsistent]
     kinds = sorted({c.kind for c in cells})
     by_kind = [Row(k, over([c for c in cells if c.kind == k])) for k in kinds]
     oracle = shares_of_oracle(counted)
@@ -73,11 +74,11 @@ def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
 
 
 def looseness_chart(rows: Sequence[Row]) -> str:
-    """The shares of disagreement that are gone, over the grades."""
-    found = {name: [row.estimates[name].value for row in rows] for name in DISAGREEMENTS if name in rows[0].estimates}
+    """The shares of the warp errors that are removed, over the grades."""
+    found = {name: [row.estimates[name].value for row in rows] for name in WARP_ERRORS if name in rows[0].estimates}
     series = {name: [None if math.isnan(value) else value for value in values] for name, values in found.items()}
     names = " to ".join(row.name for row in rows)
-    return line_chart(series, list(range(1, len(rows) + 1)), f"grade of control: {names}", "share of disagreement gone")
+    return line_chart(series, list(range(1, len(rows) + 1)), f"grade of control: {names}", "share of the warp error removed")
 
 
 def report(sweeps: Sequence[Path]) -> list[Path]:
@@ -86,7 +87,7 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
     found = tables(cells)
     drawable = [cell for cell in cells if (cell.folder / CONFIG).is_file()]
     chart = looseness_chart(found["looseness"])
-    counted = sum(c.disagrees for c in cells)
+    counted = sum(c.is_inconsistent for c in cells)
     head = f"{len(cells)} cells, {len({c.scene for c in cells})} scenes; in {counted} cells there is something to consolidate."
     text = [f"# Benchmark of edits\n\n{head}\n\n{NOTE}"]
     text += [f"## {TITLES[name]}\n\n{to_markdown(rows, name)}" for name, rows in found.items()]
@@ -104,11 +105,11 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
 
 
 def marked(rows: Sequence[Row], name: str) -> list[list[Cell]]:
-    """The cells of the table of that name; where it shows gains, those are marked whose interval is above 0, but for parts of an
-    error, which are neither good nor bad by themselves."""
+    """The cells of the table of that name. A gain is marked where its interval is above 0, except for the two
+    parts of the error, which are neither good nor bad by themselves."""
 
     def estimate(row: Row, metric: str) -> Cell:
-        gained = name != MEANS and metric not in ERRORS and row.estimates[metric].low > 0
+        gained = name != MEANS and metric not in ERROR_PARTS and row.estimates[metric].low > 0
         return in_words(row.estimates[metric], metric, name == MEANS), "best" if gained else ""
 
     return [[(row.name, "text"), *(estimate(row, metric) for metric in rows[0].estimates)] for row in rows]
@@ -117,7 +118,10 @@ def marked(rows: Sequence[Row], name: str) -> list[list[Cell]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m qnerf.benchmark", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "sweep", type=Path, nargs="+", help="folders of sweeps, outputs/sweeps/benchmark-<hash>; of equal cells the last counts"
+        "sweep",
+        type=Path,
+        nargs="+",
+        help="folders of sweeps, such as outputs/sweeps/benchmark-<hash>; where two have the same cell, the last counts",
     )
     try:
         for path in report(parser.parse_args(arguments).sweep):

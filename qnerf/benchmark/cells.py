@@ -14,7 +14,7 @@ from qnerf.reports.results import RESULTS, figures_by_method, read_record, read_
 from qnerf.sweeps.command import COMMAND
 
 REPEATED = {"scene.path", "control.detail", "seed"}
-LEAST_DISAGREEMENT = 1.5  # times the floor: below, the independent edit leaves nothing to consolidate
+LEAST_WARP_ERROR = 1.5  # times the floor: below it, the independent edit leaves nothing to consolidate
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,23 @@ class BenchmarkCell:
     figures: Mapping[str, Mapping[str, float]]
 
     def excess(self, method: str, metric: str) -> float:
-        """How far a figure that should be low is above its floor, the same of the true views; an error's floor is 0."""
+        """How far an error is above its floor, the same error of the true views; 0 where it has no floor."""
         figures = self.figures[method]
         return figures[metric] - figures.get(metric + FLOOR, 0.0)
 
     @property
-    def disagrees(self) -> bool:
-        """Whether the independent edit's views disagree enough for consolidation to have something to do."""
+    def is_inconsistent(self) -> bool:
+        """Whether the warp error of the independent edit is large enough for consolidation to lower it."""
         figures = self.figures["independent"]
-        return figures["warp_error_moved"] >= LEAST_DISAGREEMENT * figures["warp_error_moved" + FLOOR]
+        return figures["warp_error_moved"] >= LEAST_WARP_ERROR * figures["warp_error_moved" + FLOOR]
 
 
 def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
-    """The finished cells of the results.csv of sweeps, the last one's where several have the same scene, grade and seed. Raises
-    UserError where there are none, no independent edit, or sweeps were made with other settings."""
+    """The finished cells in the results.csv of sweeps; of cells with the same scene, grade and seed, the
+    last.
+
+    Raises UserError where there are none, where the independent edit is missing, or where the settings
+    differ."""
     found: dict[tuple[str, str, str], BenchmarkCell] = {}
     for sweep in sweeps:
         found |= _read_sweep(sweep)
@@ -57,16 +60,20 @@ def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
         key = (row["scene"], row["control.detail"], row.get("seed", ""))
         if key in cells:
             raise UserError(
-                f"{sweep / RESULTS} has two cells of {', '.join(filter(None, key))}: give the scenes' folders other names."
+                f"{sweep / RESULTS} has two cells with {', '.join(filter(None, key))}, expected one: "
+                "give the scenes' folders different names."
             )
         cells[key] = _cell(row)
     if not cells:
-        raise UserError(f"{sweep / RESULTS} has no finished cell: run the sweep first, `python -m qnerf.run -m +exp=benchmark`.")
+        raise UserError(
+            f"{sweep / RESULTS} has no finished cell, expected at least one: run the sweep first, "
+            "`python -m qnerf.run -m +exp=benchmark`."
+        )
     for cell in cells.values():
         if "independent" not in cell.figures:
-            raise UserError(f"{cell.folder} has no independent edit to compare with: add it, baselines=[independent].")
+            raise UserError(f"{cell.folder} has no independent edit to compare with: run the sweep with baselines=[independent].")
         if "warp_error_moved" not in cell.figures["independent"]:
-            raise UserError(f"{cell.folder} has no figure warp_error_moved: scenes with a truth and metrics=default have it.")
+            raise UserError(f"{cell.folder} has no figure warp_error_moved: use scenes with a known truth and metrics=default.")
     return cells
 
 
@@ -75,7 +82,7 @@ def _check_swept(sweep: Path) -> None:
     other = set(read_record(sweep)["swept"]) - REPEATED
     if other:
         raise UserError(
-            f"{sweep} varies {', '.join(sorted(other))}, expected {', '.join(sorted(REPEATED))} alone: sweep over these."
+            f"{sweep} varies {', '.join(sorted(other))}, expected only {', '.join(sorted(REPEATED))}: sweep over these alone."
         )
 
 
@@ -85,7 +92,7 @@ def _check_alike(sweeps: Sequence[Path]) -> None:
     for sweep in sweeps[1:]:
         if fixed[sweep] != fixed[sweeps[0]]:
             first, other = (" or ".join(sorted(map(" ".join, fixed[which]))) for which in (sweeps[0], sweep))
-            raise UserError(f"{sweep} was made with {other}, expected {first} as in {sweeps[0]}: give one benchmark's sweeps.")
+            raise UserError(f"{sweep} was made with {other}, expected {first} as in {sweeps[0]}: give sweeps of one benchmark.")
 
 
 def _fixed(command: str) -> tuple[str, ...]:
@@ -100,7 +107,8 @@ def _named(row: Mapping[str, str]) -> dict[str, str]:
         detail = row.get("control.detail") or read_json(Path(row["folder"]) / "metrics.json")["control_detail"]
     except DamagedFile as error:
         raise UserError(
-            f"{row['scene']} has no grade of control: name it in the sweep, control.detail=…, or keep {row['folder']}"
+            f"{row['scene']} has no grade of control, and {row['folder']} is gone: "
+            "sweep over control.detail, or keep the run folders"
         ) from error
     return {**row, "control.detail": detail}
 

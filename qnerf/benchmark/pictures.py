@@ -1,4 +1,5 @@
-"""One sheet of the benchmark: a scene of every kind, before, truly edited, and by every method."""
+"""One sheet of the benchmark: a scene of every kind, before the edit, after the true edit, and by every
+method."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from qnerf.benchmark.cells import BenchmarkCell
 from qnerf.benchmark.tables import LOOSENESS, methods_of
+from qnerf.common import renamed
 from qnerf.common.files import Pixels
 from qnerf.config import RunSettings, parse
 from qnerf.reports.images import to_pixels
@@ -51,6 +53,6 @@ def _pictures(cell: BenchmarkCell, methods: Sequence[str]) -> list[Pixels]:
 
 def read_settings(folder: Path) -> RunSettings:
     """A finished run's own."""
-    config = OmegaConf.load(folder / CONFIG)
-    assert isinstance(config, DictConfig)
-    return parse(config)
+    config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    assert isinstance(config, dict)
+    return parse(OmegaConf.create(renamed.config({str(key): value for key, value in config.items()})))

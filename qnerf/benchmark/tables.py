@@ -1,4 +1,5 @@
-"""The benchmark's answers: every method's figures, what full gains over each other method, and over each grade of control."""
+"""The benchmark's tables: figures of every method, gains over the other methods, gains by grade of
+control."""
 
 from __future__ import annotations
 
@@ -17,10 +18,10 @@ from qnerf.scenes.settings import Detail
 METHODS = (
     "source", "controlnet", "independent", "one_shot", "hard", "mixed", "paper", "queries_only", MAIN_METHOD, "oracle",
 )  # fmt: skip
-METRICS = tuple(name for name, metric in registered().items() if not metric.is_bound)
-TAKEN_AWAY = tuple(name for name in METRICS if metric_of(name).gain == "share")  # low is good: a gain is the share that is gone
-DISAGREEMENTS = tuple(name for name in TAKEN_AWAY if metric_of(name).better)
-ERRORS = tuple(name for name in TAKEN_AWAY if not metric_of(name).better)  # parts of a whole, neither good nor bad by themselves
+METRICS = tuple(name for name, metric in registered().items() if not metric.is_reference)
+ERRORS = tuple(name for name in METRICS if metric_of(name).gain == "share")  # errors: a gain is the share removed
+WARP_ERRORS = tuple(name for name in ERRORS if metric_of(name).better)
+ERROR_PARTS = tuple(name for name in ERRORS if not metric_of(name).better)  # two parts of one error
 MEANS = "means"  # the one table of figures themselves; all others are of gains
 LOOSENESS: tuple[Detail, ...] = ("bones", "joints", "ends", "loose_depth", "box")  # from tight to loose
 
@@ -53,10 +54,10 @@ def means(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def gain(cells: Sequence[BenchmarkCell], method: str, other: str, metric: str) -> Interval:
-    """What `method` is better by than another one, cell by cell: fidelity in its own unit, and of disagreements and errors the
-    share that it takes away of what is above the floor; no figure where nothing is."""
+    """How much better `method` is than another one, over the cells: a difference in the figure's own unit,
+    and for errors the share removed of what is above the floor; none where nothing is above it."""
     scenes = [cell.scene for cell in cells]
-    if metric in TAKEN_AWAY:
+    if metric in ERRORS:
         before, after = ([cell.excess(name, metric) for cell in cells] for name in (other, method))
         return ratio_interval([b - a for b, a in zip(before, after, strict=True)], before, scenes)
     return mean_interval([cell.figures[method][metric] - cell.figures[other][metric] for cell in cells], scenes)
@@ -78,17 +79,18 @@ def over_independent(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
-    """How much of the oracle's gain over the independent edit each method reaches; of a disagreement, more than 1 is possible.
+    """How much of the oracle's gain over the independent edit each method reaches; more than 1 is possible
+    for a warp error.
 
-    of_agreement: the gain in PSNR of the surface as a share of what agreement alone could give, if the independent views all
-    showed the mean of what they show of each point (`qnerf.metrics.error_split`).
+    of_agreement: the gain in PSNR of the surface, as a share of the gain if every independent view showed the
+    mean over views at each point (`qnerf.metrics.error_split`).
     """
     scenes, methods = [cell.scene for cell in cells], methods_of(cells)
     if "oracle" not in methods:
         return []
 
     def gained(name: str, metric: str) -> list[float]:
-        sign = -1 if metric in DISAGREEMENTS else 1
+        sign = -1 if metric in WARP_ERRORS else 1
         return [sign * (cell.figures[name][metric] - cell.figures["independent"][metric]) for cell in cells]
 
     def shares(name: str) -> dict[str, Interval]:
@@ -104,7 +106,8 @@ def shares_of_oracle(cells: Sequence[BenchmarkCell]) -> list[Row]:
 
 
 def surface_psnr(cell: BenchmarkCell, method: str, agreed: bool = False) -> float:
-    """PSNR, dB, over the points of the true edited surface; agreed: if all views showed the mean of what they show of each."""
+    """PSNR, dB, over the points of the true edited surface; agreed: if every view showed the mean over
+    views."""
     figures = cell.figures[method]
     return -10 * math.log10(max(figures["error_of_mean"] + (0.0 if agreed else figures["error_about_mean"]), 1e-10))
 
@@ -142,7 +145,7 @@ def to_markdown(rows: Sequence[Row], first: str) -> str:
 
 def in_words(found: Interval, metric: str, is_mean: bool = False) -> str:
     """An estimate as text. is_mean: a figure itself and no gain; errors are far below 1 then."""
-    digits = 2 if metric_of(metric).unit == "dB" else 5 if is_mean and metric in ERRORS else 3
+    digits = 2 if metric_of(metric).unit == "dB" else 5 if is_mean and metric in ERROR_PARTS else 3
     if math.isnan(found.value):
         return "-"
     if math.isinf(found.low):

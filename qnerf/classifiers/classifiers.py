@@ -73,10 +73,12 @@ def load_classifiers(path: Path = ASSET, device: torch.device | str = "cpu") -> 
         net.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()})
     except FileNotFoundError as error:
         raise UserError(
-            f"The classifiers' weights were looked for in {path}: run `python -m qnerf.pretrain stage=classifiers`."
+            f"{path} is missing, expected the classifiers' weights: "
+            "run `python -m qnerf.pretrain stage=classifiers`, or give another file with classifiers=…"
         ) from error
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{path} does not hold the classifiers' weights: run `python -m qnerf.pretrain stage=classifiers` again."
+            f"{path} does not hold the classifiers' weights: "
+            "run `python -m qnerf.pretrain stage=classifiers` again, or give another file with classifiers=…"
         ) from error
     return Classifiers(net, checksum(path)[:LENGTH], device)

@@ -1,4 +1,4 @@
-"""Not-a-number is an error where it arises: no comparison with it is true, so that it would pass every threshold."""
+"""NaN is an error where it first appears: no comparison with it is true, so it would pass every threshold."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def require_finite(values: Tensor, what: str, view_names: Sequence[str], method:
     if bad:
         whose = f" of method {method}" if method else ""
         raise UserError(
-            f"{what}{whose}: not a number or infinite in {len(bad)} of {len(finite)} views ({', '.join(bad[:4])}"
-            f"{' …' if len(bad) > 4 else ''}), expected finite values: half precision overflows (backbone.dtype=float32), as do "
-            "guidance scales and strengths that are too large"
+            f"{what}{whose}: NaN or infinite in {len(bad)} of {len(finite)} views ({', '.join(bad[:4])}"
+            f"{' …' if len(bad) > 4 else ''}), expected finite values: try backbone.dtype=float32, since "
+            "half precision overflows, or smaller guidance scales and strengths"
         )
 
 
@@ -53,7 +53,7 @@ class FiniteWatch:
             return
         view = bad[0]
         raise UserError(
-            f"{self.stage}, step {-1 - first[view]}: latents not a number or infinite in view {self.names[view]}"
+            f"{self.stage}, step {-1 - first[view]}: latents are NaN or infinite in view {self.names[view]}"
             + (f" and {len(bad) - 1} others" if len(bad) > 1 else "")
             + f" (the model computes in {dtype_name(self.dtype)}), expected finite values: {what_to_try(self.dtype)}"
         )

@@ -1,4 +1,4 @@
-"""Hashes of plain data and of files: the names that results, weights and artefacts go by."""
+"""Hashes of plain data and of files, which name results, weights and artefacts."""
 
 import hashlib
 import json

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from qnerf.common import renamed
+
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name most like `name`, or none if nothing is at all like it."""
@@ -16,8 +18,10 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
 
 
 def sentence(key: str, problem: str, found: str, valid: Iterable[str]) -> str:
-    """`key: problem; nearest valid: …; expected one of …`"""
+    """`key: problem; nearest valid: …; expected one of …`; of a name that was changed, the new one."""
     valid = sorted(valid)
+    if new := next((item.new for item in renamed.TABLE if item.old == found and item.new in valid), None):
+        return f"{key}: {problem}; it has a new name: write {new} instead"
     close = nearest(found, valid)
     hint = f"; nearest valid: {close}" if close else ""
     return f"{key}: {problem}{hint}; expected one of {', '.join(valid)}"
@@ -28,6 +32,8 @@ def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -
     path, kind, context = _key_path(error["loc"], data), error["type"], error.get("ctx", {})
     key = ".".join(path) or "config"
     if kind == "extra_forbidden":
+        if answer := renamed.answer(key, is_soft=_value_at(data, (*path[:-1], "name")) == renamed.SOFT):
+            return answer
         model = model_at(root, data, path[:-1])
         return sentence(key, "unknown key", path[-1], model.model_fields if model else ())
     if kind == "missing":
@@ -59,6 +65,13 @@ def model_at(root: type[BaseModel], data: Any, path: tuple[str, ...]) -> type[Ba
         else:
             return None
     return _select(annotation, data)
+
+
+def _value_at(data: Any, path: Iterable[str]) -> Any:
+    """The value under a path, or none where there is none."""
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
 
 
 def _select(annotation: Any, data: Any) -> type[BaseModel] | None:

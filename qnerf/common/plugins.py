@@ -21,7 +21,7 @@ def installed(group: str, expected: str, fits: Callable[[Any], bool]) -> Iterato
         try:
             value = entry.load()
         except Exception as error:  # any: it is somebody else's code
-            raise UserError(f"{where} cannot be imported ({error}); mend or uninstall that package") from error
+            raise UserError(f"{where} cannot be imported ({error}); correct or uninstall that package") from error
         if not fits(value):
-            raise UserError(f"{where} is {value!r}, where {expected} was expected; mend or uninstall that package")
+            raise UserError(f"{where} is {value!r}, expected {expected}; correct or uninstall that package")
         yield where, value

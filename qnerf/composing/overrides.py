@@ -17,6 +17,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from qnerf.common import renamed
 from qnerf.common.messages import nearest, sentence
 from qnerf.composing.apart import hydra_apart
 from qnerf.composing.search_path import SEARCH_PATH
@@ -89,14 +90,16 @@ def _culprit(error: Exception, overrides: Sequence[str]) -> str | None:
 
 def _explain(error: Exception, override: str, folders: Folders, base: DictConfig) -> str:
     key = _key(override)
+    if answer := _renamed(error):
+        return answer
     if isinstance(error, OverrideParseException):
-        return f"{override}: not a valid override ({_plain(error)}); expected key=value, quoted if it holds special signs"
+        return f"{override}: not a valid override ({_plain(error)}); expected key=value, in quotes if it has special characters"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or key).removesuffix(".yaml").rpartition("/")
         problem = f"there is no {group}/{choice}.yaml in conf/"
         return sentence(override, problem, choice, _choices(folders, group))
     if first_value(override) != override:
-        return f"{override}: several values are a sweep; add -m to run them all, or give one value"
+        return f"{override}: several values need a sweep; add -m to run them all, or give one value"
     if key in _groups(folders) and not override.startswith("+"):
         choices = ", ".join(_choices(folders, key))
         return f"{override}: {key} has no default to replace; write +{override} (expected one of {choices})"
@@ -106,6 +109,9 @@ def _explain(error: Exception, override: str, folders: Folders, base: DictConfig
 
 
 def _unknown_key(key: str, folders: Folders, base: DictConfig) -> str:
+    is_soft = OmegaConf.select(base, f"{key.rpartition('.')[0]}.name") == renamed.SOFT
+    if answer := renamed.answer(key, is_soft):
+        return answer
     keys = keys_of(base)
     close = nearest(key, {*keys, *_groups(folders)})
     parent = key.rsplit(".", 1)[0] if "." in key else ""
@@ -161,6 +167,16 @@ def _key(override: str) -> str:
     return override.split("=", 1)[0].lstrip("+~")
 
 
+def _renamed(error: Exception) -> str | None:
+    """The sentence for a setting or a group whose old name Hydra does not find, also inside a config file."""
+    found = re.search(r"(?:In '(?P<file>[^']+)': )?Could not (?:override|find) '/?(?P<name>[\w.]+)", str(error))
+    answer = found and renamed.answer(found["name"])
+    return f"{found['file']}.yaml: {answer}" if found and found["file"] and answer else answer
+
+
 def _plain(error: Exception) -> str:
-    """The first line of an error's message, without a final full stop."""
+    """The first line of an error's message, without a final full stop; of an old name, the sentence for
+    it."""
+    if answer := _renamed(error):
+        return answer
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

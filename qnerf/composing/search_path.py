@@ -33,6 +33,6 @@ def split_config_dirs(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
         given = value if equals else next(words, "")
         folder = Path(given).expanduser().absolute()
         if not given or not folder.is_dir():
-            raise UserError(f"{flag}: {given!r} is no folder; expected one with configs, such as editor/<name>.yaml in it")
+            raise UserError(f"{flag}: {given!r} is not a folder; expected a folder of configs, for example with editor/<name>.yaml")
         folders.append(folder)
     return rest, folders

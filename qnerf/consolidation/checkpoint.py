@@ -1,4 +1,4 @@
-"""A finished interval as flat tensors, and back: what a broken run needs to go on from there."""
+"""A finished interval as flat tensors, and back: what an interrupted run needs to resume."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""From recorded queries to rendered ones: train a field, render it from every view, and say how far it
-can be trusted."""
+"""From recorded queries to rendered ones: train a field, render it from every view, and measure its R²."""
 
 from __future__ import annotations
 

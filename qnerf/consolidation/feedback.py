@@ -1,10 +1,10 @@
-"""A step back from pictures: the clean views that an edit is heading for become one radiance field and
-are drawn towards it (ours).
+"""Feedback from pictures: one radiance field is trained on the predicted clean views, and these are pulled
+towards it (ours).
 
-A field of queries makes views agree on geometry; colours and fine detail that they disagree on are only
-seen in pictures. At state k the clean latents that the noise ε implies, ẑ0 = (z - σ ε) / √ᾱ, are
+A query field makes views agree on geometry. Differences in colour and fine detail are only seen in
+pictures. At state k the clean latents that the noise ε implies, ẑ0 = (z - σ ε) / √ᾱ, are
 decoded to images I of all views, a radiance field is trained on them and renders Î from every view,
-near the region m that moves; with E the encoder, ẑ0 + w m (E(Î) - E(I)) takes ẑ0's place at the same
+near the region m that moves; with E the encoder, ẑ0 + w m (E(Î) - E(I)) replaces ẑ0 at the same
 noise. The difference of two encodings spares what the autoencoder itself loses.
 """
 

@@ -1,4 +1,4 @@
-"""The stretches of denoising that all schedules are made of, over all views, chunk by chunk."""
+"""The phases of denoising that all schedules consist of, over all views, chunk by chunk."""
 
 from __future__ import annotations
 

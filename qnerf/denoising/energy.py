@@ -1,4 +1,4 @@
-"""Energies: functions of what a pass is seen to do, whose gradient guides the latents or the text.
+"""Energies: functions of a pass's activations, whose gradient guides the latents or the text.
 
 Soft guidance is one (its energy is a distance of queries); attend-and-excite, layout and self-guidance
 are others, of maps.

@@ -1,4 +1,4 @@
-"""All views, chunk by chunk: chunks bound memory and never change a result beyond rounding."""
+"""All views, chunk by chunk: chunks limit memory and change results by rounding only."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class EditorSettings(Variant):
-    """guidance_scale: γ of the edit; None: the inversion's own, where its prompts were optimised for
-    one, else 1. At 1 there is no unconditional pass. control_guidance: how far the noise is pushed away
+    """guidance_scale: γ of the edit; None: the scale that the inversion's prompts were optimised for, if
+    any, else 1. At 1 there is no unconditional pass. control_guidance: how far the noise is pushed away
     from what the source's control would predict, s in ε + (s - 1)(ε - ε(source control)) (ours); 1
     leaves that pass out.
-    keep_background: what lies outside the object's region, before and after the edit, stays the
-    source's (ours).
+    keep_background: outside the object's region, before and after the edit, latents stay those of the
+    source (ours).
     """
 
     control_guidance: float = Field(default=1.0, ge=1)
@@ -32,17 +32,16 @@ class EditorSettings(Variant):
 
     @property
     def cache_gib(self) -> float:
-        """Memory for what is read of the source branch and kept between visits of a step."""
+        """Memory, GiB, for values of the source branch that are kept between visits of a step."""
         return 0.0
 
     def source_passes(self, steps: int) -> int:
-        """Passes of the source branch, of one view, that the edit reads beside its own, the first time
-        that it walks the steps."""
+        """U-Net passes of the source branch, per view, that the edit needs in addition to its own, the
+        first time that it goes through the steps."""
         return 0
 
     def source_bytes(self, steps: int, layer_bytes: float) -> float:
-        """What of one view would fill the cache; layer_bytes: a step's keys and values of all
-        layers."""
+        """Bytes of the cache for one view; layer_bytes: keys and values of all layers in one step."""
         return 0.0
 
     def build(self) -> Editor:
@@ -50,7 +49,7 @@ class EditorSettings(Variant):
 
 
 class Editor:
-    """One way to edit. By default nothing but the target's prompt and control acts.
+    """One way to edit. By default only the target's prompt and control have an effect.
 
     joint: every step needs all views (`gather`), so that all views take a step before any takes the
     next. How views are grouped then is the editor's own and part of its settings, and so of every identity; the chunk size never
@@ -71,7 +70,7 @@ class Editor:
         """
 
     def edits(self, step: EditStep) -> Edits:
-        """What is changed in the model at a step of some views."""
+        """The edits of the model in a step of some views."""
         from qnerf.attention.hooks import Edits
 
         return Edits()

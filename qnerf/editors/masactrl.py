@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class MasaCtrlSettings(EditorSettings):
-    """start: share of the denoising steps before it begins (4 of 50 = 0.08). start_layer: first
-    self-attention layer. keys: "replace" the target's keys and values, or attend to the "union" of
-    both. source_cache_gib: keep the source branch's keys and values in so much memory rather than
-    compute them at each visit. One interval's of all views should fit (embedded model: 1.4 MiB a view
-    and step), and all steps' where methods share them.
+    """start: share of the denoising steps before it starts (4 of 50 = 0.08). start_layer: first
+    self-attention layer. keys: "replace" the target's keys and values by the source's, or attend to the
+    "union" of both. source_cache_gib: memory for the keys and values of the source branch, which are
+    recomputed where they do not fit. It should hold one interval of all views (embedded model: 1.4 MiB
+    per view and step), or all steps if several methods use them.
     """
 
     name: Literal["masactrl"]

@@ -8,7 +8,7 @@ from qnerf.editors.editor import Editor, EditorSettings
 
 
 class PlainEditorSettings(EditorSettings):
-    """Nothing of the source but its starting noise acts."""
+    """Only the starting noise comes from the source."""
 
     name: Literal["plain"]
 

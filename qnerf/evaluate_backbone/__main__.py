@@ -1,4 +1,5 @@
-"""The entry: `python -m qnerf.evaluate_backbone [key=value …]`; conf/evaluate_backbone/config.yaml says what can be set."""
+"""The entry: `python -m qnerf.evaluate_backbone [key=value …]`; conf/evaluate_backbone/config.yaml lists
+the settings."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common import renamed
 from qnerf.common.messages import describe_error
 from qnerf.common.places import configs
 from qnerf.errors import UserError
@@ -39,4 +41,7 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    if answers := renamed.answer_words(sys.argv[1:], renamed.of_kind("evaluation")):
+        print("\n".join(f"qnerf: {answer}" for answer in answers), file=sys.stderr)
+        sys.exit(2)
     main()

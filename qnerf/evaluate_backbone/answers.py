@@ -1,4 +1,4 @@
-"""What the classifiers say of pictures, held against the truth of the views that they are to show."""
+"""The classifiers' answers on pictures, compared with the truth of the views that these should show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bars that the embedded backbone is to clear, and whether it does."""
+"""The required figures of the embedded backbone, and whether it meets them."""
 
 from __future__ import annotations
 

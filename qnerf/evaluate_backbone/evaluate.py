@@ -1,4 +1,4 @@
-"""An evaluation: groups one by one, each kept when it is finished, and the files that show them."""
+"""An evaluation: groups one after another, each stored when finished, and the files that show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dear part: pictures that the backbone paints, planned before they are painted, and kept chunk by chunk.
+"""The costly part: pictures that the backbone generates. They are planned first, and stored chunk by chunk.
 
 A job's chunk is an artefact of the store under all that can change it, so an evaluation that was broken off goes on where
 it was, and groups share what both need.

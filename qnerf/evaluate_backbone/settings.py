@@ -18,7 +18,7 @@ Scale = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
 
 
 class EvaluateSettings(Settings):
-    """What is evaluated, on how much, and which groups of figures; conf/evaluate_backbone/config.yaml says what each is."""
+    """What is evaluated, and how much; conf/evaluate_backbone/config.yaml explains each setting."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     output_dir: str = Field(min_length=1)
@@ -47,9 +47,9 @@ class EvaluateSettings(Settings):
         if self.world == 1 and self.kinds and set(self.kinds) != {"figure"}:
             raise ValueError("world 1 has figures only; set world=2 or kinds=[figure]")
         if self.world == 1 and self.groups and "loose" in self.groups:
-            raise ValueError("weights of world 1 know no loose depth; set world=2 or leave the group loose out")
+            raise ValueError("weights of world 1 do not know loose depth; set world=2 or leave out the group loose")
         if self.sweep_views > self.views:
-            raise ValueError(f"sweep_views is {self.sweep_views}, more than views, {self.views}; lower it or raise views")
+            raise ValueError(f"sweep_views is {self.sweep_views}, expected at most views, {self.views}; lower it or raise views")
         return self
 
     def chosen(self) -> tuple[Group, ...]:

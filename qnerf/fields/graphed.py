@@ -123,7 +123,7 @@ class GraphedSteps:
             self.replay = replay
             return replayed
         except RuntimeError as error:
-            log.warning("The field's training step is not recorded as a CUDA graph and runs plainly: %s.", reason(error))
+            log.warning("The field is trained without a CUDA graph: %s.", reason(error))
             self.recorder = None
             step.optimiser.zero_grad()
             step.generator = torch.Generator(step.number.device)  # the old one may still be waiting for the recording's end

@@ -71,7 +71,7 @@ def group_layers(layers: tuple[LayerShape, ...]) -> tuple[LayerGroup, ...]:
 
 
 class QueryField(nn.Module):
-    """The field of all recorded layers. How much of their queries it explains says `qnerf.fields.explained`."""
+    """The field of all recorded layers. `qnerf.fields.explained` measures its R²."""
 
     def __init__(
         self, settings: FieldSettings, space: Space, layers: tuple[LayerShape, ...], device: torch.device, seed: int

@@ -73,7 +73,7 @@ def train_rgb_field(
     """
     expected = (len(cameras), 3, cameras.height, cameras.width)
     if tuple(images.shape) != expected:
-        raise UserError(f"the images have shape {tuple(images.shape)}, where the cameras expect {expected}; resize one of them")
+        raise UserError(f"the images have shape {tuple(images.shape)}, but the cameras expect {expected}; resize the images")
     field = RgbField(settings, space, cameras.focal.device, seed)
     train(field, field.trunk, ColourLoss(field, images, cameras, seed), settings.optimiser, seed, on_step, recorder_of)
     return field

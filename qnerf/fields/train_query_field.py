@@ -97,7 +97,7 @@ def split_views(views: int, heldout_every: int | None) -> tuple[list[int], list[
         return everyone, everyone
     if heldout_every > views:
         raise UserError(
-            f"field.heldout_every: got {heldout_every}, which leaves out none of {views} views; expected at most {views}"
+            f"field.heldout_every: got {heldout_every}, which holds out none of {views} views; expected at most {views}"
         )
     held_out = everyone[heldout_every - 1 :: heldout_every]
     return [view for view in everyone if view not in held_out], held_out
@@ -113,19 +113,19 @@ def _check(queries: dict[str, Tensor], cameras: Cameras) -> tuple[LayerShape, ..
     for name, value in queries.items():
         if value.dim() != 4 or value.shape[0] != len(cameras):
             raise UserError(
-                f"the queries of layer {name} have shape {tuple(value.shape)}, where (views, rows, columns, channels) with "
-                f"{len(cameras)} views was expected; pass one map per camera"
+                f"the queries of layer {name} have shape {tuple(value.shape)}; expected (views, rows, columns, channels) with "
+                f"{len(cameras)} views: pass one map per camera"
             )
         if not torch.isfinite(value).all():
-            raise UserError(f"the queries of layer {name} hold NaN or infinite values; look at the edit that produced them")
+            raise UserError(f"the queries of layer {name} are NaN or infinite; expected finite values: try backbone.dtype=float32")
     if not queries:
-        raise UserError("no layer's queries were given to train a field on; choose a recorder that names some layers")
+        raise UserError("no queries were given to train a field on; choose a recorder with at least one layer")
     return tuple(LayerShape(name, *value.shape[1:]) for name, value in queries.items())
 
 
 def _copy_parameters(source: QueryField, field: QueryField) -> None:
     if source.shapes != field.shapes:
-        raise UserError("the warm-start field has other layers than the queries; train this field without a warm start")
+        raise UserError("the field to start from has other layers than the queries; set schedule.warm_start=null")
     field.load_state_dict(source.state_dict())
 
 

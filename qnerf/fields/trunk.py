@@ -70,7 +70,8 @@ class Trunk(nn.Module):
         """Gradients of (R, S) and (R, S, W) times min(1, (t / distance of the focus)²), values untouched (Philip & Deschaintre
         2023).
 
-        Space near a camera is crossed by many of its rays and by few of another's: left alone it fills with one view's private fog.
+        Space near a camera is crossed by many of its rays and by few of another camera's: without this it
+        fills with fog that only one view sees.
         """
         to_focus = (self.space.focus.to(rays.origins) - rays.origins).norm(dim=-1, keepdim=True)
         scale = ((samples.starts + samples.ends) / (2 * to_focus)).clamp_max(1).square()
@@ -90,8 +91,8 @@ def encoding_for(name: EncodingName, device: torch.device) -> EncodingName:
         return name
     if name != "auto":
         raise UserError(
-            f"field.encoding is {name!r}, whose gradients have no fixed order on a GPU, but deterministic is true; set "
-            "field.encoding=auto or deterministic=false"
+            f"field.encoding is {name!r}, which is not deterministic on a GPU, but deterministic is true; "
+            "set field.encoding=auto or deterministic=false"
         )
     return "torch"
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Region = Literal["moved", "object", "all"]
 Predictions = Literal["conditional", "all"]
-"""Whose queries are replaced, of the predictions that a step combines (null text, the source's
-control): the conditional one's, on whose queries fields are trained, or every one's."""
+"""Of which predictions of a step the queries are replaced. A step may combine the conditional prediction
+with those for the null text and for the source's control. Fields are trained on the conditional one."""
 
 
 class GuidanceSettings(Variant):
@@ -26,21 +26,20 @@ class GuidanceSettings(Variant):
 
     @property
     def restricted(self) -> bool:
-        """Whether it acts in a region that the proxy says, and not everywhere."""
+        """Whether it acts only in a region, which the proxy defines."""
         return False
 
     @property
     def only_shows(self) -> bool:
-        """Whether fields are trained at all steps though none guides: to be looked at."""
+        """Whether fields are trained in all intervals but guide nothing, for inspection."""
         return False
 
     def guides(self, k: int, steps: int) -> bool:
-        """Whether step k of so many reads queries to be guided by, where there are any."""
+        """Whether step k of `steps` is guided, if there is a target."""
         raise NotImplementedError
 
     def step_passes(self, k: int, steps: int) -> int:
-        """U-Net passes per view of step k where there are queries to be guided by; a backward pass
-        counts two."""
+        """U-Net passes per view in step k if there is a target; a backward pass counts as two."""
         return 1
 
     def build(self) -> Guidance:
@@ -48,9 +47,9 @@ class GuidanceSettings(Variant):
 
 
 class RegionalGuidanceSettings(GuidanceSettings):
-    """region: where the views are guided. "moved": where a part that the edit moves may be before or
-    after it; "object": where any of the object may be; "all": everywhere. until: share of the denoising
-    steps after which guidance ends.
+    """region: which tokens are guided. "moved": where a part that the edit moves may be, before or after
+    the edit; "object": where any part of the object may be; "all": all tokens. until: share of the
+    denoising steps that are guided, from the first.
     """
 
     region: Region = "all"
@@ -67,7 +66,7 @@ class RegionalGuidanceSettings(GuidanceSettings):
 class Guidance:
     """One way to guide a step. By default rendered queries are ignored.
 
-    pulls: whether latents are moved before a step is taken from where they are then (`pulled`).
+    pulls: whether it moves the latents before a step is taken (`pulled`).
     """
 
     pulls = False

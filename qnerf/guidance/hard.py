@@ -1,4 +1,4 @@
-"""Hard guidance: the rendered queries take the place of the model's own (docs/method.md §2.5)."""
+"""Hard guidance: the rendered queries replace the model's own (docs/method.md §2.5)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HardSettings(RegionalGuidanceSettings):
-    """region: of whose tokens. predictions: whose queries, of those that a step combines."""
+    """region: which tokens. predictions: which of a step's predictions."""
 
     name: Literal["hard"]
     predictions: Predictions = "all"

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 class MixedSettings(RegionalGuidanceSettings):
-    """strength: share of the rendered ones. weights: "equal" is the paper's; "component" replaces of
-    each principal component of a layer's queries as large a share as the field explains of it, times
-    `strength` (ours). region: of whose tokens. predictions: whose queries, of those that a step
-    combines.
+    """strength: share of the rendered queries. weights: "equal" uses this share for all queries (the
+    paper); "component" multiplies it by the field's R² of each principal component of a layer's queries
+    (ours). region: which tokens. predictions: which of a step's predictions.
     """
 
     name: Literal["mixed"]

@@ -1,4 +1,4 @@
-"""Rendered queries are ignored: what fields learn can be looked at, and nothing else."""
+"""No guidance: fields are trained and can be inspected, but rendered queries are ignored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qnerf.guidance.guidance import Guidance, GuidanceSettings
 
 
 class OffSettings(GuidanceSettings):
-    """Fields are trained and rendered as by any other guidance, and act on nothing."""
+    """Fields are trained and rendered as with any other guidance, but have no effect."""
 
     name: Literal["off"]
 

@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from qnerf.denoising.edit import EditBranch
 
 GRADIENT_PASSES = 3
-"""A forward pass, and a backward one that costs two."""
+"""A forward pass, and a backward pass that costs as much as two."""
 
 
 class SoftSettings(RegionalGuidanceSettings):
     """step_size: α. step: "relative" scales the gradient so that the step's RMS is step_size times the
-    latent's RMS; "raw" is the paper's z - α∇. inner_steps: steps of α / inner_steps, each with a
-    gradient of its own. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
-    units: of the distance. "deviation": each layer's in its standard deviation over all queries (ours),
-    so that no layer of larger queries decides; "queries": as the layers give them (the paper's
-    formula).
-    weights: what the pull is weighted by, since a field cannot know the part of the queries that
-    mirrors each view's own noise. "equal": nothing. "layer": the share of the layer's variance that the
-    field explains. "component": the same for each principal component of the layer's queries, on all
-    views, those that trained the field among them. region: where the latents are pulled and moved.
-    checkpointing: the gradient's backward pass computes the blocks' activations again instead of
-    keeping them (Chen et al. 2016).
+    latent's RMS; "raw" is the paper's z - α∇. inner_steps: number of gradient steps, each of size
+    α / inner_steps with a new gradient. decay: "sigma" multiplies α by sqrt(1 - ᾱ_t), "constant" does not.
+
+    units: of the distance. "deviation" divides each layer's distance by the standard deviation of all
+    its queries (ours), so that layers with large queries do not dominate; "queries" does not (the paper).
+
+    weights: of the distance. A field cannot know the part of the queries that depends on the noise of
+    each view. "equal": no weights. "layer": the field's R² of each layer. "component": its R² of each
+    principal component of a layer's queries, measured on all views, including those that trained it.
+
+    region: where the energy is measured and where latents move. checkpointing: recompute activations in
+    the backward pass instead of storing them (Chen et al. 2016).
     """
 
     name: Literal["soft"]

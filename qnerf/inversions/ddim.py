@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class DdimInversionSettings(InversionSettings):
-    """guidance_scale: γ of the inversion; 1 is the pivot that reconstructs best."""
+    """guidance_scale: γ of the inversion; 1 reconstructs best."""
 
     name: Literal["ddim"]
     guidance_scale: float = Field(default=1.0, ge=0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class InversionSettings(Variant):
-    """warn_below_psnr: dB of a view's reconstruction, below which the run warns."""
+    """warn_below_psnr: PSNR, dB, of a view's reconstruction below which the run warns."""
 
     warn_below_psnr: float = 22.0
 
@@ -28,12 +28,12 @@ class InversionSettings(Variant):
 
     @property
     def required_scale(self) -> float | None:
-        """γ that an edit must have, where its prompts were optimised for one; None: any."""
+        """γ that an edit must use, because the prompts were optimised for it; None: any."""
         return None
 
     def passes(self, steps: int) -> int:
-        """U-Net passes of one view to invert it in `steps` steps; a backward pass counts two. Reconstruction comes on
-        top."""
+        """U-Net passes of one view to invert it in `steps` steps, without its reconstruction; a backward
+        pass counts as two."""
         return steps
 
     def reconstruction_passes(self, steps: int) -> int:
@@ -45,10 +45,10 @@ class InversionSettings(Variant):
 
 
 class Inversion:
-    """One way back to noise. By default the source branch reads its own prompt and nothing in the model
-    is changed.
+    """One way to invert views to noise. By default the source branch uses its own prompt and the model is
+    not changed.
 
-    joint: all views are inverted together, whatever the chunk size, since they share what is optimised.
+    joint: all views are inverted together, for any chunk size, because they share what is optimised.
     """
 
     joint = False
@@ -61,7 +61,7 @@ class Inversion:
         return branch.conditioning.text
 
     def edits(self, backbone: DiffusionBackbone) -> Edits:
-        """What is changed in every pass of the source branch."""
+        """The edits of the model in every pass of the source branch."""
         from qnerf.attention.hooks import Edits
 
         return Edits()

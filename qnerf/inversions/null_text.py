@@ -24,18 +24,17 @@ if TYPE_CHECKING:
     TextNoise = Callable[[Tensor, int, Tensor], Tensor]  # (z, step, text) -> noise
 
 LAST_STEP = 100
-"""The authors' learning rate falls linearly to 0 at this step, which no schedule of theirs reaches
-(50)."""
+"""The authors' learning rate falls linearly to 0 at this step; their schedules have only 50 steps."""
 
 
 class NullTextInversionSettings(InversionSettings):
-    """∅_t optimised along the DDIM pivot, for reconstruction at guidance_scale, which an edit then has
-    too.
+    """∅_t is optimised along the DDIM pivot, for reconstruction at guidance_scale. An edit must use the
+    same scale.
 
-    inner_steps: at most so many Adam steps per denoising step. learning_rate: of the first step,
-    falling linearly: by a hundredth of it a step as published, and in longer schedules than 50 steps so
-    that half of it is left at the last, as there. early_stop, early_stop_growth: stop once the error is
-    below early_stop + early_stop_growth * step. joint: one ∅_t shared by all views (Jambon 2023).
+    inner_steps: maximum number of Adam steps per denoising step. learning_rate: at the first step. It
+    falls linearly, by 1 % of it per step as published; with more than 50 steps, so that half of it is
+    left at the last. early_stop, early_stop_growth: stop once the error is below early_stop +
+    early_stop_growth * step. joint: one ∅_t shared by all views (Jambon 2023).
     """
 
     name: Literal["null_text"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class UniformAttentionInversionSettings(InversionSettings):
-    """Every cross-attention map is the constant 1 / tokens, so that no prompt can be wrong."""
+    """Every cross-attention map is the constant 1 / tokens, so that the prompt has no effect."""
 
     name: Literal["uniform_attention"]
 

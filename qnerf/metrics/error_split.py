@@ -1,18 +1,18 @@
-"""What of an edit's error is left when its views agree on their mean, and what is there to be consolidated (ours).
+"""The squared error of an edit as the error of the mean over views plus the variance between views (ours).
 
-A point X of the true edited surface is seen by n views, and view i shows it with the error e_i(X) = I_i - I*_i at X's place in it.
-Exactly,
+A point X of the true edited surface is seen by n views. View i shows it with the error e_i(X) = I_i - I*_i,
+taken at the pixel of X in view i. Then
 
-    mean_i e_i² = (mean_i e_i)² + var_i e_i :    the squared error of the views' mean, and that of the views about it.
+    mean_i e_i² = (mean_i e_i)² + var_i e_i :    the squared error of the mean over views, and the variance between views.
 
-Views that agreed on the mean of what they show would keep the first part. In it is what they all have in common (all raise an arm
-straight that should be bent), and one n-th of what is independent. The second part says how far they disagree at the *true*
-surface: blur lowers it, and views that agree on another shape show different colours there too. So neither is good or bad
-by itself; read them as parts of a whole.
+The first part would remain if all views showed their mean. It holds the error that all views share (all raise
+an arm straight that should be bent), and 1/n of the independent error. The second part says how much the
+views differ at the *true* surface. Blur lowers it, and views that agree on a wrong shape also show different
+colours there. So neither part is good or bad by itself: read them together.
 
-Points are the pixels of every view that show the object's true edited surface; other views' errors are found as the warp error
-finds colours (`qnerf.metrics.warp`), by bilinear interpolation. That smooths error which varies from pixel to pixel, so that the
-sum is somewhat below the squared error of the pixels.
+Points are the pixels of every view that show the object's true edited surface. The errors of other views are
+sampled bilinearly, as in the warp error (`qnerf.metrics.warp`). This smooths errors that vary from pixel to
+pixel, so the sum is somewhat below the squared error of the pixels.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from qnerf.scenes.scene import Truth
 LEAST_VIEWS = 3
 """Views that must see a point for it to count: of fewer the mean says little."""
 MOST_OTHERS = 15
-"""Other views that each one is compared with, at most: time a view must not grow with their number."""
+"""Each view is compared with at most so many others, so that the time per view is bounded."""
 
 
 def split_error(edited: Tensor, truth: Truth, counted: Tensor, cameras: Cameras, tolerance: float) -> tuple[float, float]:
-    """The mean squared errors, over channels, views and points, of the views' mean and of the views about it.
+    """The error of the mean over views and the variance between views, each averaged over channels and
+    points.
 
     edited: (N, 3, H, W). counted: (N, H, W) bool, the pixels whose points count, if they show the object and `LEAST_VIEWS` views
     see them; NaN where there is no such point. tolerance: of the depth test, as a share of the distance.

@@ -1,4 +1,5 @@
-"""All figures of one edit that can be had, under the names of `metrics.json` and in the order of `comparison.csv`."""
+"""All available figures of one edit, under the names of `metrics.json` and in the order of
+`comparison.csv`."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ def evaluate_group(
         return {}
     found = compute(edited)
     if unknown := sorted(found.keys() - {metric.name for metric in metrics}):
-        raise UserError(f"{compute.__module__} computes {', '.join(unknown)}, expected figures of its METRICS alone: register it")
+        raise UserError(
+            f"{compute.__module__} computes {', '.join(unknown)}, but these are not in its METRICS: add a record for each"
+        )
     return in_order({name: found[name] for name in wanted if name in found})
 
 
@@ -66,7 +69,9 @@ def in_order(figures: Mapping[str, float]) -> dict[str, float]:
     """The figures that exist (NaN says that one does not) in the order of tables. Raises UserError for one that is infinite."""
     found = {name: figures[name] for name in registered() if name in figures and not math.isnan(figures[name])}
     if infinite := [name for name, value in found.items() if math.isinf(value)]:
-        raise UserError(f"measuring: {', '.join(infinite)} came out infinite, expected a finite figure, or NaN for none")
+        raise UserError(
+            f"metrics: {', '.join(infinite)} is infinite; expected a finite number, or NaN where the figure does not exist"
+        )
     return found
 
 
@@ -75,4 +80,4 @@ def setting(settings: BaseModel, key: str) -> Any:
     try:
         return reduce(getattr, key.split("."), settings)
     except AttributeError:
-        raise UserError(f"a metric reads the setting {key!r}, which does not exist: mend its `reads`") from None
+        raise UserError(f"a metric reads the setting {key!r}, which does not exist: correct `reads` in its record") from None

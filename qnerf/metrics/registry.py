@@ -33,8 +33,7 @@ Compute = Callable[["Edited"], Mapping[str, float]]
 
 ENTRY_POINTS = "qnerf.metrics"
 FLOOR, CEILING = "_floor", "_ceiling"
-"""End the names of figures of the true views, which the figures of these names without them are read against: the best that an
-error, or a figure that is better when higher, can reach."""
+"""End the name of a figure of the true views: the best value of the figure without that ending."""
 LAST = 1000
 
 
@@ -70,8 +69,8 @@ class Metric:
     always: bool = False
 
     @property
-    def is_bound(self) -> bool:
-        """Whether it is of the true views, and other figures are read against it."""
+    def is_reference(self) -> bool:
+        """Whether it is a figure of the true views, against which another figure is read."""
         return self.name.endswith((FLOOR, CEILING))
 
 
@@ -97,15 +96,15 @@ def checked(found: list[tuple[str, Metric]]) -> dict[str, Metric]:
     for where, metric in found:
         if metric.name in by_name:
             raise UserError(
-                f"two metrics are named {metric.name!r}, in {by_name[metric.name][0]} and in {where}; expected names of their own: "
-                "rename or uninstall one"
+                f"two metrics are named {metric.name!r}, in {by_name[metric.name][0]} and in {where}; "
+                "expected different names: rename or uninstall one"
             )
         by_name[metric.name] = where, metric
         other, compute = groups.setdefault(metric.group, (where, metric.compute))
         if compute is not metric.compute:
             raise UserError(
-                f"two functions compute the group of metrics {metric.group!r}, in {other} and in {where}; expected one a group: "
-                "rename one of the groups"
+                f"two functions compute the group of metrics {metric.group!r}, in {other} and in {where}; "
+                "expected one function per group: rename one of the groups"
             )
     ordered = sorted((metric for _, metric in by_name.values()), key=lambda metric: (metric.place, metric.name))
     return {metric.name: metric for metric in ordered}
@@ -144,7 +143,7 @@ def metric_of(name: str) -> Metric:
 
 
 def show(name: str, value: float | None) -> str:
-    """A figure with its unit, rounded as it deserves."""
+    """A figure, rounded to its digits, with its unit."""
     metric = metric_of(name)
     if value is None or not math.isfinite(value):
         return "n/a"

@@ -1,4 +1,4 @@
-"""Settings of the measuring of an edit."""
+"""Settings of the metrics."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from qnerf.settings import Settings
 
 
 class MetricsSettings(Settings):
-    """What is measured (docs/method.md §6). Groups that need the true edited views are left out where they are not known."""
+    """What is measured (docs/method.md §6). Groups that need the true edited views are skipped where these are not
+    known."""
 
     name: Literal["default"] = "default"
-    # fidelity: PSNR and SSIM to the truth; consistency: warp errors; errors: what of the error views share, and what each has of
-    # its own; silhouette: its overlap; heldout: an RGB field's PSNR; any other that is registered (qnerf.metrics.registry).
+    # fidelity: PSNR and SSIM to the truth; consistency: warp errors; errors: the error of the mean over
+    # views, and the variance between views; silhouette: its overlap; heldout: an RGB field's PSNR; and any
+    # other registered group
+    # (qnerf.metrics.registry).
     groups: tuple[str, ...] = ("fidelity", "consistency", "errors", "silhouette", "heldout")
     # Share of the distance by which two views' depths of one point may differ before it counts as hidden.
     depth_tolerance: float = Field(default=0.02, gt=0, le=0.2)
     # Difference from the scene without its object, in [0, 1], from which a pixel counts as object; lowered for objects
     # of the background's colour.
     silhouette_threshold: float = Field(default=0.08, gt=0, lt=1)
-    # Every how manieth view is kept from the RGB field and used to test it.
+    # Every n-th view is held out: the RGB field does not train on it and is tested on it.
     heldout_every: int = Field(default=4, ge=2)
 
     @field_validator("groups")
@@ -31,7 +34,7 @@ class MetricsSettings(Settings):
     def _are_registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in chosen_groups():
-                raise ValueError(sentence(name, "no such group of metrics", name, chosen_groups()))
+                raise ValueError(sentence(name, "there is no such group of metrics", name, chosen_groups()))
         return names
 
     def measured(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What can be said of a run without loading a model or an image: does the scene fit the settings, does the machine?"""
+"""Checks of a run without loading a model or an image: do the scene and the machine fit the settings?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def count_views(settings: RunSettings) -> int:
         there = sum(frame.exists for frame in frames)
     wanted = settings.scene.views or there
     if there < max(2, wanted):
-        raise UserError(f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: ask for fewer")
+        raise UserError(
+            f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: set a smaller scene.views"
+        )
     return wanted
 
 

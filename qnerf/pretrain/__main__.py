@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from qnerf.common import renamed
 from qnerf.common.places import configs
 from qnerf.errors import UserError
 from qnerf.pretrain.settings import ClassifiersStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
@@ -21,7 +22,7 @@ def parse(config: DictConfig) -> PretrainSettings:
         return PretrainSettings.model_validate(OmegaConf.to_container(config, resolve=True))
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise UserError(f"The training's settings are not valid ({found}): see conf/pretrain/stage.") from error
+        raise UserError(f"The settings of the training are not valid ({found}): see conf/pretrain/stage.") from error
 
 
 def run(stage: VaeStage | DiffusionStage | ClassifiersStage | ExportStage) -> None:
@@ -57,4 +58,8 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    stages = {f"stage={old}": f"stage={new}" for old, new in renamed.of_kind("stage").items()}
+    if answers := renamed.answer_words(sys.argv[1:], stages):
+        print("\n".join(f"qnerf: {answer}" for answer in answers), file=sys.stderr)
+        sys.exit(2)
     main()

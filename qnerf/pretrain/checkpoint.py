@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from qnerf.common import renamed
 from qnerf.errors import UserError
 from qnerf.pretrain.average import Average
 
@@ -46,8 +47,7 @@ def load_checkpoint(folder: Path, modules: nn.ModuleDict, average: Average, opti
         modules.load_state_dict(_part(tensors, "model."))
     except RuntimeError as error:
         raise UserError(
-            f"{folder / CHECKPOINT} holds a model of other sizes than the present one: "
-            "choose another stage.output or delete the old checkpoint."
+            f"{folder / CHECKPOINT} holds a model of another size: set another stage.output or delete that file."
         ) from error
     average.load(_part(tensors, "average."))
     parameters = list(modules.parameters())
@@ -68,11 +68,11 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Counters]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return tensors, Counters(**json.loads(metadata["counters"]))
+        return _renamed(tensors), Counters(**json.loads(metadata["counters"]))
     except FileNotFoundError as error:
-        raise UserError(f"There is no {path}: run the training stage that writes it first.") from error
+        raise UserError(f"{path} is missing: first run the training stage that writes it.") from error
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a readable training checkpoint: delete it to start afresh.") from error
+        raise UserError(f"{path} is not a readable training checkpoint: delete it to start again.") from error
 
 
 def averaged_weights(folder: Path) -> dict[str, Tensor]:
@@ -89,6 +89,12 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a checkpoint whose modules had the names of earlier versions (`average.judges.…`)."""
+    stages = renamed.of_kind("stage")
+    return {".".join(stages.get(part, part) for part in name.split(".")): tensor for name, tensor in tensors.items()}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ def noted_autoencoder(training: Path) -> str:
     try:
         return (training / AUTOENCODER).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise UserError(f"{training / AUTOENCODER} cannot be read: name the autoencoder's folder in stage.vae.") from error
+        raise UserError(f"{training / AUTOENCODER} cannot be read: give the autoencoder's folder with stage.vae=…") from error
 
 
 def save_parts(parts: BackboneParts, folder: Path) -> None:

@@ -34,15 +34,17 @@ def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer)
         weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
     else:
         raise UserError(
-            f"stage.initial: {folder} holds neither a training's {CHECKPOINT} nor a model's unet/config.json: "
-            "name the output folder of a training or of stage=export."
+            f"stage.initial: {folder} has neither {CHECKPOINT} (of a training) nor unet/config.json (of a model): "
+            "give the output folder of a training or of stage=export."
         )
     if not any(name.startswith(LOOSE) for name in weights):
         weights |= {name: value for name, value in modules.state_dict().items() if name.startswith(LOOSE)}
     try:
         modules.load_state_dict(translate(weights, modules, tokenizer.get_vocab()))
     except RuntimeError as error:
-        raise UserError(f"stage.initial: the model in {folder} is of other sizes than the present one: choose another.") from error
+        raise UserError(
+            f"stage.initial: the model in {folder} has another size, expected that of this stage: give another folder."
+        ) from error
     for name in ("controlnet", "loose_controlnet"):
         net = cast(ControlNetModel, modules[name])
         if not was_trained(net):

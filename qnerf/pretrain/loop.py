@@ -60,7 +60,7 @@ def train(trainee: Trainee[BatchT], settings: LoopSettings, on_checkpoint: Calla
     """
     with team() as members:
         if settings.batch % members.size:
-            raise UserError(f"stage.batch is {settings.batch}, which {members.size} processes cannot share: choose a multiple.")
+            raise UserError(f"stage.batch is {settings.batch}, expected a multiple of the {members.size} processes: set it to one.")
         return _train(trainee, settings, on_checkpoint, members)
 
 

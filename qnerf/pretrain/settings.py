@@ -14,7 +14,7 @@ Kind = Literal["figure", "lamp", "seat", "toy"]
 
 def _some(shares: dict[str, float]) -> dict[str, float]:
     if not sum(shares.values()) > 0:
-        raise ValueError("all shares are 0, expected one above it")
+        raise ValueError("all shares are 0, expected at least one above 0")
     return shares
 
 
@@ -29,25 +29,28 @@ class LoopSettings(Settings):
     output: str = Field(min_length=1)
     """Folder of the checkpoint, the metrics and the sample sheets; a rerun resumes from it."""
     seed: int = Field(default=0, ge=0)
-    """With a sample's index it determines the sample, its noise and its dropouts; 900 to 999 are held out and refused."""
+    """Determines, with a sample's index, the sample, its noise and its dropouts; 900 to 999 are held out and
+    refused."""
     world: Literal[1, 2] = 1
-    """Version of the procedural world: 1 has figures in one caption each, 2 all kinds, paraphrases and textured backgrounds."""
+    """Version of the procedural world. 1: figures, with one caption each; 2: all kinds, several captions,
+    textured backgrounds."""
     kinds: KindShares | None = None
-    """Relative share of each kind of object; null: all of the world alike."""
+    """Relative share of each kind of object; None: equal shares."""
     samples: int | None = Field(default=None, gt=0)
-    """Total number of training samples; null: no limit."""
+    """Number of training samples; None: no limit."""
     budget_minutes: float | None = Field(default=None, gt=0)
-    """Total training time, resumed runs counted together; null: no limit. The sooner of the two limits ends the run."""
+    """Training time over all resumed runs; None: no limit. The first of the two limits that is reached ends
+    the training."""
     batch: int = Field(default=8, gt=0)
     learning_rate: float = Field(default=5e-4, gt=0)
-    """Peak, reached after the warm-up and left by a cosine down to a fiftieth at the end."""
+    """Peak learning rate, after the warm-up; then it falls by a cosine to 1/50 of it at the end."""
     warmup: int = Field(default=100, ge=1)
     """Steps of linear warm-up."""
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient."""
     ema: float = Field(default=0.999, ge=0, lt=1)
-    """Decay per step of the running average of the weights, which is what is exported."""
+    """Decay per step of the running average of the weights; the average is exported."""
     device: str = "auto"
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     channels_last: bool = True
@@ -70,7 +73,7 @@ class LoopSettings(Settings):
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if self.samples is None and self.budget_minutes is None:
-            raise ValueError("one of samples and budget_minutes must be given, or the training would never end")
+            raise ValueError("samples and budget_minutes are both null, so training would never end; set one of them")
         return self
 
 
@@ -79,13 +82,15 @@ class VaeStage(LoopSettings):
 
     name: Literal["vae"] = "vae"
     initial: str | None = None
-    """Folder of the autoencoder to start from, as stage=vae leaves it in <output>/model; null: random weights."""
+    """Folder of the autoencoder to start from (stage=vae writes <output>/model); None: random weights."""
     decoder_only: bool = False
-    """The encoder stays as it is, and with it the latents that a diffusion model was trained on."""
+    """Keep the encoder, so that the latents that a diffusion model was trained on do not change."""
     photographs: float = Field(default=0.0, ge=0, le=1)
-    """Share of procedural pictures with photographs' statistics (`qnerf.pretrain.photographs`) among the samples."""
+    """Share of samples that are procedural pictures with the statistics of photographs
+    (`qnerf.pretrain.photographs`)."""
     crop: int | None = Field(default=64, gt=0)
-    """Side of the random square cut from each image, pixels; null: whole images. Small crops give more steps a minute."""
+    """Side of the random square cut from each image, pixels; None: whole images. Small crops give more steps
+    per minute."""
     squared: float = Field(default=4.0, ge=0)
     """Weight of the squared error beside the absolute error's 1."""
     gradient: float = Field(default=0.5, ge=0)
@@ -95,43 +100,46 @@ class VaeStage(LoopSettings):
     @model_validator(mode="after")
     def _has_an_encoder(self) -> Self:
         if self.decoder_only and self.initial is None:
-            raise ValueError("decoder_only keeps the encoder of a trained autoencoder; name its folder in stage.initial")
+            raise ValueError("decoder_only needs a trained autoencoder; give its folder with stage.initial=…")
         return self
 
 
 class DiffusionStage(LoopSettings):
     """U-Net, text encoder and ControlNets, by noise prediction on the autoencoder's latents.
 
-    diffusion trains all together, which a short training needs; unet the U-Net and the text encoder without control; control the
-    ControlNets for a U-Net that stays as it is, as for SD 1.5.
+    diffusion: all together, best for a short training. unet: the U-Net and the text encoder without control.
+    control: the ControlNets for a fixed U-Net, as for SD 1.5.
     """
 
     name: Literal["diffusion", "unet", "control"] = "diffusion"
     vae: str | None = None
-    """Folder of the trained autoencoder (stage=vae leaves it in <output>/model); null: that of the exported model
-    in stage.initial, or else of the shipped weights."""
+    """Folder of the trained autoencoder (stage=vae writes <output>/model); None: that of the exported model
+    in stage.initial, else the shipped one."""
     initial: str | None = None
     """Where the weights come from that this training starts from: the output folder of another one, or a folder that stage=export
     wrote, such as the shipped one, asset:puppet; null: random weights."""
     image: int | None = Field(default=None, gt=0, multiple_of=32)
-    """Side of the training images, pixels; null: the model's own. Half of it learns text and control at a quarter of the cost."""
+    """Side of the training images, pixels; None: the model's. Half of it learns text and control at a quarter
+    of the cost."""
     details: DetailShares | None = None
-    """Relative share of each grade of control; null: bones, joints and ends alike, and in world 2 loose_depth and box too."""
+    """Relative share of each grade of control; None: equal shares of bones, joints, ends, and in world 2
+    loose_depth, box."""
     text_dropout: float = Field(default=0.1, ge=0, le=1)
     control_dropout: float = Field(default=0.15, ge=0, le=1)
     grounding: float = Field(default=0.0, ge=0)
-    """Weight of the cross-attention of words outside the parts that they speak of (`qnerf.pretrain.grounding`)."""
+    """Weight of a loss on the cross-attention of a word outside the part it names
+    (`qnerf.pretrain.grounding`)."""
     balance: float = Field(default=0.0, ge=0, le=1)
-    """How far small parts weigh more in the loss than their area (`qnerf.pretrain.balance`); 0: not at all, 1: parts alike."""
+    """Extra weight of small parts in the loss (`qnerf.pretrain.balance`); 0: by area, 1: all parts equal."""
     snr_floor: float = Field(default=0.1, ge=0)
-    """Least weight of the clean image's error, however noisy: colours and pose are decided at high noise."""
+    """Minimum weight of the clean image's error: colours and pose are decided at high noise."""
     snr_cap: float = Field(default=5.0, gt=0)
     """Min-SNR-γ (Hang et al. 2023): the weight of time t is min(SNR, γ) / SNR."""
 
     @model_validator(mode="after")
     def _has_a_unet(self) -> Self:
         if self.name == "control" and self.initial is None:
-            raise ValueError("stage=control trains ControlNets for a trained U-Net; name its folder in stage.initial")
+            raise ValueError("stage=control needs a trained U-Net; give its folder with stage.initial=…")
         return self
 
     def shares(self) -> dict[str, float]:
@@ -145,13 +153,14 @@ class ClassifiersStage(LoopSettings):
 
     name: Literal["classifiers"] = "classifiers"
     weights: str | None = None
-    """File to write at the end; null: classifiers.safetensors in the output folder. Nothing overwrites the shipped ones."""
+    """File to write at the end; None: <output>/classifiers.safetensors, so the shipped ones are not
+    overwritten."""
     blur: float = Field(default=1.0, ge=0, le=1)
-    """Largest weight of the blurred picture mixed into a picture."""
+    """Maximum weight of the blurred picture that is mixed into a picture."""
     blotches: float = Field(default=0.06, ge=0, le=0.5)
-    """Largest amplitude of smooth colour noise."""
+    """Maximum amplitude of smooth colour noise."""
     noise: float = Field(default=0.04, ge=0, le=0.5)
-    """Largest standard deviation of white noise."""
+    """Maximum standard deviation of white noise."""
 
 
 class ExportStage(Settings):
@@ -159,11 +168,11 @@ class ExportStage(Settings):
 
     name: Literal["export"] = "export"
     diffusion: str = Field(min_length=1)
-    """Output folder of the training: stage=diffusion, or stage=control behind stage=unet."""
+    """Output folder of the training: of stage=diffusion, or of stage=control after stage=unet."""
     vae: str | None = None
-    """Folder of the autoencoder that it was trained with; null: the one that the training has noted."""
+    """Folder of the autoencoder that it was trained with; None: as recorded by the training."""
     output: str | None = None
-    """Folder to write; null: the weights inside the package."""
+    """Folder to write; None: the weights inside the package."""
 
 
 Stage = Annotated[VaeStage | DiffusionStage | ClassifiersStage | ExportStage, Field(discriminator="name")]

@@ -118,7 +118,7 @@ def load_vae(folder: str, key: str) -> AutoencoderKL:
     if not (place / "config.json").is_file():
         raise UserError(
             f"{key}: there is no trained autoencoder in {folder}: run `python -m qnerf.pretrain stage=vae` first, "
-            "or name the folder of one."
+            "or give the folder of one."
         )
     return AutoencoderKL.from_pretrained(str(place), torch_dtype=torch.float32, low_cpu_mem_usage=False)
 

@@ -1,4 +1,4 @@
-"""The sentences that sum figures up: a column's headline, and which of two edits is the more consistent."""
+"""Sentences that sum up the figures: the lines under a column, and which of two edits is more consistent."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def headline(figures: Figures) -> list[str]:
     return lines or [f"{metric_of(k).label}: {show(k, v)}" for k, v in figures.items() if v is not None][:3]
 
 
-FIDELITY_MARGIN = 0.3  # dB that consistency may cost: blur alone lowers every disagreement
+FIDELITY_MARGIN = 0.3  # dB that consistency may cost: blur alone lowers every warp error
 
 
 def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
@@ -30,18 +30,18 @@ def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
     ours, theirs = figures.get(main, {}), figures.get(other, {})
     a, b, floor = ours.get("warp_error_moved"), theirs.get("warp_error_moved"), ours.get("warp_error_moved_floor")
     if a is None or b is None or floor is None:
-        return "The truth of this scene is not known, so no figure says which edit is more consistent: compare by eye."
+        return "The true edited views of this scene are not known, so no figure says which edit is more consistent: compare by eye."
     winner, loser, low, high = (main, other, a, b) if a <= b else (other, main, b, a)
     if high <= floor:
-        return f"Both {main} and {other} are as consistent as the true views: there is nothing to consolidate."
+        return f"{main} and {other} are both as consistent as the true views: there is nothing to consolidate."
     share = 100 * (high - low) / (high - floor)
     text = (
-        f"{winner} is the more consistent: its views disagree on the moved parts by {low:.4f}, {loser}'s by {high:.4f} "
-        f"(true views: {floor:.4f}), which is {share:.0f} % less above that floor"
+        f"{winner} is more consistent: its warp error on the moved parts is {low:.4f}, that of {loser} is {high:.4f}. "
+        f"Above the floor of the true views ({floor:.4f}) this is {share:.0f} % less"
     )
     p, q = ours.get("psnr_object"), theirs.get("psnr_object")
     if p is None or q is None:
         return f"{text}."
     text = f"{text}; PSNR of the object: {main} {p:.2f} dB, {other} {q:.2f} dB."
     cost = q - p if winner == main else p - q
-    return text if cost <= FIDELITY_MARGIN else f"{text} That is bought with {cost:.1f} dB of fidelity: no gain."
+    return text if cost <= FIDELITY_MARGIN else f"{text} This costs {cost:.1f} dB of fidelity: no gain."

@@ -1,4 +1,4 @@
-"""report.html: what was done, what came out, what the figures mean, and what to be wary of."""
+"""report.html of a run: what was done, the results, what the figures mean, and warnings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,8 +57,8 @@ def render_report(report: RunReport) -> str:
         head=["", *(method.name for method in report.methods)],
         rows=figure_rows(report.methods),
         common=[f"{metric_of(key).label}: {show(key, value)}" for key, value in report.common.items() if value is not None],
-        explained=[metric_of(key) for key in shown_first() if key in shown],
-        chart=_explained_chart,
+        metrics=[metric_of(key) for key in shown_first() if key in shown],
+        chart=_r2_chart,
     )
 
 
@@ -83,7 +83,7 @@ def _best(key: str, methods: Sequence[MethodReport]) -> str | None:
     return (max if better == "higher" else min)(rivals)[1]
 
 
-def _explained_chart(method: MethodReport) -> Markup:
+def _r2_chart(method: MethodReport) -> Markup:
     steps = [step for step, _ in method.r2]
     layers = dict.fromkeys(layer for _, by_layer in method.r2 for layer in by_layer)
     series = {str(layer): [by_layer.get(layer) for _, by_layer in method.r2] for layer in layers}

@@ -1,6 +1,7 @@
 """A finished sweep as its folder has it: results.csv (a row per cell), sweep.json (its command, what it swept).
 
 The one reader of both, for pages, tables and scripts; `qnerf.sweeps.results` writes them and says what is in them.
+Names of earlier versions are read as today's (`qnerf.common.renamed`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qnerf.common import renamed
 from qnerf.errors import UserError
 
 RESULTS, SWEEP = "results.csv", "sweep.json"
@@ -51,13 +53,14 @@ class Sweep:
 
 def read_sweep(folder: Path) -> Sweep:
     """The sweep of a folder. Raises UserError where one of its two files is missing or not what it should be."""
-    document, rows = read_record(folder), read_rows(folder)
+    document = read_record(folder)
+    rows = read_rows(folder, renamed.is_soft_command(document["command"]))
     swept = {str(key): [str(value) for value in values] for key, values in document["swept"].items()}
     missing = [key for key in (*swept, "scene", "identity", "folder", "status") if key not in rows[0]]
     if missing:
         raise UserError(
-            f"{folder / RESULTS} has no column {', '.join(missing)}, which sweep.json and the page need: run the "
-            "sweep's command again, finished cells cost nothing."
+            f"{folder / RESULTS} has no column {', '.join(missing)}, which is needed: run the "
+            "sweep's command again (finished cells are not computed again)."
         )
     known = {*swept, *PLAIN_COLUMNS, *REASON_COLUMNS}
     columns = [key for key in rows[0] if key not in known]
@@ -125,16 +128,19 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def read_rows(folder: Path) -> list[dict[str, str]]:
-    """The rows of a sweep's results.csv as text, by column. Raises UserError where it cannot be read or has none."""
+def read_rows(folder: Path, is_soft: bool = False) -> list[dict[str, str]]:
+    """The rows of a sweep's results.csv as text, by column; is_soft: its guidance was soft in every cell.
+
+    Raises UserError where it cannot be read or has no rows."""
     path = folder / RESULTS
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = [{key: value or "" for key, value in row.items() if key is not None} for row in csv.DictReader(file)]
+            read = [{key: value or "" for key, value in row.items() if key is not None} for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected a sweep's table: give the folder of a sweep.") from None
+        raise UserError(f"{path} cannot be read ({error}); expected the table of a sweep: give a sweep's folder.") from None
+    rows = [{renamed.column(key, is_soft): value for key, value in row.items()} for row in read]
     if not rows:
-        raise UserError(f"{path} has no rows; expected one for every cell: has the sweep finished a cell yet?")
+        raise UserError(f"{path} has no rows; expected one for every cell: wait until a cell of the sweep is finished.")
     return rows
 
 
@@ -155,11 +161,21 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected a sweep's record: give the folder of a sweep.") from None
+        raise UserError(f"{path} cannot be read ({error}); expected the record of a sweep: give a sweep's folder.") from None
     swept = document.get("swept") if isinstance(document, dict) else None
     if not isinstance(swept, dict) or not isinstance(document.get("command"), str) or not all(map(_is_list, swept.values())):
         raise UserError(f'{path} is not a sweep\'s record; expected {{"command": "…", "swept": {{"key": [values]}}}}.')
-    return document
+    return _under_new_names(document)
+
+
+def _under_new_names(record: dict[str, Any]) -> dict[str, Any]:
+    """A sweep's record with the names of earlier versions replaced by today's."""
+    is_soft = renamed.is_soft_command(record["command"])
+    swept = {renamed.column(key, is_soft): values for key, values in record["swept"].items()}
+    found = {**record, "command": renamed.command(record["command"]), "swept": swept}
+    if "cells" in record:
+        found["cells"] = [{**cell, "command": renamed.command(cell["command"])} for cell in record["cells"]]
+    return found
 
 
 def _is_list(value: object) -> bool:

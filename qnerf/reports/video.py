@@ -27,7 +27,7 @@ def orbit_video(path: Path, columns: Sequence[Column]) -> bool:
         importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
         imageio = importlib.import_module("imageio.v2")
     except (ImportError, RuntimeError):  # the package is missing, or has no ffmpeg for this machine
-        log.warning("No %s was written, since ffmpeg is not there: pip install 'imageio[ffmpeg]' brings it.", path.name)
+        log.warning("%s was not written, because ffmpeg is missing: pip install 'imageio[ffmpeg]'.", path.name)
         return False
     frames = [_frame(columns, view) for view in range(len(columns[0].views))]
 

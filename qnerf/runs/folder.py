@@ -77,12 +77,12 @@ class RunFolder:
             (self.path / OWNER).write_text(str(os.getpid()))
         except Timeout as error:
             raise RunBusy(
-                f"{self.path}: process {self._owner()} is running this very run; wait for it, or choose another output_dir=…"
+                f"{self.path}: process {self._owner()} is computing this run; wait for it, or set another output_dir=…"
             ) from error
         except OSError as error:
             self._lock.release()
             raise UserError(
-                f"{self.path}: the run folder cannot be made ({error.strerror}); choose another with output_dir=…"
+                f"{self.path}: the run folder cannot be created ({error.strerror}); set another output_dir=…"
             ) from error
         (self.path / FAILED).unlink(missing_ok=True)
         self._entered = time.monotonic()

@@ -1,4 +1,4 @@
-"""The stage before the edit: views are taken back to noise."""
+"""The stage before the edit: source views are inverted to noise."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbo
     proxy, device = scene.proxy, backbone.device
     if proxy is None:
         raise UserError(
-            f"{settings.scene.path} has no proxy.json, which says what moves where: write one, or name it with scene.proxy=…"
+            f"{settings.scene.path} has no proxy.json, which describes the edit: write one, or give it with scene.proxy=…"
         )
     how = (scene.cameras, settings.control.detail, backbone.image_size)
     source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)

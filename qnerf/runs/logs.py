@@ -1,4 +1,4 @@
-"""Where a run's words go: the terminal, run.log in its folder, and (warnings) the report."""
+"""Where the messages of a run go: the terminal, run.log in its folder, and (warnings) the report."""
 
 import logging
 import logging.handlers

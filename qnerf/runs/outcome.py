@@ -1,4 +1,4 @@
-"""What a finished run leaves for people and other programs: figures, pictures, a capture, a page."""
+"""The files that a finished run writes: figures, pictures, a capture, a page."""
 
 from __future__ import annotations
 

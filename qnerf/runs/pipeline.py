@@ -39,7 +39,8 @@ GIB = 2**30
 
 
 def run(settings: RunSettings, command: str) -> Path:
-    """Runs to the end, or finds that an earlier run has; returns the run folder. UserError: what the user can mend."""
+    """Runs to the end, or finds that an earlier run has; returns the run folder. Raises UserError for what
+    the user can correct."""
     with RunLog() as run_log, ExitStack() as stack:
         # 1. Settings are typed and checked. The scene, on this machine's device.
         scene = load_scene(settings)

@@ -142,7 +142,7 @@ def _at(plain: dict[str, Any], key: str) -> Any:
     try:
         return reduce(lambda node, part: node[part], key.split("."), plain)
     except (KeyError, TypeError):
-        raise UserError(f"a metric reads the setting {key!r}, which does not exist: mend its `reads`") from None
+        raise UserError(f"a metric reads the setting {key!r}, which does not exist: correct `reads` in its record") from None
 
 
 def _code(stage: str, *variants: Variant, also: Sequence[str] = ()) -> str:

@@ -36,7 +36,7 @@ def parse_bounds(where: str, value: Any, problems: list[str]) -> Bounds | None:
     corners = value.get("box")
     box = _numbers(corners, (8, 3)) if corners is not None else _box_round(known) if known else np.zeros((8, 3))
     if box is None:
-        problems.append(f"{where} has a box that is not 8 x 3 finite numbers, expected its corners: mend it or leave it out.")
+        problems.append(f"{where} has a box that is not 8 x 3 finite numbers, expected its corners: correct it or remove it.")
     if box is None or len(problems) > found:
         return None
     return Bounds(tuple(known), torch.from_numpy(box).float())
@@ -63,7 +63,7 @@ def _parse_solid(where: str, entry: Any, problems: list[str]) -> Capsule | Box |
             return Box(centre, size / 2, turn, ROUNDING * float(size.min()) / 2, "bound")
     problems.append(
         f"{where} is {entry!r}, expected a capsule (start, end and a radius above 0) or a box (centre, a size above 0 and "
-        "yaw), in finite numbers: mend it."
+        "yaw), in finite numbers: correct it."
     )
     return None
 

@@ -20,11 +20,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: give a folder that holds it.") from None
+        raise UserError(f"{path} is missing: give a folder that contains it.") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): mend its permissions or its path.") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}): correct its permissions or its path.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}): mend it or write it again.") from None
+        raise UserError(f"{path} is not valid JSON ({error}): correct it or write it again.") from None
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -73,10 +73,10 @@ def _decode(path: Path) -> Image.Image:
         image = Image.open(path)
         image.load()
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: put it back or take it out of transforms.json.") from None
+        raise UserError(f"{path} is missing: put it back or remove it from transforms.json.") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise UserError(f"{path} cannot be decoded ({reason}), expected a whole PNG or JPEG: copy or export it again.") from None
+        raise UserError(f"{path} cannot be decoded ({reason}), expected a complete PNG or JPEG: copy or export it again.") from None
     return image
 
 

@@ -48,7 +48,7 @@ def read_proxy(path: Path) -> Proxy:
     document = read_json(path)
     kind = document.get("kind") if isinstance(document, dict) else None
     if kind not in ("skeleton", "box"):
-        raise UserError(f"{path} has kind = {kind!r}, expected 'skeleton' or 'box': name one of them.")
+        raise UserError(f"{path} has kind = {kind!r}, expected 'skeleton' or 'box': write one of them.")
     problems = [
         f"{path} has no '{key}', expected the proxy's positions {when} the edit: add it."
         for key, when in (("source", "before"), ("target", "after"))
@@ -79,7 +79,7 @@ def _parse_skeleton(path: Path, document: dict[str, Any], problems: list[str]) -
         problems.append(f"{path} has joints = {joints!r}, expected a list of names: give each joint one.")
         joints = []
     if not isinstance(bones, list) or not all(_is_bone(bone, len(joints)) for bone in bones):
-        problems.append(f"{path} has bones that are not pairs of joint indices below {len(joints)}: mend them.")
+        problems.append(f"{path} has bones that are not pairs of joint indices below {len(joints)}: correct them.")
         bones = []
     points = {key: _parse_points(path, key, document[key], len(joints), problems) for key in ("source", "target")}
     return Proxy("skeleton", tuple(joints), tuple((a, b) for a, b in bones), points["source"], points["target"])
@@ -113,7 +113,7 @@ def _parse_sides(path: Path, key: str, box: dict[str, Any], problems: list[str])
         problems.append(f"{path} has {key} yaw = {yaw!r}, expected degrees: give a finite number.")
         yaw = 0.0
     if not (rows[1] > 0).all():
-        problems.append(f"{path} has {key} size = {box['size']!r}, expected three lengths above 0: mend it.")
+        problems.append(f"{path} has {key} size = {box['size']!r}, expected three lengths above 0: correct it.")
     return box_corners(rows[0], rows[1], yaw)
 
 
@@ -127,5 +127,5 @@ def _parse_points(path: Path, key: str, value: Any, count: int, problems: list[s
         problems.append(f"{path} has {key} of shape {found}, expected {count} x 3 numbers: give one point a joint.")
         return torch.ones(count, 3)
     if not torch.isfinite(points).all():
-        problems.append(f"{path} has NaN or infinity in its {key}, expected world positions: mend them.")
+        problems.append(f"{path} has NaN or infinity in its {key}, expected world positions: correct them.")
     return points

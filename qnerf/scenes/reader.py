@@ -73,7 +73,7 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Fram
     if len(present) < 2:
         raise UserError(
             f"{origin} names {len(frames)} images, of which {len(present)} exist "
-            f"(missing: {', '.join(missing[:3])}, …), expected at least 2: put the images beside it or mend file_path."
+            f"(missing: {', '.join(missing[:3])}, …), expected at least 2: add the images or correct file_path."
         )
     if missing:
         logger.warning(
@@ -81,7 +81,7 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Fram
             origin, len(frames), len(present), len(missing), ", ".join(missing[:3]),
         )  # fmt: skip
     if wanted is not None and wanted > len(present):
-        raise UserError(f"scene.views is {wanted}, but {origin.parent} has {len(present)} images: ask for no more than that.")
+        raise UserError(f"scene.views is {wanted}, but {origin.parent} has {len(present)} images: set it to at most this number.")
     return [present[index] for index in spread_evenly(len(present), wanted)]
 
 
@@ -136,7 +136,7 @@ def _region(
     except (TypeError, ValueError):
         problems.append(
             f"{origin} has focus = {focus!r} and radius = {radius!r}, expected a point of three finite "
-            "numbers and a length above 0: mend them or set scene.focus and scene.radius."
+            "numbers and a length above 0: correct them or set scene.focus and scene.radius."
         )
     else:
         return point.tolist(), length

@@ -8,31 +8,32 @@ from pydantic import Field
 
 from qnerf.settings import Settings
 
-Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy a control shows
+Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy is drawn
 Vector = tuple[float, float, float]
 
 
 class SceneSettings(Settings):
-    """A folder of posed images, such as nerfstudio's, and where there are any, proxy.json and truth/."""
+    """A folder of posed images, for example of nerfstudio, with proxy.json and truth/ if there are any."""
 
     name: Literal["folder"] = "folder"
-    # The folder that holds the images and their poses, such as transforms.json; `asset:<name>` is a scene shipped with the package.
+    # The folder with the images and their poses (transforms.json); `asset:<name>` is a scene shipped with the
+    # package, `procedural:<kind>_<seed>` one that is rendered when it is first used.
     path: str = Field(min_length=1)
-    # The format of the folder (qnerf.scenes.readers); null takes the one that is found there.
+    # The format of the folder (qnerf.scenes.readers); null: detected.
     reader: str | None = None
-    # What the views show, and what the edited views are to show; null takes the folder's own prompts.
+    # What the views show, and what the edited views shall show; null: the prompts in the folder.
     source_prompt: str | None = None
     target_prompt: str | None = None
-    # File of the 3-D proxy before and after the edit; null takes the folder's own proxy.json. Another proxy is another edit, of
-    # which the folder's truth knows nothing.
+    # File of the 3-D proxy before and after the edit; null: the folder's proxy.json. With another file the
+    # edit is another one, and the true views in the folder are not used.
     proxy: str | None = None
-    # Side of the square images that the backbone sees, pixels.
+    # Side of the square images, pixels.
     size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = 128
-    # How many views to use, spread evenly over the capture; null uses all of them.
+    # How many views to use, spread evenly over the folder; null: all.
     views: Annotated[int, Field(ge=2)] | None = None
-    # Cut the centre square out of images that are not square; false squeezes the whole image into the square.
+    # True: cut the centre square out of each image; false: scale the whole image to a square.
     crop: bool = True
-    # The point that the cameras look at, and half the size of the region of interest round it, world units; null takes
-    # the folder's own, or else the point nearest to all optical axes and half the median camera distance to it.
+    # The point that the cameras look at, and half the size of the region of interest around it, world units.
+    # Null: from the folder, or the point nearest to all optical axes and half the median camera distance to it.
     focus: Vector | None = None
     radius: Annotated[float, Field(gt=0)] | None = None

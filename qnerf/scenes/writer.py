@@ -25,7 +25,7 @@ def write_scene(folder: Path | str, scene: Scene, world: int = 1) -> None:
     """
     folder = Path(folder)
     if folder.exists():
-        raise UserError(f"{folder} exists already, expected a new folder for the scene: name another or remove it.")
+        raise UserError(f"{folder} exists already, expected a new folder for the scene: choose another or remove it.")
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "images").mkdir(parents=True)

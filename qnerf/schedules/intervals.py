@@ -24,8 +24,8 @@ class IntervalSettings(ScheduleSettings):
         return True
 
     def ends(self, steps: int) -> list[int]:
-        """The states at which intervals end, the last of them the clean one, `steps`: the first after
-        `interval` steps, each longer than the one before by `growth`, and of a step at least."""
+        """The states at which intervals end; the last is the clean state, `steps`. The first interval has
+        `interval` steps, each next one `growth` times as many, and at least one."""
         ends, exact, length = [], 0.0, float(self.interval)
         while not ends or ends[-1] < steps:
             exact, length = exact + max(length, 1.0), length * self.growth
@@ -33,7 +33,7 @@ class IntervalSettings(ScheduleSettings):
         return ends
 
     def end(self, start: int, steps: int) -> int:
-        """Where the interval ends that begins at state `start`."""
+        """The end of the interval that starts at state `start`."""
         return next(end for end in self.ends(steps) if end > start)
 
     def stops(self, guidance: GuidanceSettings, steps: int) -> list[int]:
@@ -51,10 +51,7 @@ class IntervalSettings(ScheduleSettings):
 
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
         if self.interval >= steps:
-            return (
-                f"{where}schedule.interval: got {self.interval}; expected less than the {steps} steps of steps, "
-                "or no field is ever trained"
-            )
+            return f"{where}schedule.interval: got {self.interval}; expected less than steps, {steps}, or no field is ever trained"
         if not self.stops(guidance, steps):
             return (
                 f"{where}guidance.until: guidance ends before step {self.interval} of {steps}, where the first field is trained; "

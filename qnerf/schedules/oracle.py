@@ -49,7 +49,7 @@ class Oracle(Schedule):
 
         if job.oracle is None:
             raise UserError(
-                "schedule is 'oracle' but the scene folder has no truth/ with the true edited views: "
+                "schedule is 'oracle', but the scene folder has no true edited views (truth/), which it needs: "
                 "use a procedural scene or another schedule."
             )
         job.editor.restore({})

@@ -29,17 +29,18 @@ log = logging.getLogger(__name__)
 
 
 class FeedbackSettings(Settings):
-    """at: share of the steps after which the views are drawn towards their common radiance field, or
-    later: not before the last query field is trained. weight: how far, up to 1, all the way."""
+    """at: share of the steps after which the views are pulled towards a radiance field trained on all of
+    them, but not before the last query field is trained. weight: how far, up to 1 (all the way)."""
 
     at: float = Field(gt=0, lt=1)
     weight: float = Field(gt=0, le=1)
 
 
 class ProgressiveSettings(IntervalSettings):
-    """A new field every `interval` steps, trained on a look-ahead. warm_start: each field but the first
-    begins from the one before and takes this share of the iterations; none: every field begins anew,
-    with all of them. feedback: once from pictures, by a radiance field (ours); none: the paper's."""
+    """A new field every `interval` steps, trained on queries of a look-ahead. warm_start: each field
+    except the first starts from the previous one and trains for this share of the iterations; None: every
+    field starts from random weights. feedback: pull the views once towards a radiance field (ours); None:
+    never (the paper)."""
 
     name: Literal["progressive"]
     warm_start: float | None = Field(default=None, gt=0, le=1)
@@ -146,5 +147,5 @@ def field_before(state: dict[str, Tensor], job: EditJob) -> QueryField | None:
     try:
         return QueryField.from_state(state, job.field, job.device) if state else None
     except ForeignFieldError as error:
-        log.warning("%s; this interval's field begins anew", error)
+        log.warning("%s; the field of this interval starts from random weights", error)
         return None

@@ -1,4 +1,4 @@
-"""What a schedule is: its settings, and how an edit walks through the denoising steps (docs/method.md §2.6).
+"""What a schedule is: its settings, and how an edit goes through the denoising steps (docs/method.md §2.6).
 Needs no torch."""
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
 
 Work = dict[str, float]
-"""Units by kind. "unet": U-Net passes of one view, a backward pass counts two. "field": query fields
-trained, a warm start as the share of the iterations that it takes. "feedback": radiance fields. The
-runner measures what a unit of each kind costs as it goes."""
+"""Number of units by kind. "unet": U-Net passes of one view; a backward pass counts as two. "field":
+trained query fields; one with a warm start counts as its share of the iterations. "feedback": trained
+radiance fields. The runner measures the time per unit."""
 
 
 class ScheduleSettings(Variant):
-    """What plans, identities and checks ask of a schedule. By default every view is edited by
-    itself."""
+    """What planning, identities and checks need to know. By default each view is edited by itself."""
 
     @property
     def edits(self) -> bool:
@@ -32,8 +31,7 @@ class ScheduleSettings(Variant):
 
     @property
     def consolidates(self) -> bool:
-        """Whether queries of several views act on each other: only then do guidance and recorded layers
-        count."""
+        """Whether views influence each other; otherwise guidance and recorder have no effect."""
         return False
 
     @property
@@ -43,25 +41,24 @@ class ScheduleSettings(Variant):
 
     @property
     def trains_fields(self) -> bool:
-        """Whether query fields are trained, so that their settings and the seed count."""
+        """Whether query fields are trained; otherwise their settings and the seed have no effect."""
         return False
 
     @property
     def trains_radiance_field(self) -> bool:
-        """Whether it trains a radiance field, so that its settings count."""
+        """Whether it trains a radiance field; otherwise the settings of that field have no effect."""
         return False
 
     def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
-        """What an edit of `views` views in `steps` denoising steps will take, before it starts."""
+        """The work of an edit of `views` views in `steps` denoising steps."""
         return {"unet": steps * views}
 
     def kept_intervals(self, guidance: GuidanceSettings, steps: int) -> list[int]:
-        """The states at whose intervals' ends a broken edit can go on."""
+        """The states at which an interrupted edit can resume."""
         return []
 
     def unguided(self, stop: int) -> bool:
-        """Whether nothing guides the interval that ends at state `stop`, so that edits of any guidance
-        share it."""
+        """Whether the interval that ends at state `stop` is unguided, so that all guidances share it."""
         return False
 
     def interval_settings(self) -> dict[str, Any]:

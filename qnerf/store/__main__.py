@@ -17,11 +17,13 @@ DAMAGED, USER_ERROR = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0; 1: check found damage; 2: something the user can mend."""
+    """Exit code 0; 1: check found damage; 2: an error that the user can correct."""
     options = _parser().parse_args(arguments)
     try:
         if not options.store.is_dir():
-            raise UserError(f"--store {options.store}: no such folder; expected a run's artefact store, by default outputs/store")
+            raise UserError(
+                f"--store {options.store}: there is no such folder; expected the store of runs, by default outputs/store"
+            )
         return {"list": _list, "check": _check, "prune": _prune}[options.command](Store(options.store), options)
     except UserError as error:
         print(f"qnerf: {error}", file=sys.stderr)
@@ -32,11 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="qnerf store", description=__doc__.split(": ", 1)[1] if __doc__ else None)
     parser.add_argument("--store", type=Path, default=Path("outputs/store"), help="the store's folder (outputs/store)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every artefact: stage, identity, size, when it was last used")
-    check = commands.add_parser("check", help="read every byte and name what is damaged")
-    check.add_argument("--drop", action="store_true", help="remove what is damaged")
-    shrink = commands.add_parser("prune", help="drop what was used longest ago")
-    shrink.add_argument("--max-gib", type=float, default=0.0, help="size to shrink to, GiB (0: empty the store)")
+    commands.add_parser("list", help="list all artefacts: stage, identity, size, last use")
+    check = commands.add_parser("check", help="read every file and report damaged artefacts")
+    check.add_argument("--drop", action="store_true", help="remove damaged artefacts")
+    shrink = commands.add_parser("prune", help="remove the least recently used artefacts")
+    shrink.add_argument("--max-gib", type=float, default=0.0, help="size to shrink the store to, GiB (0: empty it)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Settings of the artefact store: where results of stages are kept, and how much of them. They change no result."""
+"""Settings of the artefact store, which keeps the results of stages. They change no result."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from qnerf.settings import Settings
 
 
 class StoreSettings(Settings):
-    """path: the store's folder, which runs on several machines may share; none: `store` in the run's output_dir.
+    """path: the store's folder, which several machines may share; None: <output_dir>/store.
 
-    max_gib: what was used longest ago is dropped beyond this size, in GiB; none: nothing is dropped.
+    max_gib: above this size, GiB, the least recently used results are deleted; None: no limit.
     """
 
     path: str | None = None

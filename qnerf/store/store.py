@@ -48,7 +48,7 @@ class Store:
             found = read_entry(folder)
         except DamagedFile as error:
             if folder.exists():  # else it was dropped while it was being read
-                log.warning("%s is damaged (%s): it is computed again.", folder, str(error).splitlines()[0])
+                log.warning("%s is damaged (%s): computing it again.", folder, str(error).splitlines()[0])
             return None
         if found is not None:
             touch(folder)

@@ -27,7 +27,7 @@ def run_cell(config: DictConfig) -> None:
 
         run(settings, f"{COMMAND} {overrides}")
     except RunBusy as error:
-        print(f"qnerf: cell {overrides} is left to another process: {error}", file=sys.stderr, flush=True)
+        print(f"qnerf: cell {overrides} is skipped, another process has it: {error}", file=sys.stderr, flush=True)
     except (Exception, SystemExit) as error:
         reason = reason_of(error)
         print(f"qnerf: cell {overrides} failed: {reason}", file=sys.stderr, flush=True)

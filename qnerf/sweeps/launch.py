@@ -37,7 +37,7 @@ def require_launcher(master: DictConfig) -> None:
     if not _is_there("ray" if target.startswith("qnerf.") else ".".join(target.split(".")[:2])):
         raise UserError(
             f"hydra/launcher={choice} needs a package that is not installed: {install_command(choice.split('_')[0])}, "
-            "or leave it out to run the cells one after the other"
+            "or leave it out to run the cells one after another"
         )
 
 
@@ -70,4 +70,4 @@ def launch(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str
     except UserError:
         raise
     except Exception as error:  # of the launcher: a cell's own failures are told and noted by the cell
-        print(f"qnerf: the launcher gave up: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        print(f"qnerf: the launcher failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What a search is after: figures of a run's metrics.json that have a better end."""
+"""The objectives of a search: figures of a run's metrics.json that can be better or worse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_objectives(folder: Path, names: Sequence[str]) -> tuple[float, ...]:
     missing = [name for name in names if not isinstance(found := figures.get(name), int | float) or not math.isfinite(found)]
     if missing:
         raise UserError(
-            f"sweep.objectives: {folder}/metrics.json has no {', '.join(missing)}; choose a figure that this scene has, or "
+            f"sweep.objectives: {folder}/metrics.json has no {', '.join(missing)}; choose a figure that exists for this scene, or "
             "measure it with metrics.groups=[…]"
         )
     return tuple(float(figures[name]) for name in names)

@@ -109,7 +109,7 @@ def search(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], c
     folder = search_folder(corners[0], settings, space)
     study = make_study(optuna, settings, sweep.objectives)
     under_way = Search(loader, load_master(loader, overrides, folder), settings, fixed, space, sweep.objectives, study)
-    print(f"{settings.trials} trials over {_listed(space)}, for {' and '.join(sweep.objectives)}.", flush=True)
+    print(f"{settings.trials} trials over {_listed(space)}, to improve {' and '.join(sweep.objectives)}.", flush=True)
     while len(under_way.cells) < settings.trials:
         batch = under_way.propose()
         left = under_way.to_run(batch)
@@ -121,7 +121,7 @@ def search(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], c
         finally:  # also when it is interrupted: what is done is done
             save_results(folder, under_way.grid(), command)
         under_way.tell(batch)
-    print("\n".join(["The best, of which none is beaten in every objective:", *under_way.best()]), flush=True)
+    print("\n".join(["The best trials (no other is better in every objective):", *under_way.best()]), flush=True)
     return sum_up(under_way.grid(), folder)
 
 
@@ -131,7 +131,8 @@ def require_optuna() -> Any:
         return importlib.import_module("optuna")
     except ImportError:
         raise UserError(
-            f"{SWEEPER}={SEARCH} needs a package that is not installed: {install_command('optuna')}, or list the values to try"
+            f"{SWEEPER}={SEARCH} needs a package that is not installed: {install_command('optuna')}, "
+            "or give lists of values instead"
         ) from None
 
 

@@ -10,11 +10,11 @@ from qnerf.settings import Settings
 
 
 class SearchSettings(Settings):
-    """Of `hydra/sweeper=optuna`. trials: runs in all. batch: trials asked for and launched together, before any of them is known.
+    """Of `hydra/sweeper=optuna`. trials: number of runs. batch: trials that are launched together.
 
-    sampler: `tpe` learns from earlier trials (tree-structured Parzen estimators, Bergstra et al. 2011; for several objectives
-    Ozaki et al. 2022), `random` does not. startup: trials drawn at random before it learns. seed: of its draws. params: the space
-    that an experiment brings, by key.
+    sampler: `tpe` learns from earlier trials (tree-structured Parzen estimators, Bergstra et al. 2011; for
+    several objectives Ozaki et al. 2022), `random` does not. startup: random trials before it starts to
+    learn. seed: of the sampler. params: the search space of an experiment, by key.
     """
 
     trials: int = Field(ge=1)

@@ -68,5 +68,8 @@ def sum_up(grid: Grid, folder: Path) -> int:
     print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} cells are done: {folder / RESULTS}", flush=True)
     for cell in missing:
         state = states[cell.identity]
-        print(f"qnerf: {state.status}: {' '.join(cell.overrides)}: {state.reason or 'the same command goes on'}", file=sys.stderr)
+        print(
+            f"qnerf: {state.status}: {' '.join(cell.overrides)}: {state.reason or 'run the same command to continue'}",
+            file=sys.stderr,
+        )
     return CELLS_MISSING if missing else OK

@@ -1,4 +1,4 @@
-"""The plain tracker: one JSON object a line in metrics.jsonl."""
+"""The default tracker: one JSON object per line in metrics.jsonl."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from qnerf.trackers.tracker import Tracker, TrackerSettings
 
 
 class FilesTrackerSettings(TrackerSettings):
-    """Plain files in the run folder: one JSON object a line in metrics.jsonl."""
+    """Files in the run folder only: one JSON object per line in metrics.jsonl."""
 
     name: Literal["files"]
 

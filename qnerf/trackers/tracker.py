@@ -1,4 +1,4 @@
-"""Where a run's figures and pictures are recorded while it goes. No tracker can change or stop a run."""
+"""Where figures and pictures are recorded during a run. No tracker can change or stop a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from qnerf.variants import Variant
 
 
 class Tracker(Protocol):
-    """Recorder of one run."""
+    """Records one run."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Figures by name, at a step of the denoising or of a training. Methods of a run begin at step 0 again."""

@@ -1,4 +1,4 @@
-"""Weights & Biases as a tracker. Whatever fails inside wandb becomes one warning, and the run goes on without it."""
+"""Weights & Biases as a tracker. If wandb fails, there is one warning, and the run continues without it."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -16,14 +16,15 @@ STEP = "step"
 
 
 class WandbTrackerSettings(TrackerSettings):
-    """Weights & Biases, beside the plain files. Its run id is the run's identity: a resumed run continues its curve."""
+    """Weights & Biases, in addition to files. Its run id is the run's identity: a resumed run continues its
+    curve."""
 
     name: Literal["wandb"]
     project: str = Field(default="qnerf", min_length=1)
-    entity: str | None = None  # the account or team; none: the account's default
+    entity: str | None = None  # account or team; None: the account's default
     mode: Literal["offline", "online", "disabled"] = "offline"  # offline: nothing leaves the machine until `wandb sync`
     tags: tuple[str, ...] = ()
-    group: str | None = None  # what W&B shows together; none: the experiment, which all runs of a sweep share
+    group: str | None = None  # runs shown together; None: runs of the same experiment
 
     def build(self, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
         return WandbTracker(self, folder, identity, config, beside=FilesTracker(folder))
@@ -97,6 +98,6 @@ class WandbTracker:
         try:
             action()
         except Exception as error:  # any: a tracker never stops a run
-            log.warning("wandb %s failed (%s: %s): the run goes on without it.", what, type(error).__name__, error)
+            log.warning("wandb %s failed (%s: %s): the run continues without it.", what, type(error).__name__, error)
             return False
         return True

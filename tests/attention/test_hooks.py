@@ -230,7 +230,7 @@ def test_an_edit_that_no_pass_came_to_is_an_error() -> None:
         with bound(backbone.unet, Edits(features={"conv_in": [RecordOutput()]}), ONE):
             pass
 
-    with pytest.raises(UserError, match="no pass used it"):
+    with pytest.raises(UserError, match="no pass of the U-Net used it"):
         reset()
     with pytest.raises(UserError, match="conv_in"):
         no_pass()

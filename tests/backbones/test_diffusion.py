@@ -67,7 +67,7 @@ def test_encode_decode_shapes_and_range(model: DiffusionBackbone) -> None:
 
 
 def test_an_image_of_another_size_is_refused(model: DiffusionBackbone) -> None:
-    with pytest.raises(UserError, match="16x24 pixels but the backbone works at 32x32"):
+    with pytest.raises(UserError, match="16 x 24 pixels, but the backbone expects 32 x 32"):
         model.encode(torch.rand(1, 3, 24, 16))
 
 

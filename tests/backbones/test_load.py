@@ -58,7 +58,7 @@ def test_a_sealed_folder_refuses_other_weights(folder: Path, tmp_path: Path) -> 
     spoilt = bytearray(weights.read_bytes())
     spoilt[-1] ^= 1  # one bit of one weight: safetensors itself would not notice
     weights.write_bytes(spoilt)
-    with pytest.raises(UserError, match=r"are not those that were exported: their revision is \w{16}, seal.json says \w{16}"):
+    with pytest.raises(UserError, match=r"have revision \w{16}, but seal.json expects \w{16}: they have changed"):
         PuppetSettings(path=str(copy)).build()
     (copy / "seal.json").write_text("{")
     with pytest.raises(UserError, match=r"seal.json says unreadable"):
@@ -116,7 +116,7 @@ def test_the_sd15_variant_reads_folders_of_the_same_layout(folder: Path) -> None
 
 
 def test_missing_puppet_weights_say_where(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"were looked for in .*nowhere and are not there"):
+    with pytest.raises(UserError, match=r"nowhere does not hold the embedded backbone's weights"):
         PuppetSettings(path=str(tmp_path / "nowhere")).build()
 
 
@@ -128,7 +128,7 @@ def test_missing_sd15_weights_say_what_to_do() -> None:
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
     save_parts(build_puppet(3, TINY), tmp_path / "puppet")
     (tmp_path / "puppet" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
-    with pytest.raises(UserError, match=r"puppet \(backbone\.model\) could not be read"):
+    with pytest.raises(UserError, match=r"backbone\.model: the diffusion model in .*puppet cannot be read"):
         PuppetSettings(path=str(tmp_path / "puppet")).build()
 
 

@@ -89,8 +89,8 @@ def test_grades_go_from_tight_to_loose_and_each_counts_its_own_cells() -> None:
     assert chart.count("<circle") == 2
 
 
-def test_only_cells_that_disagree_count_towards_gains() -> None:
-    assert [c.disagrees for c in CELLS] == [True, True, False]
+def test_only_inconsistent_cells_count_towards_gains() -> None:
+    assert [c.is_inconsistent for c in CELLS] == [True, True, False]
     found = tables(CELLS)
     assert next(row for row in found["gains"] if row.name == "independent").estimates["psnr_object"].value == pytest.approx(0.75)
     assert next(row for row in found["means"] if row.name == "full").estimates["psnr_object"].value == pytest.approx(63.5 / 3)
@@ -193,13 +193,13 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished cell"):
         read_cells(tmp_path)
     (tmp_path / "results.csv").write_text(f"{header},{','.join(columns)}\n" + f"{done},20,0.1,0.02,21,0.08,0.02\n" * 2)
-    with pytest.raises(UserError, match="two cells of puppet_3, ends"):
+    with pytest.raises(UserError, match="two cells with puppet_3, ends"):
         read_cells(tmp_path)
     (tmp_path / "results.csv").write_text(f"scene,status,folder\ntoy_1,done,{tmp_path / 'gone'}\n")
     with pytest.raises(UserError, match="toy_1 has no grade of control"):
         read_cells(tmp_path)
     (tmp_path / "sweep.json").write_text('{"command": "", "swept": {"scene.path": ["x"], "guidance.strength": [".01", ".02"]}}')
-    with pytest.raises(UserError, match=r"varies guidance\.strength, expected control\.detail, scene\.path, seed alone"):
+    with pytest.raises(UserError, match=r"varies guidance\.strength, expected only control\.detail, scene\.path, seed"):
         read_cells(tmp_path)
 
 

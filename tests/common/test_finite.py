@@ -33,7 +33,7 @@ def test_no_more_than_four_views_are_named() -> None:
 
 def test_a_psnr_that_is_not_a_number_passes_no_threshold() -> None:
     assert poor_views(NAMES, [30.0, 10.0, 20.0, 19.9], 20.0) == ["001", "003"]
-    with pytest.raises(UserError, match="checking the inversion: no finite PSNR of 001"):
+    with pytest.raises(UserError, match="inversion: the reconstruction of 001 is not finite"):
         poor_views(NAMES, [30.0, math.nan, 20.0, 19.9], 20.0)
 
 

@@ -50,9 +50,9 @@ def test_every_error_is_a_line_of_its_own() -> None:
     text = str(found.value)
     assert len(text.splitlines()) == 3
     assert "nearest valid: pointing" in text
-    with pytest.raises(UserError, match="set world=2 or leave the group loose out"):
+    with pytest.raises(UserError, match="set world=2 or leave out the group loose"):
         composed("world=1", "groups=[loose]")
-    with pytest.raises(UserError, match="sweep_views is 64, more than views, 8"):
+    with pytest.raises(UserError, match="sweep_views is 64, expected at most views, 8"):
         composed("views=8")
 
 

@@ -124,7 +124,7 @@ def test_auto_on_a_gpu_takes_tinycudann_where_it_is_clearly_faster(
         grids = [build_encoding(SMALL, "auto", GPU, seed) for seed in range(3)]
     assert [type(grid) for grid in grids] == [taken] * 3
     assert timed == [TinyCudaGrid, HashGrid], "measured once"
-    assert caplog.text.count("field.encoding=auto takes") == 1
+    assert caplog.text.count("field.encoding=auto uses") == 1
 
 
 def test_auto_on_a_gpu_without_tinycudann_is_triton_and_without_both_goes_on(

@@ -64,7 +64,7 @@ def test_views_that_are_left_out_only_measure() -> None:
     measured = measure_field(alone, {name: value[left_out] for name, value in maps.items()}, cameras[left_out])
     assert measure_field(field, maps, cameras) == measured
     assert measured != measure_field(alone, maps, cameras)
-    with pytest.raises(UserError, match=r"field.heldout_every: got 7, which leaves out none of 6 views; expected at most 6"):
+    with pytest.raises(UserError, match=r"field.heldout_every: got 7, which holds out none of 6 views; expected at most 6"):
         train_query_field(maps, cameras, SPACE, settings.model_copy(update={"heldout_every": 7}), seed=0)
 
 

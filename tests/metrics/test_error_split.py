@@ -1,4 +1,4 @@
-"""The split of an error into that of the views' mean and that of the views about it, by hand and against a loop over points."""
+"""The error of the mean over views and the variance between views, by hand and against a loop over points."""
 
 from __future__ import annotations
 

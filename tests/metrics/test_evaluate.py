@@ -63,7 +63,7 @@ def test_groups_choose_the_figures_and_floors_never_come_alone(scene: Scene) -> 
 
 def test_an_infinite_figure_is_an_error_and_one_that_does_not_exist_is_not() -> None:
     assert in_order({"psnr_object": math.nan, "psnr_truth": 20.0}) == {"psnr_truth": 20.0}
-    with pytest.raises(UserError, match="measuring: psnr_object came out infinite"):
+    with pytest.raises(UserError, match="metrics: psnr_object is infinite"):
         in_order({"psnr_object": math.inf})
 
 

@@ -35,7 +35,7 @@ def test_choices_are_swept_beside_values() -> None:
 def test_errors_of_any_cell_are_found_and_told_once() -> None:
     plan = plan_command(["guidance.strength=.01,-1", "steps=30,4", "seed=0,1"], CONFIGS)
     assert plan.errors == [
-        "schedule.interval: got 5; expected less than the 4 steps of steps, or no field is ever trained",
+        "schedule.interval: got 5; expected less than steps, 4, or no field is ever trained",
         "guidance.strength: got -1; expected greater than 0",
     ]
 

@@ -72,7 +72,7 @@ def test_views_are_those_that_are_there(tmp_path: Path) -> None:
     cells = plan_command(["scene.views=4"], CONFIGS).cells
     assert count_views(cells[0]) == 4
     assert check_files(plan_command(["scene.views=13"], CONFIGS).cells) == [
-        "scene.views: asset:puppet_a has 12 images; expected at least 13: ask for fewer"
+        "scene.views: asset:puppet_a has 12 images; expected at least 13: set a smaller scene.views"
     ]
 
 

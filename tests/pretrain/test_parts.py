@@ -223,5 +223,5 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_exporting_before_training_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"There is no .*run the training stage"):
+    with pytest.raises(UserError, match=r"is missing: first run the training stage"):
         read_checkpoint(tmp_path)

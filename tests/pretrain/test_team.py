@@ -77,5 +77,5 @@ def test_every_sample_of_a_batch_goes_to_one_process() -> None:
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qnerf.pretrain.loop.team", lambda: nullcontext(Team(0, 2)))
-    with pytest.raises(UserError, match=r"stage\.batch is 3, which 2 processes cannot share"):
+    with pytest.raises(UserError, match=r"stage\.batch is 3, expected a multiple of the 2 processes"):
         train(Shading(), settings(tmp_path, batch=3))

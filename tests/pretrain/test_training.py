@@ -91,7 +91,7 @@ def test_a_decoder_alone_leaves_the_latents_as_they_are(tmp_path: Path, vae: Pat
     assert after.config["scaling_factor"] == before.config["scaling_factor"]
     moved = {name.split(".")[0] for name, value in after.state_dict().items() if not torch.equal(value, before.state_dict()[name])}
     assert moved == {"decoder", "post_quant_conv"}
-    with pytest.raises(ValidationError, match=r"name its folder in stage\.initial"):
+    with pytest.raises(ValidationError, match=r"give its folder with stage\.initial"):
         VaeStage.model_validate({**COMMON, **own, "initial": None})
 
 
@@ -135,7 +135,7 @@ def test_training_on_from_exported_weights(tmp_path: Path, vae: Path) -> None:
         torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-5)  # exported as float16
     with pytest.raises(UserError, match="other sizes"):
         DiffusionTrainee(stage(tmp_path / "third", vae, 4, initial=str(folder)), replace(TINY, unet=(8, 16, 16, 16)))
-    with pytest.raises(UserError, match="neither a training's"):
+    with pytest.raises(UserError, match="has neither "):
         DiffusionTrainee(stage(tmp_path / "fourth", vae, 4, initial=str(tmp_path)), TINY)
 
 
@@ -325,7 +325,7 @@ def test_named_trainings_fit_every_stage(name: str, experiment: str) -> None:
 
 def test_controlnets_need_a_unet() -> None:
     with (
-        pytest.raises(UserError, match=r"name its folder in stage\.initial"),
+        pytest.raises(UserError, match=r"give its folder with stage\.initial"),
         initialize_config_dir(str(configs()), version_base="1.3"),
     ):
         parse(compose("config", overrides=["stage=control", "stage.initial=null"]))

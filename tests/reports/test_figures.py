@@ -12,21 +12,21 @@ def test_verdict_names_the_winner_and_its_share_above_the_floor() -> None:
         "independent": {**FLOOR, "warp_error_moved": 0.08, "psnr_object": 20.2},
     }
     text = verdict(figures, "full", "independent")
-    assert text.startswith("full is the more consistent")
-    assert "50 % less above that floor" in text  # (.08 - .05) / (.08 - .02)
+    assert text.startswith("full is more consistent")
+    assert "(0.0200) this is 50 % less" in text  # (.08 - .05) / (.08 - .02)
     assert "full 20.00 dB, independent 20.20 dB" in text
     assert "no gain" not in text
     figures["full"] = {**figures["full"], "psnr_object": 19.0}
-    assert "bought with 1.2 dB of fidelity: no gain" in verdict(figures, "full", "independent")
+    assert "This costs 1.2 dB of fidelity: no gain" in verdict(figures, "full", "independent")
 
 
 def test_verdict_is_honest_when_consolidation_loses() -> None:
     figures = {"full": {**FLOOR, "warp_error_moved": 0.09}, "independent": {**FLOOR, "warp_error_moved": 0.08}}
-    assert verdict(figures, "full", "independent").startswith("independent is the more consistent")
+    assert verdict(figures, "full", "independent").startswith("independent is more consistent")
 
 
 def test_verdict_without_truth_or_at_the_floor() -> None:
-    assert "truth of this scene is not known" in verdict({"full": {}, "independent": {}}, "full", "independent")
+    assert "true edited views of this scene are not known" in verdict({"full": {}, "independent": {}}, "full", "independent")
     both = {name: {**FLOOR, "warp_error_moved": 0.02} for name in ("a", "b")}
     assert "nothing to consolidate" in verdict(both, "a", "b")
 
@@ -45,7 +45,7 @@ def test_figures_are_shown_with_unit_and_rounding(key: str, value: float | None,
 
 
 def test_headline_sets_the_floor_beside_the_figure_and_falls_back_to_what_is_known() -> None:
-    assert headline({**FLOOR, "warp_error_moved": 0.05}) == ["disagreement of views, moved parts: 0.0500 (floor 0.0200)"]
+    assert headline({**FLOOR, "warp_error_moved": 0.05}) == ["warp error, moved parts: 0.0500 (floor 0.0200)"]
     assert headline({"heldout_psnr": 25.0}) == ["PSNR, held-out views: 25.00 dB"]
 
 

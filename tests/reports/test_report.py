@@ -57,7 +57,7 @@ def make_report(evil: str = "") -> RunReport:
         title=f"articulation {evil}",
         command=f"python -m qnerf.run {evil}",
         edit=f"a figure {evil}",
-        verdict="full is the more consistent",
+        verdict="full is more consistent",
         warnings=[f"low inversion PSNR {evil}"],
         sheet=pixels,
         orbit=b"mp4",
@@ -99,7 +99,7 @@ def test_every_text_is_escaped(evil: str) -> None:
 def test_explanations_are_there_for_what_is_shown_only() -> None:
     text = parse(render_report(make_report())).text
     assert "over the visible pixels of the parts that the edit moved" in text
-    assert "A radiance field is trained on some of the edited views" not in text
+    assert "A radiance field is trained on most of the edited views" not in text
 
 
 def test_chart_places_points_linearly_and_leaves_gaps() -> None:

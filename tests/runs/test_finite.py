@@ -80,7 +80,7 @@ def test_a_nan_in_the_unet_stops_the_inversion(
     backbone = in_precision(dtype)
     with_a_nan(backbone.unet, "conv_out")
     said = run(scene_folder, tmp_path, backbone, monkeypatch, *kind)
-    assert said.startswith("inversion, step 3: latents not a number or infinite in view 000 and 3 others"), said
+    assert said.startswith("inversion, step 3: latents are NaN or infinite in view 000 and 3 others"), said
     assert f"computes in {str(dtype).removeprefix('torch.')})" in said
     assert ("weights are whole" if dtype == torch.float32 else "backbone.dtype=float32") in said
 
@@ -129,7 +129,7 @@ def test_each_stage_of_an_edit_says_where_it_was(monkeypatch: pytest.MonkeyPatch
                 edit(schedule, guidance, make_job(steps=4, method="mine", view_names=names)[0])
         return str(error.value)
 
-    step, tail = EditBranch, "latents not a number or infinite in view b (the model"
+    step, tail = EditBranch, "latents are NaN or infinite in view b (the model"
     assert f"unguided steps of the edit by method mine, step 1: {tail}" in said(step, "step", 1)
     assert f"unguided steps of the edit by method mine, step 3: {tail}" in said(step, "step", 3), "the look-ahead"
     assert f"guided steps of the edit by method mine, step 2: {tail}" in said(step, "step", 4)
@@ -173,7 +173,7 @@ def test_a_reconstruction_says_at_which_step_it_broke(monkeypatch: pytest.Monkey
     source = job.source(slice(0, 4))
     function = Nan(job.backbone.predict, 2)
     monkeypatch.setattr(job.backbone, "predict", lambda *arguments: function(*arguments))
-    with pytest.raises(UserError, match="reconstruction, step 2: latents not a number or infinite in view 1 "):
+    with pytest.raises(UserError, match="reconstruction, step 2: latents are NaN or infinite in view 1 "):
         source.reconstruct(job.trajectory)
 
 

@@ -43,11 +43,11 @@ def test_a_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         with RunFolder(tmp_path / "run"):
             answer = pool.apply(_try_to_enter, (tmp_path / "run",))
-        assert f"process {os.getpid()} is running this very run" in answer
+        assert f"process {os.getpid()} is computing this run" in answer
         assert pool.apply(_try_to_enter, (tmp_path / "run",)) == "entered"
 
 
 def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be made"), RunFolder(tmp_path / "file" / "run"):
+    with pytest.raises(UserError, match="cannot be created"), RunFolder(tmp_path / "file" / "run"):
         pass

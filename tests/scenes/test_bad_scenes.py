@@ -90,7 +90,7 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "fisheye": (in_transforms(lambda t: t.update(camera_model="OPENCV_FISHEYE")), "camera_model 'OPENCV_FISHEYE'"),
     "other size": (
         in_transforms(lambda t: t.update(w=128)),
-        "is 64 x 64 pixels, transforms.json says w x h = 128 x 64",
+        "is 64 x 64 pixels, but transforms.json says w x h = 128 x 64",
     ),
     "no prompt": (in_transforms(lambda t: (t.pop("prompt"), t.pop("target_prompt"))), "set scene.source_prompt"),
     "wrong focus": (in_transforms(lambda t: t.update(focus=[0, 1])), "expected a point of three finite numbers"),

@@ -174,7 +174,7 @@ def test_the_focus_is_where_the_axes_meet(scene: Scene) -> None:
     np.testing.assert_allclose(focus, [0.0, 0.0, 0.9], atol=1e-6)
     distance = np.hypot(3.0, 0.5)
     assert radius_from_cameras(poses, focus) == pytest.approx(distance / 2)
-    with pytest.raises(UserError, match=r"give scene\.focus and scene\.radius"):
+    with pytest.raises(UserError, match=r"set scene\.focus and scene\.radius"):
         nearest_point_to_axes(np.stack([poses[0]] * 3))
 
 

@@ -141,7 +141,7 @@ def test_a_hand_written_list_of_bounds_needs_no_box(proxy: Proxy, tmp_path: Path
         ({"source_bounds": {"solids": []}}, "has no list 'solids'"),
         ({"source_bounds": {"solids": [{"start": [0, 0, 0], "end": [0, 0, 1], "radius": 0}]}}, "solid 0 is .* expected a capsule"),
         ({"source_bounds": {"solids": [{"centre": [0, 0, 0], "size": [1, -1, 1]}]}}, "solid 0 is .* a size above 0"),
-        ({"source_bounds": {"solids": [{"ball": 1}]}}, "solid 0 is .* mend it"),
+        ({"source_bounds": {"solids": [{"ball": 1}]}}, "solid 0 is .* correct it"),
         ({"source_bounds": {"solids": [{"centre": [0, 0, 0], "size": [1, 1, 1]}], "box": [1]}}, "not 8 x 3 finite numbers"),
         ({"source_bounds": {"solids": [{"centre": [0, 0, 0], "size": [1, 1, 1]}]}}, "only one of source_bounds and target_bounds"),
         ({"world": 7}, "world = 7, expected one of 1, 2"),

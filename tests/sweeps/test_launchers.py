@@ -91,4 +91,4 @@ def test_slurm_without_a_cluster_is_told_and_leaves_the_cells_as_they_were(
     small: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(["-m", *small, "schedule.interval=2", "seed=0,1", "hydra/launcher=submitit_slurm"], CONFIGS) == 1
-    assert "the launcher gave up" in capsys.readouterr().err
+    assert "the launcher failed" in capsys.readouterr().err

@@ -96,7 +96,7 @@ def test_the_front_is_what_results_csv_says(
 ) -> None:
     space = (*SPACE, "guidance.strength=tag(log,interval(0.002,0.1))")
     assert search(small, *space, "hydra.sweeper.trials=8", "hydra.sweeper.sampler=random", "hydra.sweeper.batch=3") == 0
-    listed = capsys.readouterr().out.split("The best, of which none is beaten in every objective:\n")[1].splitlines()
+    listed = capsys.readouterr().out.split("The best trials (no other is better in every objective):\n")[1].splitlines()
     found = {(float(row["warp_error_moved"]), -float(row["psnr_object"])): row["guidance.strength"] for row in rows_of(tmp_path)}
     front = {s for p, s in found.items() if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in found)}
     assert {line.split()[0] for line in listed if line.startswith("  ")} == {f"guidance.strength={s}" for s in front}

@@ -177,7 +177,7 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(
     identity = capsys.readouterr().out.splitlines()[1].split()[1]
     with RunFolder(tmp_path / "articulation" / identity):
         assert run(small, *grid) == 1
-    assert "is left to another process" in capsys.readouterr().err
+    assert "is skipped, another process has it" in capsys.readouterr().err
     assert state_of(tmp_path / "articulation" / identity).status == "new"
 
 
@@ -186,7 +186,7 @@ def test_a_folder_that_may_not_be_written_is_one_sentence(
 ) -> None:
     (tmp_path / "articulation").write_text("a file in the folder's place")
     assert run(small, "schedule.interval=2", "seed=0") == 1
-    assert "the run folder cannot be made" in capsys.readouterr().err
+    assert "the run folder cannot be created" in capsys.readouterr().err
 
 
 def test_cells_that_are_one_run_are_run_once(small: list[str], calls: Counter[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,7 @@ def test_without_wandb_there_is_a_warning_and_plain_files(
     tracker.log({"loss": 1.0}, step=0)
     tracker.finish({"psnr": 30.0})
     assert len(lines(tmp_path)) == 2
-    assert "the run goes on without it" in caplog.text
+    assert "the run continues without it" in caplog.text
 
 
 @pytest.mark.integration

@@ -1,4 +1,4 @@
-"""The autoencoder: what is lost before any diffusion begins, and the scale of its latents."""
+"""The autoencoder: what is lost before diffusion starts, and the scale of its latents."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_photographs(folder: Path, size: tuple[int, int]) -> Tensor:
     """All pictures of a folder and those below it, (N, 3, H, W) in [0, 1]. Raises UserError where there is none."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise UserError(f"photographs is {folder}, where there is no PNG or JPEG picture: name a folder that has some.")
+        raise UserError(f"photographs: {folder} has no PNG or JPEG; give a folder that has some.")
     pictures = [_read(path, size) for path in paths]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
@@ -60,4 +60,4 @@ def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB").resize((size[1], size[0]), Image.Resampling.LANCZOS))
     except OSError as error:
-        raise UserError(f"{path} is no readable picture: remove it from the folder that photographs names.") from error
+        raise UserError(f"{path} cannot be read as a picture: remove it from the folder of photographs.") from error

@@ -1,4 +1,4 @@
-"""The classifiers themselves, on true renders: the ceiling of what they can say of any picture."""
+"""The classifiers themselves, on true renders: the ceiling of every figure that they give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Size and speed, on the machine and threads at hand; never kept, always measured."""
+"""Size and speed on this machine; measured each time, never stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DDIM inversion and back, with caption and skeleton, against the autoencoder's round trip."""
+"""DDIM inversion and back, with caption and skeleton, against the autoencoder's reconstruction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def jobs(settings: EvaluateSettings) -> list[Job]:
 
 def measure(subject: Subject) -> Findings:
     """dB against the round trip, the mean over views: at γ = 1, and at a strong γ on both sides, which is to be worse
-    (Mokady et al., "Null-text inversion", 2023, section 3.2); both on the views that the dearer one has, γ = 1 on all too."""
+    (Mokady et al., "Null-text inversion", 2023, section 3.2); both on the views of the costlier one, γ = 1 on
+    all too."""
     plain, strong = (subject.painter.paint(job) for job in jobs(subject.settings))
     few, trip = len(strong), subject.painter.round_trip(len(plain))
     figures = {

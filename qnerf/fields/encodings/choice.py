@@ -69,8 +69,8 @@ def build_encoding(settings: EncodingSettings, name: EncodingName, device: torch
             return TinyCudaGrid(module, settings, seed).to(device)
         if name == "tinycudann":
             raise UserError(
-                f"field.encoding is 'tinycudann', but the package does not load or the device is {device.type} where "
-                "it needs a CUDA GPU; install it from its git repository or set field.encoding=auto"
+                f"field.encoding is 'tinycudann', but the package does not load, or the device ({device.type}) is not a "
+                "CUDA GPU; install it from its git repository, or set field.encoding=auto"
             )
     return HashGrid(settings, _function(name, device), seed).to(device)
 
@@ -82,8 +82,8 @@ def _function(name: EncodingName, device: torch.device) -> Encode:
         if not isinstance(found, str):
             return found
         if name == "triton":
-            raise UserError(f"field.encoding is 'triton', but {found}; set field.encoding=auto for the fastest that works here")
-        _say_once(f"field.encoding=auto goes without Triton: {found}")
+            raise UserError(f"field.encoding is 'triton', but {found}; set field.encoding=auto")
+        _say_once(f"field.encoding=auto does not use Triton: {found}")
     encode = load_warp() if name in ("auto", "warp") else encode_torch
     if encode is None and name == "warp":
         raise UserError(
@@ -107,7 +107,7 @@ def prefers_tinycudann(settings: EncodingSettings, device: torch.device) -> bool
     seconds = {name: seconds_of(grid.to(device), device) for name, grid in grids.items()}
     chosen = "tinycudann" if seconds["tinycudann"] < FASTER * seconds["triton"] else "triton"
     log.info(
-        "field.encoding=auto takes %s: %d points forward and backward take %.3f ms by tiny-cuda-nn and %.3f ms by Triton",
+        "field.encoding=auto uses %s: %d points forward and backward take %.3f ms in tiny-cuda-nn and %.3f ms in Triton",
         chosen,
         PROBE_POINTS,
         *(1e3 * value for value in seconds.values()),

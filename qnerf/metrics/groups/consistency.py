@@ -1,4 +1,5 @@
-"""Warp errors over the whole object and over the parts that the edit moved, each with that of the true views, its floor."""
+"""Warp errors over the whole object and over the parts that the edit moved, each with the same of the true
+views, its floor."""
 
 from __future__ import annotations
 
@@ -28,25 +29,26 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "warp_error_object", "consistency", ("truth",), "", "lower",
-        "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by the true depth of "
-        "the edited scene, over the visible pixels of the whole object.",
-        "ours, after Lai et al. 2018", measure, "disagreement of views, whole object", place=20, gain="share", reads=(TOLERANCE,),
+        "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by "
+        "the true depth of the edited scene, over the visible pixels of the whole object.",
+        "ours, after Lai et al. 2018", measure, "warp error, whole object", place=20, gain="share",
+        reads=(TOLERANCE,),
     ),
     Metric(
         "warp_error_object_floor", "consistency", ("truth",), "", None,
-        "The floor over the whole object.",
+        "The warp error of the true edited views over the whole object: what resampling alone costs.",
         "ours, after Lai et al. 2018", measure, "… of the true views (floor)", place=21, reads=(TOLERANCE,),
     ),
     Metric(
         "warp_error_moved", "consistency", ("truth",), "", "lower",
         "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by "
         "the true depth of the edited scene, over the visible pixels of the parts that the edit moved.",
-        "ours, after Lai et al. 2018", measure, "disagreement of views, moved parts", place=22, headline=1, gain="share",
+        "ours, after Lai et al. 2018", measure, "warp error, moved parts", place=22, headline=1, gain="share",
         reads=(TOLERANCE,),
     ),
     Metric(
         "warp_error_moved_floor", "consistency", ("truth",), "", None,
-        "The same for the true edited views: what resampling alone costs.",
+        "The warp error of the true edited views over the moved parts: what resampling alone costs.",
         "ours, after Lai et al. 2018", measure, "… of the true views (floor)", place=23, reads=(TOLERANCE,),
     ),
 )  # fmt: skip

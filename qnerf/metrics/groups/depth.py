@@ -1,4 +1,5 @@
-"""How well the last query field knows the shape of the edited object; measured of every edit that trained one."""
+"""How well the last query field knows the shape of the edited object; measured for every edit that trained
+one."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "field_depth_error", "depth", ("truth", "query field"), "", "lower",
-        "Mean difference of the field's expected depth from the true depth of the edited object, in world units.",
+        "Mean difference between the field's expected depth and the true depth of the edited object, in world units.",
         "ours", measure, "depth error of the last query field", digits=3, place=70, always=True,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What of an edit's error its views share, and what each has of its own (`qnerf.metrics.error_split`)."""
+"""The squared error of an edit in two parts: that of the mean over views, and the variance between views."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "error_of_mean", "errors", ("truth",), "", None,
-        "Of what the views show in the mean of a point of the true edited surface: what they would keep if they agreed on it.",
-        "ours", measure, "squared error of the views' mean", digits=5, place=30, gain="share", reads=(TOLERANCE,),
+        "Squared error of the mean over views, at points of the true edited surface: what remains if all views agree.",
+        "ours", measure, "squared error of the mean over views", digits=5, place=30, gain="share",
+        reads=(TOLERANCE,),
     ),
     Metric(
         "error_about_mean", "errors", ("truth",), "", None,
-        "How far views are from that mean: what is there to be consolidated. Blur lowers it, another shape raises it.",
-        "ours", measure, "squared error of the views about it", digits=5, place=31, gain="share", reads=(TOLERANCE,),
+        "Variance of the views about that mean: what consolidation can remove. Blur lowers it, a wrong shape raises it.",
+        "ours", measure, "variance between views", digits=5, place=31, gain="share", reads=(TOLERANCE,),
     ),
 )  # fmt: skip

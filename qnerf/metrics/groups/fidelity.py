@@ -1,4 +1,5 @@
-"""Closeness to the true edited views: everywhere, in the union of the old and the new silhouette, on what moved, and around it."""
+"""Likeness to the true edited views: everywhere, inside the old and new silhouettes, on the moved parts, and
+outside."""
 
 from __future__ import annotations
 
@@ -27,27 +28,27 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "psnr_truth", "fidelity", ("truth",), "dB", "higher",
-        "Closeness to the true edited views, all pixels.",
+        "Likeness to the true edited views, over all pixels.",
         "the usual definition", measure, "PSNR, whole view", digits=2, place=10, headline=3,
     ),
     Metric(
         "ssim_truth", "fidelity", ("truth",), "", "higher",
-        "Structural likeness to the true edited views, 0 to 1.",
+        "Structural similarity to the true edited views, 0 to 1.",
         "Wang et al. 2004", measure, "SSIM, whole view", place=11,
     ),
     Metric(
         "psnr_object", "fidelity", ("truth",), "dB", "higher",
-        "Closeness to the true edited views inside the union of the silhouettes before and after the edit.",
+        "Likeness to the true edited views inside the union of the silhouettes before and after the edit.",
         "the usual definition", measure, "PSNR, object", digits=2, place=12, headline=2,
     ),
     Metric(
         "psnr_moved", "fidelity", ("truth",), "dB", "higher",
-        "Closeness to the true edited views on the parts that the edit moved.",
+        "Likeness to the true edited views on the parts that the edit moved.",
         "the usual definition", measure, "PSNR, moved parts", digits=2, place=13,
     ),
     Metric(
         "psnr_background", "fidelity", ("truth",), "dB", "higher",
-        "Closeness to the true edited views outside both silhouettes: what should stay, but for the shadow.",
+        "Likeness to the true edited views outside both silhouettes, where only the shadow should change.",
         "the usual definition", measure, "PSNR, background", digits=2, place=14,
     ),
 )  # fmt: skip

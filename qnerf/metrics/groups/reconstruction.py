@@ -1,11 +1,12 @@
-"""How well the source views come out of their inversion; the run itself computes it (`qnerf.runs.reconstruction`)."""
+"""How well inversion reproduces the source views; the run itself computes it
+(`qnerf.runs.reconstruction`)."""
 
 from qnerf.metrics.registry import Metric
 
 METRICS = (
     Metric(
         "reconstruction_psnr", "reconstruction", ("inversion",), "dB", "higher",
-        "Inverted and denoised source views, without any edit, against the autoencoder's own round trip.",
+        "Source views, inverted and denoised without an edit, against the autoencoder's reconstruction of them.",
         "ours", None, "PSNR, reconstruction", digits=2, place=60,
     ),
 )  # fmt: skip

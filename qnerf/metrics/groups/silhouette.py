@@ -1,4 +1,5 @@
-"""Overlap of the edited object's silhouette with the true one, and that of the true views, its ceiling."""
+"""Overlap of the edited object's silhouette with the true one, and the same of the true views, its
+ceiling."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ METRICS = (
     ),
     Metric(
         "silhouette_iou_ceiling", "silhouette", ("truth", "plates"), "", None,
-        "The overlap that the same segmentation finds in the true edited views.",
+        "The same figure of the true edited views: the best that this segmentation can find.",
         "ours", measure, "… of the true views (ceiling)", digits=3, place=41, reads=(THRESHOLD,),
     ),
 )  # fmt: skip

@@ -16,7 +16,7 @@ function drawPareto() {
   const line = { x: front.map((g) => g.x.mean), y: front.map((g) => g.y.mean), mode: "lines", showlegend: false, line: { color: FRONT, width: 2 }, hoverinfo: "skip" };
   const beaten = groups.filter((group) => !front.includes(group));
   const chart = document.getElementById("pareto");
-  Plotly.react(chart, [line, pointsOf(front, "on the front", FRONT), pointsOf(beaten, "beaten in both", BEATEN), ...referenceTraces()], layout, PLAIN);
+  Plotly.react(chart, [line, pointsOf(front, "on the front", FRONT), pointsOf(beaten, "not on the front", BEATEN), ...referenceTraces()], layout, PLAIN);
   chart.removeAllListeners("plotly_click");
   chart.on("plotly_click", ({ points }) => { if (points[0].customdata !== undefined) select(points[0].customdata); });
   document.getElementById("front").replaceChildren(...front.map(frontLine));
@@ -72,7 +72,7 @@ function drawParallel() {
   try {
     Plotly.react(chart, [{ type: "parcoords", line, dimensions, labelangle: -8, rangefont }], layout, PLAIN);
   } catch (error) {
-    chart.textContent = `This browser draws no parallel axes (${error.message}); the table below has the same figures.`;
+    chart.textContent = `This browser cannot draw parallel axes (${error.message}). The table below has the same figures.`;
     return;
   }
   chart.removeAllListeners?.("plotly_restyle");

@@ -28,8 +28,8 @@ def is_grid(sweep: Sweep) -> bool:
 
 
 def places_of(sweep: Sweep, key: str) -> list[Place]:
-    """A value each; but a search tries numbers that hardly ever come back, and its map has them in bins of as many values each, or
-    it would be a desert of single cells."""
+    """A value each; but a search hardly ever tries a number twice, so its numbers are put into bins with
+    equally many values."""
     values = sweep.swept[key]
     if is_grid(sweep) or len(values) <= MOST_PLACES or not all(map(_is_number, values)):
         return [Place(value, (value,)) for value in values]

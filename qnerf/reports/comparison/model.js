@@ -68,7 +68,7 @@ function summarise(cells, metric) {
   return { mean: meanOverScenes(values), interval, runs: values.flat().length, scenes: values.length };
 }
 
-/** A figure as it deserves to be rounded, with its unit if asked. */
+/** A figure, rounded to its digits, with its unit if asked. */
 function show(value, metric, unit = false) {
   if (value === undefined || value === null) return "n/a";
   const text = value.toFixed(metricOf[metric].digits);

@@ -55,7 +55,7 @@ def document(sweep: Sweep) -> dict[str, Any]:
     cells = [_cell(i, cell, album.views_of(cell.folder) if cell.folder else None) for i, cell in enumerate(sweep.cells)]
     missing = sum(not cell["views"] for cell in cells)
     if missing:
-        log.warning("%d of %d cells have no edited views: their figures are shown without pictures.", missing, len(cells))
+        log.warning("%d of %d cells have no edited views: the page shows their figures without pictures.", missing, len(cells))
     return {
         "name": sweep.name,
         "command": sweep.command,

@@ -82,7 +82,7 @@ class Album:
             order = [list(scene.view_names).index(name) for name in names]
         except (UserError, ValueError) as error:
             self._failed.add(key)
-            log.warning("The source views of %s are left out: %s", settings.path, str(error).splitlines()[0])
+            log.warning("The page does not show the source views of %s: %s", settings.path, str(error).splitlines()[0])
             return
         before = strip([Image.fromarray(to_pixels(scene.images[i])) for i in order], self.side)
         truth = scene.truth and strip([Image.fromarray(to_pixels(scene.truth.edited_images[i])) for i in order], self.side)

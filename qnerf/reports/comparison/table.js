@@ -6,8 +6,8 @@ function drawTable() {
   const columns = tableColumns();
   const rows = sorted(cells, columns).map((cell) => tableRow(cell, columns));
   document.getElementById("cells").replaceChildren(tableHead(columns), element("tbody", {}, ...rows));
-  const part = cells.length < data.cells.length ? `${cells.length} of ${data.cells.length} cells, within the ranges kept above.` : "";
-  document.getElementById("table-note").textContent = `${part} A heading sorts; a row's button shows its cell.`.trim();
+  const part = cells.length < data.cells.length ? `${cells.length} of ${data.cells.length} cells, within the ranges above.` : "";
+  document.getElementById("table-note").textContent = `${part} Click a heading to sort. The button of a row shows its cell.`.trim();
 }
 
 function tableColumns() {

@@ -7,7 +7,7 @@ function drawViewer() {
   const cell = data.cells[state.cell];
   const parts = cell
     ? [settingsList(cell), sameSettings(cell), ...pictures(cell), commandOf(cell), figuresOf(cell)]
-    : [element("p", {}, "Choose a square of the map, a point, or a row of the table.")];
+    : [element("p", {}, "Choose a square of the map, a point of the chart, or a row of the table.")];
   document.getElementById("viewer").replaceChildren(...parts);
   if (cell?.views) drawStage(cell);
   else stopOrbit();
@@ -107,7 +107,7 @@ function commandOf(cell) {
       copy.textContent = "Copied";
     } catch { // a page from disk may not be allowed to: then the text is marked for the user's own copying
       getSelection().selectAllChildren(document.getElementById("command"));
-      copy.textContent = "Marked";
+      copy.textContent = "Selected: press Ctrl+C";
     }
   };
   const folder = element("p", { className: "small" }, `identity ${cell.identity}`);

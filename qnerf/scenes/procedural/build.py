@@ -103,8 +103,8 @@ def _cameras(ring: list[PinholeView]) -> Cameras:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write a held-out procedural scene with ground truth to a folder.")
     parser.add_argument("--kind", choices=KINDS, default="figure")
-    parser.add_argument("--world", type=int, choices=WORLDS, help="version; none: 1 for the figure, 2 for what only that has")
-    parser.add_argument("--seed", type=int, required=True, help="which scene; training never sees any of them")
+    parser.add_argument("--world", type=int, choices=WORLDS, help="version; default: 1 for the figure, 2 for other kinds")
+    parser.add_argument("--seed", type=int, required=True, help="number of the scene; training uses none of these")
     parser.add_argument("--views", type=int, default=12)
     parser.add_argument("--size", type=int, default=128, help="pixels")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")

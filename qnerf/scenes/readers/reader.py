@@ -81,7 +81,7 @@ def readers() -> dict[str, Reader]:
     for where, reader in (*own, *installed(ENTRY_POINTS, expected, lambda value: isinstance(value, Reader))):
         if reader.name in found:
             raise UserError(
-                f"two readers are named {reader.name!r}, in {found[reader.name][0]} and in {where}; expected names of their own: "
+                f"two readers are named {reader.name!r}, in {found[reader.name][0]} and in {where}; expected different names: "
                 "rename or uninstall one"
             )
         found[reader.name] = where, reader
@@ -103,8 +103,8 @@ def reader_of(folder: Path, chosen: str | None = None) -> Reader:
     found = [reader for reader in asked if reader.finds(folder)]
     if len(found) > 1:
         both = " and ".join(f"{reader.looks_for} (reader {reader.name})" for reader in found)
-        raise UserError(f"{folder} has {both}, expected one of them: choose with scene.reader={found[0].name}.")
+        raise UserError(f"{folder} has {both}, expected one of them: choose one, for example scene.reader={found[0].name}.")
     if not found:
         missing = ", ".join(f"{reader.looks_for} is missing (reader {reader.name})" for reader in asked)
-        raise UserError(f"{folder} has no posed images: {missing}: give a folder that holds one.")
+        raise UserError(f"{folder} has no posed images ({missing}): give a folder that has one of these.")
     return found[0]

@@ -98,9 +98,9 @@ def _parse_numbers(
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            problems.append(f"{place} has {key} = {value!r}, expected a finite number: mend it.")
+            problems.append(f"{place} has {key} = {value!r}, expected a finite number: correct it.")
         elif key in POSITIVE and value <= 0:
-            problems.append(f"{place} has {key} = {value:g}, expected a number above 0: mend its intrinsics.")
+            problems.append(f"{place} has {key} = {value:g}, expected a number above 0: correct its intrinsics.")
         elif key == "k4" and value != 0:
             problems.append(f"{place} has a fisheye term k4 = {value:g}, expected 0: undistort the images first.")
         else:

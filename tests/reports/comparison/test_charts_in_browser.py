@@ -34,7 +34,7 @@ def test_a_range_dragged_on_an_axis_is_what_the_table_keeps(page: Any, sweep: Pa
     inside = {identity for identity, value in values.items() if low <= value <= high}
     assert 2 < len(inside) < len(values) - 2
     assert set(listed(page)) == inside
-    assert find(page, "#table-note").text.startswith(f"{len(inside)} of 24 cells, within the ranges kept above.")
+    assert find(page, "#table-note").text.startswith(f"{len(inside)} of 24 cells, within the ranges above.")
     brush(page, "guidance.strength", 0.7, 1.0)
     strong = {row["identity"] for row in rows_of(sweep, guidance__strength="0.04")}
     assert set(listed(page)) == inside & strong, "ranges on two axes are kept together"
