@@ -13,7 +13,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from qnerf.runs.overrides import REFUSALS, explain_refusal
+from qnerf.composing.overrides import REFUSALS, explain_refusal
 from torch import nn
 
 from qnerf import __main__ as command_line
