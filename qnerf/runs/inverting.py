@@ -48,7 +48,7 @@ class Inverted:
     noise predictor of a slice of the views. source_cache: what edits by `settings.editor` have read of the source branch.
     """
 
-    settings: RunSettings
+    settings: RunSettings = field(repr=False)
     scene: Scene = field(repr=False)
     backbone: DiffusionBackbone = field(repr=False)
     controls: Controls = field(repr=False)

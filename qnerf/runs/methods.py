@@ -66,7 +66,7 @@ class Edited:
     images: Tensor = field(repr=False)
     latents: Tensor = field(repr=False)
     field_depth: Tensor | None = field(repr=False)
-    fields: tuple[TrainedField, ...]
+    fields: tuple[TrainedField, ...] = field(repr=False)
     seconds: float
 
     @property
