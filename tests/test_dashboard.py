@@ -20,7 +20,7 @@ def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
         "full/warp_error_moved",
         "full/queries",
         "contact_sheet",
-        "full/explained",
+        "full/r2",
     ):
         assert key in text
 

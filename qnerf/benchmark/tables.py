@@ -17,7 +17,7 @@ from qnerf.scenes.settings import Detail
 METHODS = (
     "source", "controlnet", "independent", "one_shot", "hard", "mixed", "paper", "queries_only", MAIN_METHOD, "oracle",
 )  # fmt: skip
-METRICS = tuple(name for name, metric in registered().items() if not metric.is_floor)
+METRICS = tuple(name for name, metric in registered().items() if not metric.is_bound)
 TAKEN_AWAY = tuple(name for name in METRICS if metric_of(name).gain == "share")  # low is good: a gain is the share that is gone
 DISAGREEMENTS = tuple(name for name in TAKEN_AWAY if metric_of(name).better)
 ERRORS = tuple(name for name in TAKEN_AWAY if not metric_of(name).better)  # parts of a whole, neither good nor bad by themselves

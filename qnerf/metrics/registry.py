@@ -32,8 +32,9 @@ Need = Literal["truth", "plates", "held-out views", "query field", "inversion"]
 Compute = Callable[["Edited"], Mapping[str, float]]
 
 ENTRY_POINTS = "qnerf.metrics"
-FLOOR = "_floor"
-"""Ends the name of a figure of the true views, which the figure of that name without it is read against."""
+FLOOR, CEILING = "_floor", "_ceiling"
+"""End the names of figures of the true views, which the figures of these names without them are read against: the best that an
+error, or a figure that is better when higher, can reach."""
 LAST = 1000
 
 
@@ -69,9 +70,9 @@ class Metric:
     always: bool = False
 
     @property
-    def is_floor(self) -> bool:
+    def is_bound(self) -> bool:
         """Whether it is of the true views, and other figures are read against it."""
-        return self.name.endswith(FLOOR)
+        return self.name.endswith((FLOOR, CEILING))
 
 
 @cache
