@@ -50,10 +50,4 @@ def _run(context: HydraContext, config: DictConfig, function: TaskFunction, stat
     setup_globals()
     Singleton.set_state(state)
     HydraConfig.instance().set_config(config)
-    return run_job(
-        hydra_context=context,
-        task_function=function,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
+    return run_job(function, config, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=context)

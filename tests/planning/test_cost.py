@@ -80,7 +80,7 @@ def test_views_are_those_that_are_there(tmp_path: Path) -> None:
     ("override", "expected"),
     [
         ("scene.path=/nowhere", "scene.path /nowhere does not exist"),
-        ("scene.path=asset:puppet", "expected one of the shipped scenes"),
+        ("scene.path=asset:puppet", "expected one that ships with the package (asset:puppet_a)"),
         ("scene.proxy=/nowhere.json", "scene.proxy: /nowhere.json does not exist"),
         ("scene.size=64", "scene.size: got 64, but backbone=puppet works at 128 pixels; set scene.size=128"),
         ("recorder.layers=[7,99]", "recorder.layers: got [99]; expected indices from 0 to 15"),

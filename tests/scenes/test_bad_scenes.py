@@ -158,5 +158,5 @@ def test_paths_that_are_not_there(folder: Path, tmp_path: Path) -> None:
     assert "does not exist, expected a folder with transforms.json" in complaint(tmp_path / "nowhere")
     assert "is a file" in complaint(folder / "transforms.json")
     assert "box.json is missing" in complaint(folder, proxy=str(tmp_path / "box.json"))
-    assert "expected one of the shipped scenes" in complaint("asset:nobody")
+    assert "expected one that ships with the package (asset:puppet_a)" in complaint("asset:nobody")
     assert "scene.views is 9" in complaint(folder, views=9)
