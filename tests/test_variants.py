@@ -34,7 +34,6 @@ MAY_NAME = {  # what a module may import of a variant's, and why
 }
 MAY_COMPARE = {  # what a module may compare a `.name` with, and why
     ("reports/report.py", "oracle"): "a method of the results: it is no rival",
-    ("runs/outcome.py", "independent"): "a method of the results: the one that others are held against",
 }
 
 
