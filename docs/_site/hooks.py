@@ -36,12 +36,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def notebook_page(notebook: dict, name: str) -> str:
     """A notebook's cells and kept outputs as Markdown."""
-    parts = [f"[Download this page as a notebook]({name})"]
+    parts = []
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
         for output in cell.get("outputs", []):
             parts.append(_output(output))
+    parts.insert(1, f"[Download this page as a notebook]({name})")  # behind its title
     return "\n\n".join(parts) + "\n"
 
 
