@@ -17,13 +17,18 @@ NOTEBOOK = ROOT / "docs" / "tutorials" / "first_edit.ipynb"
 
 @pytest.mark.integration
 def test_the_notebook_runs_and_saves_an_edit(tmp_path: Path) -> None:
-    cells = [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    program = "\n".join("".join(cell["source"]) for cell in cells)
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    program = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     program, magics = re.subn(r"^( *)%.*$", r"\1pass", program, flags=re.MULTILINE)
     assert magics == 1  # the installation
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     errors = dict(re.findall(r"^(independent|full) +warp_error_moved (\S+)", done.stdout, flags=re.MULTILINE))

@@ -1,6 +1,7 @@
 """Fixed point: each step of DDIM inversion asks again at the state that it has just found.
 
-Pan et al., "Effective Real Image Editing with Accelerated Iterative Diffusion Inversion", ICCV 2023, without the acceleration.
+Pan et al., "Effective Real Image Editing with Accelerated Iterative Diffusion Inversion", ICCV 2023,
+without the acceleration.
 """
 
 from __future__ import annotations
