@@ -136,7 +136,7 @@ class AcceleratedPasses:
                 recorded = RecordedPass(backbone, inputs, processors, self.recorder)
                 found = recorded(inputs, processors)
             if not (found - plain).norm() <= AGREEMENT * plain.norm():
-                raise RuntimeError("replayed, it does not give what it gives when run plainly")
+                raise RuntimeError("a replayed pass and a plain one give different results")
             self.kept[key] = recorded
             if len(self.kept) > KEPT:
                 self.kept.popitem(last=False)
