@@ -117,8 +117,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ("nowhere_at_all:X", "cannot be imported (No module named 'nowhere_at_all'); correct or uninstall that package"),
         ("qnerf.settings:NoSuch", "cannot be imported"),
         (f"{__name__}:LISTING", "expected a subclass of qnerf.editors.editor.EditorSettings with `name: Literal[…]`"),
-        (f"{__name__}:AsideSettings", "where a subclass of qnerf.editors.editor.EditorSettings"),
-        ("qnerf.editors.editor:EditorSettings", "where a subclass of qnerf.editors.editor.EditorSettings"),
+        (f"{__name__}:AsideSettings", "expected a subclass of qnerf.editors.editor.EditorSettings"),
+        ("qnerf.editors.editor:EditorSettings", "expected a subclass of qnerf.editors.editor.EditorSettings"),
         (
             f"{__name__}:AgainSettings",
             "two variants of qnerf.editors are named 'masactrl': qnerf.editors.masactrl.MasaCtrlSettings",
