@@ -140,8 +140,9 @@ class RunSettings(Settings):
         scale, required = (method.editor or self.editor).guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
             yield (
-                f"{where}editor.guidance_scale: got {scale:g}; expected {required:g} (inversion.guidance_scale), the scale that "
-                f"the prompts of inversion={self.inversion.name} are optimised for: leave it null, or set both to one value"
+                f"{where}editor.guidance_scale: got {scale:g}; expected {required:g} "
+                f"(inversion.guidance_scale), the scale that the prompts of inversion={self.inversion.name} "
+                "are optimised for: leave it null, or set both to one value"
             )
 
     def edit_scale(self, method: MethodSettings) -> float:

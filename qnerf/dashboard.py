@@ -68,7 +68,7 @@ def build_workspace(entity: str, project: str, keys: Sequence[str]) -> Any:
     keys_of_pictures = ("contact_sheet", f"{MAIN_METHOD}/queries")
     pictures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in keys_of_pictures]
     fields = [wr.LinePlot(title="R² of the fields, by layer", x="step", metric_regex=f"{MAIN_METHOD}/r2/.*")]
-    sections = {"The sweep": comparison, "Views": pictures, "Inside the fields": fields}
+    sections = {"The sweep": comparison, "Views": pictures, "The query fields": fields}
     return ws.Workspace(
         entity=entity,
         project=project,

@@ -21,8 +21,8 @@ def set_deterministic(wanted: bool) -> None:
     """
     if wanted and os.environ.setdefault(WORKSPACE, REPRODUCIBLE[0]) not in REPRODUCIBLE:
         raise UserError(
-            f"deterministic is true, but the environment variable {WORKSPACE} is {os.environ[WORKSPACE]!r}; expected "
-            f"{' or '.join(REPRODUCIBLE)}: unset it or set deterministic=false"
+            f"deterministic is true, but the environment variable {WORKSPACE} is {os.environ[WORKSPACE]!r}; "
+            f"expected {' or '.join(REPRODUCIBLE)}: unset it or set deterministic=false"
         )
     torch.use_deterministic_algorithms(wanted)
     # Where sizes repeat, cuDNN's fastest algorithm of several is worth its search; which one wins may differ from run to run.

@@ -60,9 +60,9 @@ def describe_cost(estimate: Estimate, runs: int) -> str:
     inversions = f"{estimate.shared_inversions} inversion{'s' if estimate.shared_inversions > 1 else ''}"
     return (
         f"Estimate: {format_seconds(estimate.seconds)}{each} on 2 CPU cores with {inversions}, "
-        f"{_size(estimate.memory)} of memory at the peak of a run, {_size(estimate.disk)} of disk.\n"
-        "Scaled from the demo, where an independent edit took 22 s and a full one 79 s: another or a busy machine differs, "
-        "a GPU is far faster, and finished runs cost nothing."
+        f"{_size(estimate.memory)} of memory at the peak of a run, {_size(estimate.disk)} of disk.\nScaled "
+        "from the demo, where an independent edit took 22 s and a full one 79 s: another or a busy machine "
+        "differs, a GPU is far faster, and finished runs cost nothing."
     )
 
 

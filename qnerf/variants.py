@@ -70,8 +70,8 @@ def variants(kind: str) -> Found:
         name = str(value.choice())
         if name in found:
             raise UserError(
-                f"two variants of qnerf.{kind} are named {name!r}: {places[name]} and {where}; expected different names: rename "
-                "or uninstall one"
+                f"two variants of qnerf.{kind} are named {name!r}: {places[name]} and {where}; expected "
+                "different names: rename or uninstall one"
             )
         found[name], places[name] = value, where
     return found

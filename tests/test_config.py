@@ -114,13 +114,13 @@ def errors_of(*overrides: str) -> list[str]:
         ("gudance=soft", "gudance: unknown key; nearest valid: guidance; expected one of"),
         ("baselines=[independnt]", "there is no baselines/independnt.yaml in conf/; nearest valid: independent"),
         ("+seed=1", "write seed=1 to change a key that exists"),
-        ("scene=capture", "scene.path: no value given; expected scene.path=… on the command line"),
+        ("scene=capture", "scene.path: no value given; set scene.path=… on the command line"),
         ("seed=[1", "seed=[1: not a valid override"),
         ("seed", "seed: not a valid override"),
         ("schedule.interval=1,2", "schedule.interval=1,2: several values need a sweep; add -m"),
         ("steps=5", "schedule.interval: got 5; expected less than steps, 5, or no field"),
         ("output_dir=${nowhere}", "output_dir: Interpolation key 'nowhere' not found"),
-        ("+baselines.full={schedule:{name:independent},guidance:{name:off}}", "baselines.full is the name of the main"),
+        ("+baselines.full={schedule:{name:independent},guidance:{name:off}}", "baselines.full: full is the name of the main"),
     ],
 )
 def test_one_mistake_is_one_sentence_with_the_remedy(override: str, expected: str) -> None:

@@ -13,7 +13,7 @@ def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
     pytest.importorskip("wandb_workspaces")
     workspace = dashboard.build_workspace("me", "qnerf", ["guidance.strength", "guidance.name"])
     text = json.dumps(workspace._to_model().model_dump(mode="json"))
-    assert [section.name for section in workspace.sections] == ["The sweep", "Views", "Inside the fields"]
+    assert [section.name for section in workspace.sections] == ["The sweep", "Views", "The query fields"]
     for key in (
         "guidance.strength",
         "guidance.name",
@@ -56,7 +56,7 @@ def test_the_address_is_printed_and_a_refusal_is_one_sentence(
     offer(refuse)
     assert dashboard.main(["me/qnerf"]) == 2
     error = capsys.readouterr().err
-    assert "did not take the workspace for me/qnerf (no route to host)" in error
+    assert "did not accept the workspace for me/qnerf (no route to host)" in error
     assert len(error.splitlines()) == 1
 
 

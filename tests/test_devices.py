@@ -17,5 +17,5 @@ def test_the_device_that_is_named_or_one_sentence(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("auto") == torch.device("cuda")
     assert pick_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(UserError, match="cuda:2 is not there"):
+    with pytest.raises(UserError, match="cuda:2 is not available"):
         pick_device("cuda:2")

@@ -22,4 +22,4 @@ def test_a_single_group_and_one_that_is_not_there(capsys: pytest.CaptureFixture[
     assert ls.main(["guidance"]) == 0
     assert re.search(r"^  soft +One gradient step", capsys.readouterr().out, re.MULTILINE)
     assert ls.main(["guidence"]) == 2
-    assert "guidence: there is no such group of choices; nearest valid: guidance" in capsys.readouterr().err
+    assert "guidence: there is no such group of configs; nearest valid: guidance" in capsys.readouterr().err

@@ -115,9 +115,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     [
         ("nowhere_at_all:X", "cannot be imported (No module named 'nowhere_at_all'); correct or uninstall that package"),
         ("qnerf.settings:NoSuch", "cannot be imported"),
-        (f"{__name__}:LISTING", "where a subclass of qnerf.editors.editor.EditorSettings with `name: Literal[…]` was expected"),
-        (f"{__name__}:AsideSettings", "where a subclass of qnerf.editors.editor.EditorSettings"),
-        ("qnerf.editors.editor:EditorSettings", "where a subclass of qnerf.editors.editor.EditorSettings"),
+        (f"{__name__}:LISTING", "expected a subclass of qnerf.editors.editor.EditorSettings with `name: Literal[…]`"),
+        (f"{__name__}:AsideSettings", "expected a subclass of qnerf.editors.editor.EditorSettings"),
+        ("qnerf.editors.editor:EditorSettings", "expected a subclass of qnerf.editors.editor.EditorSettings"),
         (
             f"{__name__}:AgainSettings",
             "two variants of qnerf.editors are named 'masactrl': qnerf.editors.masactrl.MasaCtrlSettings",
@@ -142,7 +142,7 @@ def test_metrics_that_do_not_fit_are_an_error_of_the_config(install: Any) -> Non
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         [error], settings = check(compose("config", []))
     assert settings is None
-    assert "where a tuple of qnerf.metrics.registry.Metric was expected" in error
+    assert "expected a tuple of qnerf.metrics.registry.Metric" in error
 
 
 def test_readers_are_chosen_by_what_a_folder_has_or_by_name(tmp_path: Path, install: Any) -> None:
@@ -172,7 +172,7 @@ def test_readers_are_chosen_by_what_a_folder_has_or_by_name(tmp_path: Path, inst
             f"{__name__}:TRANSFORMS",
             "two readers are named 'transforms', in qnerf.scenes.readers.transforms and in entry point 'mine'",
         ),
-        (f"{__name__}:PACKAGE", "where a qnerf.scenes.readers.reader.Reader was expected"),
+        (f"{__name__}:PACKAGE", "expected a qnerf.scenes.readers.reader.Reader"),
     ],
     ids=["a name that is taken", "no reader"],
 )

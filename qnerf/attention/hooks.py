@@ -145,8 +145,8 @@ def bound(unet: nn.Module, edits: Edits, batch: Batch) -> Iterator[None]:
             raise UserError(
                 f"an edit was set on {unused[0]}"
                 + (f" and {len(unused) - 1} other layers" if len(unused) > 1 else "")
-                + ", but no pass of the U-Net used it: other code may have replaced the attention processors; "
-                "remove that code"
+                + ", but no pass of the U-Net used it: other code may have replaced the attention "
+                "processors; remove that code"
             )
     finally:
         levels.pop()
@@ -168,8 +168,9 @@ def _check_processor(layer: AttentionLayer, module: Any) -> None:
         )
     if type(module.processor).__name__ not in DEFAULT_PROCESSORS:
         raise UserError(
-            f"the attention processor of {layer.path} is a {type(module.processor).__name__}; expected diffusers' default, "
-            "which an edit replaces: call unet.set_attn_processor(AttnProcessor2_0()) before"
+            f"the attention processor of {layer.path} is a {type(module.processor).__name__}; expected "
+            "diffusers' default, which an edit replaces: call unet.set_attn_processor(AttnProcessor2_0()) "
+            "before"
         )
 
 
@@ -192,9 +193,9 @@ class EditedAttention:
         given = [name for name, value in {"attention_mask": attention_mask, **others}.items() if value is not None]
         if given:
             raise UserError(
-                f"the attention of {self.layer.path} was called with {', '.join(sorted(given))}, which an edited layer does not "
-                "support; expected a call without it: use a model like Stable Diffusion, and a version of diffusers that "
-                "pyproject.toml allows"
+                f"the attention of {self.layer.path} was called with {', '.join(sorted(given))}, which an "
+                "edited layer does not support; expected a call without it: use a model like Stable "
+                "Diffusion, and a version of diffusers that qnerf supports"
             )
         self.calls += 1
         return self.attention(attn, hidden_states, encoder_hidden_states)

@@ -136,7 +136,7 @@ class AcceleratedPasses:
                 recorded = RecordedPass(backbone, inputs, processors, self.recorder)
                 found = recorded(inputs, processors)
             if not (found - plain).norm() <= AGREEMENT * plain.norm():
-                raise RuntimeError("replayed, it does not give what it gives when run plainly")
+                raise RuntimeError("a replayed pass and a plain one give different results")
             self.kept[key] = recorded
             if len(self.kept) > KEPT:
                 self.kept.popitem(last=False)
@@ -160,7 +160,8 @@ class AcceleratedPasses:
             plain, replayed = (1000 * min(self.trial.seconds[kind]) for kind in ("plain", "replayed"))
             self.on = replayed < plain
             log.info(
-                "A pass of the U-Net takes %.1f ms without and %.1f ms with a CUDA graph: from now on it runs %s.",
+                "A pass of the U-Net takes %.1f ms without and %.1f ms with a CUDA graph: from now on it "
+                "runs %s.",
                 plain, replayed, "with the graph" if self.on else "without",
             )  # fmt: skip
             self.trial = None
@@ -198,7 +199,7 @@ def accelerate(wanted: Acceleration, device: torch.device) -> AcceleratedPasses 
         return AcceleratedPasses(CudaRecorder(device), choose=wanted == "auto")
     if wanted == "graph":
         raise UserError(
-            f"backbone.acceleration is graph, but the device is {device.type}, and CUDA graphs need a CUDA GPU; "
-            "set backbone.acceleration=auto"
+            f"backbone.acceleration is graph, but the device is {device.type}, and CUDA graphs need a CUDA "
+            "GPU; set backbone.acceleration=auto"
         )
     return None

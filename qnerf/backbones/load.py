@@ -50,8 +50,8 @@ def load_parts(
 def _missing(what: str, key: str, place: str, download: bool) -> UserError:
     if Path(place).is_dir():
         return UserError(
-            f"{key}: the {what} in {place} cannot be read; expected diffusers' folder layout with safetensors weights: "
-            "download it again or give another folder."
+            f"{key}: the {what} in {place} cannot be read; expected diffusers' folder layout with "
+            "safetensors weights: download it again or give another folder."
         )
     where = "it is not on the hub" if download else "it is neither a folder nor in the Hugging Face cache"
     advice = "check the name and the connection" if download else "set backbone.download=true"

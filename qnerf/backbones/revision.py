@@ -47,8 +47,9 @@ def check_seal(folder: Path, revision: str | None) -> None:
         sealed = "unreadable"
     if sealed != revision:
         raise UserError(
-            f"The weights in {folder} have revision {revision}, but {SEAL} expects {sealed}: they have changed since they "
-            "were exported. Reinstall the package or export them again; if you changed them yourself, delete that file."
+            f"The weights in {folder} have revision {revision}, but {SEAL} says {sealed}: they have "
+            "changed since they were exported. Reinstall the package or export them again; if you changed "
+            "them yourself, delete that file."
         )
 
 

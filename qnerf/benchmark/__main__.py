@@ -48,12 +48,14 @@ TITLES = {
     "oracle": "Share of the oracle's gain over the independent edit that each method reaches",
 }
 NOTE = (
-    "Values with 95 % bootstrap intervals over scenes. A gain in a warp error (warp_error_…) is the share removed of the other "
-    "method's warp error above its floor (- where nothing is above it). A gain in error_of_mean (squared error of the mean over "
-    "views) or error_about_mean (variance between views) is the share of it removed. All other gains are differences; higher is "
-    "better. of_agreement: the gain in PSNR, as a share of what the independent edit would gain if all its views showed their "
-    "mean. There is something to consolidate where the independent edit's warp error on the moved parts is at least "
-    f"{LEAST_WARP_ERROR} times its floor. With fewer than {LEAST_SCENES} scenes there is no interval, only their number (n)."
+    "Values with 95 % bootstrap intervals over scenes. A gain in a warp error (warp_error_…) is the share "
+    "removed of the other method's warp error above its floor (- where nothing is above it). A gain in "
+    "error_of_mean (squared error of the mean over views) or error_about_mean (variance between views) is "
+    "the share of it removed. All other gains are differences; higher is better. of_agreement: the gain in "
+    "PSNR, as a share of what the independent edit would gain if all its views showed their mean. There is "
+    "something to consolidate where the independent edit's warp error on the moved parts is at least "
+    f"{LEAST_WARP_ERROR} times its floor. With fewer than {LEAST_SCENES} scenes there is no interval, only "
+    "their number (n)."
 )
 
 

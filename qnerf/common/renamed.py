@@ -131,12 +131,12 @@ def _leaves(node: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 PAGE = """# Names that have changed
 
-`python -m qnerf.common.renamed` writes this page from `qnerf/common/renamed.py`, which also does what it says; a test
-checks that the two are the same.
+`python -m qnerf.common.renamed` writes this page from the table that the code uses. A test checks that the two
+are the same.
 
-A command line or a config file with an old name is answered with the new one. Folders of finished runs and sweeps are
-read under the new names, by `qnerf compare`, `python -m qnerf.benchmark` and `qnerf dashboard`. Runs that were
-tracked at W&B keep their old names there. An old run that was broken off is a new run under the new names.
+If a command line or a config file has an old name, the error gives the new one. Folders of finished runs and
+sweeps are read under the new names, by `qnerf compare`, `python -m qnerf.benchmark` and `qnerf dashboard`. Runs
+that were tracked at W&B keep the old names there. A run that was interrupted before the change starts again.
 
 | what | old | new |
 |---|---|---|
@@ -157,8 +157,8 @@ NOTES = {
 TAIL = """
 `guidance.strength` has one meaning now: the share of rendered queries in mixed guidance.
 
-Words: *warp error* was "disagreement", *R²* was "trust" or "explained", *recorded* queries were "captured", and a
-*capture* is now only a set of photographs with cameras.
+Words: *warp error* was "disagreement", *R²* was "trust" or "explained", *recorded* queries were "captured",
+and a *capture* is now only a set of photographs with cameras.
 """
 
 

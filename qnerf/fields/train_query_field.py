@@ -113,8 +113,8 @@ def _check(queries: dict[str, Tensor], cameras: Cameras) -> tuple[LayerShape, ..
     for name, value in queries.items():
         if value.dim() != 4 or value.shape[0] != len(cameras):
             raise UserError(
-                f"the queries of layer {name} have shape {tuple(value.shape)}; expected (views, rows, columns, channels) with "
-                f"{len(cameras)} views: pass one map per camera"
+                f"the queries of layer {name} have shape {tuple(value.shape)}; expected (views, rows, "
+                f"columns, channels) with {len(cameras)} views: pass one map per camera"
             )
         if not torch.isfinite(value).all():
             raise UserError(f"the queries of layer {name} are NaN or infinite; expected finite values: try backbone.dtype=float32")

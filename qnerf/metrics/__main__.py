@@ -6,24 +6,24 @@ from qnerf.metrics.registry import Metric, groups, objectives, registered
 
 HEAD = """# The figures of an edit
 
-`python -m qnerf.metrics` writes this page from the registry (`qnerf/metrics/registry.py`). A test checks that the
-two are the same.
+`python -m qnerf.metrics` writes this page from the registry (`qnerf/metrics/registry.py`). A test checks that
+the two are the same.
 
-`metrics.groups` chooses among the groups {chosen}. The groups {others} are always measured. A figure is left out of
-`metrics.json`, tables and pages where the scene or the method does not have what it needs. A search
+`metrics.groups` chooses among the groups {chosen}. The groups {others} are always measured. A figure is left
+out of `metrics.json`, tables and pages where the scene or the method does not have what it needs. A search
 (`sweep.objectives`) can improve {objectives}.
 
-Blur lowers every warp error, and a flat picture has none: read a warp error beside a PSNR. A name that ends in
-`_floor` or `_ceiling` is the same figure of the true views, the best that can be reached.
+Blur lowers every warp error, and a flat picture has none: read a warp error beside a PSNR. A name that ends
+in `_floor` or `_ceiling` is the same figure of the true views, the best that can be reached.
 
 | figure | group | unit | better | needs | settings it depends on | what it is | source |
 |---|---|---|---|---|---|---|---|
 """
 TAIL = """
 ## A new figure
-Write one file `qnerf/metrics/groups/sharpness.py`, one config `conf/metrics/sharpness.yaml` (`defaults: [default]` and
-the `groups`) and one test. Nothing else needs to change: columns, pages, identities, searches and this table follow
-from its record.
+Write one file `qnerf/metrics/groups/sharpness.py`, one config `conf/metrics/sharpness.yaml`
+(`defaults: [default]` and the `groups`) and one test. Nothing else needs to change: columns, pages,
+identities, searches and this table follow from its record.
 
 ```python
 from qnerf.metrics.registry import Metric
@@ -39,9 +39,10 @@ METRICS = (
     ),
 )
 ```
-`edited` (`qnerf.metrics.evaluate.Edited`) has the views, the scene with its truth, the last field's depth, and those
-settings that the record names in `reads`. Another package names its `METRICS` as an entry point of the group
-`qnerf.metrics`, and its config is found with `--config-dir`. Two figures with the same name are an error.
+`edited` (`qnerf.metrics.evaluate.Edited`) has the views, the scene with its truth, the last field's depth,
+and those settings that the record names in `reads`. Another package names its `METRICS` as an entry point of
+the group `qnerf.metrics`, and its config is found with `--config-dir`. Two figures with the same name are an
+error.
 """
 
 

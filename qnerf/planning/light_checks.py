@@ -46,9 +46,11 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         return str(error).splitlines()
     errors = []
     if not proxy.is_file() and (settings.scene.proxy or not unwritten):
-        errors.append(f"scene.proxy: {proxy} does not exist; expected the file that says what moves where: write or name one")
+        errors.append(f"scene.proxy: {proxy} does not exist; expected the file that describes the edit: correct the path")
     if uses_oracle(settings) and (settings.scene.proxy or not (unwritten or (folder / "truth").is_dir())):
-        errors.append(f"oracle: the true edited views of this edit are not known ({folder}/truth is of proxy.json's): leave it out")
+        errors.append(
+            f"oracle: the true edited views of this edit are not known ({folder}/truth belongs to proxy.json): leave it out"
+        )
     return errors
 
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from qnerf.common import renamed
+from qnerf.common.messages import describe_error
 from qnerf.common.places import configs
 from qnerf.errors import UserError
 from qnerf.pretrain.settings import ClassifiersStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
@@ -18,11 +19,12 @@ CONF = str(configs() / "pretrain")
 
 def parse(config: DictConfig) -> PretrainSettings:
     """The composed configuration as typed settings, every error in one message."""
+    data = OmegaConf.to_container(config, resolve=True)
     try:
-        return PretrainSettings.model_validate(OmegaConf.to_container(config, resolve=True))
+        return PretrainSettings.model_validate(data)
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise UserError(f"The settings of the training are not valid ({found}): see conf/pretrain/stage.") from error
+        lines = [describe_error(item, PretrainSettings, data) for item in error.errors()]
+        raise UserError("\n".join(lines)) from error
 
 
 def run(stage: VaeStage | DiffusionStage | ClassifiersStage | ExportStage) -> None:

@@ -34,8 +34,8 @@ def load_initial(modules: nn.ModuleDict, folder: Path, tokenizer: CLIPTokenizer)
         weights = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
     else:
         raise UserError(
-            f"stage.initial: {folder} has neither {CHECKPOINT} (of a training) nor unet/config.json (of a model): "
-            "give the output folder of a training or of stage=export."
+            f"stage.initial: {folder} has neither {CHECKPOINT} (of a training) nor unet/config.json (of a "
+            "model): give the output folder of a training or of stage=export."
         )
     if not any(name.startswith(LOOSE) for name in weights):
         weights |= {name: value for name, value in modules.state_dict().items() if name.startswith(LOOSE)}

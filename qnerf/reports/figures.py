@@ -36,8 +36,8 @@ def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
         return f"{main} and {other} are both as consistent as the true views: there is nothing to consolidate."
     share = 100 * (high - low) / (high - floor)
     text = (
-        f"{winner} is more consistent: its warp error on the moved parts is {low:.4f}, that of {loser} is {high:.4f}. "
-        f"Above the floor of the true views ({floor:.4f}) this is {share:.0f} % less"
+        f"{winner} is more consistent: its warp error on the moved parts is {low:.4f}, that of {loser} is "
+        f"{high:.4f}. Above the floor of the true views ({floor:.4f}) this is {share:.0f} % less"
     )
     p, q = ours.get("psnr_object"), theirs.get("psnr_object")
     if p is None or q is None:

@@ -70,7 +70,7 @@ class Results:
     def verdict(self) -> str:
         """One sentence on main method and rival."""
         if self.rival is None:
-            return "A single method was run, so there is nothing to compare it with."
+            return "Only one method was run, so there is nothing to compare."
         figures = {o.method: o.figures for o in self.outcomes}
         return verdict(figures, MAIN_METHOD, self.rival.method)
 
@@ -119,7 +119,7 @@ def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str
 def edit_in_words(scene: Scene) -> str:
     """What the edit asks for: new words, or the same words in the target's pose."""
     if scene.source_prompt == scene.target_prompt:
-        return f"“{scene.source_prompt}”, brought from the proxy's source pose to its target pose"
+        return f"“{scene.source_prompt}”, moved from the proxy's source pose to its target pose"
     return f"from “{scene.source_prompt}” to “{scene.target_prompt}”, and from the proxy's source pose to its target pose"
 
 

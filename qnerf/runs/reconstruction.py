@@ -64,8 +64,8 @@ def poor_views(names: Sequence[str], by_view: Sequence[float], least: float) -> 
     """The views below `least` dB. Raises UserError for a PSNR that is not a number, which is below nothing."""
     if unknown := [name for name, value in zip(names, by_view, strict=True) if not math.isfinite(value)]:
         raise UserError(
-            f"inversion: the reconstruction of {', '.join(unknown[:4])} is not finite, expected a finite PSNR: "
-            "half precision may overflow, set backbone.dtype=float32"
+            f"inversion: the reconstruction of {', '.join(unknown[:4])} is not finite, expected a finite "
+            "PSNR: half precision may overflow, set backbone.dtype=float32"
         )
     return [name for name, value in zip(names, by_view, strict=True) if value < least]
 
@@ -76,6 +76,7 @@ def _warn_of_poor_inversion(names: Sequence[str], by_view: Sequence[float], leas
     log.info("The inversion reconstructs the views at %.1f dB (worst %.1f dB).", sum(by_view) / len(by_view), min(by_view))
     if poor:
         log.warning(
-            "The inversion reconstructs %d of %d views below %.1f dB (worst %.1f dB; %s). Their edits will be no better.",
+            "The inversion reconstructs %d of %d views below %.1f dB (worst %.1f dB; %s). Their edits will "
+            "be no better.",
             len(poor), len(by_view), least, min(by_view), ", ".join(poor[:4]) + (" …" if len(poor) > 4 else ""),
         )  # fmt: skip

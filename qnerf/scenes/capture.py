@@ -31,8 +31,9 @@ def make_view(frame: Frame, image: np.ndarray) -> View:
     named = (round(numbers["w"]) if "w" in numbers else width, round(numbers["h"]) if "h" in numbers else height)
     if named != (width, height):
         raise UserError(
-            f"{frame.image} is {width} x {height} pixels, but transforms.json says w x h = {named[0]} x {named[1]}: "
-            "let file_path name the images that the intrinsics belong to, or scale the intrinsics."
+            f"{frame.image} is {width} x {height} pixels, but transforms.json says w x h = {named[0]} x "
+            f"{named[1]}: let file_path name the images that the intrinsics belong to, or scale the "
+            "intrinsics."
         )
     fl_x = numbers.get("fl_x") or 0.5 * width / np.tan(0.5 * numbers["camera_angle_x"])
     angle_y = numbers.get("camera_angle_y") if "fl_x" not in numbers else None
@@ -94,8 +95,8 @@ def nearest_point_to_axes(poses: np.ndarray) -> np.ndarray:
         if np.median(np.einsum("ni,ni->n", focus - origins, directions)) > 0:
             return focus
     raise UserError(
-        "transforms.json: the optical axes of the cameras do not meet in front of them, so the point they look at is not "
-        "known: set scene.focus and scene.radius."
+        "transforms.json: the optical axes of the cameras do not meet in front of them, so the point they "
+        "look at is not known: set scene.focus and scene.radius."
     )
 
 

@@ -83,8 +83,8 @@ def draw_control(
         raise UserError(f"control.detail is {detail!r}, expected one of {', '.join(LINE_DETAILS)}.")
     if detail == "ends" and len(ends) == 0:
         raise UserError(
-            "control.detail is 'ends', but no joint of the proxy is named head*, hand*, foot*, tail* or top*: "
-            "give joints such names in proxy.json, or choose another control.detail."
+            "control.detail is 'ends', but no joint of the proxy is named head*, hand*, foot*, tail* or "
+            "top*: give joints such names in proxy.json, or choose another control.detail."
         )
     if detail == "box":
         points = points if len(points) == 8 and tuple(bones) == BOX_EDGES else bounding_box(points)

@@ -72,8 +72,8 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Fram
     missing = [frame.file_path for frame in frames if not frame.exists]
     if len(present) < 2:
         raise UserError(
-            f"{origin} names {len(frames)} images, of which {len(present)} exist "
-            f"(missing: {', '.join(missing[:3])}, …), expected at least 2: add the images or correct file_path."
+            f"{origin} names {len(frames)} images, of which {len(present)} exist (missing: "
+            f"{', '.join(missing[:3])}, …), expected at least 2: add the images or correct file_path."
         )
     if missing:
         logger.warning(

@@ -49,8 +49,8 @@ class Oracle(Schedule):
 
         if job.oracle is None:
             raise UserError(
-                "schedule is 'oracle', but the scene folder has no true edited views (truth/), which it needs: "
-                "use a procedural scene or another schedule."
+                "schedule is 'oracle', but the scene folder has no true edited views (truth/), which it "
+                "needs: use a procedural scene or another schedule."
             )
         job.editor.restore({})
         z, steps = job.trajectory.states[0], len(job.steps)

@@ -52,7 +52,7 @@ def values_of(override: Override) -> list[str]:
     """The values of a swept override. Raises HydraException for an interval, which has none to enumerate."""
     if override.is_interval_sweep():
         raise HydraException(
-            f"{override.input_line}: an interval has no values to enumerate; list some, or search it with hydra/sweeper=optuna"
+            f"{override.input_line}: an interval cannot be a grid; give a list of values, or search it with hydra/sweeper=optuna"
         )
     return [str(value) for value in override.sweep_string_iterator()]
 

@@ -25,8 +25,8 @@ def read_objectives(folder: Path, names: Sequence[str]) -> tuple[float, ...]:
     missing = [name for name in names if not isinstance(found := figures.get(name), int | float) or not math.isfinite(found)]
     if missing:
         raise UserError(
-            f"sweep.objectives: {folder}/metrics.json has no {', '.join(missing)}; choose a figure that exists for this scene, or "
-            "measure it with metrics.groups=[…]"
+            f"sweep.objectives: {folder}/metrics.json has no {', '.join(missing)}; choose a figure that "
+            "exists for this scene, or measure it with metrics.groups=[…]"
         )
     return tuple(float(figures[name]) for name in names)
 

@@ -56,7 +56,7 @@ def _words(row: Row) -> str:
     if status == "done":
         return "done" if row.state.seconds is None else f"done in {row.state.seconds:.0f} s"
     if status == "failed":
-        again = "run again" if row.is_run else "left alone (sweep.retry_failed=true runs it again)"
+        again = "run again" if row.is_run else "skipped (sweep.retry_failed=true runs it again)"
         return f"failed: {row.state.reason.splitlines()[0] if row.state.reason else 'unknown'}; {again}"
     return f"{status}: {row.cell.progress()}"
 

@@ -58,7 +58,7 @@ def test_a_sealed_folder_refuses_other_weights(folder: Path, tmp_path: Path) -> 
     spoilt = bytearray(weights.read_bytes())
     spoilt[-1] ^= 1  # one bit of one weight: safetensors itself would not notice
     weights.write_bytes(spoilt)
-    with pytest.raises(UserError, match=r"have revision \w{16}, but seal.json expects \w{16}: they have changed"):
+    with pytest.raises(UserError, match=r"have revision \w{16}, but seal.json says \w{16}: they have changed"):
         PuppetSettings(path=str(copy)).build()
     (copy / "seal.json").write_text("{")
     with pytest.raises(UserError, match=r"seal.json says unreadable"):
@@ -121,7 +121,7 @@ def test_missing_puppet_weights_say_where(tmp_path: Path) -> None:
 
 
 def test_missing_sd15_weights_say_what_to_do() -> None:
-    with pytest.raises(UserError, match=r"backbone\.controlnet.*not found: set backbone\.download=true"):
+    with pytest.raises(UserError, match=r"backbone\.controlnet.*was not found \(.*\): set backbone\.download=true"):
         Sd15Settings(model="no/such-model", controlnet="no/such-controlnet").build()
 
 

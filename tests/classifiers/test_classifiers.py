@@ -143,5 +143,5 @@ def test_the_shipped_classifiers_know_true_renders() -> None:
 def test_pictures_with_nan_are_refused() -> None:
     pictures = torch.rand(3, 3, 32, 32)
     pictures[1, 0, 0, 0] = float("nan")
-    with pytest.raises(UserError, match=r"classifying: pictures: not a number or infinite in 1 of 3 views \(picture 1\)"):
+    with pytest.raises(UserError, match=r"classifying: pictures: NaN or infinite in 1 of 3 views \(picture 1\)"):
         Classifiers(ClassifierNet((4, 8, 8, 8, 8)), "abc").look(pictures)

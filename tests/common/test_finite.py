@@ -21,7 +21,7 @@ def test_stage_method_and_view_are_named(value: float) -> None:
     pictures = torch.rand(4, 3, 8, 8)
     require_finite(pictures, "decoding the edit: pictures", NAMES, "full")
     pictures[2, 1, 3, 3] = value
-    expected = r"decoding the edit: pictures of method full: not a number or infinite in 1 of 4 views \(002\), expected finite"
+    expected = r"decoding the edit: pictures of method full: NaN or infinite in 1 of 4 views \(002\), expected finite"
     with pytest.raises(UserError, match=expected):
         require_finite(pictures, "decoding the edit: pictures", NAMES, "full")
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from qnerf.composing.overrides import REFUSALS, explain_refusal
 from torch import nn
 
 from qnerf import __main__ as command_line
 from qnerf.benchmark.cells import read_cells
 from qnerf.benchmark.pictures import read_settings
 from qnerf.common import renamed
+from qnerf.composing.overrides import REFUSALS, explain_refusal
 from qnerf.config import check, parse
 from qnerf.evaluate_backbone.settings import GROUPS, EvaluateSettings
 from qnerf.metrics.registry import registered

@@ -64,10 +64,10 @@ def test_numbers_are_rounded_but_never_leave_the_interval() -> None:
 
 
 def test_an_interval_in_a_grid_is_said() -> None:
-    with pytest.raises(HydraException, match=r"an interval has no values to enumerate; .* hydra/sweeper=optuna"):
+    with pytest.raises(HydraException, match=r"an interval cannot be a grid; .* hydra/sweeper=optuna"):
         split_overrides(["guidance.strength=interval(0.01,0.02)"])
     [error] = plan_command(["-m", "guidance.strength=interval(0.01,0.02)", "seed=0,1"], CONFIGS).errors
-    assert "guidance.strength=interval(0.01,0.02): an interval has no values to enumerate" in error
+    assert "guidance.strength=interval(0.01,0.02): an interval cannot be a grid" in error
 
 
 def test_settings_of_a_search_are_checked_together() -> None:

@@ -113,7 +113,7 @@ def test_a_failing_cell_is_told_at_once_and_stops_no_other(
     calls.clear()
     assert run(small, *grid, "sweep.retry_failed=false") == 1
     assert not calls
-    assert "left alone (sweep.retry_failed=true runs it again)" in capsys.readouterr().out
+    assert "skipped (sweep.retry_failed=true runs it again)" in capsys.readouterr().out
     assert run(small, *grid) == 1
     assert calls == {"run": 1}
 

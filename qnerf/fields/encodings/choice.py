@@ -69,8 +69,9 @@ def build_encoding(settings: EncodingSettings, name: EncodingName, device: torch
             return TinyCudaGrid(module, settings, seed).to(device)
         if name == "tinycudann":
             raise UserError(
-                f"field.encoding is 'tinycudann', but the package does not load, or the device ({device.type}) is not a "
-                "CUDA GPU; install it from its git repository, or set field.encoding=auto"
+                "field.encoding is 'tinycudann', but the package does not load, or the device "
+                f"({device.type}) is not a CUDA GPU; install it from its git repository, or set "
+                "field.encoding=auto"
             )
     return HashGrid(settings, _function(name, device), seed).to(device)
 

@@ -29,8 +29,8 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "warp_error_object", "consistency", ("truth",), "", "lower",
-        "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into it by "
-        "the true depth of the edited scene, over the visible pixels of the whole object.",
+        "Mean absolute colour difference (0 to 1) between each edited view and its neighbours warped into "
+        "it by the true depth of the edited scene, over the visible pixels of the whole object.",
         "ours, after Lai et al. 2018", measure, "warp error, whole object", place=20, gain="share",
         reads=(TOLERANCE,),
     ),

@@ -22,7 +22,8 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "field_depth_error", "depth", ("truth", "query field"), "", "lower",
-        "Mean difference between the field's expected depth and the true depth of the edited object, in world units.",
+        "Mean difference between the field's expected depth and the true depth of the edited object, in "
+        "world units.",
         "ours", measure, "depth error of the last query field", digits=3, place=70, always=True,
     ),
 )  # fmt: skip

@@ -23,13 +23,15 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "error_of_mean", "errors", ("truth",), "", None,
-        "Squared error of the mean over views, at points of the true edited surface: what remains if all views agree.",
+        "Squared error of the mean over views, at points of the true edited surface: what remains if all "
+        "views agree.",
         "ours", measure, "squared error of the mean over views", digits=5, place=30, gain="share",
         reads=(TOLERANCE,),
     ),
     Metric(
         "error_about_mean", "errors", ("truth",), "", None,
-        "Variance of the views about that mean: what consolidation can remove. Blur lowers it, a wrong shape raises it.",
+        "Variance of the views about that mean: what consolidation can remove. Blur lowers it, a wrong "
+        "shape raises it.",
         "ours", measure, "variance between views", digits=5, place=31, gain="share", reads=(TOLERANCE,),
     ),
 )  # fmt: skip

@@ -22,8 +22,8 @@ def measure(edited: Edited) -> dict[str, float]:
 METRICS = (
     Metric(
         "heldout_psnr", "heldout", ("held-out views",), "dB", "higher",
-        "A radiance field is trained on most of the edited views, and its renderings are compared with the others. "
-        "A blurred edit scores well: read it beside a PSNR to the truth.",
+        "A radiance field is trained on most of the edited views, and its renderings are compared with the "
+        "others. A blurred edit scores well: read it beside a PSNR to the truth.",
         "ours", measure, "PSNR, held-out views", digits=2, place=50,
         reads=("metrics.heldout_every", "rgb_field", "seed", "scene.focus", "scene.radius"),
     ),

@@ -81,8 +81,8 @@ def readers() -> dict[str, Reader]:
     for where, reader in (*own, *installed(ENTRY_POINTS, expected, lambda value: isinstance(value, Reader))):
         if reader.name in found:
             raise UserError(
-                f"two readers are named {reader.name!r}, in {found[reader.name][0]} and in {where}; expected different names: "
-                "rename or uninstall one"
+                f"two readers are named {reader.name!r}, in {found[reader.name][0]} and in {where}; expected "
+                "different names: rename or uninstall one"
             )
         found[reader.name] = where, reader
     return {name: reader for name, (_, reader) in found.items()}
