@@ -4,7 +4,7 @@ An edited view has no silhouette of its own. It is estimated as the pixels that 
 channel by at least a threshold, `max_c |I - B| >= θ`. The background B is the clean plate (the scene without its object)
 inside the true silhouette, and the true edited view outside it, where the object's shadow falls. Where the object has the
 background's colour it cannot be seen: θ is lowered until the true views overlap by 0.95, and their overlap is the figure's
-ceiling (`silhouette_iou_ceiling`, as all figures of the true views are called).
+ceiling (`silhouette_iou_ceiling`).
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def test_every_figure_and_what_the_benchmark_makes_of_it() -> None:
     assert set(ERRORS) == {"warp_error_object", "warp_error_moved", "error_of_mean", "error_about_mean"}
     assert (WARP_ERRORS, ERROR_PARTS) == (("warp_error_object", "warp_error_moved"), ("error_of_mean", "error_about_mean"))
     assert not any(registered()[name].better for name in registered() if name.endswith("_floor"))
-    assert {name for name in registered() if registered()[name].is_reference} == {
+    assert {name for name in registered() if registered()[name].is_bound} == {
         "warp_error_object_floor",
         "warp_error_moved_floor",
         "silhouette_iou_ceiling",

@@ -33,6 +33,12 @@ from qnerf.scenes.settings import Detail
 COMMON = {"batch": 2, "warmup": 1, "workers": 0, "log_steps": 1, "device": "cpu", "precision": "float32"}
 
 
+@pytest.fixture(autouse=True)
+def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a training draws at its end is for people: two denoising steps show that it is drawn."""
+    monkeypatch.setattr("qnerf.pretrain.diffusion.SHEET_STEPS", 2)
+
+
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = VaeStage.model_validate({**COMMON, "output": str(tmp_path_factory.mktemp("vae")), "samples": 8})
