@@ -62,7 +62,7 @@ def test_settings_are_composed_as_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "exp").mkdir()
     (tmp_path / "exp" / "mine.yaml").write_text("# @package _global_\nseed: 7\nexperiment: mine\n")
     assert qnerf.Settings.compose("+exp=mine", config_dir=tmp_path).seed == 7
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         qnerf.Settings.compose(config_dir=tmp_path / "nowhere")
 
 
@@ -73,7 +73,7 @@ def test_every_error_of_the_settings_is_told_at_once() -> None:
     assert len(lines) == 4
     for told in ("nearest valid: guidance.strength", "nearest valid: masactrl", "seed: got -1", "steps: got 1"):
         assert any(told in line for line in lines), (told, lines)
-    with pytest.raises(UserError, match="several values are a sweep"):
+    with pytest.raises(UserError, match="several values need a sweep"):
         qnerf.Settings.compose("seed=1,2")
     with pytest.raises(UserError, match="-m: an option of the command line"):
         qnerf.Settings.compose("-m", "seed=1,2")

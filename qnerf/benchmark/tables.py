@@ -18,7 +18,7 @@ from qnerf.scenes.settings import Detail
 METHODS = (
     "source", "controlnet", "independent", "one_shot", "hard", "mixed", "paper", "queries_only", MAIN_METHOD, "oracle",
 )  # fmt: skip
-METRICS = tuple(name for name, metric in registered().items() if not metric.is_reference)
+METRICS = tuple(name for name, metric in registered().items() if not metric.is_bound)
 ERRORS = tuple(name for name in METRICS if metric_of(name).gain == "share")  # errors: a gain is the share removed
 WARP_ERRORS = tuple(name for name in ERRORS if metric_of(name).better)
 ERROR_PARTS = tuple(name for name in ERRORS if not metric_of(name).better)  # two parts of one error

@@ -49,7 +49,7 @@ class GuidanceSettings(Variant):
 class RegionalGuidanceSettings(GuidanceSettings):
     """region: which tokens are guided. "moved": where a part that the edit moves may be, before or after
     the edit; "object": where any part of the object may be; "all": all tokens. until: share of the
-    denoising steps that are guided, from the first.
+    denoising steps after which guidance ends.
     """
 
     region: Region = "all"

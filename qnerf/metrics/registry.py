@@ -69,7 +69,7 @@ class Metric:
     always: bool = False
 
     @property
-    def is_reference(self) -> bool:
+    def is_bound(self) -> bool:
         """Whether it is a figure of the true views, against which another figure is read."""
         return self.name.endswith((FLOOR, CEILING))
 

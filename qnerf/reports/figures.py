@@ -42,6 +42,6 @@ def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
     p, q = ours.get("psnr_object"), theirs.get("psnr_object")
     if p is None or q is None:
         return f"{text}."
-    text = f"{text}; PSNR of the object: {main} {p:.2f} dB, {other} {q:.2f} dB."
+    text = f"{text}. PSNR of the object: {main} {p:.2f} dB, {other} {q:.2f} dB."
     cost = q - p if winner == main else p - q
     return text if cost <= FIDELITY_MARGIN else f"{text} This costs {cost:.1f} dB of fidelity: no gain."

@@ -102,7 +102,7 @@ def test_kid_is_unbiased() -> None:
 def test_pictures_with_nan_are_refused() -> None:
     images = torch.rand(6, 3, 2, 2)
     images[4, 0, 0, 0] = math.nan
-    with pytest.raises(UserError, match=r"FID and KID: pictures: not a number or infinite in 1 of 6 views \(picture 4\)"):
+    with pytest.raises(UserError, match=r"FID and KID: pictures: NaN or infinite in 1 of 6 views \(picture 4\)"):
         distances(images, torch.rand(6, 3, 2, 2), Colour())
 
 

@@ -113,7 +113,7 @@ def test_a_metric_cannot_read_what_it_does_not_declare(tmp_path: Path, monkeypat
             "two metrics are named 'psnr_object', in .*fidelity and in entry",
         ),
         (DUMMY.replace('"redness", (), ', '"fidelity", (), '), "two functions compute the group of metrics 'fidelity'"),
-        ("METRICS = 3\n", "entry point 'redness' .*installed by strange.* is 3, where a tuple of .*Metric was"),
+        ("METRICS = 3\n", "entry point 'redness' .*installed by strange.* is 3, expected a tuple of .*Metric; correct"),
         ("import nowhere_at_all\n", "entry point 'redness' .* cannot be imported .*nowhere_at_all.*correct or uninstall"),
     ],
     ids=["name", "group", "no metrics", "no import"],
@@ -156,13 +156,13 @@ def test_every_figure_and_what_the_benchmark_makes_of_it() -> None:
     assert set(ERRORS) == {"warp_error_object", "warp_error_moved", "error_of_mean", "error_about_mean"}
     assert (WARP_ERRORS, ERROR_PARTS) == (("warp_error_object", "warp_error_moved"), ("error_of_mean", "error_about_mean"))
     assert not any(registered()[name].better for name in registered() if name.endswith("_floor"))
-    assert {name for name in registered() if registered()[name].is_reference} == {
+    assert {name for name in registered() if registered()[name].is_bound} == {
         "warp_error_object_floor",
         "warp_error_moved_floor",
         "silhouette_iou_ceiling",
     }
     assert "warp_error_moved_floor" not in objectives()
-    with pytest.raises(ValueError, match="no figure that can be better or worse; nearest valid: warp_error_moved"):
+    with pytest.raises(ValueError, match="not a figure that can be better or worse; nearest valid: warp_error_moved"):
         SweepSettings(objectives=("warp_error_moved_floor",))
 
 
