@@ -162,7 +162,7 @@ def test_every_figure_and_what_the_benchmark_makes_of_it() -> None:
         "silhouette_iou_ceiling",
     }
     assert "warp_error_moved_floor" not in objectives()
-    with pytest.raises(ValueError, match="no figure that can be better or worse; nearest valid: warp_error_moved"):
+    with pytest.raises(ValueError, match="this is not a figure that can be better or worse; nearest valid: warp_error_moved"):
         SweepSettings(objectives=("warp_error_moved_floor",))
 
 
