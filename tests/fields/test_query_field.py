@@ -238,5 +238,5 @@ def test_wrong_queries_are_one_sentence() -> None:
     with pytest.raises(UserError, match="no queries were given"):
         train_query_field({}, CAMERAS, SPACE, field_settings(), 0)
     field = train_query_field({"a": maps["up_blocks.1.a"]}, CAMERAS, SPACE, field_settings(1), 0)
-    with pytest.raises(UserError, match="warm-start"):
+    with pytest.raises(UserError, match="warm_start"):
         train_query_field(maps, CAMERAS, SPACE, field_settings(), 0, warm_start=field)

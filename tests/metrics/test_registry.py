@@ -113,7 +113,7 @@ def test_a_metric_cannot_read_what_it_does_not_declare(tmp_path: Path, monkeypat
             "two metrics are named 'psnr_object', in .*fidelity and in entry",
         ),
         (DUMMY.replace('"redness", (), ', '"fidelity", (), '), "two functions compute the group of metrics 'fidelity'"),
-        ("METRICS = 3\n", "entry point 'redness' .*installed by strange.* is 3, where a tuple of .*Metric was"),
+        ("METRICS = 3\n", "entry point 'redness' .*installed by strange.* is 3, expected a tuple of .*Metric"),
         ("import nowhere_at_all\n", "entry point 'redness' .* cannot be imported .*nowhere_at_all.*correct or uninstall"),
     ],
     ids=["name", "group", "no metrics", "no import"],
