@@ -105,7 +105,7 @@ def test_photographs_are_read_from_all_folders_below(tmp_path: Path) -> None:
     Image.new("RGB", (20, 10), (255, 0, 0)).save(tmp_path / "deep" / "a.png")
     assert read_photographs(tmp_path, (8, 8)).shape == (1, 3, 8, 8)
     (tmp_path / "b.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"b\.jpg is no readable picture"):
+    with pytest.raises(UserError, match=r"b\.jpg cannot be read as a picture"):
         read_photographs(tmp_path, (8, 8))
 
 

@@ -138,7 +138,7 @@ def test_auto_on_a_gpu_without_tinycudann_is_triton_and_without_both_goes_on(
     on_gpu.setattr(choice, "load_warp", lambda: None)
     grids = [build_encoding(SMALL, "auto", GPU, seed=0) for _ in range(2)]
     assert all(isinstance(grid, HashGrid) and grid.encode is encode_torch for grid in grids)
-    assert caplog.text.count("goes without Triton: Triton is not installed") == 1
+    assert caplog.text.count("does not use Triton: Triton is not installed") == 1
 
 
 def test_without_triton_an_installed_tinycudann_is_taken_unmeasured(on_gpu: pytest.MonkeyPatch) -> None:

@@ -235,8 +235,8 @@ def test_wrong_queries_are_one_sentence() -> None:
         train_query_field(maps, ring(3), SPACE, field_settings(), 0)
     with pytest.raises(UserError, match="NaN"):
         train_query_field({"a": torch.full((4, 4, 4, 3), torch.nan)}, CAMERAS, SPACE, field_settings(), 0)
-    with pytest.raises(UserError, match="no layer"):
+    with pytest.raises(UserError, match="no queries were given"):
         train_query_field({}, CAMERAS, SPACE, field_settings(), 0)
     field = train_query_field({"a": maps["up_blocks.1.a"]}, CAMERAS, SPACE, field_settings(1), 0)
-    with pytest.raises(UserError, match="warm-start"):
+    with pytest.raises(UserError, match="warm_start"):
         train_query_field(maps, CAMERAS, SPACE, field_settings(), 0, warm_start=field)

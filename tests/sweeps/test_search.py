@@ -123,7 +123,7 @@ def test_every_error_comes_before_anything_starts(small: list[str], tmp_path: Pa
     with pytest.raises(UserError) as caught:
         search(small, "guidance.strength=interval(-1,0.1)", "schedule.interval=2,9")
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["guidance.strength", "schedule.interval"]
-    with pytest.raises(UserError, match=r"sweep.objectives: psnr_objct: no figure .* nearest valid: psnr_object"):
+    with pytest.raises(UserError, match=r"sweep.objectives: psnr_objct: this is not a figure .* nearest valid: psnr_object"):
         search(small, *SPACE, "sweep.objectives=[psnr_objct]")
     assert not list(tmp_path.iterdir())
 

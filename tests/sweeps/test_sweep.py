@@ -162,7 +162,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_earlier_results_whole(
     one = ("guidance.strength=.01", "schedule.interval=2")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match="the disk is full; what was finished earlier is whole"):
+        with pytest.raises(UserError, match="the disk is full; finished results are safe"):
             run(small, *one)
     assert "Traceback" not in capsys.readouterr().err
     assert list(damaged(Store(tmp_path / "store"))) == []
