@@ -86,6 +86,11 @@ def test_a_launcher_that_is_not_installed_is_said_before_anything_starts(
     assert not list(tmp_path.iterdir())
 
 
+def test_without_any_of_hydras_plugins_a_launcher_is_not_there() -> None:
+    assert not launch._is_there("hydra_plugins_that_nobody_has.launcher")
+    assert launch._is_there("hydra._internal")
+
+
 @needs("submitit_slurm")
 def test_slurm_without_a_cluster_is_told_and_leaves_the_cells_as_they_were(
     small: list[str], capsys: pytest.CaptureFixture[str]
