@@ -45,7 +45,7 @@ def test_the_hash_grid_is_one_that_adds_in_order() -> None:
     set_deterministic(True)
     assert encoding_for("auto", CUDA) == encoding_for("torch", CUDA) == "torch"
     assert encoding_for("warp", torch.device("cpu")) == "warp"
-    with pytest.raises(UserError, match=r"'warp'.*no fixed order"):
+    with pytest.raises(UserError, match=r"'warp'.*not deterministic"):
         encoding_for("warp", CUDA)
 
 

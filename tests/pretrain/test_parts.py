@@ -218,7 +218,7 @@ def test_a_half_written_checkpoint_is_never_read(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     trained(tmp_path)
     other = nn.ModuleDict({"a": nn.Linear(4, 2)})
-    with pytest.raises(UserError, match="other sizes"):
+    with pytest.raises(UserError, match="a model of another size"):
         load_checkpoint(tmp_path, other, Average(other, 0.9), torch.optim.AdamW(other.parameters()))
 
 
