@@ -274,7 +274,7 @@ def test_export_writes_a_loadable_model_of_the_averages(tmp_path: Path, vae: Pat
 
 @pytest.mark.parametrize("name", ["vae", "diffusion_half", "diffusion", "unet", "control", "classifiers", "export"])
 def test_shipped_configurations_are_valid_and_complete(name: str) -> None:
-    with initialize_config_dir(str(configs()), version_base="1.3"):
+    with initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"):
         config = compose("config", overrides=[f"stage={name}"])
     settings = parse(config).stage
     assert settings.name == name.removesuffix("_half")
@@ -283,11 +283,11 @@ def test_shipped_configurations_are_valid_and_complete(name: str) -> None:
 
 def test_the_second_world_is_one_override() -> None:
     overrides = ["stage=diffusion", "stage.world=2", "stage.kinds={seat: 1, toy: 2}", "stage.details={box: 1, loose_depth: 3}"]
-    with initialize_config_dir(str(configs()), version_base="1.3"):
+    with initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"):
         settings = parse(compose("config", overrides=overrides)).stage
     assert isinstance(settings, DiffusionStage)
     assert (settings.world, settings.kinds, settings.shares()) == (2, {"seat": 1, "toy": 2}, {"box": 1, "loose_depth": 3})
-    with pytest.raises(UserError, match="all shares are 0"), initialize_config_dir(str(configs()), version_base="1.3"):
+    with pytest.raises(UserError, match="all shares are 0"), initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"):
         parse(compose("config", overrides=["stage=vae", "stage.world=2", "stage.kinds={seat: 0}"]))
 
 
@@ -316,7 +316,7 @@ def test_exported_weights_have_a_controlnet_for_loose_bounds(tmp_path: Path, vae
 @pytest.mark.parametrize("name", ["vae", "diffusion", "unet", "control", "classifiers"])
 @pytest.mark.parametrize("experiment", ["smoke", "shipped", "gpu"])
 def test_named_trainings_fit_every_stage(name: str, experiment: str) -> None:
-    with initialize_config_dir(str(configs()), version_base="1.3"):
+    with initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"):
         config = compose("config", overrides=[f"stage={name}", f"+exp=pretrain/{experiment}", "stage.budget_minutes=1"])
     settings = parse(config).stage
     assert settings.name == name
@@ -326,13 +326,13 @@ def test_named_trainings_fit_every_stage(name: str, experiment: str) -> None:
 def test_controlnets_need_a_unet() -> None:
     with (
         pytest.raises(UserError, match=r"give its folder with stage\.initial"),
-        initialize_config_dir(str(configs()), version_base="1.3"),
+        initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"),
     ):
         parse(compose("config", overrides=["stage=control", "stage.initial=null"]))
 
 
 def test_a_bad_setting_is_one_clear_sentence() -> None:
-    with initialize_config_dir(str(configs()), version_base="1.3"):
+    with initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"):
         config = compose("config", overrides=["stage=vae", "stage.batch=0", "+stage.lr=1"])
     with pytest.raises(UserError) as found:
         parse(config)
