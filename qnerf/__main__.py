@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 
+from qnerf import __version__
 from qnerf.common import renamed
 
 USER_ERROR = 2
@@ -28,7 +29,10 @@ def main() -> None:
         width = max(map(len, COMMANDS))
         lines = [f"  qnerf {command:<{width}}  {meaning}" for command, meaning in COMMANDS.items()]
         if name in ("-h", "--help"):
-            print("\n".join(["Usage: qnerf <command> …", *lines]))
+            print("\n".join(["Usage: qnerf <command> …", *lines, "", "To begin: qnerf run +exp=smoke (a minute), qnerf ls"]))
+            raise SystemExit(0)
+        if name == "--version":
+            print(f"qnerf {__version__}")
             raise SystemExit(0)
         if new := renamed.of_kind("command").get(name):
             print(f"qnerf: the command {name} has a new name; run qnerf {new} instead", file=sys.stderr)

@@ -87,7 +87,7 @@ class RunSettings(Settings):
 
     experiment: Name  # the folder under output_dir
     seed: int = Field(ge=0, lt=2**32)
-    device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", examples=["auto", "cpu", "mps", "cuda", "cuda:1"])
     steps: int = Field(default=30, ge=2, le=1000)  # denoising steps, of the inversion and of every edit
     deterministic: bool = False  # bit-equal results from run to run on a GPU too, but slower
     chunk_size: int = Field(gt=0)  # views per pass of the U-Net: affects memory and speed, not results

@@ -103,7 +103,10 @@ def errors_of(*overrides: str) -> list[str]:
     [
         ("seed=-1", "seed: got -1; expected greater than or equal to 0"),
         ("seed=three", "seed: got 'three'; expected a valid integer"),
-        ("device=gpu", "device: 'gpu' is not valid; expected text like"),
+        ("device=gpu", "device: 'gpu' is not valid; expected one of auto, cpu, mps, cuda, cuda:1"),
+        ("--guidance.strength=.1", "--guidance.strength=.1: not an option; write guidance.strength=.1 instead"),
+        ("smoke", "smoke: not a valid override; write +exp=smoke for the experiment of that name"),
+        ("guidance.name=quite_another", "; if it is a plug-in's, install the plug-in's package"),
         ("control.detail=bone", "control.detail: 'bone' is not valid; nearest valid: bones; expected one of"),
         ("guidance.strenght=.1", "guidance.strenght: unknown key; nearest valid: guidance.strength; expected one of"),
         ("+guidance.strenght=.1", "guidance.strenght: unknown key; nearest valid: strength; expected one of"),

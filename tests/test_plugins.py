@@ -97,6 +97,9 @@ def test_an_installed_package_adds_a_variant_of_each_kind(site: Path, scene: Pat
     check_run(done, tmp_path)
     [written] = tmp_path.glob("outputs/articulation/*/config.yaml")
     assert "name: anchored" in written.read_text()
+    forgotten = python("-m", "qnerf.run", "inversion=fixed_point", cwd=tmp_path, path=(site, ROOT))
+    assert forgotten.returncode == 2
+    assert "fixed_point is of an installed package: add --config-dir" in forgotten.stderr
 
 
 def test_so_does_one_file_in_the_package(scene: Path, tmp_path: Path) -> None:

@@ -41,11 +41,16 @@ def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -
     if kind == "literal_error":
         return sentence(key, f"{error['input']!r} is not valid", str(error["input"]), _quoted(context["expected"]))
     if kind == "union_tag_invalid":
-        return sentence(f"{key}.name", f"{context['tag']!r} is not valid", context["tag"], _quoted(context["expected_tags"]))
+        known = _quoted(context["expected_tags"])
+        hint = "" if nearest(context["tag"], known) else "; if it is a plug-in's, install the plug-in's package"
+        return sentence(f"{key}.name", f"{context['tag']!r} is not valid", context["tag"], known) + hint
     if kind == "union_tag_not_found":
         return f"{key}.name: missing; expected the name of a variant (conf/{key.split('.')[-1]}/ lists them)"
     if kind == "string_pattern_mismatch":
-        return f"{key}: {error['input']!r} is not valid; expected text like {context['pattern']}"
+        model = model_at(root, data, path[:-1])
+        examples = model.model_fields[path[-1]].examples if model and path[-1] in model.model_fields else None
+        expected = f"one of {', '.join(examples)}" if examples else f"text like {context['pattern']}"
+        return f"{key}: {error['input']!r} is not valid; expected {expected}"
     if kind == "value_error":
         return f"{key}: {error['msg'].removeprefix('Value error, ')}" if path else error["msg"].removeprefix("Value error, ")
     return f"{key}: got {error['input']!r}; expected {_expectation(error['msg'])}"

@@ -21,10 +21,12 @@ from qnerf.common import renamed
 from qnerf.common.messages import nearest, sentence
 from qnerf.composing.apart import hydra_apart
 from qnerf.composing.search_path import SEARCH_PATH
+from qnerf.variants import KINDS, problems, variants
 
 Folders = Sequence[Path]
 
 REFUSALS = (HydraException, OmegaConfBaseException)
+OPTIONS = {"--config-dir", "--config-name", "--config-path", "--cfg", "--package", "--info"}  # of Hydra, with a value
 
 
 def explain_refusal(
@@ -37,6 +39,7 @@ def explain_refusal(
     remaining = [o for o in overrides if not o.startswith(("-", "hydra"))]
     if {"-m", "--multirun"} & set(overrides):
         remaining = [first_value(o) for o in remaining]
+    dashed = [f"{o}: not an option; write {o.lstrip('-')} instead" for o in overrides if _is_dashed_setting(o)]
     with hydra_apart(folder):
         choices = [o for o in remaining if _is_choice(o, folders)]
         errors, choices, config = _compose_rest([*places, *choices], folders)
@@ -46,7 +49,7 @@ def explain_refusal(
         unknown = [o for o in keys if not o.startswith(("+", "~")) and _parses(o) and _key(o) not in known]
         errors += [_unknown_key(_key(o), folders, config) for o in unknown]
         more, _, config = _compose_rest([*choices, *(o for o in keys if o not in unknown)], folders)
-        return [*errors, *more, *check(config)] or [_plain(refusal)]
+        return [*dashed, *errors, *more, *check(config)] or [_plain(refusal)]
 
 
 def _compose_rest(overrides: list[str], folders: Folders) -> tuple[list[str], list[str], DictConfig]:
@@ -92,11 +95,15 @@ def _explain(error: Exception, override: str, folders: Folders, base: DictConfig
     key = _key(override)
     if answer := _renamed(error):
         return answer
+    if isinstance(error, OverrideParseException) and override in _choices(folders, "exp"):
+        return f"{override}: not a valid override; write +exp={override} for the experiment of that name"
     if isinstance(error, OverrideParseException):
         return f"{override}: not a valid override ({_plain(error)}); expected key=value, in quotes if it has special characters"
     if isinstance(error, MissingConfigException):
         group, _, choice = (error.missing_cfg_file or key).removesuffix(".yaml").rpartition("/")
         problem = f"there is no {group}/{choice}.yaml in conf/"
+        if _is_installed(group, choice):
+            return f"{override}: {problem}; {choice} is of an installed package: add --config-dir <the package's folder of configs>"
         return sentence(override, problem, choice, _choices(folders, group))
     if first_value(override) != override:
         return f"{override}: several values need a sweep; add -m to run them all, or give one value"
@@ -106,6 +113,18 @@ def _explain(error: Exception, override: str, folders: Folders, base: DictConfig
     if override.startswith("+"):
         return f"{override}: {_plain(error)}; write {override.lstrip('+')} to change a key that exists"
     return _unknown_key(key, folders, base)
+
+
+def _is_installed(group: str, choice: str) -> bool:
+    """Whether a variant of this name is there, which then is a plug-in's, since its config is not."""
+    kind = next((kind for kind in KINDS if group in (kind, kind.removesuffix("s"))), None)
+    return kind is not None and not problems() and choice in variants(kind)
+
+
+def _is_dashed_setting(word: str) -> bool:
+    """Whether a word is a setting with the dashes of an option, such as `--guidance.strength=0.3`."""
+    key, equals, _ = word.partition("=")
+    return bool(equals) and key.startswith("--") and key not in OPTIONS
 
 
 def _unknown_key(key: str, folders: Folders, base: DictConfig) -> str:

@@ -11,6 +11,8 @@ from qnerf.scenes.scene import Scene
 
 log = logging.getLogger(__name__)
 
+EXAMPLE = "asset:fox_box.json"
+
 
 def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> None:
     """A warning where the embedded model is shown what it has never seen, or told what it has never read."""
@@ -26,6 +28,16 @@ def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: Diffusi
             "The embedded model does not know %s and ignores such words: it knows only the words of its training "
             "(docs/embedded-backbone.md).",
             ", ".join(unknown),
+        )
+
+
+def warn_of_example_proxy(settings: RunSettings) -> None:
+    """A warning where the edit is that of the fox example: right for the fox alone."""
+    if settings.scene.proxy == EXAMPLE:
+        log.warning(
+            "scene.proxy is the box of the fox example (%s). For a capture of your own, set scene.proxy, scene.source_prompt and "
+            "scene.target_prompt.",
+            EXAMPLE,
         )
 
 

@@ -16,7 +16,7 @@ from qnerf.denoising.source import SourceBranch
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.denoising.views import invert_views
 from qnerf.errors import UserError
-from qnerf.runs.foreign import warn_of_foreign_scene
+from qnerf.runs.foreign import warn_of_example_proxy, warn_of_foreign_scene
 from qnerf.runs.pictures import encode
 from qnerf.runs.stages import Views
 from qnerf.runs.work import ALONE, Workshop
@@ -75,6 +75,7 @@ def invert(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, wor
     nothing is kept. Raises UserError where the scene has no proxy, or where latents are not finite.
     """
     warn_of_foreign_scene(settings, scene, backbone)
+    warn_of_example_proxy(settings)
     controls = draw_controls(settings, scene, backbone)
     work.progress.enter("inverting the views")
     branch = source_branch(settings, scene, backbone, scene.source_prompt, controls.source)

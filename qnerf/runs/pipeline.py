@@ -4,10 +4,12 @@ tracker beside them. Each leaves an artefact that a resumed run reuses."""
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from omegaconf import OmegaConf
 
 from qnerf.backbones.diffusion import DiffusionBackbone
@@ -56,6 +58,7 @@ def run(settings: RunSettings, command: str) -> Path:
         run_log.attach(folder.path)
         plain = settings.model_dump(mode="json")
         write_text(folder.path / CONFIG, f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
+        tell_of_busy_machine()
         progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), work_weights(settings)))
         tracker = settings.tracker.build(folder.path, name, plain)
         summary = {}
@@ -94,6 +97,18 @@ def produce(
         record_edit(tracker, edited.method, figures, list(edited.r2.items()), pictures, settings.steps)
         outcomes.append(Outcome(edited, figures, pictures))
     return Results(settings, scene, outcomes, reconstruction)
+
+
+def tell_of_busy_machine() -> None:
+    """Says so where other work has the cores: the threads of an operation then wait for the last of them."""
+    load, cores, threads = os.getloadavg()[0], os.cpu_count() or 1, torch.get_num_threads()
+    if threads > 1 and load > cores:
+        log.info(
+            "Other work keeps this machine busy (load %.1f, %d cores). With one thread this run may be several times faster: "
+            "stop it, and start it again with OMP_NUM_THREADS=1.",
+            load,
+            cores,
+        )
 
 
 def run_inputs(settings: RunSettings, backbone: DiffusionBackbone) -> Inputs:
