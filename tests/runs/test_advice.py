@@ -5,15 +5,15 @@ import logging
 import pytest
 import torch
 
+from qnerf.config import RunSettings
 from qnerf.runs.foreign import warn_of_example_proxy
 from qnerf.runs.pipeline import tell_of_busy_machine
-from tests.test_config import settings_of
 
 
 def test_the_box_of_the_fox_is_not_taken_for_the_users_own(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_example_proxy(settings_of("+exp=capture", "scene.path=here", "scene.proxy=mine.json"))
+    warn_of_example_proxy(RunSettings.compose("+exp=capture", "scene.path=here", "scene.proxy=mine.json"))
     assert not caplog.records
-    warn_of_example_proxy(settings_of("+exp=capture", "scene.path=here"))
+    warn_of_example_proxy(RunSettings.compose("+exp=capture", "scene.path=here"))
     assert "set scene.proxy, scene.source_prompt and scene.target_prompt" in caplog.text
 
 
