@@ -29,7 +29,7 @@ def main() -> None:
         width = max(map(len, COMMANDS))
         lines = [f"  qnerf {command:<{width}}  {meaning}" for command, meaning in COMMANDS.items()]
         if name in ("-h", "--help"):
-            print("\n".join(["Usage: qnerf <command> …", *lines, "", "To begin: qnerf run +exp=smoke (a minute), qnerf ls"]))
+            print("\n".join(["Usage: qnerf <command> …", *lines, "", "To begin: qnerf run +exp=smoke (half a minute), qnerf ls"]))
             raise SystemExit(0)
         if name == "--version":
             print(f"qnerf {__version__}")
