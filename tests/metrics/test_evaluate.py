@@ -88,6 +88,7 @@ def test_contradicting_views_are_harder_to_foresee_than_true_ones() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_with_the_shipped_field_two_pixels_of_contradiction_tell() -> None:
     """The demo's true edited views as they are, and each shifted by up to two pixels of its own."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
