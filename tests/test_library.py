@@ -22,16 +22,7 @@ from qnerf.errors import UserError
 from qnerf.runs import pipeline
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
-
-SMALL = (
-    "scene.size=32",
-    "steps=4",
-    "schedule.interval=2",
-    "guidance.until=1",
-    "field.optimiser.iterations=3",
-    "rgb_field.optimiser.iterations=3",
-    "device=cpu",
-)
+from tests.test_run import SMALL
 
 
 def test_the_import_is_light_and_names_come_when_asked_for() -> None:

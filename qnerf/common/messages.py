@@ -4,11 +4,14 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from qnerf.common import renamed
+from qnerf.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
@@ -54,6 +57,14 @@ def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -
     if kind == "value_error":
         return f"{key}: {error['msg'].removeprefix('Value error, ')}" if path else error["msg"].removeprefix("Value error, ")
     return f"{key}: got {error['input']!r}; expected {_expectation(error['msg'])}"
+
+
+def validated(model: type[Model], data: Any) -> Model:
+    """Data as typed settings. Raises one UserError with a line for every error found."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise UserError("\n".join(describe_error(item, model, data) for item in error.errors())) from error
 
 
 def model_at(root: type[BaseModel], data: Any, path: tuple[str, ...]) -> type[BaseModel] | None:

@@ -8,10 +8,9 @@ import sys
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ValidationError
 
 from qnerf.common import renamed
-from qnerf.common.messages import describe_error
+from qnerf.common.messages import validated
 from qnerf.common.places import configs
 from qnerf.errors import UserError
 from qnerf.evaluate_backbone.settings import EvaluateSettings
@@ -19,12 +18,7 @@ from qnerf.evaluate_backbone.settings import EvaluateSettings
 
 def parse(config: DictConfig) -> EvaluateSettings:
     """The composed configuration as typed settings. Raises UserError with a line for every error found."""
-    data = OmegaConf.to_container(config, resolve=True)
-    try:
-        return EvaluateSettings.model_validate(data)
-    except ValidationError as error:
-        lines = [describe_error(item, EvaluateSettings, data) for item in error.errors()]
-        raise UserError("\n".join(lines)) from error
+    return validated(EvaluateSettings, OmegaConf.to_container(config, resolve=True))
 
 
 @hydra.main(version_base="1.3", config_path=str(configs()), config_name="evaluate_backbone/config")

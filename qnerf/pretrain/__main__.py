@@ -6,10 +6,9 @@ import sys
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from pydantic import ValidationError
 
 from qnerf.common import renamed
-from qnerf.common.messages import describe_error
+from qnerf.common.messages import validated
 from qnerf.common.places import configs
 from qnerf.errors import UserError
 from qnerf.pretrain.settings import ClassifiersStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
@@ -19,12 +18,7 @@ CONF = str(configs() / "pretrain")
 
 def parse(config: DictConfig) -> PretrainSettings:
     """The composed configuration as typed settings, every error in one message."""
-    data = OmegaConf.to_container(config, resolve=True)
-    try:
-        return PretrainSettings.model_validate(data)
-    except ValidationError as error:
-        lines = [describe_error(item, PretrainSettings, data) for item in error.errors()]
-        raise UserError("\n".join(lines)) from error
+    return validated(PretrainSettings, OmegaConf.to_container(config, resolve=True))
 
 
 def run(stage: VaeStage | DiffusionStage | ClassifiersStage | ExportStage) -> None:
