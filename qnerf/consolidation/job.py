@@ -21,6 +21,7 @@ from qnerf.denoising.source import SourceBranch, SourceReader
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.denoising.views import chunks
 from qnerf.devices import HOST
+from qnerf.errors import UserError
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.fields.space import Space
 from qnerf.scenes.cameras import Cameras
@@ -28,6 +29,27 @@ from qnerf.scenes.region import EditedRegion
 
 if TYPE_CHECKING:
     from qnerf.editors.editor import Editor
+
+
+@dataclass(frozen=True)
+class Posed:
+    """The scene after the edit as the source views show it: renderings of their radiance field, posed (docs/method.md
+    §7).
+
+    images: (N, 3, H, W) in [0, 1]. trust: (N, h, w), 0 to 1, at the latents' size: how far each place of them is to be
+    believed. trajectory: their inversion under the target's prompt and control, and branch: its predictor of some of
+    the views; None where no method follows it. Images, trust and trajectory lie in the host's memory.
+    """
+
+    images: Tensor
+    trust: Tensor
+    trajectory: Trajectory | None = None
+    branch: Callable[[slice], SourceBranch] | None = None
+
+    def inverted(self) -> tuple[Trajectory, Callable[[slice], SourceBranch]]:
+        """The trajectory and its predictor, where a method has asked for them."""
+        assert self.trajectory is not None and self.branch is not None
+        return self.trajectory, self.branch
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,7 @@ class EditJob:
     that it takes), "feedback" radiance fields.
     target: the prompt and control of the edit, of all views. guidance_scale: γ of the edit.
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
+    posed: where a method reads the posed views.
     target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
     `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered.
     """
@@ -59,6 +82,7 @@ class EditJob:
     seed: int
     chunk_size: int
     oracle: Trajectory | None = None
+    posed: Posed | None = None
     target_depth: Tensor | None = None
     on_work: Callable[[str, float], None] = lambda kind, amount: None
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
@@ -86,12 +110,35 @@ class EditJob:
             steps=self.steps,
             editor=self.editor,
             source=SourceReader(self.source(views), trajectory, self.source_cache, key=(views.start, views.stop)),
+            reads=self._posed_reader(views) if self.editor.settings.source == "posed" else None,
             views=views,
             all_views=self.views,
             conditioning=self.target.views(views),
             guidance_scale=self.guidance_scale,
             region=self.region.views(views),
         )
+
+    def _posed_reader(self, views: slice) -> SourceReader:
+        """Reads the posed views' passes in the place of the source's."""
+        trajectory, branch = self.needed_posed().inverted()
+        return SourceReader(
+            branch(views), trajectory.views(views).to(self.device), self.source_cache, key=("posed", views.start, views.stop)
+        )
+
+    def needed_posed(self) -> Posed:
+        """The posed views. Raises UserError where the job was made without them."""
+        if self.posed is None:
+            raise UserError(f"method {self.method or 'full'}: the posed views are missing, which its settings need: pose the scene first")
+        return self.posed
+
+    def first_latents(self, start: str, state: int) -> Tensor:
+        """Where an edit starts: all views (N, 4, h, w) at state 0 of the source's inversion, or for start "posed" at `state`: where
+        parts move of the posed views' inversion, elsewhere of the source's."""
+        if start == "source":
+            return self.trajectory.states[0]
+        trajectory, _ = self.needed_posed().inverted()
+        moved = self.region.moved[:, None].to(trajectory.states.device) > 0
+        return torch.where(moved, trajectory.states[state], self.trajectory.states[state])
 
     @property
     def names(self) -> Sequence[str]:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,20 +25,51 @@ class TargetQueries:
     r2: R² of the layer, at most 1. components: (channels, channels) of the layer, symmetric: a
     difference of queries times this matrix has each principal component scaled by the share of its
     variance that is explained, 0 to 1.
+
+    weights: (V, tokens, 1) of each layer, 0 to 1: how strongly each token is guided; None: all alike, by 1.
+    beside: a second target of the same layers, with weights of its own, say for what the first one's leave.
     """
 
     maps: dict[AttentionLayer, Tensor]
     scale: dict[AttentionLayer, float]
     r2: dict[AttentionLayer, float]
     components: dict[AttentionLayer, Tensor]
+    weights: dict[AttentionLayer, Tensor] | None = None
+    beside: TargetQueries | None = None
+
+    @property
+    def each(self) -> Iterator[TargetQueries]:
+        """This target and those beside it."""
+        target: TargetQueries | None = self
+        while target is not None:
+            yield target
+            target = target.beside
+
+    def token_weights(self, where: Tensor, layer: AttentionLayer) -> Tensor:
+        """How strongly a layer's tokens are guided where the region (V, 1, h, w) says so: (V, tokens, 1), 0 to 1."""
+        inside = region_tokens(where, layer)
+        return inside if self.weights is None else inside * self.weights[layer]
 
     def views(self, views: slice) -> TargetQueries:
-        maps = {layer: x[views] for layer, x in self.maps.items()}
-        return TargetQueries(maps, self.scale, self.r2, self.components)
+        return self._with(lambda x: x[views], lambda x: x, lambda target: target.views(views))
 
     def to(self, device: torch.device) -> TargetQueries:
-        maps, components = ({layer: send(x, device) for layer, x in part.items()} for part in (self.maps, self.components))
-        return TargetQueries(maps, self.scale, self.r2, components)
+        return self._with(lambda x: send(x, device), lambda x: send(x, device), lambda target: target.to(device))
+
+    def _with(
+        self,
+        of_views: Callable[[Tensor], Tensor],
+        of_all: Callable[[Tensor], Tensor],
+        beside: Callable[[TargetQueries], TargetQueries],
+    ) -> TargetQueries:
+        """The same with other tensors: those that have a row for each view, and those that all views share."""
+        return replace(
+            self,
+            maps={layer: of_views(x) for layer, x in self.maps.items()},
+            components={layer: of_all(x) for layer, x in self.components.items()},
+            weights=self.weights and {layer: of_views(x) for layer, x in self.weights.items()},
+            beside=self.beside and beside(self.beside),
+        )
 
 
 @torch.no_grad()
@@ -50,15 +81,19 @@ def step_with_queries(
     region: str,
     predictions: str,
     strength: float = 1.0,
-    components: Mapping[AttentionLayer, Tensor] | None = None,
+    by_component: bool = False,
 ) -> Tensor:
     """State k + 1 of latents z (V, 4, h, w), with a share of the rendered queries in the place of the
     model's own, in the tokens that cover any of the region. predictions: "conditional", or "all" that
-    the step combines."""
-    where = guided_region(branch, region)
-    share = {layer: strength * region_tokens(where, layer) for layer in target.maps}
-    blend = BlendQueries((CONDITIONAL,) if predictions == "conditional" else None, target.maps, share, components)
-    return branch.step(z, branch.noise(z, k, Edits.at(tuple(target.maps), blend)), k)
+    the step combines. by_component: each principal component's share is multiplied by the share of its
+    variance that is explained."""
+    where, rows = guided_region(branch, region), (CONDITIONAL,) if predictions == "conditional" else None
+    edits = Edits()
+    for one in target.each:
+        share = {layer: strength * one.token_weights(where, layer) for layer in one.maps}
+        blend = BlendQueries(rows, one.maps, share, one.components if by_component else None)
+        edits = edits | Edits.at(tuple(one.maps), blend)
+    return branch.step(z, branch.noise(z, k, edits), k)
 
 
 def guided_region(branch: EditBranch, region: str) -> Tensor:

@@ -49,7 +49,7 @@ class EditBranch:
 
     views: which of all views, of which there are `all_views`. conditioning: the target prompt and control, of these views.
     guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
-    region: where the edit happens, at the latents' size.
+    region: where the edit happens, at the latents' size. reads: what the editor reads in the place of the source.
     """
 
     backbone: DiffusionBackbone
@@ -61,6 +61,7 @@ class EditBranch:
     conditioning: Conditioning
     guidance_scale: float
     region: EditedRegion
+    reads: SourceReader | None = None
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -133,6 +134,6 @@ class EditBranch:
             all_views=self.all_views,
             z=z,
             layers=self.backbone.layers,
-            source=self.source,
+            source=self.reads or self.source,
             region=self.region,
         )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -24,11 +24,14 @@ class EditorSettings(Variant):
     leaves that pass out.
     keep_background: outside the object's region, before and after the edit, latents stay those of the
     source (ours).
+    source: what an editor reads that reads another branch: the "source" views' inversion, or that of the
+    "posed" views (ours, docs/method.md §7), under the target's prompt and control.
     """
 
     control_guidance: float = Field(default=1.0, ge=1)
     guidance_scale: float | None = Field(default=None, ge=1)
     keep_background: bool = True
+    source: Literal["source", "posed"] = "source"
 
     @property
     def cache_gib(self) -> float:

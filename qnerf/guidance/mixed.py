@@ -37,5 +37,5 @@ class Mixed(Guidance):
     def guided_step(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
         from qnerf.consolidation.targets import step_with_queries
 
-        s, components = self.settings, target.components if self.settings.weights == "component" else None
-        return step_with_queries(branch, z, k, target, s.region, s.predictions, s.strength, components)
+        s = self.settings
+        return step_with_queries(branch, z, k, target, s.region, s.predictions, s.strength, s.weights == "component")

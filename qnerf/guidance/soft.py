@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qnerf.attention.hooks import Edits
+    from qnerf.attention.layers import AttentionLayer
     from qnerf.consolidation.targets import TargetQueries
     from qnerf.denoising.edit import EditBranch
 
@@ -99,18 +100,20 @@ class QueryDistance:
         """(V,)."""
         import torch
 
-        from qnerf.consolidation.targets import region_tokens
-
-        target, distances = self.target, []
-        for layer, q in self.seen.queries.items():
-            difference = (q - target.maps[layer]) * region_tokens(self.region, layer)
-            if self.settings.weights == "component":
-                difference = difference @ target.components[layer]
-            weight = max(target.r2[layer], 0.0) if self.settings.weights == "layer" else 1.0
-            unit = target.scale[layer] if self.settings.units == "deviation" else 1.0
-            squared = difference.flatten(1).square().sum(dim=1)
-            distances.append(weight / unit * (squared + 1e-12).sqrt())
+        distances = [
+            self._distance(target, layer, q) for target in self.target.each for layer, q in self.seen.queries.items()
+        ]
         return torch.stack(distances).sum(dim=0)
+
+    def _distance(self, target: TargetQueries, layer: AttentionLayer, q: Tensor) -> Tensor:
+        """(V,) of one layer's queries (V, tokens, channels) to one target."""
+        difference = (q - target.maps[layer]) * target.token_weights(self.region, layer)
+        if self.settings.weights == "component":
+            difference = difference @ target.components[layer]
+        weight = max(target.r2[layer], 0.0) if self.settings.weights == "layer" else 1.0
+        unit = target.scale[layer] if self.settings.units == "deviation" else 1.0
+        squared = difference.flatten(1).square().sum(dim=1)
+        return weight / unit * (squared + 1e-12).sqrt()
 
 
 def _norm(x: Tensor) -> Tensor:

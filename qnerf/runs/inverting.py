@@ -95,6 +95,14 @@ def invert_truth(inverted: Inverted, work: Workshop = ALONE) -> Trajectory:
     return _invert(settings, scene, backbone, branch, scene.truth.edited_images, "truth", work)[0]
 
 
+def invert_posed(inverted: Inverted, images: Tensor, work: Workshop = ALONE) -> tuple[Trajectory, Branch]:
+    """The trajectory of the posed views (N, 3, H, W) under the target's prompt and control, and its noise predictor."""
+    settings, scene, backbone = inverted.settings, inverted.scene, inverted.backbone
+    work.progress.enter("inverting the posed views")
+    branch = source_branch(settings, scene, backbone, scene.target_prompt, inverted.controls.target)
+    return _invert(settings, scene, backbone, branch, images, "posed", work)[0], branch
+
+
 def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> Controls:
     """Both controls at the backbone's image size. Raises UserError where the scene has no proxy."""
     proxy, device = scene.proxy, backbone.device

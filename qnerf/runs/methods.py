@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -28,7 +28,8 @@ from qnerf.reports.images import to_pixels
 from qnerf.reports.queries import interval_picture
 from qnerf.runs.inverting import Inverted, invert_truth, text_of
 from qnerf.runs.pictures import decode
-from qnerf.runs.plan import plan_method
+from qnerf.runs.plan import method_follows_posed, plan_method
+from qnerf.runs.posing import pose
 from qnerf.runs.progress import Progress
 from qnerf.runs.work import ALONE, Workshop
 from qnerf.scenes.loose_depth import bounds_distance
@@ -124,11 +125,14 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
     _check_inversion(settings, inverted)
     names, backbone = inverted.view_names, inverted.backbone
     oracle = invert_truth(inverted, work) if chosen.schedule.reads_truth else None
+    follows = method_follows_posed(settings, chosen)
+    posed = pose(settings, inverted, follows, work) if follows or chosen.schedule.reads_posed else None
     work.progress.enter(f"editing: {method}")
     layers, intervals = recorded_layers(backbone, chosen.recorder or settings.recorder), StoredIntervals(work, chosen)
 
     def compute() -> Artefact:
-        return _compute(make_job(settings, inverted, method, oracle, work.progress), layers, chosen, intervals)
+        job = replace(make_job(settings, inverted, method, oracle, work.progress), posed=posed)
+        return _compute(job, layers, chosen, intervals)
 
     with work.progress.expecting(plan_method(chosen, settings.steps, len(names))):
         found = work.once(lambda stages: stages.edit(chosen), compute)
@@ -137,7 +141,9 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
     require_finite(latents, "the edit's latents", names, method)
     if depth is not None:
         require_finite(depth, "the depth of the edit's last field", names, method)
-    images = decode(backbone, latents, settings.chunk_size, work.progress)
+    images = found.tensors["images"].to(backbone.device) if "images" in found.tensors else None
+    if images is None:
+        images = decode(backbone, latents, settings.chunk_size, work.progress)
     require_finite(images, "decoding the edit: pictures", names, method)
     return Edited(
         method=method,
@@ -217,6 +223,7 @@ def _compute(job: EditJob, layers: tuple[AttentionLayer, ...], method: MethodSet
         record.append({"step": interval.step, "r2": interval.r2, "picture": picture})
         log.info("field of step %d has R² %s", interval.step, _brief(interval.r2))
     last = {"field_depth": result.intervals[-1].depth} if result.intervals else {}
+    last |= {} if result.images is None else {"images": result.images}
     seconds = time.monotonic() - started + intervals.spared
     return Artefact({"latents": result.latents, **last}, record, pictures, seconds)
 

@@ -8,6 +8,8 @@ Work = dict[str, float]  # units by kind
 
 FIELD_START, FIELD_STEP = 10.0, 0.3  # rough cost of a field and of each of its iterations, in UNet passes of one view
 
+SOURCE_STEP, POSE = 1.2, 30.0  # of an iteration of the source's radiance field, and of a posed view
+
 
 def plan_work(settings: RunSettings, views: int) -> Work:
     """Units of every kind for the whole run. "invert" counts passes of one view; "field" fields; "measure" methods."""
@@ -16,9 +18,11 @@ def plan_work(settings: RunSettings, views: int) -> Work:
     passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
     total: Work = {"encode": views, "invert": passes * views, "decode": views * (len(methods) + 2)}
     total["measure"] = len(methods)
-    if uses_oracle(settings):
-        total["encode"] += views
-        total["invert"] += inversion.passes(settings.steps) * views
+    for needed in (uses_oracle(settings), follows_posed(settings)):
+        total["encode"] += views * needed
+        total["invert"] += inversion.passes(settings.steps) * views * needed
+    if uses_posed(settings):
+        total |= {"source field": 1.0, "pose": float(views)}
     for method in methods.values():
         for kind, units in plan_method(method, settings.steps, views).items():
             total[kind] = total.get(kind, 0.0) + units
@@ -28,6 +32,7 @@ def plan_work(settings: RunSettings, views: int) -> Work:
 def work_weights(settings: RunSettings) -> Mapping[str, float]:
     """Rough cost of a unit of each kind, in UNet passes of one view: only used until the first of a kind is measured."""
     field, measure = settings.field.optimiser.iterations, settings.rgb_field.optimiser.iterations
+    source = settings.source_field.optimiser.iterations
     return {
         "encode": 0.5,
         "decode": 0.5,
@@ -35,6 +40,8 @@ def work_weights(settings: RunSettings) -> Mapping[str, float]:
         "unet": 1.5,  # MasaCtrl's source branch runs beside the first visit of a step
         "field": FIELD_START + FIELD_STEP * field,
         "measure": FIELD_START + FIELD_STEP * measure,
+        "source field": FIELD_START + SOURCE_STEP * source,
+        "pose": POSE,
         "feedback": FIELD_START + FIELD_STEP * measure,
     }
 
@@ -42,6 +49,21 @@ def work_weights(settings: RunSettings) -> Mapping[str, float]:
 def uses_oracle(settings: RunSettings) -> bool:
     """Whether any method asks for the true edited views."""
     return any(method.schedule.reads_truth for method in settings.methods().values())
+
+
+def uses_posed(settings: RunSettings) -> bool:
+    """Whether any method asks for the posed views."""
+    return any(method.schedule.reads_posed for method in settings.methods().values()) or follows_posed(settings)
+
+
+def follows_posed(settings: RunSettings) -> bool:
+    """Whether any method asks for the posed views' inversion."""
+    return any(method_follows_posed(settings, method) for method in settings.methods().values())
+
+
+def method_follows_posed(settings: RunSettings, method: MethodSettings) -> bool:
+    """Whether this method asks for it: its schedule, or its editor, which reads the posed branch."""
+    return method.schedule.follows_posed or (method.schedule.edits and (method.editor or settings.editor).source == "posed")
 
 
 def plan_method(method: MethodSettings, steps: int, views: int) -> Work:

@@ -30,7 +30,8 @@ class Progress(Protocol):
         ...
 
     def advance(self, kind: str, units: float = 1.0) -> None:
-        """`units` of a kind of work are done ("encode", "decode", "invert", "unet", "field", "feedback" or "measure")."""
+        """`units` of a kind of work are done ("encode", "invert", "source field", "pose", "unet", "field",
+        "feedback", "decode" or "measure")."""
         ...
 
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:

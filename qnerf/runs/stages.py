@@ -2,6 +2,7 @@
 
     inversion ──▶ reconstruction
         └──▶ interval (of each progressive method) ──▶ edit ──▶ figures, group by group
+    source field ──▶ posed ──▶ its inversion ──▶ edit (of the methods that ask for it)
 
 A stage's identity holds those of the stages that it builds on, the settings that it reads and the version of its code. So a
 grid over the strength of guidance inverts once (and trains its first field once, since nothing guides the first interval), and
@@ -20,15 +21,18 @@ from qnerf.config import MethodSettings, RunSettings
 from qnerf.errors import UserError
 from qnerf.metrics.registry import group_module, group_reads
 from qnerf.runs.identity import WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE, Inputs, effective_settings
+from qnerf.runs.plan import follows_posed, method_follows_posed, uses_oracle, uses_posed
 from qnerf.store.key import Key
 from qnerf.variants import Variant
 
 CODE = {  # the modules that a stage runs, beside the variants that it builds and the scene's reader; what they import counts too
     "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
     "reconstruction": ("qnerf.runs.reconstruction",),
+    "source_field": ("qnerf.fields.source_field", "qnerf.scenes.reader"),
+    "posed": ("qnerf.runs.posing",),
     "edit": ("qnerf.runs.methods",),
 }
-Views = Literal["source", "truth"]
+Views = Literal["source", "truth", "posed"]
 
 
 class Stages:
@@ -40,14 +44,27 @@ class Stages:
         self._plain = effective_settings(settings)
 
     def inversion(self, views: Views = "source") -> Key:
-        """The trajectory of the source views, or of the true edited ones (under the target's prompt and control)."""
-        unread = {"source_prompt" if views == "truth" else "target_prompt", "focus", "radius"}
+        """The trajectory of the source views, or (under the target's prompt and control) of the true edited ones or the posed
+        ones."""
+        unread = {"target_prompt" if views == "source" else "source_prompt", "focus", "radius"}
         scene = {key: value for key, value in self._plain["scene"].items() if key not in unread}
         control = {key: value for key, value in self._plain["control"].items() if key != "margin"}
         parts = [control, *(self._plain[key] for key in ("steps", "inversion", "backbone", "deterministic"))]
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         code = _code("inversion", self.settings.inversion, self.settings.backbone, also=reader)
-        return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code]))
+        of = [self.posed().identity] if views == "posed" else []
+        return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code, *of]))
+
+    def source_field(self) -> Key:
+        """The radiance field of the source views."""
+        scene = {key: value for key, value in self._plain["scene"].items() if not key.endswith("_prompt")}
+        reader = [] if self.inputs.reader is None else [self.inputs.reader]
+        parts = [self._plain["source_field"], self.settings.seed, self._plain["deterministic"], self._margin]
+        return Key("source_field", digest([scene, self.inputs.scene, parts, _code("source_field", also=reader)]))
+
+    def posed(self) -> Key:
+        """The source's radiance field, posed and rendered from every view."""
+        return Key("posed", digest([self.source_field().identity, self._plain["posing"], _code("posed")]))
 
     def reconstruction(self) -> Key:
         """How well the inversion reconstructs each source view."""
@@ -57,7 +74,7 @@ class Stages:
         """Latents, field and target queries at state `stop` of a progressive edit. Nothing guides the first interval."""
         guidance = None if method.schedule.unguided(stop) else self._guidance(method)
         base = self._edit_base(method, method.schedule.interval_settings())
-        return Key("interval", digest([base, self._field_base(method), stop, guidance]))
+        return Key("interval", digest([base, self._field_base(method), stop, guidance, *self._posed(method)]))
 
     def edit(self, method: MethodSettings) -> Key:
         """The edit by one method; only what its schedule reads counts."""
@@ -67,6 +84,7 @@ class Stages:
             parts += [self._guidance(method), list(self._layers(method))]
         if schedule.reads_truth:
             parts.append(self.inversion("truth").identity)
+        parts += self._posed(method)
         if schedule.trains_fields:
             parts.append(self._field_base(method))
         if schedule.trains_radiance_field:
@@ -101,8 +119,13 @@ class Stages:
         yield self.inversion()
         yield self.reconstruction()
         methods = self.settings.methods().values()
-        if any(method.schedule.reads_truth for method in methods):
+        if uses_oracle(self.settings):
             yield self.inversion("truth")
+        if uses_posed(self.settings):
+            yield self.source_field()
+            yield self.posed()
+        if follows_posed(self.settings):
+            yield self.inversion("posed")
         for method in methods:
             yield self.edit(method)
             yield from (self.figures(method, group) for group in self.groups())
@@ -124,6 +147,12 @@ class Stages:
     def _field_base(self, method: MethodSettings) -> list[Any]:
         """What trains a field and measures it: its R² is that of the object, and the margin says where that is."""
         return [self._plain["field"], list(self._layers(method)), self.settings.seed, self._region, self._margin]
+
+    def _posed(self, method: MethodSettings) -> list[Any]:
+        """What a method depends on that reads the posed views."""
+        if method_follows_posed(self.settings, method):
+            return [self.inversion("posed").identity]
+        return [self.posed().identity] if method.schedule.reads_posed else []
 
     @property
     def _margin(self) -> float:

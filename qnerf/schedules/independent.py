@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from qnerf.schedules.schedule import Schedule, ScheduleSettings
+from qnerf.guidance.guidance import GuidanceSettings
+from qnerf.schedules.schedule import Schedule, StartingSettings, Work
 
 if TYPE_CHECKING:
     from qnerf.attention.layers import AttentionLayer
@@ -14,19 +15,25 @@ if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
 
 
-class IndependentSettings(ScheduleSettings):
+class IndependentSettings(StartingSettings):
     """No queries are recorded and no field is trained."""
 
     name: Literal["independent"]
+
+    def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
+        return {"unet": (steps - self.first_state(steps)) * views}
 
     def build(self) -> Schedule:
         return Independent(self)
 
 
 class Independent(Schedule):
+    settings: IndependentSettings
+
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
         from qnerf.consolidation.phases import plain_steps
         from qnerf.consolidation.result import EditResult
 
         job.editor.restore({})
-        return EditResult(plain_steps(job, job.trajectory.states[0], 0, len(job.steps))[0])
+        first = self.settings.first_state(len(job.steps))
+        return EditResult(plain_steps(job, job.first_latents(self.settings.start, first), first, len(job.steps))[0])

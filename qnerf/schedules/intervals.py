@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from qnerf.guidance.guidance import GuidanceSettings
-from qnerf.schedules.schedule import ScheduleSettings
+from qnerf.schedules.schedule import StartingSettings
 
 
-class IntervalSettings(ScheduleSettings):
+class IntervalSettings(StartingSettings):
     """interval: steps of the first. growth: of each interval over the one before, since early steps
     decide about geometry and late ones about detail; 1: all are as long (the paper's)."""
 
@@ -43,15 +43,25 @@ class IntervalSettings(ScheduleSettings):
         Once guidance has ended there are none, since nothing would use them; guidance=off has all, to
         be looked at.
         """
-        return [stop for stop in self.ends(steps)[:-1] if guidance.only_shows or guidance.guides(stop, steps)]
+        first = self.first_state(steps)
+        ends = [end for end in self.ends(steps)[:-1] if end > first]
+        return [stop for stop in ends if guidance.only_shows or guidance.guides(stop, steps)]
 
     def guided_passes(self, guidance: GuidanceSettings, steps: int) -> int:
         """U-Net passes of one view in all steps, those of the first interval unguided."""
-        return self.interval + sum(guidance.step_passes(k, steps) for k in range(self.interval, steps))
+        first = self.first_state(steps)
+        begin = self.end(first, steps)
+        return begin - first + sum(guidance.step_passes(k, steps) for k in range(begin, steps))
 
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
         if self.interval >= steps:
             return f"{where}schedule.interval: got {self.interval}; expected less than steps, {steps}, or no field is ever trained"
+        if self.first_state(steps) >= self.ends(steps)[-2]:
+            return (
+                f"{where}schedule.start_at: the edit starts at state {self.first_state(steps)} of {steps}, behind state "
+                f"{self.ends(steps)[-2]}, where the last field is trained; expected an earlier start, or a shorter "
+                f"{where}schedule.interval"
+            )
         if not self.stops(guidance, steps):
             return (
                 f"{where}guidance.until: guidance ends before step {self.interval} of {steps}, where the first field is trained; "

@@ -23,7 +23,8 @@ class OneShotSettings(IntervalSettings):
     name: Literal["one_shot"]
 
     def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
-        return {"unet": views * (self.guided_passes(guidance, steps) + steps), "field": 1}
+        plain = steps - self.first_state(steps)
+        return {"unet": views * (self.guided_passes(guidance, steps) + plain), "field": 1}
 
     def build(self) -> Schedule:
         return OneShot(self)
@@ -37,13 +38,15 @@ class OneShot(Schedule):
         from qnerf.consolidation.phases import guided_steps, plain_steps
         from qnerf.consolidation.result import EditResult
 
-        s, count, z, start = self.settings, len(job.steps), job.trajectory.states[0], 0
+        s, count = self.settings, len(job.steps)
+        start = s.first_state(count)
+        z = job.first_latents(s.start, start)
         ends = {str(k): s.end(k, count) - 1 for k in s.stops(guidance.settings, count)}
         job.editor.restore({})
-        _, recorded = plain_steps(job, z, 0, count, record_at=tuple(ends.values()), layers=layers)
+        _, recorded = plain_steps(job, z, start, count, record_at=tuple(ends.values()), layers=layers)
         queries = {label: recorded[end] for label, end in ends.items()}
         targets, records = consolidate(job, train_field(job, queries, "one shot"), queries, ends)
         job.editor.restore({})
-        for end in s.ends(count):
+        for end in (end for end in s.ends(count) if end > start):
             z, start = guided_steps(job, guidance, z, start, end, targets.get(str(start))), end
         return EditResult(z, records)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from qnerf.consolidation.checkpoint import Checkpoints
     from qnerf.consolidation.job import EditJob
     from qnerf.consolidation.result import EditResult
-    from qnerf.consolidation.targets import TargetQueries
-    from qnerf.denoising.ddim import Trajectory
     from qnerf.guidance.guidance import Guidance
 
 
@@ -44,6 +42,7 @@ class Oracle(Schedule):
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
         """Guided at each step, as long as guidance lasts, by the true edited views' queries of that
         step."""
+        from qnerf.consolidation.along import queries_along
         from qnerf.consolidation.phases import guided_steps
         from qnerf.consolidation.result import EditResult
 
@@ -55,28 +54,6 @@ class Oracle(Schedule):
         job.editor.restore({})
         z, steps = job.trajectory.states[0], len(job.steps)
         for k in range(steps):
-            target = oracle_queries(job, job.oracle, layers, k) if guidance.settings.guides(k, steps) else None
+            target = queries_along(job, job.oracle, layers, k) if guidance.settings.guides(k, steps) else None
             z = guided_steps(job, guidance, z, k, k + 1, target)
         return EditResult(z)
-
-
-def oracle_queries(job: EditJob, oracle: Trajectory, layers: tuple[AttentionLayer, ...], k: int) -> TargetQueries:
-    """Queries of all views at step k along the inversion of the true edited views, under the target
-    prompt and control."""
-    import torch
-
-    from qnerf.attention.edits import RecordQueries
-    from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
-    from qnerf.consolidation.targets import TargetQueries
-
-    parts: list[dict[AttentionLayer, torch.Tensor]] = []
-    for views in job.chunks():
-        record, count = RecordQueries(), views.stop - views.start
-        with torch.no_grad(), job.backbone.bound(Edits.at(layers, record), Batch.of(k, [CONDITIONAL], count)):
-            conditioning = job.target.views(views).at(k / len(job.steps))
-            job.backbone.predict(oracle.states[k, views].to(job.device), job.steps.timesteps[k], conditioning)
-        parts.append({layer: queries.to(oracle.states.device) for layer, queries in record.queries.items()})
-        job.on_work("unet", count)
-    maps = {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
-    whole = {layer: torch.eye(q.shape[-1], device=q.device) for layer, q in maps.items()}
-    return TargetQueries(maps, {layer: float(q.std()) for layer, q in maps.items()}, dict.fromkeys(layers, 1.0), whole)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qnerf.consolidation.checkpoint import Checkpoints, FinishedInterval
     from qnerf.consolidation.job import EditJob
     from qnerf.consolidation.result import EditResult
+    from qnerf.consolidation.targets import TargetQueries
     from qnerf.fields.query_field import QueryField
     from qnerf.guidance.guidance import Guidance
 
@@ -36,13 +37,12 @@ class FeedbackSettings(Settings):
     weight: float = Field(gt=0, le=1)
 
 
-class ProgressiveSettings(IntervalSettings):
+class LookAheadSettings(IntervalSettings):
     """A new field every `interval` steps, trained on queries of a look-ahead. warm_start: each field
     except the first starts from the previous one and trains for this share of the iterations; None: every
     field starts from random weights. feedback: pull the views once towards a radiance field (ours); None:
     never (the paper)."""
 
-    name: Literal["progressive"]
     warm_start: float | None = Field(default=None, gt=0, le=1)
     feedback: FeedbackSettings | None = None
 
@@ -61,11 +61,17 @@ class ProgressiveSettings(IntervalSettings):
     def kept_intervals(self, guidance: GuidanceSettings, steps: int) -> list[int]:
         return self.stops(guidance, steps)
 
-    def unguided(self, stop: int) -> bool:
-        return stop == self.interval
-
     def interval_settings(self) -> dict[str, Any]:
         return self.model_copy(update={"feedback": None}).model_dump(mode="json")
+
+
+class ProgressiveSettings(LookAheadSettings):
+    """The paper's."""
+
+    name: Literal["progressive"]
+
+    def unguided(self, stop: int) -> bool:
+        return stop == self.interval and self.start == "source"
 
     def build(self) -> Schedule:
         return Progressive(self)
@@ -81,15 +87,15 @@ class Progressive(Schedule):
     lead to the end, with one step back on the way if there is a `schedule.feedback`.
     """
 
-    settings: ProgressiveSettings
+    settings: LookAheadSettings
 
     def edit(self, guidance: Guidance, layers: Layers, job: EditJob, checkpoints: Checkpoints) -> EditResult:
         from qnerf.consolidation.checkpoint import unpack
         from qnerf.consolidation.feedback import feed_back
-        from qnerf.consolidation.phases import guided_steps
         from qnerf.consolidation.result import EditResult
 
-        count, start, last = len(job.steps), 0, None
+        count, last = len(job.steps), None
+        start = self.settings.first_state(count)
         records = []
         job.editor.restore({})
         for stop in self.settings.stops(guidance.settings, count):
@@ -98,23 +104,30 @@ class Progressive(Schedule):
             job.restore_editor(last.editor)
             records.append(last.record)
             start = stop
-        z, target, feedback = _latents(job, last), last and last.target, self.settings.feedback
+        z, target, feedback = self._latents(job, last), last and last.target, self.settings.feedback
         if feedback is not None:
             # The clean state has no noise to predict, so the last step is the latest that can be fed
             # back before.
             state = min(max(round(feedback.at * count), start), count - 1)
-            z = guided_steps(job, guidance, z, start, state, target)
+            z = self.steps(guidance, layers, job, z, start, state, target)
             z, start = feed_back(job, feedback.weight, z, state), state
-        return EditResult(guided_steps(job, guidance, z, start, count, target), records)
+        return EditResult(self.steps(guidance, layers, job, z, start, count, target), records)
+
+    def steps(
+        self, guidance: Guidance, layers: Layers, job: EditJob, z: Tensor, start: int, stop: int, target: TargetQueries | None
+    ) -> Tensor:
+        """All views (N, 4, h, w) from state `start` to `stop`, guided by what the last field renders, if there is one."""
+        from qnerf.consolidation.phases import guided_steps
+
+        return guided_steps(job, guidance, z, start, stop, target)
 
     def _finish_interval(
         self, guidance: Guidance, layers: Layers, job: EditJob, start: int, stop: int, last: FinishedInterval | None
     ) -> dict[str, Tensor]:
         """The interval from state `start` to `stop`, guided by the field of the `last` one, packed."""
         from qnerf.consolidation.checkpoint import pack
-        from qnerf.consolidation.phases import guided_steps
 
-        z = guided_steps(job, guidance, _latents(job, last), start, stop, last and last.target)
+        z = self.steps(guidance, layers, job, self._latents(job, last), start, stop, last and last.target)
         return pack(self._look_ahead(layers, job, z, stop, last.field if last else {}))
 
     def _look_ahead(self, layers: Layers, job: EditJob, z: Tensor, start: int, previous: dict[str, Tensor]) -> FinishedInterval:
@@ -133,9 +146,8 @@ class Progressive(Schedule):
         targets, records = consolidate(job, field, queries, {"": last})
         return FinishedInterval(z, targets[""], records[0], {} if warm_start is None else field.state(), state)
 
-
-def _latents(job: EditJob, last: FinishedInterval | None) -> Tensor:
-    return last.latents if last else job.trajectory.states[0]
+    def _latents(self, job: EditJob, last: FinishedInterval | None) -> Tensor:
+        return last.latents if last else job.first_latents(self.settings.start, self.settings.first_state(len(job.steps)))
 
 
 def field_before(state: dict[str, Tensor], job: EditJob) -> QueryField | None:

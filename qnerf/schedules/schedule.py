@@ -3,7 +3,9 @@ Needs no torch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.variants import Variant
@@ -40,6 +42,17 @@ class ScheduleSettings(Variant):
         return False
 
     @property
+    def reads_posed(self) -> bool:
+        """Whether it needs the posed views: the scene after the edit, as the source views show it (docs/method.md
+        §7)."""
+        return self.follows_posed
+
+    @property
+    def follows_posed(self) -> bool:
+        """Whether it needs the posed views inverted too, under the target's prompt and control."""
+        return False
+
+    @property
     def trains_fields(self) -> bool:
         """Whether query fields are trained; otherwise their settings and the seed have no effect."""
         return False
@@ -72,6 +85,23 @@ class ScheduleSettings(Variant):
 
     def build(self) -> Schedule:
         raise NotImplementedError
+
+
+class StartingSettings(ScheduleSettings):
+    """start: what the first state is. "source": the noisiest of the source views' inversion. "posed": where parts
+    move, that of the posed views' inversion after `start_at` of the steps, which are then left out; the source
+    views' elsewhere. Early states decide about geometry, so a late start keeps more of the posed views."""
+
+    start: Literal["source", "posed"] = "source"
+    start_at: float = Field(default=0.4, ge=0, lt=1)
+
+    @property
+    def follows_posed(self) -> bool:
+        return self.start == "posed"
+
+    def first_state(self, steps: int) -> int:
+        """The state that the edit starts from, 0 to steps - 1."""
+        return min(round(self.start_at * steps), steps - 1) if self.start == "posed" else 0
 
 
 class Schedule:

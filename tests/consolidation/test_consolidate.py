@@ -18,7 +18,7 @@ from qnerf.consolidation.consolidate import consolidate, derive_seed, name, trai
 from qnerf.fields.query_field import RenderedQueries
 from qnerf.guidance.hard import HardSettings
 from qnerf.schedules.one_shot import OneShotSettings
-from qnerf.schedules.oracle import oracle_queries
+from qnerf.consolidation.along import queries_along
 from tests.schedules.helpers import edit, layers, make_job, tiny_field
 
 
@@ -72,7 +72,7 @@ def test_one_shot_guides_each_interval_by_the_queries_of_its_own_end(monkeypatch
 
 def test_the_oracles_queries_are_those_of_the_same_step_of_its_inversion() -> None:
     job, _ = make_job(chunk_size=2)
-    found = oracle_queries(job, job.trajectory, layers(10, 13), 3)
+    found = queries_along(job, job.trajectory, layers(10, 13), 3)
     record = RecordQueries()
     with torch.no_grad(), job.backbone.bound(Edits.at(layers(10, 13), record), Batch.of(3, [CONDITIONAL], 4)):
         job.backbone.predict(job.trajectory.states[3], job.steps.timesteps[3], job.target)

@@ -1,0 +1,25 @@
+"""Guidance shared between the queries of the posed views and consolidated ones (docs/method.md §7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from qnerf.consolidation.targets import TargetQueries
+
+
+def shared(posed: TargetQueries, trust: Tensor, rendered: TargetQueries | None) -> TargetQueries:
+    """One target of two: each token is guided by the posed views' queries as far as these are trusted, and for the rest by the
+    rendered ones, where there are any.
+
+    trust: (N, h, w), 0 to 1, at the latents' size. A token's is the mean over its patch.
+    """
+    size = (trust.shape[-2], trust.shape[-1])
+    weights = {
+        layer: F.adaptive_avg_pool2d(trust[:, None], layer.token_grid(size)).flatten(1)[..., None].to(maps)
+        for layer, maps in posed.maps.items()
+    }
+    beside = rendered and replace(rendered, weights={layer: 1 - w.to(rendered.maps[layer]) for layer, w in weights.items()})
+    return replace(posed, weights=weights, beside=beside)

@@ -1,0 +1,69 @@
+"""The posed views: the source's radiance field, trained once for all that share it, posed by the proxy and rendered."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch.nn.functional as F
+
+from qnerf.common.finite import require_finite
+from qnerf.config import RunSettings
+from qnerf.consolidation.job import Posed
+from qnerf.devices import HOST
+from qnerf.errors import UserError
+from qnerf.fields.posing.posed_views import PosedViews, pose_views
+from qnerf.fields.source_field import SourceField, train_source_field
+from qnerf.fields.space import Space
+from qnerf.runs.inverting import Inverted, invert_posed
+from qnerf.runs.work import ALONE, Workshop
+from qnerf.scenes.scene import Scene
+from qnerf.store.entry import Artefact
+
+
+def pose(settings: RunSettings, inverted: Inverted, follow: bool, work: Workshop = ALONE) -> Posed:
+    """The scene after the edit as its source views show it. follow: whether the views are inverted, too.
+
+    Raises UserError where the scene has no proxy, or where the views or their latents are not finite.
+    """
+    views = posed_views(settings, inverted.scene, work)
+    trust = F.adaptive_avg_pool2d(views.trust[:, None], inverted.backbone.latent_size)[:, 0]
+    trajectory, branch = invert_posed(inverted, views.images.to(inverted.backbone.device), work) if follow else (None, None)
+    return Posed(views.images, trust, trajectory, branch)
+
+
+def posed_views(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> PosedViews:
+    """The source's radiance field, posed by the proxy and rendered from every view; in the host's memory."""
+    proxy = scene.proxy
+    if proxy is None:
+        raise UserError(f"{settings.scene.path} has no proxy.json, which says how the scene is posed; give one with scene.proxy=…")
+
+    def compute() -> Artefact:
+        field = source_field(settings, scene, work)
+        views = pose_views(
+            field, proxy, scene.cameras, scene.images, settings.posing, lambda done: work.progress.advance("pose", done)
+        )
+        return Artefact({name.name: getattr(views, name.name).to(HOST) for name in fields(PosedViews)})
+
+    work.progress.enter("posing the source views")
+    with work.progress.expecting({"source field": 1, "pose": len(scene.view_names)}):
+        found = work.once(lambda stages: stages.posed(), compute)
+    views = PosedViews(**{name.name: found.tensors[name.name] for name in fields(PosedViews)})
+    require_finite(views.images, "posing the source views: pictures", scene.view_names)
+    return views
+
+
+def source_field(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> SourceField:
+    """The radiance field of the source views, on the scene's device."""
+    space = Space(scene.focus, scene.radius)
+
+    def compute() -> Artefact:
+        field = train_source_field(
+            scene.images, scene.cameras, space, settings.source_field, settings.seed, scene.proxy,
+            on_step=lambda step, total, loss: work.progress.advance("source field", 1 / total),
+        )  # fmt: skip
+        return Artefact({name: value.to(HOST) for name, value in field.state_dict().items()})
+
+    found = work.once(lambda stages: stages.source_field(), compute)
+    field = SourceField(settings.source_field, space, scene.cameras.focal.device, settings.seed)
+    field.load_state_dict(found.tensors)
+    return field

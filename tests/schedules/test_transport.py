@@ -1,0 +1,208 @@
+"""Edits that read the posed views: transport, a start from them, an editor that reads them, and the views themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from qnerf.consolidation.job import EditJob, Posed
+from qnerf.consolidation.posed import shared
+from qnerf.consolidation.targets import TargetQueries
+from qnerf.denoising.ddim import Trajectory
+from qnerf.editors.masactrl import MasaCtrlSettings
+from qnerf.errors import UserError
+from qnerf.guidance.hard import HardSettings
+from qnerf.guidance.mixed import MixedSettings
+from qnerf.guidance.off import OffSettings
+from qnerf.guidance.soft import SoftSettings
+from qnerf.scenes.region import EditedRegion
+from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.one_shot import OneShotSettings
+from qnerf.schedules.oracle import OracleSettings
+from qnerf.schedules.posed import PosedSettings
+from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
+from qnerf.schedules.transport import TransportSettings
+from tests.schedules.helpers import edit, layers, make_job
+from tests.schedules.test_edit import Memory
+
+MIXED, HARD, SOFT = MixedSettings(name="mixed"), HardSettings(name="hard"), SoftSettings(name="soft", step_size=0.05)
+ALONE = TransportSettings(name="transport", full_until=1.0, gone_at=1.0, consolidate_from=None)
+BOTH = TransportSettings(name="transport", interval=2, consolidate_from=0.3, feedback=FeedbackSettings(at=0.7, weight=0.5))
+STARTED = {"start": "posed", "start_at": 0.4}
+
+
+def posed_job(trust: float | Tensor = 1.0, **changes: Any) -> tuple[EditJob, Any]:
+    """A job whose posed views are other pictures than the source's: their trajectory is the source's with its views exchanged."""
+    job, work = make_job(**changes)
+    trust = trust if isinstance(trust, Tensor) else torch.full((job.views, 8, 8), trust)
+    images = torch.rand(job.views, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    posed = Posed(images, trust, Trajectory(job.trajectory.states.flip(1)), job.source)
+    return replace(job, posed=posed), work
+
+
+def test_full_trust_is_the_oracle_on_the_posed_views() -> None:
+    job, _ = posed_job()
+    assert job.posed is not None
+    oracle = replace(job, oracle=job.posed.trajectory)
+    for guidance in (MIXED, SOFT):
+        assert torch.equal(edit(ALONE, guidance, job).latents, edit(OracleSettings(name="oracle"), guidance, oracle).latents)
+
+
+@pytest.mark.parametrize("guidance", [MIXED, HARD, MixedSettings(name="mixed", weights="component")])
+def test_no_trust_is_the_progressive_schedule(guidance: Any) -> None:
+    """So a proxy that fits nowhere costs nothing but time."""
+    job, _ = posed_job(0.0)
+    transport = TransportSettings(name="transport", interval=2, consolidate_from=0.0)
+    wanted = edit(ProgressiveSettings(name="progressive", interval=2), guidance, job)
+    found = edit(transport, guidance, job)
+    assert torch.equal(found.latents, wanted.latents)
+    assert [record.step for record in found.intervals] == [record.step for record in wanted.intervals]
+
+
+def test_each_token_is_guided_by_what_it_is_given_to() -> None:
+    """Where trust is 1 the posed views' queries alone count, where it is 0 the rendered ones alone."""
+    trust = torch.zeros(4, 8, 8)
+    trust[:, :, 4:] = 1
+    (layer,) = layers(13)
+    rows, columns = layer.token_grid((8, 8))
+    maps = torch.randn(2, 4, rows * columns, 16, generator=torch.Generator().manual_seed(0))
+    one = TargetQueries({layer: maps[0]}, {layer: 1.0}, {layer: 1.0}, {layer: torch.eye(16)})
+    other = replace(one, maps={layer: maps[1]})
+    both = shared(one, trust, other)
+    first, second = (target.token_weights(torch.ones(4, 1, 8, 8), layer).view(4, rows, columns) for target in both.each)
+    assert first[..., columns // 2 :].eq(1).all()
+    assert first[..., : columns // 2].eq(0).all()
+    assert torch.equal(first + second, torch.ones_like(first))
+    assert shared(one, 0.25 * trust, None).token_weights(torch.ones(4, 1, 8, 8), layer).max() == 0.25
+    views, at_home = both.views(slice(1, 3)), both.to(torch.device("cpu"))
+    assert views.beside is not None and torch.equal(views.beside.maps[layer], maps[1, 1:3])
+    assert views.weights is not None and views.weights[layer].shape == (2, rows * columns, 1)
+    assert at_home.beside is not None and torch.equal(at_home.beside.maps[layer], maps[1])
+
+
+def test_a_target_of_two_blends_and_pulls_like_each_where_it_counts() -> None:
+    """Queries guided by both, a token by one alone: as by one target that has each token's own queries."""
+    job, _ = make_job()
+    trust = torch.zeros(4, 8, 8)
+    trust[:, 4:] = 1
+    chosen = layers(11, 13)
+    branch, z = job.branch(slice(0, 4)), job.trajectory.states[2]
+    generator = torch.Generator().manual_seed(1)
+
+    def random_target() -> TargetQueries:
+        maps = {}
+        for layer in chosen:
+            rows, columns = layer.token_grid((8, 8))
+            channels = job.backbone.unet.get_submodule(layer.path).to_q.out_features
+            maps[layer] = torch.randn(4, rows * columns, int(channels), generator=generator)
+        return TargetQueries(
+            maps,
+            dict.fromkeys(chosen, 1.0),
+            dict.fromkeys(chosen, 1.0),
+            {layer: torch.eye(q.shape[-1]) for layer, q in maps.items()},
+        )
+
+    one, other = random_target(), random_target()
+    both = shared(one, trust, other)
+    assert both.weights is not None
+    merged = {layer: torch.where(both.weights[layer] > 0, one.maps[layer], other.maps[layer]) for layer in chosen}
+    single = replace(one, maps=merged)
+    coarse = {layer for layer, w in both.weights.items() if not ((w == 0) | (w == 1)).all()}
+    assert not coarse  # a token lies in one half or the other
+    hard = HARD.build()
+    torch.testing.assert_close(hard.step(branch, z, 2, both), hard.step(branch, z, 2, single))
+
+
+def test_the_share_of_transport_falls() -> None:
+    schedule = TransportSettings(name="transport", full_until=0.5, gone_at=0.9)
+    assert [round(schedule.transported(k, 10), 3) for k in range(10)] == [1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
+    assert [ALONE.transported(k, 4) for k in range(4)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ALONE,
+        BOTH,
+        BOTH.model_copy(update={"full_until": 0.2, "gone_at": 0.5, **STARTED}),
+        ProgressiveSettings(name="progressive", interval=2, **STARTED),
+        OneShotSettings(name="one_shot", interval=2, **STARTED),
+        IndependentSettings(name="independent", **STARTED),
+        PosedSettings(name="posed"),
+    ],
+)
+@pytest.mark.parametrize("guidance", [SOFT.model_copy(update={"until": 0.7}), MIXED])
+def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
+    job, work = posed_job(0.5, steps=7)
+    edit(schedule, guidance, job)
+    planned = schedule.work(guidance, steps=7, views=4)
+    for kind in ("unet", "field", "feedback"):
+        assert work[kind] == pytest.approx(planned.get(kind, 0)), kind
+
+
+def test_a_broken_edit_goes_on_as_if_unbroken() -> None:
+    job, _ = posed_job(0.5)
+    whole = edit(BOTH, MIXED, job).latents
+    memory = Memory()
+    edit(BOTH, MIXED, job, memory)
+    memory.kept.pop(max(memory.kept))
+    assert memory.kept
+    assert torch.equal(edit(BOTH, MIXED, job, memory).latents, whole)
+
+
+def test_chunks_change_results_by_rounding_only() -> None:
+    found = [edit(BOTH, MIXED, posed_job(0.5, chunk_size=size)[0]).latents for size in (4, 1)]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-3, atol=1e-3)
+
+
+def test_a_start_from_the_posed_views_takes_their_state_where_parts_move() -> None:
+    moved = torch.zeros(4, 8, 8)
+    moved[:, 2:5, 3:6] = 1
+    job, _ = posed_job(steps=5, region=EditedRegion(torch.ones(4, 8, 8), moved))
+    schedule = IndependentSettings(name="independent", **STARTED)
+    state = schedule.first_state(5)
+    assert state == 2
+    z = job.first_latents(schedule.start, state)
+    posed, _ = job.needed_posed().inverted()
+    inside = moved[:, None].expand_as(z) > 0
+    assert torch.equal(z[inside], posed.states[2][inside])
+    assert torch.equal(z[~inside], job.trajectory.states[2][~inside])
+    assert IndependentSettings(name="independent").first_state(5) == 0
+    assert not torch.equal(edit(schedule, MIXED, job).latents, edit(IndependentSettings(name="independent"), MIXED, job).latents)
+
+
+def test_an_editor_that_reads_the_posed_branch_reads_its_states_and_control() -> None:
+    """With posed views that are the source's own it is the editor that reads the source; with others it is another edit."""
+    reads_posed = MasaCtrlSettings(name="masactrl", source="posed")
+    plain, _ = make_job()
+    own, _ = make_job(editor=reads_posed)
+    own = replace(own, posed=Posed(torch.zeros(4, 3, 32, 32), torch.ones(4, 8, 8), own.trajectory, own.source))
+    schedule = IndependentSettings(name="independent")
+    wanted = edit(schedule, MIXED, plain).latents
+    assert torch.equal(edit(schedule, MIXED, own).latents, wanted)
+    assert not torch.equal(edit(schedule, MIXED, posed_job(editor=reads_posed)[0]).latents, wanted)
+
+
+def test_the_posed_views_themselves_are_a_method() -> None:
+    job, work = posed_job()
+    assert job.posed is not None
+    result = edit(PosedSettings(name="posed"), OffSettings(name="off"), job)
+    assert result.images is not None
+    assert torch.equal(result.images, job.posed.images)
+    assert result.latents.shape == job.trajectory.states[0].shape
+    assert not work
+
+
+def test_what_cannot_work_is_told() -> None:
+    with pytest.raises(UserError, match="posed views are missing"):
+        edit(ALONE, MIXED, make_job()[0])
+    problem = TransportSettings(name="transport", full_until=0.9, gone_at=0.5).problem(MIXED, 30, "baselines.x.")
+    assert problem and "baselines.x.schedule.gone_at" in problem
+    problem = ALONE.problem(OffSettings(name="off"), 30, "")
+    assert problem and "guidance=explained" in problem
+    late = ProgressiveSettings(name="progressive", start="posed", start_at=0.9).problem(MIXED, 30, "")
+    assert late and "schedule.start_at" in late
