@@ -139,3 +139,18 @@ class RgbFieldSettings(Settings):
     hidden_layers: int = Field(default=1, ge=1, le=8)
     geometry_width: int = Field(default=16, gt=0)
     """Width of the hidden feature that the colour head reads at every sample."""
+
+
+class SourceFieldSettings(RgbFieldSettings):
+    """The radiance field of the source views that posing reads (docs/method.md §2.6): finer than the one for
+    measuring, and its loss asks for opaque surfaces."""
+
+    grid: EncodingSettings = EncodingSettings(finest_resolution=192, log2_table_size=19)
+    optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, rays_per_batch=1024)
+    object_share: float = Field(default=0.75, ge=0, le=1)
+    """Share of the training rays that pass through the proxy's bounds; the others are any pixels. Without a
+    proxy all are."""
+    distortion_weight: float = Field(default=1e-3, ge=0)
+    """Weight of the distortion loss, which gathers each ray's weights in one place."""
+    depth_weight: float = Field(default=0.1, ge=0)
+    """Weight of the depth loss, where the capture has depth."""

@@ -1,0 +1,79 @@
+"""Which part the flesh belongs to: the one that is nearest along dense matter (geodesic distances on a grid)."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qnerf.fields.posing.flesh import Flesh
+from qnerf.fields.posing.parts import Part
+
+CORE = 0.8  # of a bone's flesh, in radii, is its own without asking
+SOFTEN = 3  # cells over which labels pass into each other
+
+
+@dataclass(frozen=True)
+class Labels:
+    """shares: (K, X, Y, Z) in [0, 1], how far a cell belongs to each of K moved parts; the rest stays where it is."""
+
+    flesh: Flesh
+    shares: Tensor
+
+    def at(self, points: Tensor) -> Tensor:
+        """(P, K) at points (P, 3) of the source; 0 outside of the grid."""
+        return self.flesh.lookup(self.shares, points)
+
+
+def label_flesh(
+    flesh: Flesh, parts: list[Part], radii: list[float], reach: float, gap_cost: float, ground: tuple[Tensor, Tensor] | None
+) -> Labels:
+    """Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground, belongs to no part."""
+    points = flesh.centres()
+    flat = points.view(-1, 3)
+    outside = [(part.distance(flat).view(points.shape[:-1]) - CORE * radius).clamp_min(0) for part, radius in zip(parts, radii, strict=True)]
+    nearest, label = torch.stack(outside).min(0)
+    cost = torch.where(nearest <= 0, nearest, torch.inf)
+    # A bone thinner than a cell starts in the cells that it runs through.
+    cost = torch.where(nearest <= 0.6 * flesh.step, 0.0, cost)
+    if ground is not None:
+        normal, on = ground
+        below = (points - on) @ normal < 1.5 * flesh.step
+        cost, label = torch.where(below, 0.0, cost), torch.where(below, len(parts), label)
+    pace = 1 + (gap_cost - 1) * (1 - flesh.opacity)
+    cost, label = spread(cost, label, pace, flesh.step, reach)
+    label = torch.where(cost < reach, label, len(parts))
+    moved = [index for index, part in enumerate(parts) if part.moved]
+    one_hot = torch.stack([(label == index).float() for index in moved])
+    soft = F.avg_pool3d(F.pad(one_hot[None], (SOFTEN // 2,) * 6, mode="replicate"), SOFTEN, 1)[0]
+    return Labels(flesh, soft)
+
+
+def spread(cost: Tensor, label: Tensor, pace: Tensor, step: float, reach: float) -> tuple[Tensor, Tensor]:
+    """Least cost of a way (X, Y, Z) from any cell where it is known, and the label that it starts with.
+
+    A way leads from cell to cell, to any of 26 neighbours, at the mean of their paces; what costs more than `reach` is not looked
+    for. Bellman and Ford's relaxation, direction by direction, until nothing changes.
+    """
+    shifts = [shift for shift in itertools.product((-1, 0, 1), repeat=3) if any(shift)]
+    cost, label = cost.clone(), label.clone()
+    for _ in range(sum(cost.shape)):
+        before = cost.clone()
+        for shift in shifts:
+            here, there = zip(*(_overlap(n, by) for n, by in zip(cost.shape, shift, strict=True)), strict=True)
+            length = step * sum(map(abs, shift)) ** 0.5
+            found = cost[there] + length * (pace[here] + pace[there]) / 2
+            better = (found < cost[here]) & (found < reach)
+            cost[here] = torch.where(better, found, cost[here])
+            label[here] = torch.where(better, label[there], label[here])
+        if torch.equal(cost, before):
+            break
+    return cost, label
+
+
+def _overlap(count: int, by: int) -> tuple[slice, slice]:
+    """Cells of an axis that have a neighbour `by` away, and these neighbours."""
+    return slice(max(0, -by), count - max(0, by)), slice(max(0, by), count - max(0, -by))

@@ -1,0 +1,144 @@
+"""The parts of a proxy: what each is, before and after the edit, and how it moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qnerf.fields.posing.motions import Affine, Motion, Spline, turn_between
+from qnerf.fields.posing.settings import PosingSettings
+from qnerf.scenes.bounds import bounding_box
+from qnerf.scenes.scene import Proxy
+from qnerf.scenes.solids import Box, Solid
+
+STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not move
+STRAIGHT = 0.34  # sine of the least angle (20°) between two bones whose plane tells their twist
+
+
+@dataclass(frozen=True)
+class Part:
+    """starts, ends: (K, 3) axes of the part in the source.
+
+    moved: whether the edit moves it. smooth: it deforms rather than turns, and may be still in places. joints: indices of the
+    proxy's joints at the ends of a bone. stretch: its length after the edit as a share of that before it.
+    """
+
+    motion: Motion
+    moved: bool
+    starts: Tensor
+    ends: Tensor
+    joints: tuple[int, ...] = ()
+    smooth: bool = False
+    box: Tensor | None = None  # (4, 3): centre, then half axes, where the part is a solid box
+    stretch: float = 1.0
+
+    def distance(self, points: Tensor) -> Tensor:
+        """Of points (P, 3) of the source from the part's axes, (P,); in a box that is solid, 0."""
+        if self.box is not None:
+            half = self.box[1:].norm(dim=-1)
+            beyond = ((points - self.box[0]) @ (self.box[1:] / half[:, None]).T).abs() - half
+            return beyond.clamp_min(0).norm(dim=-1)
+        return torch.stack([segment_distance(points, a, b) for a, b in zip(self.starts, self.ends, strict=True)]).amin(0)
+
+
+def segment_distance(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Of points (P, 3) from the segment between start and end (3,)."""
+    axis = end - start
+    along = ((points - start) @ axis / (axis @ axis).clamp_min(1e-12)).clamp(0, 1)
+    return (points - start - along[:, None] * axis).norm(dim=-1)
+
+
+def extent(proxy: Proxy) -> float:
+    """The longest side of the box round the joints of both states, world units."""
+    points = torch.stack([proxy.source, proxy.target])
+    return float((points.amax(dim=(0, 1)) - points.amin(dim=(0, 1))).max())
+
+
+def parts_of(proxy: Proxy, settings: PosingSettings, device: torch.device) -> list[Part]:
+    """Those of any proxy, moved or not. Without a bone there is one part: the box round the joints."""
+    kind = _kind(proxy) if settings.parts == "auto" else settings.parts
+    source, target = proxy.source.float().to(device), proxy.target.float().to(device)
+    if kind == "bones" and proxy.kind == "skeleton" and proxy.bones:
+        return [_bone(index, proxy.bones, source, target, STILL * extent(proxy)) for index in range(len(proxy.bones))]
+    if kind == "solids" and proxy.source_bounds is not None and proxy.target_bounds is not None:
+        pairs = zip(proxy.source_bounds.solids, proxy.target_bounds.solids, strict=True)
+        return [_solid(before, after, STILL * extent(proxy), device) for before, after in pairs]
+    return [_whole(proxy, source, target)]
+
+
+def _kind(proxy: Proxy) -> str:
+    before, after = proxy.source_bounds, proxy.target_bounds
+    if proxy.kind == "box" or not proxy.bones:
+        return "joints"
+    if before is None or after is None:
+        return "bones"
+    least = STILL * extent(proxy)
+    moved = [a for a, b in zip(before.solids, after.solids, strict=True) if _solid_moves(a, b, least)]
+    return "joints" if moved and all(isinstance(solid, Box) for solid in moved) else "bones"
+
+
+def _bone(index: int, bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor, least: float) -> Part:
+    a, b = bones[index]
+    moved = bool(((target - source).norm(dim=-1)[[a, b]] > least).any())
+    along = (source[b] - source[a], target[b] - target[a])
+    across = _across(index, bones, (source, target))
+    turn = turn_between((along[0], across[0]), (along[1], across[1]))
+    lengths = [max(float(d.norm()), 1e-6) for d in along]
+    unit = along[0] / lengths[0]
+    shorten = torch.eye(3, device=source.device) + (lengths[0] / lengths[1] - 1) * torch.outer(unit, unit)
+    motion = Affine(shorten @ turn, turn, source[a], target[a])
+    return Part(motion, moved, source[a][None], source[b][None], (a, b), stretch=lengths[1] / lengths[0])
+
+
+def _across(index: int, bones: tuple[tuple[int, int], ...], states: tuple[Tensor, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+    """In both states the direction of the one bone that goes on where this one ends, or else of the one before it.
+
+    None, None where no bone does so in both, or where it goes straight on, so that the two define no plane.
+    """
+    a, b = bones[index]
+    for joint, sign in ((b, 1.0), (a, -1.0)):
+        others = [pair for other, pair in enumerate(bones) if other != index and joint in pair]
+        if len(others) != 1:
+            continue
+        far = others[0][0] if others[0][1] == joint else others[0][1]
+        pairs = [(points[b] - points[a], sign * (points[far] - points[joint])) for points in states]
+        sines = [torch.linalg.cross(own, on).norm() / (own.norm() * on.norm()).clamp_min(1e-9) for own, on in pairs]
+        if min(float(sine) for sine in sines) > STRAIGHT:
+            return pairs[0][1], pairs[1][1]
+    return None, None
+
+
+def _whole(proxy: Proxy, source: Tensor, target: Tensor) -> Part:
+    moved = bool((target - source).norm(dim=-1).max() > STILL * extent(proxy))
+    pairs = proxy.bones or tuple((joint, joint) for joint in range(len(source)))
+    starts, ends = (source[[pair[side] for pair in pairs]] for side in (0, 1))
+    corners = source if proxy.kind == "box" else bounding_box(source)
+    axes = (corners[[1, 2, 4]] - corners[0]) / 2
+    box = torch.cat([corners.mean(0, keepdim=True), axes])
+    return Part(Spline(source, target), moved, starts, ends, smooth=True, box=box)
+
+
+def _solid_moves(before: Solid, after: Solid, least: float) -> bool:
+    (points, radius), (others, other) = before.hull(), after.hull()
+    return points.shape != others.shape or max(float(np.abs(points - others).max()), abs(radius - other)) > least
+
+
+def _solid(before: Solid, after: Solid, least: float, device: torch.device) -> Part:
+    moved = _solid_moves(before, after, least)
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
+
+    if isinstance(before, Box) and isinstance(after, Box):
+        turn = tensor(before.turn @ after.turn.T)
+        linear = tensor(before.turn @ np.diag(before.half / after.half) @ after.turn.T)
+        centre, half = tensor(before.centre), tensor(before.half)
+        box = torch.cat([centre[None], (tensor(before.turn) * half).T])
+        return Part(Affine(linear, turn, centre, tensor(after.centre)), moved, centre[None], centre[None], box=box)
+    ends = [(tensor(points[0]), tensor(points[-1])) for points in (before.hull()[0], after.hull()[0])]
+    (a, b), (c, d) = ends
+    turn = turn_between((b - a, None), (d - c, None)) if float((b - a).norm()) > 1e-6 else torch.eye(3, device=device)
+    return Part(Affine(turn, turn, a, c), moved, a[None], b[None])

@@ -1,0 +1,158 @@
+"""The radiance field of the edited scene: what moved parts bring along, and what stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, ground_height, opacity_at
+from qnerf.fields.posing.labels import label_flesh
+from qnerf.fields.posing.parts import Part, extent, parts_of
+from qnerf.fields.posing.settings import PosingSettings
+from qnerf.fields.posing.warp import Warp, make_joints
+from qnerf.scenes.bounds import proxy_bounds
+from qnerf.scenes.scene import Proxy
+
+SEEN = 0.02  # membership below which a point is not looked up
+GROUND_ROOM = 0.1  # what of the ground the grid holds below the lowest joint, as a share of the extent
+
+
+@dataclass(frozen=True)
+class Posed:
+    """P points of the edited scene. density: (P,) of it, and of the source at the same points. colour, source_colour: (P, 3).
+
+    moved: (P,) share of the density that moved parts brought. gone: (P,) share of the source's density that left.
+    places: (P, 3) where in the source the point's matter is from. part: (P,) index of the moved part that brought it, -1 for none.
+    """
+
+    density: Tensor
+    colour: Tensor
+    source_density: Tensor
+    source_colour: Tensor
+    moved: Tensor
+    gone: Tensor
+    places: Tensor
+    part: Tensor
+
+
+@dataclass(frozen=True)
+class PosedField:
+    """field: the source's. fits: (K,) of the moved parts, in [0, 1]. low, high: (3,) corners of a box round all that moves, before
+    and after; boxes: (K, 2, 3) of what each part is after the edit. volumes: (1 + K, X, Y, Z) density on the grid of labels, per
+    world unit of length, of what stays and of each part."""
+
+    field: Radiant
+    warp: Warp
+    fits: Tensor
+    low: Tensor
+    high: Tensor
+    boxes: Tensor
+    extent: float
+    volumes: Tensor
+
+    def __call__(self, points: Tensor) -> Posed:
+        """The edited scene at points (P, 3): σ_e(x) = max(stays(x) σ(x), max_i member_i(W_i(x)) σ(W_i(x))).
+
+        The colour is the mean of those that meet there, weighted by the square of their density.
+        """
+        source_density, source_colour = self.field.radiance(points)
+        stays = torch.ones_like(source_density)
+        near = ((points >= self.low) & (points <= self.high)).all(-1).nonzero()[:, 0]
+        stays[near] = self.warp.stays(points[near])
+        density = stays * source_density
+        weight, moved_weight = density.square(), torch.zeros_like(density)
+        colour = weight[:, None] * source_colour
+        places, part, strongest = points.clone(), torch.full_like(stays, -1, dtype=torch.long), density.clone()
+        for index in range(len(self.warp.parts)):
+            low, high = self.boxes[index]
+            rows = ((points >= low) & (points <= high)).all(-1).nonzero()[:, 0]
+            y = self.warp.back(index, points[rows])
+            member = self.warp.member(index, y, self.warp.labels.at(y))
+            seen = member > SEEN
+            rows, y = rows[seen], y[seen]
+            if not len(rows):
+                continue
+            found, shade = self.field.radiance(y)
+            found = found * member[seen]
+            square = found.square()
+            weight[rows] += square
+            moved_weight[rows] += square
+            colour[rows] += square[:, None] * shade
+            win = found > strongest[rows]
+            strongest[rows[win]], places[rows[win]], part[rows[win]] = found[win], y[win], index
+        total = weight.clamp_min(1e-20)
+        colour = torch.where(weight[:, None] > 1e-20, colour / total[:, None], source_colour)
+        return Posed(strongest, colour, source_density, source_colour, moved_weight / total, 1 - stays, places, part)
+
+
+    def coarse(self, points: Tensor) -> Tensor:
+        """Density (P,) of the edited scene at points (P, 3) from the grid alone, per world unit of length; 0 far from the object."""
+        flesh = self.warp.labels.flesh
+        density = flesh.lookup(self.volumes[:1], points)[:, 0]
+        for index, (low, high) in enumerate(self.boxes):
+            rows = ((points >= low) & (points <= high)).all(-1).nonzero()[:, 0]
+            brought = flesh.lookup(self.volumes[index + 1 : index + 2], self.warp.back(index, points[rows]))[:, 0]
+            density[rows] = torch.maximum(density[rows], brought)
+        return density
+
+
+@torch.no_grad()
+def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, device: torch.device) -> PosedField | None:
+    """The field of the scene after the proxy's edit; None where the edit moves nothing."""
+    size = extent(proxy)
+    parts = parts_of(proxy, settings, device)
+    if not any(part.moved for part in parts):
+        return None
+    radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
+    flesh = flesh_grid(field, *_room(proxy, size, settings, device), settings.voxels, size)
+    feet = float(proxy.source[:, 2].min())
+    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, ground_height(flesh, feet))
+    moved = [index for index, part in enumerate(parts) if part.moved]
+    joints = [make_joints(parts[index], index, parts, radii) for index in moved]
+    warp = Warp(labels, [parts[index] for index in moved], joints, settings.blend, 0.01 * size)
+    boxes, low, high = _boxes(warp)
+    fits = torch.stack([_fit(field, parts[index], size) for index in moved])
+    per_length = -(1 - flesh.opacity).clamp_min(1e-6).log() / (THICKNESS * size)
+    volumes = per_length * torch.cat([1 - labels.shares.sum(0, keepdim=True), labels.shares])
+    return PosedField(field, warp, fits, low, high, boxes, size, volumes)
+
+
+def _room(proxy: Proxy, size: float, settings: PosingSettings, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Corners (3,) of the box in which flesh is labelled: the source's bounds, or its joints and what may hang on them."""
+    if proxy.source_bounds is not None:
+        hulls = [solid.hull() for solid in proxy_bounds(proxy, "source").solids]
+        points = torch.cat([torch.from_numpy(p + side * r).float() for p, r in hulls for side in (-1.0, 1.0)])
+    else:
+        points = torch.cat([proxy.source.float() + side * settings.reach * size for side in (-1.0, 1.0)])
+    low, high = points.amin(0), points.amax(0)
+    low[2] = torch.minimum(low[2], proxy.source[:, 2].min() - GROUND_ROOM * size)
+    return low.to(device), high.to(device)
+
+
+def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes (K, 2, 3) of the parts after the edit, and the corners of one box round them and their places in the source."""
+    flesh = warp.labels.flesh
+    centres, boxes, own = flesh.centres(), [], []
+    for index, part in enumerate(warp.parts):
+        cells = centres[warp.labels.shares[index] > 0]
+        balls = [joint.source + side * 1.3 * joint.radius for joint in warp.joints[index] for side in (-1.0, 1.0)]
+        cells = torch.cat([cells, part.starts, part.ends, *(ball[None] for ball in balls)])
+        after = part.motion.forward(cells)
+        margin = 2 * flesh.step + max((joint.radius for joint in warp.joints[index]), default=0.0)
+        boxes.append(torch.stack([after.amin(0) - margin, after.amax(0) + margin]))
+        own.append(torch.stack([cells.amin(0) - margin, cells.amax(0) + margin]))
+    every = torch.stack(boxes + own)
+    return torch.stack(boxes), every[:, 0].amin(0), every[:, 1].amax(0)
+
+
+def _fit(field: Radiant, part: Part, size: float) -> Tensor:
+    """How far a part agrees with the field, () in [0, 1]: the share of its bones that runs through dense flesh, times how far it
+    keeps its length."""
+    along = torch.linspace(0.05, 0.95, 19, device=part.starts.device)[:, None, None]
+    points = part.starts + along * (part.ends - part.starts)
+    offsets = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).to(points) * 0.02 * size
+    dense = opacity_at(field, points[:, :, None] + offsets, size).amax(-1) > 0.5
+    kept = 1.0 if part.smooth else min(part.stretch, 1 / part.stretch)
+    return dense.float().mean() * kept

@@ -1,0 +1,170 @@
+"""Pictures of the edited scene, made of the source's: posed parts over source pixels, and how far each pixel is to be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qnerf.fields.posing.flesh import Radiant
+from qnerf.fields.posing.march import Marched, march
+from qnerf.fields.posing.posed_field import PosedField, pose_field
+from qnerf.fields.posing.settings import PosingSettings
+from qnerf.fields.rendering import Samples, composite_weights, expected_depth
+from qnerf.fields.token_rays import TokenGrid
+from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.scene import Proxy
+
+RAY_CHUNK = 2048
+COARSER = 2  # the depth of what does not change is rendered at a resolution lower by this
+VISIBLE = 0.03  # how near the seen surface a point must be to count as seen, as a share of the extent
+OnWork = Callable[[int, int], None]
+"""on_work(done, total), in rays."""
+
+
+@dataclass(frozen=True)
+class PosedViews:
+    """N views of H x W pixels of the scene after the edit, as the source shows it.
+
+    images: (N, 3, H, W) in [0, 1]; source pixels where nothing changes. changed: (N, H, W) in [0, 1], the share of the pixel that
+    a moved part covers before or after the edit. moved: (N, H, W) in [0, 1], the opacity of moved parts after the edit.
+    trust: (N, H, W) in [0, 1], how far the pixel is to be believed; 1 where nothing changes. depth: (N, H, W), expected distance
+    along the ray, world units.
+    """
+
+    images: Tensor
+    changed: Tensor
+    moved: Tensor
+    trust: Tensor
+    depth: Tensor
+
+
+@torch.no_grad()
+def pose_views(
+    field: Radiant, proxy: Proxy, cameras: Cameras, images: Tensor, settings: PosingSettings, on_work: OnWork | None = None
+) -> PosedViews:
+    """Render the edited scene in every camera. images: (N, 3, H, W) in [0, 1], the source's, on the cameras' device.
+
+    Everything follows from the arguments: no random numbers are drawn.
+    """
+    size = (len(cameras), cameras.height, cameras.width)
+    depth = _source_depth(field, cameras, settings)
+    posed = pose_field(field, proxy, settings, images.device)
+    zero = torch.zeros(size, device=images.device)
+    if posed is None:
+        return PosedViews(images.clone(), zero, zero.clone(), torch.ones_like(zero), depth)
+    rows = _touched(posed, cameras).flatten().nonzero()[:, 0]
+    found = _march_pixels(posed, cameras, rows, settings, on_work)
+    return _compose(posed, cameras, images, depth, rows, found, settings)
+
+
+def _march_pixels(posed: PosedField, cameras: Cameras, rows: Tensor, settings: PosingSettings, on_work: OnWork | None) -> Marched:
+    grid = TokenGrid(len(cameras), cameras.height, cameras.width)
+    chunks: list[Marched] = []
+    for pixels in rows.split(RAY_CHUNK):
+        rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=rows.device))
+        chunks.append(march(posed, rays, settings.samples))
+        if on_work is not None:
+            on_work(min(len(chunks) * RAY_CHUNK, len(rows)), len(rows))
+    return Marched.joined(chunks)
+
+
+def _touched(posed: PosedField, cameras: Cameras) -> Tensor:
+    """Pixels (N, H, W) bool that may show what moves, before or after: cells of the grid of labels, drawn as squares."""
+    warp, flesh = posed.warp, posed.warp.labels.flesh
+    centres = flesh.centres()
+    points = []
+    for index, part in enumerate(warp.parts):
+        cells = centres[(warp.labels.shares[index] > 0) & (flesh.opacity > 0.02)]
+        points += [cells, part.motion.forward(cells)]
+        for joint in warp.joints[index]:
+            ball = centres[(centres - joint.source).norm(dim=-1) < 1.3 * joint.radius + flesh.step]
+            points += [ball, part.motion.forward(ball)]
+    xy, z_depth = cameras.project(torch.cat(points))
+    canvas = torch.zeros(len(cameras), cameras.height, cameras.width, device=xy.device)
+    column, row = xy.floor().long().unbind(-1)
+    seen = (z_depth > 1e-3) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
+    view = torch.arange(len(cameras), device=xy.device)[:, None].expand_as(column)
+    canvas[view[seen], row[seen], column[seen]] = 1
+    nearest = z_depth[z_depth > 1e-3].min() if (z_depth > 1e-3).any() else z_depth.new_tensor(1.0)
+    wide = int((flesh.step * cameras.focal.max() / nearest).ceil()) + 1
+    return F.max_pool2d(canvas[:, None], 2 * wide + 1, 1, wide)[:, 0] > 0
+
+
+def _source_depth(field: Radiant, cameras: Cameras, settings: PosingSettings) -> Tensor:
+    """Expected distance (N, H, W) of the source's surfaces, world units, smoothly enlarged from a coarser rendering."""
+    small = cameras.resized(max(1, cameras.width // COARSER), max(1, cameras.height // COARSER))
+    grid = TokenGrid(len(small), small.height, small.width)
+    parts = []
+    for pixels in torch.arange(len(grid), device=cameras.focal.device).split(RAY_CHUNK):
+        rays = grid.rays(small, pixels, torch.full((len(pixels), 2), 0.5, device=pixels.device))
+        edges = field.edges(rays, settings.samples // 2)
+        points = rays.origins[:, None] + ((edges[:, 1:] + edges[:, :-1]) / 2)[..., None] * rays.directions[:, None]
+        density = field.radiance(points.view(-1, 3))[0].view(points.shape[:2])
+        samples = Samples(edges[:, :-1], edges[:, 1:], points, field.space.radius)
+        parts.append(expected_depth(composite_weights(density, samples), samples))
+    coarse = torch.cat(parts).view(len(small), 1, small.height, small.width)
+    return F.interpolate(coarse, size=(cameras.height, cameras.width), mode="nearest")[:, 0]
+
+
+def _compose(
+    posed: PosedField, cameras: Cameras, images: Tensor, depth: Tensor, rows: Tensor, found: Marched, settings: PosingSettings
+) -> PosedViews:
+    """Moved parts over what is behind them: the source's pixel where it does not show a moved part, else the field's."""
+    size = depth.shape
+    source = images.permute(0, 2, 3, 1).reshape(-1, 3)[rows]
+    rest = found.rest / (1 - found.moved).clamp_min(0.05)[:, None]
+    behind = source + found.gone[:, None] * (rest - source)
+    colour = found.moved_colour + (1 - found.moved)[:, None] * behind
+    changed = torch.maximum(found.moved, found.gone)
+
+    def placed(values: Tensor, base: Tensor) -> Tensor:
+        filled = base.clone().flatten()
+        filled[rows] = values
+        return filled.view(size)
+
+    pictures = torch.stack([placed(colour[:, c], images[:, c]) for c in range(3)], dim=1).clamp(0, 1)
+    zero = torch.zeros_like(depth)
+    shown, moved = placed(changed, zero), placed(found.moved, zero)
+    weight = _widened(shown, settings.border)[:, None]
+    source_depth = placed(found.source_depth, depth)
+    trust = placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth))
+    return PosedViews(
+        images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth)
+    )
+
+
+def _widened(changed: Tensor, border: float) -> Tensor:
+    """How far the posed picture counts, (N, H, W): 1 where anything changes noticeably, falling to 0 within `border` pixels."""
+    wide = round(border)
+    full = (changed > 0.02).float()[:, None]
+    grown = F.max_pool2d(full, 2 * wide + 1, 1, wide)
+    return F.avg_pool2d(F.pad(grown, (wide,) * 4, mode="replicate"), 2 * wide + 1, 1)[:, 0].maximum(full[:, 0])
+
+
+def _trust(posed: PosedField, cameras: Cameras, found: Marched, source_depth: Tensor) -> Tensor:
+    """(R,) in [0, 1]: by how much moved parts are opaque, seen in the source, far from seams and of a proxy that fits; where a part
+    has left, whether any source view sees what appears; in between, by their shares."""
+    seen = _seen(found.place, cameras, source_depth, VISIBLE * posed.extent)
+    fit = torch.where(found.part >= 0, posed.fits[found.part.clamp_min(0)], 1.0)
+    own = found.inside * fit * seen
+    uncovered = torch.maximum(found.gone - found.moved, torch.zeros_like(seen))
+    still = (1 - found.moved - uncovered).clamp_min(0)
+    return (found.moved * own + uncovered * seen + still).clamp(0, 1)
+
+
+def _seen(places: Tensor, cameras: Cameras, depth: Tensor, tolerance: float) -> Tensor:
+    """Whether any source view sees source points (R, 3): its surface there is no nearer than the point, (R,) 0 or 1."""
+    best = torch.zeros(len(places), device=places.device)
+    for view in range(len(cameras)):
+        camera = cameras[[view]]
+        xy, z_depth = camera.project(places)
+        column, row = xy[0].floor().long().unbind(-1)
+        inside = (z_depth[0] > 1e-3) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
+        surface = depth[view, row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
+        away = (places - camera.positions[0]).norm(dim=-1)
+        best = torch.maximum(best, (inside & (away < surface + tolerance)).float())
+    return best
