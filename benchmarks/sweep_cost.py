@@ -15,7 +15,6 @@ from qnerf.benchmark.pictures import read_settings
 from qnerf.common.files import read_json
 from qnerf.reports.results import read_rows
 from qnerf.runs.identity import read_inputs, store_folder
-from qnerf.runs.plan import uses_oracle
 from qnerf.runs.stages import Stages
 from qnerf.store.key import folder_of
 
@@ -31,7 +30,7 @@ def main() -> None:
     for row in rows:
         settings = read_settings(Path(row["folder"]))
         stages = Stages(settings, read_inputs(settings))
-        for key in [stages.inversion(), *([stages.inversion("truth")] if uses_oracle(settings) else [])]:
+        for key in (key for key in stages.all() if key.stage in ("inversion", "source_field", "posed")):
             noted = folder_of(store_folder(settings), key) / "done.json"
             if not noted.is_file():
                 parser.error(f"{noted} is not there: the store was pruned or the code has changed since the sweep; run it anew")

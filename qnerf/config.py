@@ -17,6 +17,7 @@ from qnerf.backbones.backbone import BackboneSettings
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.editor import EditorSettings
 from qnerf.errors import UserError
+from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings, SourceFieldSettings
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.inversions.inversion import InversionSettings
@@ -101,6 +102,7 @@ class RunSettings(Settings):
     field: FieldSettings
     rgb_field: RgbFieldSettings
     source_field: SourceFieldSettings
+    posing: PosingSettings = PosingSettings()
     guidance: AnyGuidance
     schedule: AnySchedule
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]

@@ -48,7 +48,8 @@ class Posed:
 
     def inverted(self) -> tuple[Trajectory, Callable[[slice], SourceBranch]]:
         """The trajectory and its predictor, where a method has asked for them."""
-        assert self.trajectory is not None and self.branch is not None
+        assert self.trajectory is not None
+        assert self.branch is not None
         return self.trajectory, self.branch
 
 
@@ -128,7 +129,9 @@ class EditJob:
     def needed_posed(self) -> Posed:
         """The posed views. Raises UserError where the job was made without them."""
         if self.posed is None:
-            raise UserError(f"method {self.method or 'full'}: the posed views are missing, which its settings need: pose the scene first")
+            raise UserError(
+                f"method {self.method or 'full'}: the posed views are missing, which its settings need: pose the scene first"
+            )
         return self.posed
 
     def first_latents(self, start: str, state: int) -> Tensor:

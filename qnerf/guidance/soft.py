@@ -100,9 +100,7 @@ class QueryDistance:
         """(V,)."""
         import torch
 
-        distances = [
-            self._distance(target, layer, q) for target in self.target.each for layer, q in self.seen.queries.items()
-        ]
+        distances = [self._distance(target, layer, q) for target in self.target.each for layer, q in self.seen.queries.items()]
         return torch.stack(distances).sum(dim=0)
 
     def _distance(self, target: TargetQueries, layer: AttentionLayer, q: Tensor) -> Tensor:

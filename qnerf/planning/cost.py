@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from qnerf.config import MethodSettings, RunSettings
 from qnerf.planning.light_checks import count_views
-from qnerf.runs.plan import plan_method, plan_work, uses_oracle
+from qnerf.runs.plan import follows_posed, method_follows_posed, plan_method, plan_work, uses_oracle, uses_posed
 
 MIB, GIB = 2**20, 2**30
 
@@ -20,6 +20,7 @@ PASS = 0.030  # UNet and ControlNet on one view, guided steps counted as `Schedu
 FIRST_VISIT = 0.061  # of a step of one view by MasaCtrl: the source branch runs beside it, and its keys and values are kept
 CODE = 0.05  # encoding or decoding one view
 FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations
+SOURCE_STEP, POSED_VIEW = 0.035, 1.3  # an iteration of the source's radiance field, and rendering one posed view
 MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
 START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
 
@@ -39,23 +40,38 @@ class Estimate:
 def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
     """The cost of all cells of a sweep. An inversion or an edit that several cells share is counted once."""
     inversions = {key: found for settings in cells for key, found in _inversions(settings).items()}
-    edits = {key: seconds for settings in cells for key, seconds in _edits(settings).items()}
-    seconds = sum(each for each, _ in inversions.values()) + sum(edits.values()) + sum(map(run_seconds, cells))
+    shared = {key: seconds for settings in cells for key, seconds in (_posing(settings) | _edits(settings)).items()}
+    seconds = sum(each for each, _ in inversions.values()) + sum(shared.values()) + sum(map(run_seconds, cells))
     memory = max((run_memory(settings) for settings in cells), default=0.0)
     disk = sum(size for _, size in inversions.values()) + sum(map(run_bytes, cells))
     return Estimate(seconds, memory, disk, len(inversions))
 
 
 def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
-    """Seconds and bytes of a run's inversions: of the source views, with their reconstruction, and of the oracle's true ones."""
+    """Seconds and bytes of a run's inversions: of the source views, with their reconstruction, of the oracle's true ones and of
+    the posed ones."""
     views, slowness = count_views(settings), _slowness(settings)
     key, size = _inversion_key(settings), trajectory_bytes(settings)
     inversion = settings.inversion
     passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
     found = {key: (slowness * views * (passes * PASS + CODE), size)}
-    if uses_oracle(settings):
-        found[f"{key} truth"] = (slowness * views * (inversion.passes(settings.steps) * PASS + CODE), size)
+    others = {"truth": uses_oracle(settings), f"posed {_posed_key(settings)}": follows_posed(settings)}
+    for name in (name for name, needed in others.items() if needed):
+        found[f"{key} {name}"] = (slowness * views * (inversion.passes(settings.steps) * PASS + CODE), size)
     return found
+
+
+def _posing(settings: RunSettings) -> dict[str, float]:
+    """Seconds of the source's radiance field and of its posed views, where a method reads them."""
+    if not uses_posed(settings):
+        return {}
+    field = settings.model_dump_json(include={"scene", "source_field", "seed"})
+    rendered = POSED_VIEW * count_views(settings) * (settings.scene.size / 128) ** 2
+    return {f"source field {field}": SOURCE_STEP * settings.source_field.optimiser.iterations, _posed_key(settings): rendered}
+
+
+def _posed_key(settings: RunSettings) -> str:
+    return settings.model_dump_json(include={"scene", "source_field", "posing", "seed"})
 
 
 def _edits(settings: RunSettings) -> dict[str, float]:
@@ -69,6 +85,8 @@ def _edits(settings: RunSettings) -> dict[str, float]:
             parts += [method.guidance.model_dump_json(), str(method.recorder)]
         if method.schedule.trains_fields:
             parts += [settings.field.model_dump_json(), str(settings.seed)]
+        if method.schedule.reads_posed or method_follows_posed(settings, method):
+            parts.append(_posed_key(settings))
         if method.schedule.trains_radiance_field:
             parts.append(settings.rgb_field.model_dump_json())
         found["\n".join(parts)] = method_seconds(settings, method, count_views(settings))

@@ -37,15 +37,20 @@ def posed_views(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> 
     if proxy is None:
         raise UserError(f"{settings.scene.path} has no proxy.json, which says how the scene is posed; give one with scene.proxy=…")
 
+    count, rendered = len(scene.view_names), 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal rendered
+        work.progress.advance("pose", count * (done - rendered) / total)
+        rendered = done
+
     def compute() -> Artefact:
         field = source_field(settings, scene, work)
-        views = pose_views(
-            field, proxy, scene.cameras, scene.images, settings.posing, lambda done: work.progress.advance("pose", done)
-        )
+        views = pose_views(field, proxy, scene.cameras, scene.images, settings.posing, report)
         return Artefact({name.name: getattr(views, name.name).to(HOST) for name in fields(PosedViews)})
 
     work.progress.enter("posing the source views")
-    with work.progress.expecting({"source field": 1, "pose": len(scene.view_names)}):
+    with work.progress.expecting({"source field": 1, "pose": count}):
         found = work.once(lambda stages: stages.posed(), compute)
     views = PosedViews(**{name.name: found.tensors[name.name] for name in fields(PosedViews)})
     require_finite(views.images, "posing the source views: pictures", scene.view_names)

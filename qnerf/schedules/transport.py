@@ -9,7 +9,7 @@ from pydantic import Field
 
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.schedules.progressive import LookAheadSettings, Progressive
-from qnerf.schedules.schedule import Schedule, Work
+from qnerf.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,11 +14,11 @@ from qnerf.attention.edits import RecordQueries
 from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
 from qnerf.consolidation import consolidate as module
 from qnerf.consolidation import phases
+from qnerf.consolidation.along import queries_along
 from qnerf.consolidation.consolidate import consolidate, derive_seed, name, train_field
 from qnerf.fields.query_field import RenderedQueries
 from qnerf.guidance.hard import HardSettings
 from qnerf.schedules.one_shot import OneShotSettings
-from qnerf.consolidation.along import queries_along
 from tests.schedules.helpers import edit, layers, make_job, tiny_field
 
 

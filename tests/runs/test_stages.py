@@ -103,3 +103,29 @@ def test_the_papers_method_is_the_same_beside_another_and_as_the_main_one() -> N
         "baselines=[paper]", "guidance=hard", "schedule=one_shot", "editor=plain", "recorder=decoder_fine"
     ).methods()
     assert beside["paper"] == settings_of("+exp=paper").methods()["full"] == settings_of("baselines=[paper]").methods()["paper"]
+
+
+def test_posing_counts_for_the_methods_that_read_it_alone() -> None:
+    """The source's field is trained once for all cells of a grid over posing, control and guidance; other methods are as before."""
+    methods = "baselines=[independent,posed,transport,oracle]"
+    base = stages_of(methods, "schedule=transport")
+    posing, field = stages_of(methods, "schedule=transport", "posing.blend=2"), stages_of(methods, "source_field.hidden_width=8")
+    assert base.source_field() == posing.source_field() != field.source_field()
+    assert base.posed() != posing.posed()
+    assert base.posed() == stages_of(methods, "control.detail=ends", "guidance.strength=.3").posed()
+    for name, method in base.settings.methods().items():
+        changes = base.edit(method) != posing.edit(posing.settings.methods()[name])
+        assert changes == (name in ("posed", "transport", "full")), name
+    full = base.settings.methods()["full"]
+    assert base.intervals(full) != posing.intervals(full)
+    own = [key for key in base.all() if key.stage == "inversion"]
+    assert len(set(own)) == len(own) == 3  # of the source, the truth and the posed views
+
+
+def test_an_editor_that_reads_the_posed_branch_counts_too() -> None:
+    reads = stages_of("editor.source=posed", "baselines=[independent,source]")
+    other = stages_of("editor.source=posed", "baselines=[independent,source]", "posing.blend=2")
+    for name, changes in (("independent", True), ("source", False), ("full", True)):
+        assert (reads.edit(reads.settings.methods()[name]) != other.edit(other.settings.methods()[name])) == changes
+    assert reads.inversion("posed") in set(reads.all())
+    assert stages_of().inversion("posed") not in set(stages_of().all())

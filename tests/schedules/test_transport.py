@@ -79,9 +79,12 @@ def test_each_token_is_guided_by_what_it_is_given_to() -> None:
     assert torch.equal(first + second, torch.ones_like(first))
     assert shared(one, 0.25 * trust, None).token_weights(torch.ones(4, 1, 8, 8), layer).max() == 0.25
     views, at_home = both.views(slice(1, 3)), both.to(torch.device("cpu"))
-    assert views.beside is not None and torch.equal(views.beside.maps[layer], maps[1, 1:3])
-    assert views.weights is not None and views.weights[layer].shape == (2, rows * columns, 1)
-    assert at_home.beside is not None and torch.equal(at_home.beside.maps[layer], maps[1])
+    assert views.beside is not None
+    assert torch.equal(views.beside.maps[layer], maps[1, 1:3])
+    assert views.weights is not None
+    assert views.weights[layer].shape == (2, rows * columns, 1)
+    assert at_home.beside is not None
+    assert torch.equal(at_home.beside.maps[layer], maps[1])
 
 
 def test_a_target_of_two_blends_and_pulls_like_each_where_it_counts() -> None:
@@ -201,8 +204,11 @@ def test_what_cannot_work_is_told() -> None:
     with pytest.raises(UserError, match="posed views are missing"):
         edit(ALONE, MIXED, make_job()[0])
     problem = TransportSettings(name="transport", full_until=0.9, gone_at=0.5).problem(MIXED, 30, "baselines.x.")
-    assert problem and "baselines.x.schedule.gone_at" in problem
+    assert problem
+    assert "baselines.x.schedule.gone_at" in problem
     problem = ALONE.problem(OffSettings(name="off"), 30, "")
-    assert problem and "guidance=explained" in problem
+    assert problem
+    assert "guidance=explained" in problem
     late = ProgressiveSettings(name="progressive", start="posed", start_at=0.9).problem(MIXED, 30, "")
-    assert late and "schedule.start_at" in late
+    assert late
+    assert "schedule.start_at" in late
