@@ -24,8 +24,11 @@ class Labels:
     shares: Tensor
 
     def at(self, points: Tensor) -> Tensor:
-        """(P, K) at points (P, 3) of the source; 0 outside of the grid."""
-        return self.flesh.lookup(self.shares, points)
+        """(P, K) at points (P, 3) of the source; 0 outside of the grid.
+
+        Sharper than the cells are: a twentieth of dense flesh that is left behind is still opaque.
+        """
+        return smoothstep(self.flesh.lookup(self.shares, points), 0.2, 0.8)
 
 
 def label_flesh(
@@ -39,17 +42,23 @@ def label_flesh(
     cost = torch.where(nearest <= 0, nearest, torch.inf)
     # A bone thinner than a cell starts in the cells that it runs through.
     cost = torch.where(nearest <= 0.6 * flesh.step, 0.0, cost)
+    pace = 1 + (gap_cost - 1) * (1 - flesh.opacity)
     if ground is not None:
         normal, on = ground
         below = (points - on) @ normal < 1.5 * flesh.step
-        cost, label = torch.where(below, 0.0, cost), torch.where(below, len(parts), label)
-    pace = 1 + (gap_cost - 1) * (1 - flesh.opacity)
+        cost, pace = torch.where(below, torch.inf, cost), torch.where(below, torch.inf, pace)  # no way leads through the ground
     cost, label = spread(cost, label, pace, flesh.step, reach)
     label = torch.where(cost < reach, label, len(parts))
     moved = [index for index, part in enumerate(parts) if part.moved]
     one_hot = torch.stack([(label == index).float() for index in moved])
     soft = F.avg_pool3d(F.pad(one_hot[None], (SOFTEN // 2,) * 6, mode="replicate"), SOFTEN, 1)[0]
     return Labels(flesh, soft)
+
+
+def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
+    """0 below low, 1 above high, smooth in between."""
+    t = ((x - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def spread(cost: Tensor, label: Tensor, pace: Tensor, step: float, reach: float) -> tuple[Tensor, Tensor]:

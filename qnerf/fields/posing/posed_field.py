@@ -16,6 +16,7 @@ from qnerf.scenes.bounds import proxy_bounds
 from qnerf.scenes.scene import Proxy
 
 SEEN = 0.02  # membership below which a point is not looked up
+HANGING = 0.25  # how far beyond its joints the object is looked for where the proxy has no bounds, as a share of the extent
 GROUND_ROOM = 0.1  # what of the ground the grid holds below the lowest joint, as a share of the extent
 
 
@@ -106,7 +107,7 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, device: t
     if not any(part.moved for part in parts):
         return None
     radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
-    flesh = flesh_grid(field, *_room(proxy, size, settings, device), settings.voxels, size)
+    flesh = flesh_grid(field, *_room(proxy, size, device), settings.voxels, size)
     feet = float(proxy.source[:, 2].min())
     labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, ground_height(flesh, feet))
     moved = [index for index, part in enumerate(parts) if part.moved]
@@ -119,13 +120,13 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, device: t
     return PosedField(field, warp, fits, low, high, boxes, size, volumes)
 
 
-def _room(proxy: Proxy, size: float, settings: PosingSettings, device: torch.device) -> tuple[Tensor, Tensor]:
+def _room(proxy: Proxy, size: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Corners (3,) of the box in which flesh is labelled: the source's bounds, or its joints and what may hang on them."""
     if proxy.source_bounds is not None:
         hulls = [solid.hull() for solid in proxy_bounds(proxy, "source").solids]
         points = torch.cat([torch.from_numpy(p + side * r).float() for p, r in hulls for side in (-1.0, 1.0)])
     else:
-        points = torch.cat([proxy.source.float() + side * settings.reach * size for side in (-1.0, 1.0)])
+        points = torch.cat([proxy.source.float() + side * HANGING * size for side in (-1.0, 1.0)])
     low, high = points.amin(0), points.amax(0)
     low[2] = torch.minimum(low[2], proxy.source[:, 2].min() - GROUND_ROOM * size)
     return low.to(device), high.to(device)

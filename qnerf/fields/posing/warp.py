@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qnerf.fields.posing.labels import Labels
+from qnerf.fields.posing.labels import Labels, smoothstep
 from qnerf.fields.posing.motions import rotation_axis, turn_points
 from qnerf.fields.posing.parts import Part
 
@@ -116,12 +116,6 @@ def _away(part: Part, joint: int) -> tuple[Tensor, Tensor]:
         along = (b - a)[0] if joint == part.joints[0] else (a - b)[0]
         found.append(along / along.norm().clamp_min(1e-9))
     return found[0], found[1]
-
-
-def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
-    """0 below low, 1 above high, smooth in between."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _cap(joint: Joint, points: Tensor) -> Tensor:
