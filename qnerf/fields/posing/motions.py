@@ -12,7 +12,8 @@ from torch import Tensor
 class Motion(Protocol):
     """back: points (P, 3) of the edited scene to the source's. forward: the other way. rotation: (3, 3) of back, about."""
 
-    rotation: Tensor
+    @property
+    def rotation(self) -> Tensor: ...
 
     def back(self, points: Tensor) -> Tensor: ...
 

@@ -132,9 +132,7 @@ def _compose(
     weight = _widened(shown, settings.border)[:, None]
     source_depth = placed(found.source_depth, depth)
     trust = placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth))
-    return PosedViews(
-        images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth)
-    )
+    return PosedViews(images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth))
 
 
 def _widened(changed: Tensor, border: float) -> Tensor:

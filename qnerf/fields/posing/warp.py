@@ -112,7 +112,10 @@ def _away(part: Part, joint: int) -> tuple[Tensor, Tensor]:
     """Unit directions (3,) of a bone away from one of its joints, in the source and in the edited scene."""
     starts, ends = part.starts, part.ends
     found = []
-    for a, b in ((starts, ends), (part.motion.forward(starts) if part.moved else starts, part.motion.forward(ends) if part.moved else ends)):
+    for a, b in (
+        (starts, ends),
+        (part.motion.forward(starts) if part.moved else starts, part.motion.forward(ends) if part.moved else ends),
+    ):
         along = (b - a)[0] if joint == part.joints[0] else (a - b)[0]
         found.append(along / along.norm().clamp_min(1e-9))
     return found[0], found[1]

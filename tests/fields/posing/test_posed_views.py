@@ -30,7 +30,8 @@ def posed(field: SolidField, proxy: Proxy, settings: PosingSettings = SETTINGS) 
 def check(source: list[list[list[float]]], target: list[list[list[float]]], least: float = 27.0) -> PosedViews:
     """Tubes that lie along bones, the first of which stays, posed as the truth has them."""
     bones = tuple((2 * index, 2 * index + 1) for index in range(len(source)))
-    proxy = skeleton(*([joint for bone in state for joint in bone] for state in (source, target)), bones)
+    before_joints, after_joints = ([joint for bone in state for joint in bone] for state in (source, target))
+    proxy = skeleton(before_joints, after_joints, bones)
     before, after = (SolidField([tube(bone, 0.07, index % 3) for index, bone in enumerate(state)]) for state in (source, target))
     found, images = posed(before, proxy)
     truth = render(after, cameras())
@@ -73,8 +74,8 @@ def test_a_proxy_that_does_not_move_leaves_the_source() -> None:
 @pytest.mark.parametrize("yaw", [0.0, 40.0, 180.0])
 def test_a_box_that_grows_and_turns(yaw: float) -> None:
     sides = torch.tensor([0.7, 0.4, 0.5]), torch.tensor([0.9, 0.4, 0.7])
-    corners = [box_corners(torch.zeros(3), size, angle) for size, angle in zip(sides, (0.0, yaw), strict=True)]
-    proxy = Proxy("box", BOX_CORNERS, BOX_EDGES, *corners)
+    small, large = (box_corners(torch.zeros(3), size, angle) for size, angle in zip(sides, (0.0, yaw), strict=True))
+    proxy = Proxy("box", BOX_CORNERS, BOX_EDGES, small, large)
     before, after = (Block(torch.zeros(3), s / 2, math.radians(a)) for s, a in zip(sides, (0.0, yaw), strict=True))
     found, _ = posed(SolidField([before]), proxy)
     truth = render(SolidField([after]), cameras())
