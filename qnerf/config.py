@@ -17,6 +17,7 @@ from qnerf.backbones.backbone import BackboneSettings
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.editor import EditorSettings
 from qnerf.errors import UserError
+from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.settings import FieldSettings, RgbFieldSettings
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.inversions.inversion import InversionSettings
@@ -100,6 +101,7 @@ class RunSettings(Settings):
     recorder: RecorderSettings
     field: FieldSettings
     rgb_field: RgbFieldSettings
+    posing: PosingSettings = PosingSettings()
     guidance: AnyGuidance
     schedule: AnySchedule
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]

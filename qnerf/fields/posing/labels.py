@@ -35,11 +35,10 @@ class Labels:
         Sharper than the cells are: a twentieth of dense flesh that is left behind is still opaque.
         """
         found = smoothstep(self.flesh.lookup(self.shares, points), 0.2, 0.8)
-        return (
-            found
-            if self.ground is None
-            else found * smoothstep(self.ground.height(points), 0.5 * self.clearance, self.clearance)[:, None]
-        )
+        if self.ground is None:
+            return found
+        height = self.ground.height(points)[:, None]
+        return found * smoothstep(height, 0.5 * self.clearance, self.clearance)
 
 
 def label_flesh(
@@ -51,14 +50,11 @@ def label_flesh(
     """
     points = flesh.centres()
     flat = points.view(-1, 3)
-    outside = [
-        (part.distance(flat).view(points.shape[:-1]) - CORE * radius).clamp_min(0)
-        for part, radius in zip(parts, radii, strict=True)
-    ]
-    nearest, label = torch.stack(outside).min(0)
-    cost = torch.where(nearest <= 0, nearest, torch.inf)
-    # A bone thinner than a cell starts in the cells that it runs through.
-    cost = torch.where(nearest <= 0.6 * flesh.step, 0.0, cost)
+    away = torch.stack([part.distance(flat) - CORE * radius for part, radius in zip(parts, radii, strict=True)])
+    nearest, label = (found.view(points.shape[:-1]) for found in away.clamp_min(0).min(0))
+    cost = torch.where(
+        nearest <= 0.6 * flesh.step, 0.0, torch.inf
+    )  # a bone thinner than a cell starts in those that it runs through
     pace = 1 + (gap_cost - 1) * (1 - flesh.opacity)
     if ground is not None:
         below = ground.height(points) < clearance

@@ -20,8 +20,10 @@ EVEN = 0.3  # share of the samples in the box of what moves that are spread even
 
 @dataclass(frozen=True)
 class Marched:
-    """R rays. moved_colour: (R, 3), Σ w c of moved parts; rest: of all else, what no density stops included; source: (R, 3), the source's colour. moved: (R,) opacity of
-    moved parts. gone: (R,) opacity, in the source, of what has left. depth, source_depth: (R,) where half of a ray has ended.
+    """R rays. moved_colour: (R, 3), Σ w c of moved parts; rest: of all else, what no density stops included.
+
+    source: (R, 3) the source's colour. moved: (R,) opacity of moved parts. gone: (R,) opacity, in the source, of what has left.
+    depth, source_depth: (R,) where half of a ray has ended.
 
     place: (R, 3) where in the source the matter at `depth` is from; part: (R,) the moved part it is of, or -1. inside: (R,) how far
     the moved parts' matter is from seams, in [0, 1].
@@ -91,7 +93,7 @@ def _half_way(weights: Tensor) -> Tensor:
 
 
 def _box_edges(posed: PosedField, rays: Rays, count: int) -> Tensor:
-    """(R, count) distances inside of the box of all that moves, dense where the posed density is; all alike on rays that miss it."""
+    """(R, count) distances inside of the box of all that moves, dense where the posed density is; all alike where rays miss it."""
     enter, leave = box_range(rays, posed.low, posed.high)
     hit = (leave > enter)[:, None]
     enter, leave = enter[:, None], torch.maximum(leave, enter)[:, None]

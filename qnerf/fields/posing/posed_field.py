@@ -89,7 +89,7 @@ class PosedField:
         return Posed(strongest, colour, source_density, source_colour, moved_weight / total, 1 - stays, places, part)
 
     def coarse(self, points: Tensor) -> Tensor:
-        """Density (P,) of the edited scene at points (P, 3) from the grid alone, per world unit of length; 0 far from the object."""
+        """Density (P,) of the edited scene at points (P, 3) from the grid alone, per world unit of length; 0 outside of it."""
         flesh = self.warp.labels.flesh
         density = flesh.lookup(self.volumes[:1], points)[:, 0]
         for index, (low, high) in enumerate(self.boxes):

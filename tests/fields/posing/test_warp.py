@@ -158,4 +158,5 @@ def test_what_a_proxy_is_made_of() -> None:
         bounded = Proxy("skeleton", bones.joints, bones.bones, bones.source, bones.target, before, after)
         assert parts_of(bounded, PosingSettings(), CPU)[0].smooth is smooth_one
         solid = parts_of(bounded, PosingSettings(parts="solids"), CPU)[0]
-        assert solid.moved and not solid.smooth
+        assert solid.moved
+        assert not solid.smooth
