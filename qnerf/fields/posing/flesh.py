@@ -1,4 +1,4 @@
-"""The source field's density on a grid round the object: where flesh is, how thick it is, where the ground is."""
+"""The source field's density on a grid round the object: where flesh is, and how thick it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from qnerf.scenes.cameras import Rays
 CHUNK = 65536
 THICKNESS = 0.02  # of the layer, as a share of the extent, whose opacity says how dense a place is
 THICKEST = 0.15  # radius of flesh that is looked for, likewise
-LEVEL_STEPS = 4  # refinements of the ground's plane
 
 
 class Radiant(Protocol):
@@ -33,7 +32,7 @@ class Radiant(Protocol):
 
 @dataclass(frozen=True)
 class Flesh:
-    """low: (3,) the grid's corner, step: the side of its cells, world units. opacity: (X, Y, Z) in [0, 1], of a layer in its middle."""
+    """low: (3,) the grid's corner, step: the side of its cells, world units. opacity: (X, Y, Z) in [0, 1], as `opacity_at`."""
 
     low: Tensor
     step: float
@@ -95,30 +94,3 @@ def flesh_radius(field: Radiant, part: Part, extent: float) -> float:
         return least
     # Spokes that meet the trunk or another limb have no end, and those of the near side are short: below the middle is safe.
     return max(least, float(known.quantile(0.4))) if len(known) >= 0.2 * len(first) else THICKEST / 2 * extent
-
-
-def ground_height(flesh: Flesh, feet: float) -> tuple[Tensor, Tensor] | None:
-    """The plane (n, p) that the object stands on, n (3,) upwards, p (3,) on it, or None.
-
-    It is fitted to the highest matter of each column of cells below the height `feet` of the proxy's lowest joint. The world's z
-    axis points up; the plane may lean by 20° from level.
-    """
-    centres = flesh.centres()
-    solid = (flesh.opacity > 0.3) & (centres[..., 2] < feet + flesh.step)
-    top = torch.where(solid, centres[..., 2], -torch.inf).amax(-1)
-    rows = top.isfinite()
-    if rows.float().mean() < 0.3:
-        return None
-    points = torch.stack([centres[..., 0, 0][rows], centres[..., 0, 1][rows], top[rows]], dim=-1)
-    inner = torch.ones(len(points), dtype=torch.bool, device=points.device)
-    slope, middle = torch.zeros(2, device=points.device), points.median(dim=0).values
-    for _ in range(LEVEL_STEPS):
-        middle = torch.cat([points[inner, :2].mean(0), points[inner, 2].median()[None]])
-        near = points[inner] - middle
-        if len(near) >= 8:
-            slope = torch.linalg.lstsq(near[:, :2], near[:, 2:]).solution[:, 0].clamp(-0.36, 0.36)
-        inner = (points[:, 2] - middle[2] - (points[:, :2] - middle[:2]) @ slope).abs() < 2 * flesh.step
-    if inner.float().mean() < 0.3:
-        return None
-    normal = torch.cat([-slope, torch.ones(1, device=slope.device)])
-    return normal / normal.norm(), middle

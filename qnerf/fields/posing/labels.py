@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from qnerf.fields.posing.flesh import Flesh
+from qnerf.fields.posing.ground import Ground
 from qnerf.fields.posing.parts import Part
 
 CORE = 0.8  # of a bone's flesh, in radii, is its own without asking
@@ -18,38 +19,58 @@ SOFTEN = 3  # cells over which labels pass into each other
 
 @dataclass(frozen=True)
 class Labels:
-    """shares: (K, X, Y, Z) in [0, 1], how far a cell belongs to each of K moved parts; the rest stays where it is."""
+    """shares: (K, X, Y, Z) in [0, 1], how far a cell belongs to each of K moved parts; the rest stays where it is.
+
+    clearance: what is lower over the ground than this, world units, belongs to none.
+    """
 
     flesh: Flesh
     shares: Tensor
+    ground: Ground | None
+    clearance: float
 
     def at(self, points: Tensor) -> Tensor:
-        """(P, K) at points (P, 3) of the source; 0 outside of the grid."""
-        return self.flesh.lookup(self.shares, points)
+        """(P, K) at points (P, 3) of the source; 0 outside of the grid.
+
+        Sharper than the cells are: a twentieth of dense flesh that is left behind is still opaque.
+        """
+        found = smoothstep(self.flesh.lookup(self.shares, points), 0.2, 0.8)
+        if self.ground is None:
+            return found
+        height = self.ground.height(points)[:, None]
+        return found * smoothstep(height, 0.5 * self.clearance, self.clearance)
 
 
 def label_flesh(
-    flesh: Flesh, parts: list[Part], radii: list[float], reach: float, gap_cost: float, ground: tuple[Tensor, Tensor] | None
+    flesh: Flesh, parts: list[Part], radii: list[float], reach: float, gap_cost: float, ground: Ground | None, clearance: float
 ) -> Labels:
-    """Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground, belongs to no part."""
+    """Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground, belongs to no part.
+
+    clearance: as in `Labels`.
+    """
     points = flesh.centres()
     flat = points.view(-1, 3)
-    outside = [(part.distance(flat).view(points.shape[:-1]) - CORE * radius).clamp_min(0) for part, radius in zip(parts, radii, strict=True)]
-    nearest, label = torch.stack(outside).min(0)
-    cost = torch.where(nearest <= 0, nearest, torch.inf)
-    # A bone thinner than a cell starts in the cells that it runs through.
-    cost = torch.where(nearest <= 0.6 * flesh.step, 0.0, cost)
-    if ground is not None:
-        normal, on = ground
-        below = (points - on) @ normal < 1.5 * flesh.step
-        cost, label = torch.where(below, 0.0, cost), torch.where(below, len(parts), label)
+    away = torch.stack([part.distance(flat) - CORE * radius for part, radius in zip(parts, radii, strict=True)])
+    nearest, label = (found.view(points.shape[:-1]) for found in away.clamp_min(0).min(0))
+    cost = torch.where(
+        nearest <= 0.6 * flesh.step, 0.0, torch.inf
+    )  # a bone thinner than a cell starts in those that it runs through
     pace = 1 + (gap_cost - 1) * (1 - flesh.opacity)
+    if ground is not None:
+        below = ground.height(points) < clearance
+        cost, pace = torch.where(below, torch.inf, cost), torch.where(below, torch.inf, pace)  # no way leads through the ground
     cost, label = spread(cost, label, pace, flesh.step, reach)
     label = torch.where(cost < reach, label, len(parts))
     moved = [index for index, part in enumerate(parts) if part.moved]
     one_hot = torch.stack([(label == index).float() for index in moved])
     soft = F.avg_pool3d(F.pad(one_hot[None], (SOFTEN // 2,) * 6, mode="replicate"), SOFTEN, 1)[0]
-    return Labels(flesh, soft)
+    return Labels(flesh, soft, ground, clearance)
+
+
+def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
+    """0 below low, 1 above high, smooth in between."""
+    t = ((x - low) / (high - low)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def spread(cost: Tensor, label: Tensor, pace: Tensor, step: float, reach: float) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from qnerf.determinism import running_sum
+from qnerf.fields.posing.labels import smoothstep
 from qnerf.fields.posing.posed_field import PosedField
-from qnerf.fields.posing.warp import smoothstep
 from qnerf.fields.rendering import Samples, composite, composite_weights
 from qnerf.fields.sampling import importance_edges
 from qnerf.scenes.cameras import Rays
@@ -20,8 +20,10 @@ EVEN = 0.3  # share of the samples in the box of what moves that are spread even
 
 @dataclass(frozen=True)
 class Marched:
-    """R rays. moved_colour: (R, 3), Σ w c of moved parts; rest: of all else, what no density stops included. moved: (R,) opacity of
-    moved parts. gone: (R,) opacity, in the source, of what has left. depth, source_depth: (R,) where half of a ray has ended.
+    """R rays. moved_colour: (R, 3), Σ w c of moved parts; rest: of all else, what no density stops included.
+
+    source: (R, 3) the source's colour. moved: (R,) opacity of moved parts. gone: (R,) opacity, in the source, of what has left.
+    depth, source_depth: (R,) where half of a ray has ended.
 
     place: (R, 3) where in the source the matter at `depth` is from; part: (R,) the moved part it is of, or -1. inside: (R,) how far
     the moved parts' matter is from seams, in [0, 1].
@@ -29,6 +31,7 @@ class Marched:
 
     moved_colour: Tensor
     rest: Tensor
+    source: Tensor
     moved: Tensor
     gone: Tensor
     depth: Tensor
@@ -55,13 +58,15 @@ def march(posed: PosedField, rays: Rays, count: int) -> Marched:
     source_weights = composite_weights(found.source_density.view(rows, across), samples)
     by_moved = weights * found.moved.view(rows, across)
     colour = found.colour.view(rows, across, 3)
-    beyond = (1 - weights.sum(-1))[:, None] * posed.field.surroundings(rays.directions)
+    around = posed.field.surroundings(rays.directions)
+    beyond, source_beyond = ((1 - w.sum(-1))[:, None] * around for w in (weights, source_weights))
     half, source_half = _half_way(weights), _half_way(source_weights)
     purity = by_moved * _purity(posed, found.places.view(rows, across, 3), by_moved)
     opacity = by_moved.sum(-1)
     return Marched(
         composite(by_moved, colour),
         composite(weights - by_moved, colour) + beyond,
+        composite(source_weights, found.source_colour.view(rows, across, 3)) + source_beyond,
         opacity.clamp(0, 1),
         (source_weights * found.gone.view(rows, across)).sum(-1).clamp(0, 1),
         middle.gather(1, half)[:, 0],
@@ -88,7 +93,7 @@ def _half_way(weights: Tensor) -> Tensor:
 
 
 def _box_edges(posed: PosedField, rays: Rays, count: int) -> Tensor:
-    """(R, count) distances inside of the box of all that moves, dense where the posed density is; all alike on rays that miss it."""
+    """(R, count) distances inside of the box of all that moves, dense where the posed density is; all alike where rays miss it."""
     enter, leave = box_range(rays, posed.low, posed.high)
     hit = (leave > enter)[:, None]
     enter, leave = enter[:, None], torch.maximum(leave, enter)[:, None]

@@ -12,7 +12,8 @@ from torch import Tensor
 class Motion(Protocol):
     """back: points (P, 3) of the edited scene to the source's. forward: the other way. rotation: (3, 3) of back, about."""
 
-    rotation: Tensor
+    @property
+    def rotation(self) -> Tensor: ...
 
     def back(self, points: Tensor) -> Tensor: ...
 
@@ -78,17 +79,24 @@ class _Spline:
 def turn_between(source: tuple[Tensor, Tensor | None], target: tuple[Tensor, Tensor | None]) -> Tensor:
     """The rotation (3, 3) that takes a target direction to the source's.
 
-    source, target: a direction (3,), and a second one across which the twist is seen, or None. Without a second one in both:
-    the least rotation; half a turn where the two are opposite.
+    source, target: a direction (3,), and one of the bone beside it, which with it spans a plane, or None. The least rotation
+    (half a turn where the two are opposite), and then the twist that takes plane to plane, 90° at most: bones that bend to the
+    other side of a hinge are not twisted.
     """
-    if source[1] is not None and target[1] is not None:
-        return _frame(source[0], source[1]) @ _frame(target[0], target[1]).T
-    u, v = target[0] / target[0].norm(), source[0] / source[0].norm()
+    least = _least_turn(target[0] / target[0].norm(), source[0] / source[0].norm())
+    if source[1] is None or target[1] is None:
+        return least
+    ends = _frame(target[0], target[1]).T
+    turns = [_frame(source[0], sign * source[1]) @ ends for sign in (1.0, -1.0)]
+    return max(turns, key=lambda turn: float((least * turn).sum()))
+
+
+def _least_turn(u: Tensor, v: Tensor) -> Tensor:
+    """The rotation (3, 3) by the least angle that takes a unit direction (3,) to another."""
     if float(u @ v) < -1 + 1e-6:
         across = _any_across(u)
         return 2 * torch.outer(across, across) - torch.eye(3, device=u.device)
-    axis = torch.linalg.cross(u, v)
-    k = cross_matrix(axis)
+    k = cross_matrix(torch.linalg.cross(u, v))
     return torch.eye(3, device=u.device) + k + k @ k / (1 + u @ v)
 
 

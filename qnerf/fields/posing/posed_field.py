@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, ground_height, opacity_at
+from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, opacity_at
+from qnerf.fields.posing.ground import find_ground
 from qnerf.fields.posing.labels import label_flesh
 from qnerf.fields.posing.parts import Part, extent, parts_of
 from qnerf.fields.posing.settings import PosingSettings
@@ -16,7 +17,8 @@ from qnerf.scenes.bounds import proxy_bounds
 from qnerf.scenes.scene import Proxy
 
 SEEN = 0.02  # membership below which a point is not looked up
-GROUND_ROOM = 0.1  # what of the ground the grid holds below the lowest joint, as a share of the extent
+HANGING = 0.25  # how far beyond its joints the object is looked for where the proxy has no bounds, as a share of the extent
+CLEARANCE = 0.01  # over the ground, below which nothing is dragged along, likewise
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,8 @@ class PosedField:
         colour = torch.where(weight[:, None] > 1e-20, colour / total[:, None], source_colour)
         return Posed(strongest, colour, source_density, source_colour, moved_weight / total, 1 - stays, places, part)
 
-
     def coarse(self, points: Tensor) -> Tensor:
-        """Density (P,) of the edited scene at points (P, 3) from the grid alone, per world unit of length; 0 far from the object."""
+        """Density (P,) of the edited scene at points (P, 3) from the grid alone, per world unit of length; 0 outside of it."""
         flesh = self.warp.labels.flesh
         density = flesh.lookup(self.volumes[:1], points)[:, 0]
         for index, (low, high) in enumerate(self.boxes):
@@ -106,9 +107,10 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, device: t
     if not any(part.moved for part in parts):
         return None
     radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
-    flesh = flesh_grid(field, *_room(proxy, size, settings, device), settings.voxels, size)
-    feet = float(proxy.source[:, 2].min())
-    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, ground_height(flesh, feet))
+    low, high = _room(proxy, size, device)
+    flesh = flesh_grid(field, low, high, settings.voxels, size)
+    ground = find_ground(field, low, high, float(proxy.source[:, 2].min()), size)
+    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, ground, CLEARANCE * size)
     moved = [index for index, part in enumerate(parts) if part.moved]
     joints = [make_joints(parts[index], index, parts, radii) for index in moved]
     warp = Warp(labels, [parts[index] for index in moved], joints, settings.blend, 0.01 * size)
@@ -119,15 +121,14 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, device: t
     return PosedField(field, warp, fits, low, high, boxes, size, volumes)
 
 
-def _room(proxy: Proxy, size: float, settings: PosingSettings, device: torch.device) -> tuple[Tensor, Tensor]:
+def _room(proxy: Proxy, size: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Corners (3,) of the box in which flesh is labelled: the source's bounds, or its joints and what may hang on them."""
     if proxy.source_bounds is not None:
         hulls = [solid.hull() for solid in proxy_bounds(proxy, "source").solids]
         points = torch.cat([torch.from_numpy(p + side * r).float() for p, r in hulls for side in (-1.0, 1.0)])
     else:
-        points = torch.cat([proxy.source.float() + side * settings.reach * size for side in (-1.0, 1.0)])
+        points = torch.cat([proxy.source.float() + side * HANGING * size for side in (-1.0, 1.0)])
     low, high = points.amin(0), points.amax(0)
-    low[2] = torch.minimum(low[2], proxy.source[:, 2].min() - GROUND_ROOM * size)
     return low.to(device), high.to(device)
 
 

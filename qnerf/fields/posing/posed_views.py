@@ -113,12 +113,12 @@ def _source_depth(field: Radiant, cameras: Cameras, settings: PosingSettings) ->
 def _compose(
     posed: PosedField, cameras: Cameras, images: Tensor, depth: Tensor, rows: Tensor, found: Marched, settings: PosingSettings
 ) -> PosedViews:
-    """Moved parts over what is behind them: the source's pixel where it does not show a moved part, else the field's."""
+    """The field's picture of the edited scene, plus what the source's picture has and the field's of it has not."""
     size = depth.shape
     source = images.permute(0, 2, 3, 1).reshape(-1, 3)[rows]
-    rest = found.rest / (1 - found.moved).clamp_min(0.05)[:, None]
-    behind = source + found.gone[:, None] * (rest - source)
-    colour = found.moved_colour + (1 - found.moved)[:, None] * behind
+    # What the field does not know of the picture is kept, as far as the pixel does not show what has left.
+    unknown = (1 - found.gone)[:, None] * (source - found.source)
+    colour = found.moved_colour + found.rest + (1 - found.moved)[:, None] * unknown
     changed = torch.maximum(found.moved, found.gone)
 
     def placed(values: Tensor, base: Tensor) -> Tensor:
@@ -132,9 +132,7 @@ def _compose(
     weight = _widened(shown, settings.border)[:, None]
     source_depth = placed(found.source_depth, depth)
     trust = placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth))
-    return PosedViews(
-        images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth)
-    )
+    return PosedViews(images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth))
 
 
 def _widened(changed: Tensor, border: float) -> Tensor:

@@ -15,9 +15,9 @@ class PosingSettings(Settings):
     joints do. auto: joints for a box, and for a skeleton whose moved bounds are all boxes; bones for any other skeleton."""
     voxels: int = Field(default=96, ge=16, le=512)
     """Cells of the longest side of the grid of labels, which say what part flesh belongs to."""
-    reach: float = Field(default=0.25, gt=0)
+    reach: float = Field(default=0.5, gt=0)
     """How far from a bone's flesh what hangs on it may be, along dense matter; empty space counts `gap_cost` times."""
-    gap_cost: float = Field(default=5.0, ge=1)
+    gap_cost: float = Field(default=10.0, ge=1)
     """Cost of a way through empty space, relative to one through dense matter."""
     blend: float = Field(default=1.0, ge=0)
     """Width of the smooth transition between the motions of two parts at their joint, in radii of their flesh; 0: none."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qnerf.fields.posing.labels import Labels
+from qnerf.fields.posing.labels import Labels, smoothstep
 from qnerf.fields.posing.motions import rotation_axis, turn_points
 from qnerf.fields.posing.parts import Part
 
@@ -110,18 +110,10 @@ def make_joints(part: Part, index: int, parts: list[Part], radii: list[float]) -
 
 def _away(part: Part, joint: int) -> tuple[Tensor, Tensor]:
     """Unit directions (3,) of a bone away from one of its joints, in the source and in the edited scene."""
-    starts, ends = part.starts, part.ends
-    found = []
-    for a, b in ((starts, ends), (part.motion.forward(starts) if part.moved else starts, part.motion.forward(ends) if part.moved else ends)):
-        along = (b - a)[0] if joint == part.joints[0] else (a - b)[0]
-        found.append(along / along.norm().clamp_min(1e-9))
-    return found[0], found[1]
-
-
-def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
-    """0 below low, 1 above high, smooth in between."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    near, far = (part.starts, part.ends) if joint == part.joints[0] else (part.ends, part.starts)
+    before = (far - near)[0]
+    after = (part.motion.forward(far) - part.motion.forward(near))[0] if part.moved else before
+    return before / before.norm().clamp_min(1e-9), after / after.norm().clamp_min(1e-9)
 
 
 def _cap(joint: Joint, points: Tensor) -> Tensor:

@@ -1,0 +1,56 @@
+"""Nearness along dense matter, against Dijkstra's algorithm, and the ground."""
+
+import heapq
+import itertools
+
+import pytest
+import torch
+
+from qnerf.fields.posing.ground import find_ground
+from qnerf.fields.posing.labels import spread
+from tests.fields.posing.analytic import Floor, SolidField, Tube
+
+
+def dijkstra(cost: torch.Tensor, pace: torch.Tensor, step: float, reach: float) -> torch.Tensor:
+    found = cost.clone()
+    queue = [(float(cost[cell]), cell) for cell in itertools.product(*map(range, cost.shape)) if cost[cell] < reach]
+    heapq.heapify(queue)
+    while queue:
+        spent, cell = heapq.heappop(queue)
+        if spent > found[cell]:
+            continue
+        for shift in itertools.product((-1, 0, 1), repeat=3):
+            other = tuple(a + b for a, b in zip(cell, shift, strict=True))
+            if not any(shift) or not all(0 <= a < n for a, n in zip(other, cost.shape, strict=True)):
+                continue
+            length = step * sum(map(abs, shift)) ** 0.5
+            new = spent + length * float(pace[cell] + pace[other]) / 2
+            if new < min(reach, float(found[other]) - 1e-7):
+                found[other] = new
+                heapq.heappush(queue, (new, other))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nearness_is_dijkstras(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    pace = 1 + 9 * (torch.rand(7, 5, 6, generator=generator) > 0.5).float()
+    pace[3, 2] = torch.inf  # no way leads through
+    cost, label = torch.full(pace.shape, torch.inf), torch.zeros(pace.shape, dtype=torch.long)
+    cost[0, 0, 0], cost[6, 4, 5], label[6, 4, 5] = 0.0, 0.1, 1
+    found, labels = spread(cost, label, pace, 0.5, 4.0)
+    torch.testing.assert_close(found, dijkstra(cost, pace, 0.5, 4.0), atol=1e-4, rtol=0)
+    alone = [spread(torch.where(label == part, cost, torch.inf), label, pace, 0.5, 4.0)[0] for part in (0, 1)]
+    nearer = found.isfinite() & ((alone[0] - alone[1]).abs() > 1e-4)
+    assert nearer.any()
+    assert torch.equal(labels[nearer], (alone[1] < alone[0])[nearer].long())
+
+
+def test_the_ground_is_the_plane_below_the_object() -> None:
+    leg = Tube(torch.tensor([0.1, 0.0, -0.3]), torch.tensor([0.1, 0.0, 0.4]), 0.1)
+    low, high = torch.tensor([-0.6, -0.6, -0.6]), torch.tensor([0.6, 0.6, 0.6])
+    ground = find_ground(SolidField([leg, Floor(-0.41)]), low, high, -0.3, 1.0)
+    assert ground is not None
+    assert abs(float(ground.height(torch.tensor([0.3, 0.2, -0.41])))) < 0.01
+    assert ground.normal[2] > 0.999
+    assert find_ground(SolidField([leg]), low, high, -0.3, 1.0) is None
