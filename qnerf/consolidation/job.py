@@ -111,7 +111,7 @@ class EditJob:
             steps=self.steps,
             editor=self.editor,
             source=SourceReader(self.source(views), trajectory, self.source_cache, key=(views.start, views.stop)),
-            reads=self._posed_reader(views) if self.editor.settings.source == "posed" else None,
+            reads=self._posed_reader(views) if self.editor.settings.reads_posed(len(self.steps)) else None,
             views=views,
             all_views=self.views,
             conditioning=self.target.views(views),

@@ -43,6 +43,10 @@ class EditorSettings(Variant):
         first time that it goes through the steps."""
         return 0
 
+    def reads_posed(self, steps: int) -> bool:
+        """Whether it reads the posed branch in an edit of so many steps."""
+        return self.source == "posed" and self.source_passes(steps) > 0
+
     def source_bytes(self, steps: int, layer_bytes: float) -> float:
         """Bytes of the cache for one view; layer_bytes: keys and values of all layers in one step."""
         return 0.0

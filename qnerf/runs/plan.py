@@ -63,7 +63,8 @@ def follows_posed(settings: RunSettings) -> bool:
 
 def method_follows_posed(settings: RunSettings, method: MethodSettings) -> bool:
     """Whether this method asks for it: its schedule, or its editor, which reads the posed branch."""
-    return method.schedule.follows_posed or (method.schedule.edits and (method.editor or settings.editor).source == "posed")
+    reads = (method.editor or settings.editor).reads_posed(settings.steps)
+    return method.schedule.follows_posed or (method.schedule.edits and reads)
 
 
 def plan_method(method: MethodSettings, steps: int, views: int) -> Work:

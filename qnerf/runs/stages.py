@@ -79,7 +79,7 @@ class Stages:
     def edit(self, method: MethodSettings) -> Key:
         """The edit by one method; only what its schedule reads counts."""
         schedule = method.schedule
-        parts: list[Any] = [self._edit_base(method, schedule.model_dump(mode="json"))]
+        parts: list[Any] = [self._edit_base(method, schedule.effective_settings())]
         if schedule.consolidates:
             parts += [self._guidance(method), list(self._layers(method))]
         if schedule.reads_truth:
@@ -135,7 +135,8 @@ class Stages:
         if not method.schedule.edits:
             return [self.inversion().identity, schedule, _code("edit", method.schedule)]
         chosen = method.editor or self.settings.editor
-        editor = chosen.model_dump(mode="json", exclude={*WITHOUT_EFFECT_OF_EDITOR, "guidance_scale"})
+        unread = {"guidance_scale"} if chosen.source_passes(self.settings.steps) else {"guidance_scale", "source"}
+        editor = chosen.model_dump(mode="json", exclude={*WITHOUT_EFFECT_OF_EDITOR, *unread})
         region, scale = self._margin if chosen.keep_background else None, self.settings.edit_scale(method)
         code = _code("edit", method.schedule, chosen)
         return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code]

@@ -74,9 +74,13 @@ class ScheduleSettings(Variant):
         """Whether the interval that ends at state `stop` is unguided, so that all guidances share it."""
         return False
 
+    def effective_settings(self) -> dict[str, Any]:
+        """The settings that can change a result, as plain data."""
+        return self.model_dump(mode="json")
+
     def interval_settings(self) -> dict[str, Any]:
         """The settings that an interval depends on, as plain data."""
-        return self.model_dump(mode="json")
+        return self.effective_settings()
 
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
         """Why the settings cannot work together, one sentence, or None. where: prefix of this method's
@@ -98,6 +102,9 @@ class StartingSettings(ScheduleSettings):
     @property
     def follows_posed(self) -> bool:
         return self.start == "posed"
+
+    def effective_settings(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"start_at"} if self.start == "source" else set())
 
     def first_state(self, steps: int) -> int:
         """The state that the edit starts from, 0 to steps - 1."""

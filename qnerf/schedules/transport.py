@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from qnerf.guidance.guidance import GuidanceSettings
-from qnerf.schedules.progressive import LookAheadSettings, Progressive
+from qnerf.schedules.look_ahead import LookAhead, LookAheadSettings
 from qnerf.schedules.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class TransportSettings(LookAheadSettings):
     def trains_fields(self) -> bool:
         return self.consolidate_from is not None
 
+    def effective_settings(self) -> dict[str, Any]:
+        unread = set() if self.trains_fields else {"interval", "growth", "warm_start"}
+        return {key: value for key, value in super().effective_settings().items() if key not in unread}
+
     def transported(self, k: int, steps: int) -> float:
         """The factor of step k of `steps`, 0 to 1."""
         now, begin, end = k / steps, self.full_until, self.gone_at
@@ -76,7 +80,7 @@ class TransportSettings(LookAheadSettings):
         return Transport(self)
 
 
-class Transport(Progressive):
+class Transport(LookAhead):
     """Progressive consolidation whose steps have a second target: the posed views' queries of that very step."""
 
     settings: TransportSettings

@@ -57,6 +57,7 @@ def others(value: Any) -> Iterator[Any]:
         yield from (value[:-1], [2], [])
     else:  # text, null, and every literal of the settings
         yield from ("elsewhere", 3.5, [0.1, 0.2, 0.3], "bones", "raw", "all", "constant", "equal", "union", "torch", "bfloat16")
+        yield from ("posed", "joints")
         yield from ("cpu", "online", 7, None)
 
 
@@ -80,23 +81,36 @@ def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSett
 def unread(settings: RunSettings) -> set[str]:
     """The keys (with all below them) that no stage of these settings reads, said here once more, by what the methods do."""
     methods, groups = settings.methods(), settings.metrics.groups
-    guided = {name: method for name, method in methods.items() if method.schedule.name not in ("independent", "source")}
-    fields, heldout = any(m.schedule.name in ("progressive", "one_shot") for m in methods.values()), "heldout" in groups
+    guided = {name: method for name, method in methods.items() if method.schedule.name not in ("independent", "source", "posed")}
+    fields, heldout = any(m.schedule.trains_fields for m in methods.values()), "heldout" in groups
     found = {"baselines." + name + part for name in methods if name not in guided for part in (".guidance", ".recorder")}
-    found |= {f"baselines.{name}.editor" for name, method in methods.items() if method.schedule.name == "source"}
+    found |= {f"baselines.{name}.editor" for name, method in methods.items() if not method.schedule.edits}
     found |= set() if "full" in guided else {"guidance"}
     found |= set() if any(settings.baselines.get(n, EMPTY).recorder is None for n in guided) else {"recorder"}
     found |= set() if fields else {"field"}
     feedback = any(getattr(m.schedule, "feedback", None) for m in methods.values())
     found |= set() if heldout or feedback else {"rgb_field"}
     found |= set() if heldout else {"metrics.heldout_every"}
-    found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
+    posed = any(reads_the_posed_views(settings, method) for method in methods.values())
+    found |= set() if posed else {"source_field", "posing"}
+    found |= set() if fields or heldout or posed else {"seed", "scene.focus", "scene.radius"}
+    for name, method in methods.items():
+        where = "" if name == "full" else f"baselines.{name}."
+        found |= {f"{where}schedule.start_at"} if getattr(method.schedule, "start", "source") == "source" else set()
+        found |= {f"{where}editor.source"} if (method.editor or settings.editor).name == "plain" else set()
     found |= set() if {"consistency", "errors"} & set(groups) else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
-    edits = {name: method for name, method in methods.items() if method.schedule.name != "source"}
+    edits = {name: method for name, method in methods.items() if method.schedule.edits}
     kept = any((method.editor or settings.editor).keep_background for method in edits.values())
     found |= set() if kept or any(reads_the_margin(m) for m in guided.values()) else {"control.margin"}
     return found
+
+
+def reads_the_posed_views(settings: RunSettings, method: MethodSettings) -> bool:
+    """Whoever starts from them, follows them, is them, or reads keys and values of them."""
+    started = getattr(method.schedule, "start", "source") == "posed" or method.schedule.name in ("transport", "posed")
+    editor = method.editor or settings.editor
+    return started or (method.schedule.edits and editor.name == "masactrl" and editor.source == "posed")
 
 
 def reads_the_margin(method: MethodSettings) -> bool:
@@ -123,9 +137,10 @@ def check_every_leaf(settings: RunSettings) -> int:
     "overrides",
     [
         ("+exp=compare", "baselines=[source,controlnet,independent,one_shot,hard,mixed,oracle]", "guidance.region=object"),
+        ("baselines=[posed]", "schedule=transport", "rgb_field.hidden_width=8"),
         ("inversion=null_text", "backbone=sd15", "tracker=wandb", "editor=plain", "guidance.region=object"),
     ],
-    ids=["every schedule", "other variants"],
+    ids=["every schedule", "posed views", "other variants"],
 )
 def test_flipping_a_leaf_changes_the_identity_exactly_where_it_can_change_a_result(overrides: tuple[str, ...]) -> None:
     assert check_every_leaf(settings_of(*overrides)) > 80, "most leaves have another valid value"

@@ -8,7 +8,8 @@ from qnerf.runs.plan import plan_method
 from qnerf.schedules.independent import IndependentSettings
 from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
-from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
+from qnerf.schedules.look_ahead import FeedbackSettings
+from qnerf.schedules.progressive import ProgressiveSettings
 
 SOFT, HARD, OFF = SoftSettings(name="soft"), HardSettings(name="hard"), OffSettings(name="off")
 

@@ -22,7 +22,8 @@ from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.independent import IndependentSettings
 from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
-from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
+from qnerf.schedules.look_ahead import FeedbackSettings
+from qnerf.schedules.progressive import ProgressiveSettings
 from qnerf.schedules.source import SourceSettings
 from tests.schedules.helpers import edit, in_precision, layers, make_job, tiny_field
 

@@ -24,7 +24,8 @@ from qnerf.schedules.independent import IndependentSettings
 from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
 from qnerf.schedules.posed import PosedSettings
-from qnerf.schedules.progressive import FeedbackSettings, ProgressiveSettings
+from qnerf.schedules.look_ahead import FeedbackSettings
+from qnerf.schedules.progressive import ProgressiveSettings
 from qnerf.schedules.transport import TransportSettings
 from tests.schedules.helpers import edit, layers, make_job
 from tests.schedules.test_edit import Memory

@@ -21,7 +21,7 @@ from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import inverting, methods, pipeline
 from qnerf.runs.folder import RunFolder, state_of
-from qnerf.schedules.progressive import Progressive
+from qnerf.schedules.look_ahead import LookAhead
 from qnerf.store.prune import damaged
 from qnerf.store.store import Store
 from qnerf.sweeps.command import is_sweep
@@ -49,7 +49,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for module, name in (
         (inverting, "invert_views"),
         (methods, "_compute"),
-        (Progressive, "_finish_interval"),
+        (LookAhead, "_finish_interval"),
         (pipeline, "run"),
     ):
         count(module, name)
@@ -122,7 +122,7 @@ def test_a_broken_sweep_goes_on_at_the_last_finished_interval(
     small: list[str], tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = ("guidance.strength=.01", "schedule.interval=1")
-    real = Progressive._look_ahead
+    real = LookAhead._look_ahead
 
     def break_off(*arguments: Any) -> Any:
         if arguments[4] == 3:  # the third interval
@@ -130,7 +130,7 @@ def test_a_broken_sweep_goes_on_at_the_last_finished_interval(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Progressive, "_look_ahead", break_off)
+        patch.setattr(LookAhead, "_look_ahead", break_off)
         with pytest.raises(KeyboardInterrupt):
             run(small, *one)
     assert [row["status"] for row in results(tmp_path)] == ["partial"]
