@@ -146,12 +146,15 @@ class SourceFieldSettings(RgbFieldSettings):
     measuring, with a ground plane and a picture at infinity, and a loss that asks for opaque surfaces."""
 
     grid: EncodingSettings = EncodingSettings(finest_resolution=256, log2_table_size=18)
-    surroundings: EncodingSettings = EncodingSettings(log2_table_size=16, finest_resolution=128)
+    surroundings: EncodingSettings = EncodingSettings(levels=5, base_resolution=3, log2_table_size=16, finest_resolution=128)
     """The hash grids of the ground's colours and of those at infinity."""
     ground: bool = True
     """Look for a horizontal ground plane, on which the views agree best."""
     initial_density: InitialDensitySettings = InitialDensitySettings(surroundings=0.0003, spread=0.1)
-    optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, rays_per_batch=1024)
+    sampling: SamplingSettings = SamplingSettings(
+        fine_samples=24, far_radii=2.0, render_samples=48, uniform_share=0.2, proposal_resolution=64, proposal_every=64
+    )
+    optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, rays_per_batch=1024, weight_decay=0.1)
     object_share: float = Field(default=0.75, ge=0, le=1)
     """Share of the training rays that pass through the proxy's bounds; the others are any pixels. Without a
     proxy all are."""

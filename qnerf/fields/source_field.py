@@ -26,6 +26,7 @@ from qnerf.scenes.scene import Proxy
 RAY_CHUNK = 4096
 TINY = 1e-12
 RIM = 4
+REST = 0.9
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,10 @@ def train_source_field(
         near = max_pool2d(near[:, None].float(), 2 * RIM + 1, 1, RIM)[:, 0] > 0
     height = ground_height(images, cameras.to(images.device), space, near) if settings.ground else None
     field = SourceField(settings, space, cameras.focal.device, seed, proxy, height)
+    seen = images.permute(0, 2, 3, 1)[~near] if not near.all() else images.permute(0, 2, 3, 1).reshape(-1, 3)
+    for part in (field.sky, field.ground):
+        if part is not None:
+            part.picture.start_from(seen.mean(dim=0).to(cameras.focal.device))
     train(field, field.trunk, SourceLoss(field, images, cameras, near, depth), settings.optimiser, seed, on_step)
     for parameter in field.parameters():
         parameter.requires_grad_(False)
@@ -201,7 +206,7 @@ class SourceLoss:
         rays = self.grid.rays(self.cameras, pixels, torch.rand(len(pixels), 2, generator=generator, device=device))
         wanted = self.settings
         closed = (step < wanted.closed_until * wanted.optimiser.iterations).float()
-        march = self.field.march(rays, wanted.sampling.fine_samples, generator, closed, 1 - closed * self.near[pixels])
+        march = self.field.march(rays, wanted.sampling.fine_samples, generator, closed, 1 - (REST + (1 - REST) * closed) * self.near[pixels])
         loss = (march.colours - self.colours[pixels]).square().mean()
         loss = loss + wanted.distortion_weight * distortion(march.weights, march.samples).mean()
         if isinstance(self.field.trunk, BoundedTrunk):
