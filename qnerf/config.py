@@ -18,7 +18,7 @@ from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.editor import EditorSettings
 from qnerf.errors import UserError
 from qnerf.fields.posing.settings import PosingSettings
-from qnerf.fields.settings import FieldSettings, RgbFieldSettings
+from qnerf.fields.settings import FieldSettings, RgbFieldSettings, SourceFieldSettings
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.registry import objectives
@@ -101,6 +101,7 @@ class RunSettings(Settings):
     recorder: RecorderSettings
     field: FieldSettings
     rgb_field: RgbFieldSettings
+    source_field: SourceFieldSettings
     posing: PosingSettings = PosingSettings()
     guidance: AnyGuidance
     schedule: AnySchedule

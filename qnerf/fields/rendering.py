@@ -45,14 +45,15 @@ def sample_rays(
     line = ray_line(rays, space, settings)
     even = torch.linspace(0, 1, settings.coarse_samples + 1, device=rays.origins.device)
     edges = line.distance(even.expand(len(rays.origins), -1))
-    coarse = _samples(edges, rays, space)
+    coarse = samples_between(edges, rays, space)
     density = grid.lookup(coarse.positions)
     weights = composite_weights(density, coarse) if settings.proposal == "weights" else occupied_share(density, coarse)
     chosen = importance_edges(weights, count, settings.uniform_share, generator)
-    return _samples(line.distance(chosen), rays, space)
+    return samples_between(line.distance(chosen), rays, space)
 
 
-def _samples(edges: Tensor, rays: Rays, space: Space) -> Samples:
+def samples_between(edges: Tensor, rays: Rays, space: Space) -> Samples:
+    """The S intervals between ascending distances (R, S + 1) along rays (R, 3), looked at in their middles."""
     starts, ends = edges[:, :-1], edges[:, 1:]
     middle = ((starts + ends) / 2)[..., None]
     points = rays.origins[:, None] + middle * rays.directions[:, None]

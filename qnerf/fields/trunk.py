@@ -48,9 +48,13 @@ class Trunk(nn.Module):
     def _activate(self, learnt: Tensor, positions: Tensor) -> Tensor:
         """exp of what is learnt (...) plus the logarithm of the initial density at positions (..., 3)."""
         start = self.settings.initial_density
-        inside = (-(Space.from_cube(positions).square().sum(-1)) / (2 * start.spread**2)).exp()
+        inside = (-self._squared_distance(positions) / (2 * start.spread**2)).exp()
         initial = math.log(start.surroundings) + math.log(start.centre / start.surroundings) * inside
         return (learnt + initial).clamp_max(MAX_LOG_DENSITY).exp()
+
+    def _squared_distance(self, positions: Tensor) -> Tensor:
+        """Of positions (..., 3) from where the initial density is highest, (...), in radii."""
+        return Space.from_cube(positions).square().sum(-1)
 
     def _base(self, x: Tensor) -> Tensor:
         x = self.encoding(x)
@@ -63,10 +67,10 @@ class Trunk(nn.Module):
         samples = sample_rays(rays, self.space, self.proposal, self.settings.sampling, count, generator)
         density, hidden = self(samples.positions)
         if self.settings.sampling.scale_near_gradients and density.requires_grad:
-            self._scale_near_gradients(density, hidden, samples, rays)
+            self.scale_near_gradients(density, hidden, samples, rays)
         return samples, composite_weights(density, samples), hidden
 
-    def _scale_near_gradients(self, density: Tensor, hidden: Tensor, samples: Samples, rays: Rays) -> None:
+    def scale_near_gradients(self, density: Tensor, hidden: Tensor, samples: Samples, rays: Rays) -> None:
         """Gradients of (R, S) and (R, S, W) times min(1, (t / distance of the focus)²), values untouched (Philip & Deschaintre
         2023).
 

@@ -1,0 +1,93 @@
+"""What stands behind and under the object without being a volume: a ground plane, and colours at infinity.
+
+Both are learnt pictures: of the two coordinates on the plane, contracted like space, and of the direction. A few views explain a
+floor or a far wall by fog before each camera; where a plane or a far picture explains them, no fog is needed, and what these
+cannot explain is the object.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qnerf.fields.encodings.choice import build_encoding
+from qnerf.fields.settings import EncodingName, EncodingSettings
+from qnerf.fields.space import Space, contract
+from qnerf.fields.trunk import MAX_LOG_DENSITY, derive_seed, encoding_for, linear
+from qnerf.scenes.cameras import Rays
+
+THICKNESS = 0.01
+"""Of the ground, radii."""
+START = 500.0
+"""The ground's density before training, per radius of length: 99 % opaque, seen from above."""
+FARTHEST = 1e3
+"""Radii from the focus: ground beyond is not looked at."""
+
+
+class Picture(nn.Module):
+    """`width` numbers for points (P, 3) of [0, 1]^3: a hash grid and a linear map."""
+
+    def __init__(self, grid: EncodingSettings, encoding: EncodingName, width: int, device: torch.device, seed: int) -> None:
+        super().__init__()
+        self.encoding = build_encoding(grid, encoding_for(encoding, device), device, derive_seed(seed, 1))
+        self.head = linear(self.encoding.width, width, torch.Generator().manual_seed(derive_seed(seed, 2)), device)
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head(self.encoding(points))
+
+    @torch.no_grad()
+    def start_from(self, colour: Tensor) -> None:
+        """Shows `colour` (3,) in (0, 1) everywhere before training, and after it where nothing was seen."""
+        self.head.bias.zero_()
+        self.head.bias[-3:] = torch.logit(colour, eps=0.01)
+
+
+class Sky(nn.Module):
+    """The colour of a direction at infinity."""
+
+    def __init__(self, grid: EncodingSettings, encoding: EncodingName, device: torch.device, seed: int) -> None:
+        super().__init__()
+        self.picture = Picture(grid, encoding, 3, device, seed)
+
+    def forward(self, directions: Tensor) -> Tensor:
+        """Unit directions (R, 3) to colours (R, 3) in [0, 1]."""
+        return torch.sigmoid(self.picture(directions / 2 + 0.5))
+
+
+class Ground(nn.Module):
+    """A horizontal slab whose upper side is at `height`, world units: learnt density and colour of each place on it.
+
+    It starts opaque. Where it explains nothing its density falls, and what lies below is seen.
+    """
+
+    height: Tensor
+
+    def __init__(
+        self, height: float, grid: EncodingSettings, encoding: EncodingName, space: Space, device: torch.device, seed: int
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.picture = Picture(grid, encoding, 4, device, seed)
+        self.register_buffer("height", torch.tensor(height, device=device))
+
+    def crossing(self, rays: Rays) -> tuple[Tensor, Tensor]:
+        """Distances (R, 2) at which rays (R, 3) enter the slab from above and leave it, and whether they do, (R,) bool."""
+        drop = -rays.directions[:, 2]
+        above = rays.origins[:, 2] - self.height
+        start = above / drop.clamp_min(1e-6)
+        through = THICKNESS * self.space.radius / drop.clamp_min(1e-6)
+        met = (drop > 1e-6) & (above > 0) & (start < FARTHEST * self.space.radius)
+        return torch.stack([start, start + through], dim=-1), met
+
+    def contains(self, points: Tensor) -> Tensor:
+        """Whether points (..., 3) lie in the slab, (...) bool."""
+        depth = self.height - points[..., 2]
+        return (depth >= 0) & (depth <= THICKNESS * self.space.radius)
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """World points (P, 3), of which x and y count, to density (P,), per radius, and colour (P, 3) in [0, 1]."""
+        flat = (points[:, :2] - self.space.focus.to(points)[:2]) / self.space.radius
+        place = torch.nn.functional.pad(contract(flat), (0, 1))
+        learnt = self.picture(place / 4 + 0.5)
+        density = START * learnt[:, 0].clamp_max(MAX_LOG_DENSITY - 6.3).exp()
+        return density, torch.sigmoid(learnt[:, 1:])
