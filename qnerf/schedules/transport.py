@@ -83,7 +83,9 @@ class TransportSettings(LookAheadSettings):
 class Transport(LookAhead):
     """Progressive consolidation whose steps have a second target: the posed views' queries of that very step."""
 
-    settings: TransportSettings
+    def __init__(self, settings: TransportSettings) -> None:
+        super().__init__(settings)
+        self.share = settings.transported
 
     def steps(
         self, guidance: Guidance, layers: Layers, job: EditJob, z: Tensor, start: int, stop: int, target: TargetQueries | None
@@ -95,7 +97,7 @@ class Transport(LookAhead):
         posed, count = job.needed_posed(), len(job.steps)
         trajectory, _ = posed.inverted()
         for k in range(start, stop):
-            factor, both = self.settings.transported(k, count), target
+            factor, both = self.share(k, count), target
             if factor > 0 and guidance.settings.guides(k, count):
                 both = shared(queries_along(job, trajectory, layers, k), factor * posed.trust, target)
             z = guided_steps(job, guidance, z, k, k + 1, both)

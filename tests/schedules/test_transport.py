@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from qnerf.attention.layers import AttentionLayer
 from qnerf.consolidation.job import EditJob, Posed
 from qnerf.consolidation.posed import shared
 from qnerf.consolidation.targets import TargetQueries
@@ -95,14 +96,18 @@ def test_a_target_of_two_blends_and_pulls_like_each_where_it_counts() -> None:
     trust[:, 4:] = 1
     chosen = layers(11, 13)
     branch, z = job.branch(slice(0, 4)), job.trajectory.states[2]
+
+    def channels(layer: AttentionLayer) -> int:
+        to_q: Any = job.backbone.unet.get_submodule(layer.path).to_q
+        return to_q.out_features
+
     generator = torch.Generator().manual_seed(1)
 
     def random_target() -> TargetQueries:
         maps = {}
         for layer in chosen:
             rows, columns = layer.token_grid((8, 8))
-            channels = job.backbone.unet.get_submodule(layer.path).to_q.out_features
-            maps[layer] = torch.randn(4, rows * columns, int(channels), generator=generator)
+            maps[layer] = torch.randn(4, rows * columns, channels(layer), generator=generator)
         return TargetQueries(
             maps,
             dict.fromkeys(chosen, 1.0),

@@ -45,7 +45,7 @@ def find_ground(field: Radiant, low: Tensor, high: Tensor, feet: float, extent: 
     if len(points) < ENOUGH * len(x):
         return None
     inner = (points[:, 2] - points[:, 2].median()).abs() < 4 * AGREE * extent
-    slope, middle = torch.zeros(2, device=low.device), points.median(dim=0).values
+    slope, middle = torch.zeros(2, device=low.device), points.quantile(0.5, dim=0)
     for _ in range(4):
         if inner.sum() < ENOUGH * len(x):
             return None

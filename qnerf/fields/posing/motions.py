@@ -59,16 +59,16 @@ class _Spline:
 
     def __init__(self, points: Tensor, values: Tensor) -> None:
         self.points = points
-        p, offset = points.double(), (values - points).double()
+        p, offset = points.double().cpu(), (values - points).double().cpu()  # not every device has float64
         count = len(p)
-        affine = torch.cat([torch.ones(count, 1, dtype=p.dtype, device=p.device), p - p.mean(0)], 1)
-        system = torch.zeros(count + 4, count + 4, dtype=p.dtype, device=p.device)
+        affine = torch.cat([torch.ones(count, 1, dtype=p.dtype), p - p.mean(0)], 1)
+        system = torch.zeros(count + 4, count + 4, dtype=p.dtype)
         system[:count, :count], system[:count, count:], system[count:, :count] = torch.cdist(p, p), affine, affine.T
-        right = torch.cat([offset, torch.zeros(4, 3, dtype=p.dtype, device=p.device)])
+        right = torch.cat([offset, torch.zeros(4, 3, dtype=p.dtype)])
         solved = torch.linalg.pinv(system, rtol=1e-8) @ right
-        solved[-3:] += torch.eye(3, dtype=p.dtype, device=p.device)
+        solved[-3:] += torch.eye(3, dtype=p.dtype)
         solved[-4] += p.mean(0)
-        self.centre, self.coefficients = p.mean(0).float(), solved.float()
+        self.centre, self.coefficients = p.mean(0).to(points), solved.to(points)
 
     def __call__(self, x: Tensor) -> Tensor:
         far, affine = torch.cdist(x, self.points), x - self.centre

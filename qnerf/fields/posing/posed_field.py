@@ -127,7 +127,7 @@ def _room(proxy: Proxy, size: float, device: torch.device) -> tuple[Tensor, Tens
         hulls = [solid.hull() for solid in proxy_bounds(proxy, "source").solids]
         points = torch.cat([torch.from_numpy(p + side * r).float() for p, r in hulls for side in (-1.0, 1.0)])
     else:
-        points = torch.cat([proxy.source.float() + side * HANGING * size for side in (-1.0, 1.0)])
+        points = torch.cat([proxy.source.cpu().float() + side * HANGING * size for side in (-1.0, 1.0)])
     low, high = points.amin(0), points.amax(0)
     return low.to(device), high.to(device)
 
