@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qnerf.common.files import DamagedFile, read_json
@@ -19,13 +19,15 @@ LEAST_WARP_ERROR = 1.5  # times the floor: below it, the independent edit leaves
 
 @dataclass(frozen=True)
 class BenchmarkCell:
-    """detail: the grade of control. kind: of the scene's object. figures: by method, then by metric."""
+    """detail: the grade of control. kind: of the scene's object. figures: of the output, by method, then by metric. as_decoded:
+    likewise of the model's own pictures; empty where these are the output, since no pixels of the source are kept."""
 
     scene: str
     kind: str
     detail: str
     folder: Path
     figures: Mapping[str, Mapping[str, float]]
+    as_decoded: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def excess(self, method: str, metric: str) -> float:
         """How far an error is above its floor, the same error of the true views; 0 where it has no floor."""
@@ -122,4 +124,5 @@ def _cell(row: Mapping[str, str]) -> BenchmarkCell:
         row["control.detail"],
         Path(row["folder"]),
         figures_by_method(row),
+        figures_by_method(row, "methods_as_decoded"),
     )
