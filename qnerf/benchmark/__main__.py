@@ -113,7 +113,7 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
     chart = looseness_chart(found["looseness"])
     counted = sum(c.is_inconsistent for c in cells)
     head = f"{len(cells)} cells, {len({c.scene for c in cells})} scenes; in {counted} cells there is something to consolidate."
-    head += f" {KEPT if decoded else NOT_KEPT}"
+    head += f" {KEPT if cells[0].keeps_pixels else NOT_KEPT}"
     found |= decoded
     text = [f"# Benchmark of edits\n\n{head}\n\n{NOTE}"]
     text += [f"## {title_of(name)}\n\n{to_markdown(rows, name)}" for name, rows in found.items()]

@@ -56,8 +56,9 @@ class Results:
     @property
     def common(self) -> Figures:
         """Figures that belong to no method."""
-        by_view = self.reconstruction.values()
-        return {"reconstruction_psnr": sum(by_view) / len(by_view)}
+        by_view, mask = self.reconstruction.values(), self.main.edited.mask
+        kept = {} if mask is None else {"kept_share": (mask == 0).float().mean().item()}
+        return {"reconstruction_psnr": sum(by_view) / len(by_view), **kept}
 
     @property
     def main(self) -> Outcome:
@@ -142,7 +143,6 @@ def metrics_document(results: Results, scene: str, detail: str) -> Mapping[str, 
         "control_detail": detail,
         "methods": {o.method: {**o.figures, "seconds": o.edited.seconds} for o in results.outcomes},
         **(decoded if results.keeps_pixels else {}),
-        "keep_pixels": results.keeps_pixels,
         "verdict": results.verdict(),
     }
 

@@ -29,6 +29,7 @@ SPREAD_BELOW = 0.3  # the same where the light is not known
 LEAST_CORRELATION = 0.42  # of the ground's darkness with the shadow that a light would cast
 LEAST_DARKENING = 0.05  # of the logarithm of the ground's brightness, in the shadow
 LEAST_LEAD = 1.25  # times the best correlation of *brightness* with a shadow, which a pattern of the ground has as often
+LEAD_OF_ZERO = 0.1  # in correlation, of the world's own ground z = 0 before other heights that are tried
 _ELEVATIONS, _AZIMUTHS = np.deg2rad(np.arange(25.0, 86.0, 7.5)), np.deg2rad(np.arange(0.0, 360.0, 10.0))
 _STATES: tuple[State, State] = ("source", "target")
 _VIEWS = 3  # that must see a cell of the ground
@@ -79,10 +80,12 @@ def find_light(proxy: Proxy, images: Tensor, cameras: Cameras, margin: float) ->
         if dark is not None:
             lights = [light for elevation in _ELEVATIONS for light in ground.directions(_AZIMUTHS, elevation)]
             tried = dark.explained_by(solids, ground, lights)
-            found.append((max(tried, key=_correlation), min(tried, key=_correlation).correlation, dark))
+            best = max(tried, key=_correlation)
+            rank = best.correlation + (LEAD_OF_ZERO if ground.height == 0 else 0.0)
+            found.append((rank, best, min(tried, key=_correlation).correlation, dark))
     if not found:
         return None
-    best, least, dark = max(found, key=lambda item: item[0].correlation)
+    _, best, least, dark = max(found, key=lambda item: item[0])
     if best.correlation < max(LEAST_CORRELATION, -LEAST_LEAD * least) or best.darkening < LEAST_DARKENING:
         return None
     return max(dark.explained_by(solids, best.ground, _near(best)), key=_correlation)
