@@ -52,6 +52,14 @@ class ControlSettings(Settings):
     detail: Detail  # how much is drawn, from the full skeleton to the edges of a box
     scale: float = Field(ge=0, le=2)  # weight of ControlNet's residuals
     margin: float = Field(default=0.1, ge=0)  # thickness around the bones, as a share of the proxy's height
+    shadow: bool = False  # with a kept background: also edit where the shadow of a part that moves may be
+
+
+class OutputSettings(Settings):
+    """What becomes of the decoded views."""
+
+    # Outside the parts that move and their shadows, the output is the photograph, also at its own resolution.
+    keep_pixels: bool = True
 
 
 class MethodSettings(Settings):
@@ -107,6 +115,7 @@ class RunSettings(Settings):
     schedule: AnySchedule
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]
     metrics: MetricsSettings
+    output: OutputSettings = OutputSettings()
     tracker: AnyTracker
     store: StoreSettings = StoreSettings()
     sweep: SweepSettings = SweepSettings()

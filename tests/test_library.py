@@ -125,6 +125,7 @@ def test_ten_lines_give_what_the_runner_gives(overrides: tuple[str, ...], tmp_pa
         assert torch.equal(found.latents, kept["latents"]), method
         measured = qnerf.measure(settings, scene, found)
         assert measured == {key: value for key, value in document["methods"][method].items() if key != "seconds"}
+        assert qnerf.measure(settings, scene, found, as_decoded=True) == document["methods_as_decoded"][method]
     assert figures == {key: document[key] for key in figures}
     assert list(qnerf.reconstruction_psnr(inverted).values()) == document["reconstruction_psnr_by_view"]
     assert edited.images.shape == scene.images.shape

@@ -11,17 +11,20 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qnerf.benchmark.cells import LEAST_WARP_ERROR, BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import (
+    AS_DECODED,
     ERROR_PARTS,
     MEANS,
     WARP_ERRORS,
     Row,
     gains,
     in_words,
+    is_of_means,
     means,
     over,
     over_independent,
@@ -47,6 +50,11 @@ TITLES = {
     "kinds": f"What {MAIN_METHOD} gains over the independent edit, by kind of object",
     "oracle": "Share of the oracle's gain over the independent edit that each method reaches",
 }
+KEPT = (
+    "The figures are of the output, which keeps the source's pixels where nothing moves; the tables “as decoded” are of the "
+    "model's own pictures."
+)
+NOT_KEPT = "The figures are of the model's own pictures: these runs keep no pixels of the source (output.keep_pixels)."
 NOTE = (
     "Values with 95 % bootstrap intervals over scenes. A gain in a warp error (warp_error_…) is the share "
     "removed of the other method's warp error above its floor (- where nothing is above it). A gain in "
@@ -75,6 +83,20 @@ def tables(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
     }
 
 
+def tables_as_decoded(cells: Sequence[BenchmarkCell]) -> dict[str, list[Row]]:
+    """The same tables of the model's own pictures; none where a cell has no such figures."""
+    own = [replace(c, figures=c.as_decoded) for c in cells]
+    if not all(c.as_decoded for c in cells):
+        return {}
+    return {f"{name}{AS_DECODED}": rows for name, rows in tables(own).items()}
+
+
+def title_of(name: str) -> str:
+    """A table's."""
+    plain = name.removesuffix(AS_DECODED)
+    return TITLES[plain] if plain == name else f"{TITLES[plain]} (as decoded)"
+
+
 def looseness_chart(rows: Sequence[Row]) -> str:
     """The shares of the warp errors that are removed, over the grades."""
     found = {name: [row.estimates[name].value for row in rows] for name in WARP_ERRORS if name in rows[0].estimates}
@@ -86,18 +108,22 @@ def looseness_chart(rows: Sequence[Row]) -> str:
 def report(sweeps: Sequence[Path]) -> list[Path]:
     """Writes benchmark.md, .csv, .html, looseness.svg, and benchmark.png where the edits are still there; returns them."""
     cells, folder = read_cells(*sweeps), sweeps[-1]
-    found = tables(cells)
+    found, decoded = tables(cells), tables_as_decoded(cells)
     drawable = [cell for cell in cells if (cell.folder / CONFIG).is_file()]
     chart = looseness_chart(found["looseness"])
     counted = sum(c.is_inconsistent for c in cells)
     head = f"{len(cells)} cells, {len({c.scene for c in cells})} scenes; in {counted} cells there is something to consolidate."
+    head += f" {KEPT if cells[0].keeps_pixels else NOT_KEPT}"
+    found |= decoded
     text = [f"# Benchmark of edits\n\n{head}\n\n{NOTE}"]
-    text += [f"## {TITLES[name]}\n\n{to_markdown(rows, name)}" for name, rows in found.items()]
+    text += [f"## {title_of(name)}\n\n{to_markdown(rows, name)}" for name, rows in found.items()]
     sheet, pictures = None, []
     if drawable:
         sheet, pictures = benchmark_sheet(drawable), [folder / "benchmark.png"]
         write_image(pictures[0], sheet)
-    shown = [{"title": TITLES[name], "head": ["", *rows[0].estimates], "rows": marked(rows, name)} for name, rows in found.items()]
+    shown = [
+        {"title": title_of(name), "head": ["", *rows[0].estimates], "rows": marked(rows, name)} for name, rows in found.items()
+    ]
     page = render("benchmark.html", title="Benchmark of edits", head=head, note=NOTE, tables=shown, chart=chart, sheet=sheet)
     written = {"benchmark.md": "\n\n".join(text) + "\n", "benchmark.csv": to_csv(found), "looseness.svg": chart}
     for name, content in {**written, "benchmark.html": page}.items():
@@ -111,8 +137,8 @@ def marked(rows: Sequence[Row], name: str) -> list[list[Cell]]:
     parts of the error, which are neither good nor bad by themselves."""
 
     def estimate(row: Row, metric: str) -> Cell:
-        gained = name != MEANS and metric not in ERROR_PARTS and row.estimates[metric].low > 0
-        return in_words(row.estimates[metric], metric, name == MEANS), "best" if gained else ""
+        gained = not is_of_means(name) and metric not in ERROR_PARTS and row.estimates[metric].low > 0
+        return in_words(row.estimates[metric], metric, is_of_means(name)), "best" if gained else ""
 
     return [[(row.name, "text"), *(estimate(row, metric) for metric in rows[0].estimates)] for row in rows]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qnerf.common.files import DamagedFile, read_json
@@ -19,13 +19,17 @@ LEAST_WARP_ERROR = 1.5  # times the floor: below it, the independent edit leaves
 
 @dataclass(frozen=True)
 class BenchmarkCell:
-    """detail: the grade of control. kind: of the scene's object. figures: by method, then by metric."""
+    """detail: the grade of control. kind: of the scene's object. figures: of the output, by method, then by metric. as_decoded:
+    likewise of the model's own pictures, where they were measured beside it. keeps_pixels: whether the output has pixels of the
+    source; if not, it is the model's own pictures."""
 
     scene: str
     kind: str
     detail: str
     folder: Path
     figures: Mapping[str, Mapping[str, float]]
+    as_decoded: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    keeps_pixels: bool = False
 
     def excess(self, method: str, metric: str) -> float:
         """How far an error is above its floor, the same error of the true views; 0 where it has no floor."""
@@ -49,6 +53,11 @@ def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
     for sweep in sweeps:
         found |= _read_sweep(sweep)
     _check_alike(sweeps)
+    if len({cell.keeps_pixels for cell in found.values()}) > 1:
+        raise UserError(
+            f"{', '.join(map(str, sweeps))}: some cells keep pixels of the source in their output and others keep none, expected one "
+            "of the two, since their figures do not compare: give each kind by itself, or run one again with output.keep_pixels=…"
+        )
     return list(found.values())
 
 
@@ -122,4 +131,6 @@ def _cell(row: Mapping[str, str]) -> BenchmarkCell:
         row["control.detail"],
         Path(row["folder"]),
         figures_by_method(row),
+        figures_by_method(row, "methods_as_decoded"),
+        bool(row.get("kept_share")),
     )

@@ -18,6 +18,7 @@ from qnerf.config import RunSettings, parse
 from qnerf.reports.images import to_pixels
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.runs.folder import CONFIG
+from qnerf.scenes.kept import change_mask, keep_pixels
 from qnerf.scenes.reader import read_scene
 
 
@@ -48,11 +49,15 @@ def _pictures(cell: BenchmarkCell, methods: Sequence[str]) -> list[Pixels]:
     view = int(scene.truth.moved_edited.flatten(1).sum(dim=1).argmax())
     latents = [load_file(cell.folder / "methods" / f"{method}.safetensors")["latents"][view] for method in methods]
     drawn = settings.backbone.build().decode(torch.stack(latents).float())
+    if settings.output.keep_pixels:
+        mask = change_mask(scene, settings.control.margin)[view]
+        drawn = keep_pixels(drawn, scene.images[view].expand_as(drawn), mask.expand(len(drawn), -1, -1))
     return [to_pixels(image) for image in (scene.images[view], scene.truth.edited_images[view], *drawn)]
 
 
 def read_settings(folder: Path) -> RunSettings:
-    """A finished run's own."""
+    """A finished run's own. One from before pixels were kept has kept none."""
     config = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     assert isinstance(config, dict)
-    return parse(OmegaConf.create(renamed.config({str(key): value for key, value in config.items()})))
+    found = renamed.config({str(key): value for key, value in config.items()})
+    return parse(OmegaConf.create({"output": {"keep_pixels": False}, **found}))

@@ -23,6 +23,7 @@ ERRORS = tuple(name for name in METRICS if metric_of(name).gain == "share")  # e
 WARP_ERRORS = tuple(name for name in ERRORS if metric_of(name).better)
 ERROR_PARTS = tuple(name for name in ERRORS if not metric_of(name).better)  # two parts of one error
 MEANS = "means"  # the one table of figures themselves; all others are of gains
+AS_DECODED = "_as_decoded"  # ends the name of a table of the model's own pictures
 LOOSENESS: tuple[Detail, ...] = ("bones", "joints", "ends", "loose_depth", "box")  # from tight to loose
 
 
@@ -122,6 +123,11 @@ def over_looseness(cells: Sequence[BenchmarkCell]) -> list[Row]:
     return found
 
 
+def is_of_means(table: str) -> bool:
+    """Whether a table of this name is of figures themselves."""
+    return table.removesuffix(AS_DECODED) == MEANS
+
+
 def to_csv(tables: dict[str, list[Row]]) -> str:
     """All estimates in long form."""
     buffer = io.StringIO()
@@ -139,7 +145,7 @@ def to_markdown(rows: Sequence[Row], first: str) -> str:
     """One table; estimates as value [low, high]."""
     metrics = list(rows[0].estimates)
     lines = [f"| {first} | {' | '.join(metrics)} |", f"|{'---|' * (len(metrics) + 1)}"]
-    lines += [f"| {row.name} | {' | '.join(in_words(row.estimates[m], m, first == MEANS) for m in metrics)} |" for row in rows]
+    lines += [f"| {row.name} | {' | '.join(in_words(row.estimates[m], m, is_of_means(first)) for m in metrics)} |" for row in rows]
     return "\n".join(lines)
 
 

@@ -19,9 +19,10 @@ def pushed_from(noise: Tensor, conditional: Tensor, other: Tensor, scale: float)
 
 
 def keep_background(z: Tensor, source: Tensor, region: EditedRegion) -> Tensor:
-    """Latents z (V, 4, h, w) inside the object's region, the source's at the same state outside.
+    """Latents z (V, 4, h, w) inside the object's region, and that of its shadow if it is released; the source's at the same
+    state outside.
 
     Blended latent diffusion (Avrahami et al., SIGGRAPH 2023), with the inverted source for the noised
     one.
     """
-    return z.where(region.object[:, None] > 0, source)
+    return z.where(region.released[:, None] > 0, source)

@@ -21,6 +21,9 @@ class MetricsSettings(Settings):
     # other registered group
     # (qnerf.metrics.registry).
     groups: tuple[str, ...] = ("fidelity", "consistency", "errors", "silhouette", "heldout")
+    # The groups among them that are also measured of the model's own pictures, where the output keeps pixels of the source.
+    # Without heldout, which trains another radiance field for each method.
+    decoded_groups: tuple[str, ...] = ("fidelity", "consistency", "errors", "silhouette")
     # Share of the distance by which two views' depths of one point may differ before it counts as hidden.
     depth_tolerance: float = Field(default=0.02, gt=0, le=0.2)
     # Difference from the scene without its object, in [0, 1], from which a pixel counts as object; lowered for objects
@@ -29,7 +32,7 @@ class MetricsSettings(Settings):
     # Every n-th view is held out: the RGB field does not train on it and is tested on it.
     heldout_every: int = Field(default=4, ge=2)
 
-    @field_validator("groups")
+    @field_validator("groups", "decoded_groups")
     @classmethod
     def _are_registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
@@ -41,3 +44,7 @@ class MetricsSettings(Settings):
         """The groups that are computed, and kept, each by itself: those chosen, and those that always are."""
         always = (group for group, metrics in groups().items() if any(metric.always for metric in metrics))
         return tuple(dict.fromkeys((*self.groups, *always)))
+
+    def measured_as_decoded(self) -> tuple[str, ...]:
+        """The groups that are computed once more, of the model's own pictures."""
+        return tuple(group for group in dict.fromkeys(self.groups) if group in self.decoded_groups)

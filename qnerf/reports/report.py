@@ -1,7 +1,7 @@
 """report.html of a run: what was done, the results, what the figures mean, and warnings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from markupsafe import Markup
 
@@ -19,7 +19,8 @@ class MethodReport:
     """What the report shows of one method.
 
     r2: for each field that was trained, the step it was trained at and R² by layer (the share of the queries'
-    variance that the field explains). pictures: titled pictures, such as the queries' principal components.
+    variance that the field explains). pictures: titled pictures, such as the queries' principal components. as_decoded: figures of
+    the model's own pictures; none where these are the output.
     """
 
     name: str
@@ -27,6 +28,7 @@ class MethodReport:
     seconds: float
     r2: Sequence[tuple[float, Mapping[str, float]]] = field(default_factory=tuple)
     pictures: Sequence[tuple[str, Pixels]] = field(default_factory=tuple)
+    as_decoded: Figures | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,16 @@ def render_report(report: RunReport) -> str:
         report=report,
         head=["", *(method.name for method in report.methods)],
         rows=figure_rows(report.methods),
+        rows_as_decoded=figure_rows([replace(m, figures=m.as_decoded) for m in report.methods if m.as_decoded is not None], False),
         common=[f"{metric_of(key).label}: {show(key, value)}" for key, value in report.common.items() if value is not None],
         metrics=[metric_of(key) for key in shown_first() if key in shown],
         chart=_r2_chart,
     )
 
 
-def figure_rows(methods: Sequence[MethodReport]) -> list[list[Cell]]:
-    """One row per metric, one column per method; the best is marked (the oracle, a ceiling, does not compete)."""
+def figure_rows(methods: Sequence[MethodReport], timed: bool = True) -> list[list[Cell]]:
+    """One row per metric, one column per method; the best is marked (the oracle, a ceiling, does not compete). timed: with the
+    time that they took."""
     known = {key for method in methods for key, value in method.figures.items() if value is not None}
     keys = [key for key in dict.fromkeys([*shown_first(), *(k for m in methods for k in m.figures)]) if key in known]
     rows: list[list[Cell]] = []
@@ -72,7 +76,7 @@ def figure_rows(methods: Sequence[MethodReport]) -> list[list[Cell]]:
         arrow = {"higher": " ↑", "lower": " ↓", None: ""}[metric.better]
         cells = [(show(key, m.figures.get(key)), "best" if m.name == best else "") for m in methods]
         rows.append([(metric.label + arrow, ""), *cells])
-    return [*rows, [("time, seconds", ""), *((f"{m.seconds:.0f}", "") for m in methods)]]
+    return rows if not timed else [*rows, [("time, seconds", ""), *((f"{m.seconds:.0f}", "") for m in methods)]]
 
 
 def _best(key: str, methods: Sequence[MethodReport]) -> str | None:

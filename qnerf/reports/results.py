@@ -144,12 +144,13 @@ def read_rows(folder: Path, is_soft: bool = False) -> list[dict[str, str]]:
     return rows
 
 
-def figures_by_method(row: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The finite figures of a row of results.csv (`methods.<method>.<figure>`), by method and then by figure."""
+def figures_by_method(row: Mapping[str, str], where: str = "methods") -> dict[str, dict[str, float]]:
+    """The finite figures of a row of results.csv (`<where>.<method>.<figure>`), by method and then by figure. where: "methods", of
+    the output, or "methods_as_decoded", of the model's own pictures, which runs have that keep pixels of the source."""
     found: dict[str, dict[str, float]] = {}
     for key, text in row.items():
         value = _number(text)
-        if key.startswith("methods.") and value is not None:
+        if key.startswith(f"{where}.") and value is not None:
             _, method, name = key.split(".", 2)
             found.setdefault(method, {})[name] = value
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from torch import Tensor
 
@@ -21,8 +22,10 @@ from qnerf.runs.pictures import encode
 from qnerf.runs.stages import Views
 from qnerf.runs.work import ALONE, Workshop
 from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.kept import change_mask
 from qnerf.scenes.region import EditedRegion, edited_region
 from qnerf.scenes.scene import Scene
+from qnerf.scenes.shadow import find_light, shadow_region
 from qnerf.store.entry import Artefact
 
 Branch = Callable[[slice], SourceBranch]
@@ -66,6 +69,11 @@ class Inverted:
     def latents(self) -> Tensor:
         """The clean latents (N, 4, h, w) float32 of the encoded views, in the host's memory."""
         return self.trajectory.states[-1]
+
+    @cached_property
+    def change_mask(self) -> Tensor:
+        """(N, H, W) in [0, 1]: how far each pixel may change; where it is 0, kept pixels are the source's."""
+        return change_mask(self.scene, self.settings.control.margin)
 
 
 def invert(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, work: Workshop = ALONE) -> Inverted:
@@ -112,7 +120,11 @@ def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbo
         )
     how = (scene.cameras, settings.control.detail, backbone.image_size)
     source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)
-    region = edited_region(proxy, scene.cameras, backbone.latent_size, settings.control.margin)
+    cells = (scene.cameras, backbone.latent_size, settings.control.margin)
+    region = edited_region(proxy, *cells)
+    if settings.control.shadow:
+        light = find_light(proxy, scene.images, scene.cameras, settings.control.margin)
+        region = replace(region, shadow=shadow_region(proxy, *cells, light))
     return Controls(source.to(device), target.to(device), region.to(device))
 
 

@@ -24,6 +24,7 @@ from qnerf.denoising.source_cache import SourceCache
 from qnerf.errors import UserError
 from qnerf.fields.space import Space
 from qnerf.reports.export import export_views
+from qnerf.reports.full_size import export_full_size
 from qnerf.reports.images import to_pixels
 from qnerf.reports.queries import interval_picture
 from qnerf.runs.inverting import Inverted, invert_truth, text_of
@@ -32,6 +33,7 @@ from qnerf.runs.plan import method_follows_posed, plan_method
 from qnerf.runs.posing import pose
 from qnerf.runs.progress import Progress
 from qnerf.runs.work import ALONE, Workshop
+from qnerf.scenes.kept import keep_pixels
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.scene import Scene
 from qnerf.store.entry import Artefact
@@ -56,15 +58,19 @@ class TrainedField:
 class Edited:
     """The views of a scene, edited by one method.
 
-    method: its name in `settings.methods()`. images: (N, 3, H, W) float32 in [0, 1], on the scene's device, in the order of
-    `scene.view_names`. latents: (N, 4, h, w) float32 in the host's memory, of which they are decoded. field_depth: (N, rows,
-    columns) expected depth of the last query field, world units, on the device; None: the method trains none. fields: every query
-    field, in the order of training. seconds: what the latents took to compute, stages that other runs share counted in.
+    method: its name in `settings.methods()`. images: the output, (N, 3, H, W) float32 in [0, 1], on the scene's device, in the
+    order of `scene.view_names`. decoded: the model's own pictures, likewise; the output is made of them. mask: (N, H, W) in [0, 1],
+    how far they count in the output; the rest is the source's pixels. None: no pixels are kept, and the output is `decoded`.
+    latents: (N, 4, h, w) float32 in the host's memory, which were decoded. field_depth: (N, rows, columns) expected depth of the
+    last query field, world units, on the device; None: the method trains none. fields: every query field, in the order of
+    training. seconds: what the latents took to compute, stages that other runs share counted in.
     """
 
     method: str
     scene: Scene = field(repr=False)
     images: Tensor = field(repr=False)
+    decoded: Tensor = field(repr=False)
+    mask: Tensor | None = field(repr=False)
     latents: Tensor = field(repr=False)
     field_depth: Tensor | None = field(repr=False)
     fields: tuple[TrainedField, ...] = field(repr=False)
@@ -82,8 +88,11 @@ class Edited:
 
     def save(self, folder: Path | str) -> None:
         """Writes edited/<view>.png and transforms.json into the folder: a capture again, for nerfstudio, gsplat and qnerf itself.
+        Where pixels are kept and the photographs are larger than the views, edited/full/ is the same at their own resolution.
         Files of these names are replaced."""
         export_views(Path(folder), [to_pixels(image) for image in self.images], self.scene)
+        if self.mask is not None and self.scene.photographs is not None:
+            export_full_size(Path(folder) / "edited" / "full", self.decoded, self.mask, self.scene)
 
 
 class StoredIntervals:
@@ -141,14 +150,17 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
     require_finite(latents, "the edit's latents", names, method)
     if depth is not None:
         require_finite(depth, "the depth of the edit's last field", names, method)
-    images = found.tensors["images"].to(backbone.device) if "images" in found.tensors else None
-    if images is None:
-        images = decode(backbone, latents, settings.chunk_size, work.progress)
-    require_finite(images, "decoding the edit: pictures", names, method)
+    decoded = found.tensors["images"].to(backbone.device) if "images" in found.tensors else None
+    if decoded is None:
+        decoded = decode(backbone, latents, settings.chunk_size, work.progress)
+    require_finite(decoded, "decoding the edit: pictures", names, method)
+    mask = inverted.change_mask if settings.output.keep_pixels else None
     return Edited(
         method=method,
         scene=inverted.scene,
-        images=images,
+        images=decoded if mask is None else keep_pixels(decoded, inverted.scene.images, mask),
+        decoded=decoded,
+        mask=mask,
         latents=latents,
         field_depth=None if depth is None else depth.to(backbone.device),
         fields=tuple(TrainedField(int(item["step"]), item["r2"], found.pictures[item["picture"]]) for item in found.record),

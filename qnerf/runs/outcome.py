@@ -31,10 +31,12 @@ VERSIONS = ("qnerf", "torch", "diffusers", "transformers")
 
 @dataclass(frozen=True)
 class Outcome:
-    """One method's edit, measured. pictures: title and file of each field's picture."""
+    """One method's edit, measured. figures: of the output. as_decoded: of the model's own pictures, where the output keeps
+    pixels of the source. pictures: title and file of each field's picture."""
 
     edited: Edited
     figures: Figures
+    as_decoded: Figures
     pictures: Sequence[tuple[str, Path]]
 
     @property
@@ -54,8 +56,9 @@ class Results:
     @property
     def common(self) -> Figures:
         """Figures that belong to no method."""
-        by_view = self.reconstruction.values()
-        return {"reconstruction_psnr": sum(by_view) / len(by_view)}
+        by_view, mask = self.reconstruction.values(), self.main.edited.mask
+        kept = {} if mask is None else {"kept_share": (mask == 0).float().mean().item()}
+        return {"reconstruction_psnr": sum(by_view) / len(by_view), **kept}
 
     @property
     def main(self) -> Outcome:
@@ -67,11 +70,16 @@ class Results:
         others = self.outcomes[:-1]
         return next((o for o in others if o.method == "independent"), others[0] if others else None)
 
-    def verdict(self) -> str:
-        """One sentence on main method and rival."""
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether the output has pixels of the source."""
+        return self.main.edited.mask is not None
+
+    def verdict(self, as_decoded: bool = False) -> str:
+        """One sentence on main method and rival: on the output, or on the model's own pictures."""
         if self.rival is None:
             return "Only one method was run, so there is nothing to compare."
-        figures = {o.method: o.figures for o in self.outcomes}
+        figures = {o.method: o.as_decoded if as_decoded else o.figures for o in self.outcomes}
         return verdict(figures, MAIN_METHOD, self.rival.method)
 
 
@@ -124,7 +132,9 @@ def edit_in_words(scene: Scene) -> str:
 
 
 def metrics_document(results: Results, scene: str, detail: str) -> Mapping[str, object]:
-    """metrics.json: the main method's figures at the top, every method's under "methods"."""
+    """metrics.json: the main method's figures at the top, every method's under "methods". Where pixels of the source are kept,
+    those of the model's own pictures are under "methods_as_decoded"."""
+    decoded = {"methods_as_decoded": {o.method: dict(o.as_decoded) for o in results.outcomes}}
     return {
         **results.main.figures,
         **results.common,
@@ -132,19 +142,24 @@ def metrics_document(results: Results, scene: str, detail: str) -> Mapping[str, 
         "scene": scene,
         "control_detail": detail,
         "methods": {o.method: {**o.figures, "seconds": o.edited.seconds} for o in results.outcomes},
+        **(decoded if results.keeps_pixels else {}),
         "verdict": results.verdict(),
     }
 
 
 def comparison_table(results: Results, scene: str, detail: str) -> str:
-    """comparison.csv: one row per method of the scene."""
+    """comparison.csv: a row per method of the scene; where pixels of the source are kept, one more per method for the model's own
+    pictures."""
     keys = list(dict.fromkeys(key for o in results.outcomes for key in o.figures))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["scene", "control_detail", "method", *keys, *results.common, "seconds"])
-    for o in results.outcomes:
-        values = [*(o.figures.get(key) for key in keys), *results.common.values(), o.edited.seconds]
-        writer.writerow([scene, detail, o.method, *("" if v is None else f"{v:.6g}" for v in values)])
+    writer.writerow(["scene", "control_detail", "method", "pictures", *keys, *results.common, "seconds"])
+    rows = [(o, "output", o.figures) for o in results.outcomes]
+    if results.keeps_pixels:
+        rows += [(o, "as decoded", o.as_decoded) for o in results.outcomes]
+    for o, pictures, figures in rows:
+        values = [*(figures.get(key) for key in keys), *results.common.values(), o.edited.seconds]
+        writer.writerow([scene, detail, o.method, pictures, *("" if v is None else f"{v:.6g}" for v in values)])
     return buffer.getvalue()
 
 
@@ -192,4 +207,5 @@ def version_of(package: str) -> str:
 def _method_report(outcome: Outcome) -> MethodReport:
     pictures = [(title, np.asarray(Image.open(path))) for title, path in outcome.pictures if path.exists()]
     edited = outcome.edited
-    return MethodReport(edited.method, outcome.figures, edited.seconds, list(edited.r2.items()), pictures)
+    decoded = outcome.as_decoded if edited.mask is not None else None
+    return MethodReport(edited.method, outcome.figures, edited.seconds, list(edited.r2.items()), pictures, decoded)

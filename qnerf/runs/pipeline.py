@@ -73,6 +73,8 @@ def run(settings: RunSettings, command: str) -> Path:
         finally:
             tracker.finish(summary)
         log.info("%s", results.verdict())
+        if results.keeps_pixels and results.rival is not None:
+            log.info("The model's own pictures, without kept pixels: %s", results.verdict(as_decoded=True))
         log.info("Pictures and figures: %s (open report.html)", folder.path)
         return folder.path
 
@@ -93,9 +95,9 @@ def produce(
     # 7. Measure the edits.
     outcomes = []
     for edited, pictures in edits:
-        figures = measure(settings, scene, edited, work)
-        record_edit(tracker, edited.method, figures, list(edited.r2.items()), pictures, settings.steps)
-        outcomes.append(Outcome(edited, figures, pictures))
+        figures, as_decoded = (measure(settings, scene, edited, work, decoded) for decoded in (False, True))
+        record_edit(tracker, edited.method, figures, as_decoded, list(edited.r2.items()), pictures, settings.steps)
+        outcomes.append(Outcome(edited, figures, as_decoded, pictures))
     return Results(settings, scene, outcomes, reconstruction)
 
 

@@ -31,6 +31,7 @@ CODE = {  # the modules that a stage runs, beside the variants that it builds an
     "source_field": ("qnerf.fields.source_field", "qnerf.scenes.reader"),
     "posed": ("qnerf.runs.posing",),
     "edit": ("qnerf.runs.methods",),
+    "kept pixels": ("qnerf.scenes.kept",),
 }
 Views = Literal["source", "truth", "posed"]
 
@@ -48,7 +49,7 @@ class Stages:
         ones."""
         unread = {"target_prompt" if views == "source" else "source_prompt", "focus", "radius"}
         scene = {key: value for key, value in self._plain["scene"].items() if key not in unread}
-        control = {key: value for key, value in self._plain["control"].items() if key != "margin"}
+        control = {key: value for key, value in self._plain["control"].items() if key not in ("margin", "shadow")}
         parts = [control, *(self._plain[key] for key in ("steps", "inversion", "backbone", "deterministic"))]
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         code = _code("inversion", self.settings.inversion, self.settings.backbone, also=reader)
@@ -59,7 +60,7 @@ class Stages:
         """The radiance field of the source views."""
         scene = {key: value for key, value in self._plain["scene"].items() if not key.endswith("_prompt")}
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
-        parts = [self._plain["source_field"], self.settings.seed, self._plain["deterministic"], self._margin]
+        parts = [self._plain["source_field"], self.settings.seed, self._plain["deterministic"]]
         return Key("source_field", digest([scene, self.inputs.scene, parts, _code("source_field", also=reader)]))
 
     def posed(self) -> Key:
@@ -91,10 +92,11 @@ class Stages:
             parts.append([self._plain["rgb_field"], self.settings.seed, self._region])
         return Key("edit", digest(parts))
 
-    def figures(self, method: MethodSettings, group: str) -> Key:
-        """One group of figures of a method's edited views."""
+    def figures(self, method: MethodSettings, group: str, as_decoded: bool = False) -> Key:
+        """One group of figures of a method's edited views: of the output, or of the model's own pictures."""
         read = {key: _at(self._plain, key) for key in group_reads(group)}
-        return Key(group, digest([self.edit(method).identity, code_version(group_module(group)), read]))
+        kept = [] if as_decoded or not self._keeps_pixels else [self._margin, _code("kept pixels")]
+        return Key(group, digest([self.edit(method).identity, code_version(group_module(group)), read, *kept]))
 
     def intervals(self, method: MethodSettings) -> list[Key]:
         """Every interval that a method keeps, in order."""
@@ -103,12 +105,11 @@ class Stages:
 
     def identity(self) -> str:
         """The run's: 16 hexadecimal digits over everything that can change its result."""
-        groups = self.groups()
         methods = [
-            [name, self.edit(method).identity, [self.figures(method, group).identity for group in groups]]
+            [name, self.edit(method).identity, [key.identity for key in self._all_figures(method)]]
             for name, method in self.settings.methods().items()
         ]
-        return digest([self.reconstruction().identity, methods])
+        return digest([self.reconstruction().identity, methods, self._plain["output"]])
 
     def groups(self) -> list[str]:
         """The groups of figures that are measured."""
@@ -128,7 +129,12 @@ class Stages:
             yield self.inversion("posed")
         for method in methods:
             yield self.edit(method)
-            yield from (self.figures(method, group) for group in self.groups())
+            yield from self._all_figures(method)
+
+    def _all_figures(self, method: MethodSettings) -> Iterator[Key]:
+        yield from (self.figures(method, group) for group in self.groups())
+        if self._keeps_pixels:
+            yield from (self.figures(method, group, True) for group in sorted(self.settings.metrics.measured_as_decoded()))
 
     def _edit_base(self, method: MethodSettings, schedule: dict[str, Any]) -> list[Any]:
         """What every edit depends on. schedule: the settings that count of it, as plain data."""
@@ -137,7 +143,8 @@ class Stages:
         chosen = method.editor or self.settings.editor
         unread = {"guidance_scale"} if chosen.source_passes(self.settings.steps) else {"guidance_scale", "source"}
         editor = chosen.model_dump(mode="json", exclude={*WITHOUT_EFFECT_OF_EDITOR, *unread})
-        region, scale = self._margin if chosen.keep_background else None, self.settings.edit_scale(method)
+        kept = [self._margin, self.settings.control.shadow]
+        region, scale = kept if chosen.keep_background else None, self.settings.edit_scale(method)
         code = _code("edit", method.schedule, chosen)
         return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code]
 
@@ -154,6 +161,10 @@ class Stages:
         if method_follows_posed(self.settings, method):
             return [self.inversion("posed").identity]
         return [self.posed().identity] if method.schedule.reads_posed else []
+
+    @property
+    def _keeps_pixels(self) -> bool:
+        return self.settings.output.keep_pixels
 
     @property
     def _margin(self) -> float:

@@ -58,11 +58,15 @@ def undistort(view: View) -> View:
 
 def crop_square(view: View) -> View:
     """The centre square of an image; the principal point moves with the corner."""
-    height, width = view.image.shape[:2]
-    side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2
+    left, top, side, _ = square_of(view.image.shape[1], view.image.shape[0])
     image = view.image[top : top + side, left : left + side]
     return View(image, view.focal, view.centre - np.array([left, top]), view.distortion)
+
+
+def square_of(width: int, height: int) -> tuple[int, int, int, int]:
+    """The centre square of an image of width x height pixels: left, top, width, height."""
+    side = min(width, height)
+    return (width - side) // 2, (height - side) // 2, side, side
 
 
 def resize(view: View, size: int) -> View:

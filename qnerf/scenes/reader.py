@@ -24,6 +24,7 @@ from qnerf.scenes.capture import (
 )
 from qnerf.scenes.fingerprint import proxy_file, scene_folder
 from qnerf.scenes.images import read_image
+from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.readers.reader import Frame, reader_of
@@ -46,7 +47,8 @@ def read_scene(settings: SceneSettings) -> Scene:
     origin = folder / reader.looks_for
     frames = _present(origin, frames, settings.views)
     problems: list[str] = []
-    views = [view for frame in frames if (view := _read_view(frame, settings, problems)) is not None]
+    read = [pair for frame in frames if (pair := _read_view(frame, settings, problems)) is not None]
+    views, photographs = [view for view, _ in read], tuple(photograph for _, photograph in read)
     names = _view_names(frames)
     proxy = _read_proxy(folder, settings, problems)
     truth = None if settings.proxy else read_truth(folder / "truth", names, settings.size, problems)  # that of its own proxy
@@ -63,7 +65,9 @@ def read_scene(settings: SceneSettings) -> Scene:
         settings.size,
     )
     point = torch.tensor(focus, dtype=torch.float32)
-    return Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth)
+    larger = any(photograph.width * photograph.height > settings.size**2 for photograph in photographs)
+    whole = photographs if larger else None
+    return Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
 
 
 def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Frame]:
@@ -85,13 +89,14 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Fram
     return [present[index] for index in spread_evenly(len(present), wanted)]
 
 
-def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> View | None:
+def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tuple[View, Photograph] | None:
     try:
         view = undistort(make_view(frame, read_image(frame.image)))
     except UserError as error:
         problems.append(str(error))
         return None
-    return resize(crop_square(view) if settings.crop else view, settings.size)
+    height, width = view.image.shape[:2]
+    return resize(crop_square(view) if settings.crop else view, settings.size), Photograph(frame, width, height, settings.crop)
 
 
 def _view_names(frames: list[Frame]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from qnerf.scenes.scene import Bounds, Proxy
 from qnerf.scenes.solids import Solid
 
 _NEAR = 1e-3  # world units in front of the camera: anything nearer is skipped
-_FINER = 8  # the region is drawn this many times finer than asked for, then any touched cell counts
+FINER = 8  # the region of the latents is drawn this many times finer, then any touched cell counts
 _FAR_OFF = 16_000.0  # pixels: inside cv2's range
 
 
@@ -27,26 +27,33 @@ _STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not 
 @dataclass(frozen=True)
 class EditedRegion:
     """Where the edit happens, each (N, h, w) float32, 0 or 1: `object` where any of the object may be before or after the
-    edit, `moved` where a part of it may be that moves."""
+    edit, `moved` where a part of it may be that moves, `shadow` where the shadow of such a part may be (None: left as it is)."""
 
     object: Tensor
     moved: Tensor
+    shadow: Tensor | None = None
+
+    @property
+    def released(self) -> Tensor:
+        """(N, h, w), where a kept background is not kept: the object's region and that of the shadow."""
+        return self.object if self.shadow is None else torch.maximum(self.object, self.shadow)
 
     def views(self, views: slice) -> EditedRegion:
-        return EditedRegion(self.object[views], self.moved[views])
+        return EditedRegion(self.object[views], self.moved[views], None if self.shadow is None else self.shadow[views])
 
     def to(self, device: torch.device) -> EditedRegion:
-        return EditedRegion(self.object.to(device), self.moved.to(device))
+        shadow = None if self.shadow is None else self.shadow.to(device)
+        return EditedRegion(self.object.to(device), self.moved.to(device), shadow)
 
 
-def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin: float) -> EditedRegion:
-    """size: (h, w), say of the latents. Cells that the inflated proxies only touch count too.
+def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin: float, finer: int = FINER) -> EditedRegion:
+    """size: (h, w), say of the latents. Cells that the inflated proxies only touch count too: it is drawn `finer` times as fine.
 
     margin: radius of the flesh round a skeleton's bones, as a share of the proxy's height (its largest extent); a box is
     filled and grown by as much. A proxy that has bounds is where these are: they leave room enough by themselves.
     """
-    flesh = margin * _extent(proxy)
-    return EditedRegion(*(_covered(part, cameras, size, flesh) for part in (proxy, moved_part(proxy))))
+    flesh = flesh_of(proxy, margin)
+    return EditedRegion(*(_covered(part, cameras, size, flesh, finer) for part in (proxy, moved_part(proxy))))
 
 
 def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
@@ -68,6 +75,11 @@ def moved_part(proxy: Proxy) -> Proxy:
     return replace(proxy, bones=bones, source_bounds=solids[0], target_bounds=solids[1]) if pairs else proxy
 
 
+def flesh_of(proxy: Proxy, margin: float) -> float:
+    """The radius of the flesh round a skeleton's bones, world units. margin: as a share of the proxy's extent."""
+    return margin * _extent(proxy)
+
+
 def _differ(before: Solid, after: Solid, least: float) -> bool:
     (points, radius), (others, other_radius) = before.hull(), after.hull()
     return points.shape != others.shape or max(float(np.abs(points - others).max()), abs(radius - other_radius)) > least
@@ -78,12 +90,12 @@ def _extent(proxy: Proxy) -> float:
     return float((points.amax(dim=(0, 1)) - points.amin(dim=(0, 1))).max())
 
 
-def _covered(proxy: Proxy, cameras: Cameras, size: tuple[int, int], flesh: float) -> Tensor:
+def _covered(proxy: Proxy, cameras: Cameras, size: tuple[int, int], flesh: float, finer: int) -> Tensor:
     """Where any of the proxy may be in either state, (N, h, w). flesh: world units."""
-    height, width = size[0] * _FINER, size[1] * _FINER
+    height, width = size[0] * finer, size[1] * finer
     if proxy.source_bounds is not None and proxy.target_bounds is not None:
         bounded = [draw_loose_depth(proxy, state, cameras, (height, width))[:, :1] for state in ("source", "target")]
-        return (F.max_pool2d(torch.maximum(*bounded), _FINER)[:, 0] > 0).float()
+        return (F.max_pool2d(torch.maximum(*bounded), finer)[:, 0] > 0).float()
     views = cameras.resized(width, height)
     canvas = np.zeros((len(cameras), height, width), dtype=np.uint8)
     for pose in torch.stack([proxy.source, proxy.target]).double().cpu():
@@ -96,7 +108,7 @@ def _covered(proxy: Proxy, cameras: Cameras, size: tuple[int, int], flesh: float
                 _fill(canvas[view], xy, z)
             else:
                 _inflate(canvas[view], xy, z, proxy.bones, flesh * focal[view])
-    cells = canvas.reshape(len(cameras), size[0], _FINER, size[1], _FINER).max(axis=(2, 4))
+    cells = canvas.reshape(len(cameras), size[0], finer, size[1], finer).max(axis=(2, 4))
     return torch.from_numpy((cells > 0).astype(np.float32)).to(cameras.focal.device)
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.solids import Box, Capsule
 
 State = Literal["source", "target"]  # before and after the edit
@@ -67,6 +68,8 @@ class Truth:
 class Scene:
     """A capture read from disk. images: (N, 3, H, W) in [0, 1], float32, H and W as the cameras say.
 
+    photographs: of each view, at its own resolution; none where that is the views'.
+
     focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, world
     units. Fields map the ball of that radius to the uncontracted unit ball.
     """
@@ -81,3 +84,4 @@ class Scene:
     radius: float
     proxy: Proxy | None
     truth: Truth | None
+    photographs: tuple[Photograph, ...] | None = None

@@ -102,7 +102,11 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
     edits = {name: method for name, method in methods.items() if method.schedule.edits}
     kept = any((method.editor or settings.editor).keep_background for method in edits.values())
-    found |= set() if kept or any(reads_the_margin(m) for m in guided.values()) else {"control.margin"}
+    read = kept or settings.output.keep_pixels or any(reads_the_margin(m) for m in guided.values())
+    found |= set() if read else {"control.margin"}
+    found |= set() if kept else {"control.shadow"}
+    twice = settings.output.keep_pixels and set(groups) & set(settings.metrics.decoded_groups)
+    found |= set() if twice else {"metrics.decoded_groups"}
     return found
 
 
@@ -185,10 +189,12 @@ def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
 
 
 def test_the_margin_counts_where_the_region_is_read() -> None:
-    oracle = ("schedule=oracle", "guidance.region=all", "editor.keep_background=false")
+    oracle = ("schedule=oracle", "guidance.region=all", "editor.keep_background=false", "output.keep_pixels=false")
     assert stages_of(*oracle, "control.margin=.2").identity() == stages_of(*oracle).identity()
-    assert stages_of(*oracle[:2], "control.margin=.2").identity() != stages_of(*oracle[:2]).identity()
-    trained = ("guidance.region=all", "guidance.weights=equal", "editor.keep_background=false")
+    for key in ("editor.keep_background", "output.keep_pixels"):
+        others = [word for word in oracle if not word.startswith(key)]
+        assert stages_of(*others, "control.margin=.2").identity() != stages_of(*others).identity()
+    trained = ("guidance.region=all", "guidance.weights=equal", "editor.keep_background=false", "output.keep_pixels=false")
     assert stages_of(*trained, "control.margin=.2").identity() != stages_of(*trained).identity()
     wide, narrow = (stages_of("guidance.region=object", margin) for margin in ("control.margin=.2", "control.margin=.1"))
     assert wide.identity() != narrow.identity()

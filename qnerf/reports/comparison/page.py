@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SCRIPTS = ("statistics.js", "model.js", "heatmap.js", "viewer.js", "ranges.js", "charts.js", "table.js", "main.js")
 TIME = Metric("seconds", "", (), "s", "lower", "Wall clock, in seconds.", "ours", None, label="time", digits=0)
+AS_DECODED = "methods_as_decoded."  # figures of the model's own pictures, beside those of the output
 REPLICATES = ("scene.path", "seed")  # what intervals are over: not compared, repeated
 
 
@@ -88,6 +89,8 @@ def _swept(sweep: Sweep, key: str) -> dict[str, Any]:
 def _metric(key: str) -> dict[str, Any]:
     method, _, name = key.removeprefix("methods.").rpartition(".")
     metric = TIME if name == "seconds" else metric_of(name if method else key)
+    if method.startswith(AS_DECODED):
+        method = f"{method.removeprefix(AS_DECODED)}, as decoded"
     label = f"{method}: {metric.label}" if method else metric.label
     parts = {"unit": metric.unit, "better": metric.better or "", "digits": metric.digits, "explanation": metric.explanation}
     return {"key": key, "label": label, **parts}
