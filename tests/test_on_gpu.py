@@ -26,8 +26,8 @@ from qnerf.fields.train_query_field import train_query_field
 from qnerf.guidance.mixed import MixedSettings
 from qnerf.guidance.soft import SoftSettings
 from qnerf.schedules.independent import IndependentSettings
-from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.look_ahead import FeedbackSettings
+from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.progressive import ProgressiveSettings
 from tests.fields.helpers import SPACE, field_settings, ring, sphere
 from tests.schedules.helpers import edit, make_job

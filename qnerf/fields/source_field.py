@@ -49,7 +49,13 @@ class SourceField(nn.Module):
     """
 
     def __init__(
-        self, settings: SourceFieldSettings, space: Space, device: torch.device, seed: int, proxy: Proxy | None, height: float | None
+        self,
+        settings: SourceFieldSettings,
+        space: Space,
+        device: torch.device,
+        seed: int,
+        proxy: Proxy | None,
+        height: float | None,
     ) -> None:
         super().__init__()
         self.settings, self.space = settings, space
@@ -90,7 +96,14 @@ class SourceField(nn.Module):
         crossing, met = self.ground.crossing(rays)
         return torch.cat([edges, torch.where(met[:, None], crossing, edges[:, -1:])], dim=1).sort(dim=1).values
 
-    def march(self, rays: Rays, count: int, generator: torch.Generator | None, closed: Tensor | None = None, learning: Tensor | None = None) -> March:
+    def march(
+        self,
+        rays: Rays,
+        count: int,
+        generator: torch.Generator | None,
+        closed: Tensor | None = None,
+        learning: Tensor | None = None,
+    ) -> March:
         """Samples rays (R, 3) as `radiance` does at the edges' middles, but looks at the ground once a ray.
 
         closed: () in [0, 1], how far the volume outside the proxy's bounds is emptied; None: not at all. learning: (R,) in [0, 1],
@@ -214,7 +227,9 @@ class SourceLoss:
         rays = self.grid.rays(self.cameras, pixels, inside)
         wanted = self.settings
         closed = (step < wanted.closed_until * wanted.optimiser.iterations).float()
-        march = self.field.march(rays, wanted.sampling.fine_samples, generator, closed, 1 - (REST + (1 - REST) * closed) * self.near[pixels])
+        march = self.field.march(
+            rays, wanted.sampling.fine_samples, generator, closed, 1 - (REST + (1 - REST) * closed) * self.near[pixels]
+        )
         loss = (march.colours - self.colours[pixels]).square().mean()
         hidden = march.behind - self.filled[pixels]
         loss = loss + wanted.behind_weight * closed * (hidden.square().mean(-1) * self.near[pixels]).mean()

@@ -16,9 +16,9 @@ from qnerf.consolidation.targets import TargetQueries
 from qnerf.guidance.off import OffSettings
 from qnerf.guidance.soft import SoftSettings
 from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
-from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.progressive import ProgressiveSettings
 from tests.editors.examples import Mean, MeanSettings
 from tests.schedules.helpers import edit, layers, make_job

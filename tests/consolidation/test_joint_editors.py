@@ -17,8 +17,8 @@ from qnerf.guidance.hard import HardSettings
 from qnerf.guidance.off import OffSettings
 from qnerf.guidance.soft import SoftSettings
 from qnerf.schedules.independent import IndependentSettings
-from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.look_ahead import FeedbackSettings
+from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.progressive import ProgressiveSettings
 from tests.editors.examples import Extended, ExtendedSettings
 from tests.schedules.helpers import edit, make_job

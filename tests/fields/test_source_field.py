@@ -1,12 +1,10 @@
 """The field of the source views: its losses against sums written out, and what it learns of a sphere."""
 
-import pytest
 import torch
 
-from qnerf.errors import UserError
 from qnerf.fields.rendering import Samples, composite, composite_weights
 from qnerf.fields.settings import OptimiserSettings, SourceFieldSettings
-from qnerf.fields.source_field import SourceField, depth_loss, distortion, train_source_field
+from qnerf.fields.source_field import train_source_field
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.scenes.cameras import Cameras
 from tests.fields.helpers import DENSITY, GRID, SAMPLING, SPACE, ring, sphere
@@ -31,6 +29,8 @@ def test_what_it_renders_is_the_radiance_at_its_edges_composited() -> None:
     points = rays.origins[:, None] + middle[..., None] * rays.directions[:, None]
     density, colour = field.radiance(points.view(-1, 3))
     weights = composite_weights(density.view(middle.shape), Samples(edges[:, :-1], edges[:, 1:], points, SPACE.radius))
-    by_hand = composite(weights, colour.view(*middle.shape, 3)) + (1 - weights.sum(-1))[:, None] * field.surroundings(rays.directions)
+    by_hand = composite(weights, colour.view(*middle.shape, 3)) + (1 - weights.sum(-1))[:, None] * field.surroundings(
+        rays.directions
+    )
     found = field.render(cameras)[0].permute(0, 2, 3, 1).reshape(-1, 3)[torch.arange(0, 3072, 97)]
     torch.testing.assert_close(found, by_hand.clamp(0, 1))

@@ -6,9 +6,9 @@ from qnerf.guidance.off import OffSettings
 from qnerf.guidance.soft import SoftSettings
 from qnerf.runs.plan import plan_method
 from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
-from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.progressive import ProgressiveSettings
 
 SOFT, HARD, OFF = SoftSettings(name="soft"), HardSettings(name="hard"), OffSettings(name="off")

@@ -16,9 +16,9 @@ from qnerf.guidance.hard import HardSettings
 from qnerf.guidance.mixed import MixedSettings
 from qnerf.guidance.soft import SoftSettings
 from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
-from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.progressive import ProgressiveSettings
 from tests.pretend_device import PRETENDED, moved, pretend_device
 from tests.schedules.helpers import edit, layers, make_job, tiny_field

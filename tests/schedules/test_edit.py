@@ -20,9 +20,9 @@ from qnerf.guidance.off import OffSettings
 from qnerf.guidance.soft import SoftSettings
 from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
-from qnerf.schedules.look_ahead import FeedbackSettings
 from qnerf.schedules.progressive import ProgressiveSettings
 from qnerf.schedules.source import SourceSettings
 from tests.schedules.helpers import edit, in_precision, layers, make_job, tiny_field
