@@ -29,8 +29,10 @@ WITHOUT_EFFECT = (
     "qnerf.runs.foreign",  # warns
     "qnerf.runs.identity",
     "qnerf.runs.plan",
+    "qnerf.runs.posing",  # a stage of its own, which counts for the methods that read it
     "qnerf.runs.progress",
     "qnerf.runs.stages",
+    "qnerf.scenes.kept",  # the output, not the edit
     "qnerf.scenes.on_demand",  # writes scenes, whose contents count by themselves
     "qnerf.store",
     "qnerf.sweeps",
@@ -51,13 +53,13 @@ def code_version(*modules: str) -> str:
 
 def reachable(*modules: str) -> set[str]:
     """The given modules and what they import, directly or not, of qnerf and of the packages that the
-    given ones are in, such as an installed variant's; without those that change no result."""
+    given ones are in, such as an installed variant's; without those that change no result, unless they are given."""
     packages = {"qnerf", *(module.split(".")[0] for module in modules)}
     found: set[str] = set()
     pending = list(modules)
     while pending:
         module = pending.pop()
-        if module not in found and not _without_effect(module):
+        if module not in found and (module in modules or not _without_effect(module)):
             found.add(module)
             pending += [name for name in _imports(module) if name.split(".")[0] in packages and _source(name) is not None]
     return found

@@ -36,9 +36,9 @@ class Posed:
     """The scene after the edit as the source views show it: renderings of their radiance field, posed (docs/method.md
     §7).
 
-    images: (N, 3, H, W) in [0, 1]. trust: (N, h, w), 0 to 1, at the latents' size: how far each place of them is to be
-    believed. trajectory: their inversion under the target's prompt and control, and branch: its predictor of some of
-    the views; None where no method follows it. Images, trust and trajectory lie in the host's memory.
+    images: (N, 3, H, W) in [0, 1]. trust: (N, H, W), 0 to 1: how far each pixel of them is to be believed. trajectory:
+    their inversion under the target's prompt and control, and branch: its predictor of some of the views; None where
+    no method follows it. Images, trust and trajectory lie in the host's memory.
     """
 
     images: Tensor

@@ -10,13 +10,12 @@ from torch import Tensor
 from qnerf.consolidation.targets import TargetQueries
 
 
-def shared(posed: TargetQueries, trust: Tensor, rendered: TargetQueries | None) -> TargetQueries:
+def shared(posed: TargetQueries, trust: Tensor, rendered: TargetQueries | None, size: tuple[int, int]) -> TargetQueries:
     """One target of two: each token is guided by the posed views' queries as far as these are trusted, and for the rest by the
     rendered ones, where there are any.
 
-    trust: (N, h, w), 0 to 1, at the latents' size. A token's is the mean over its patch.
+    trust: (N, H, W), 0 to 1. A token's is the mean over its patch. size: the latents', (h, w).
     """
-    size = (trust.shape[-2], trust.shape[-1])
     weights = {
         layer: F.adaptive_avg_pool2d(trust[:, None], layer.token_grid(size)).flatten(1)[..., None].to(maps)
         for layer, maps in posed.maps.items()

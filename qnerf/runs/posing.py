@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-import torch.nn.functional as F
-
 from qnerf.common.finite import require_finite
 from qnerf.config import RunSettings
 from qnerf.consolidation.job import Posed
@@ -26,9 +24,8 @@ def pose(settings: RunSettings, inverted: Inverted, follow: bool, work: Workshop
     Raises UserError where the scene has no proxy, or where the views or their latents are not finite.
     """
     views = posed_views(settings, inverted.scene, work)
-    trust = F.adaptive_avg_pool2d(views.trust[:, None], inverted.backbone.latent_size)[:, 0]
     trajectory, branch = invert_posed(inverted, views.images.to(inverted.backbone.device), work) if follow else (None, None)
-    return Posed(views.images, trust, trajectory, branch)
+    return Posed(views.images, views.trust, trajectory, branch)
 
 
 def posed_views(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> PosedViews:

@@ -99,6 +99,6 @@ class Transport(LookAhead):
         for k in range(start, stop):
             factor, both = self.share(k, count), target
             if factor > 0 and guidance.settings.guides(k, count):
-                both = shared(queries_along(job, trajectory, layers, k), factor * posed.trust, target)
+                both = shared(queries_along(job, trajectory, layers, k), factor * posed.trust, target, job.backbone.latent_size)
             z = guided_steps(job, guidance, z, k, k + 1, both)
         return z

@@ -67,3 +67,11 @@ def test_no_variant_counts_where_another_is_chosen() -> None:
     bases = {"editor", "inversion", "guidance", "schedule", "intervals", "look_ahead"}
     kinds = ("qnerf.editors.", "qnerf.inversions.", "qnerf.guidance.", "qnerf.schedules.")
     assert {name for name in found if name.startswith(kinds) and name.rsplit(".", 1)[1] not in bases} == set(chosen)
+
+
+def test_posing_and_kept_pixels_count_where_they_are_read_alone() -> None:
+    """Another posing trains no query field anew, and an edit does not depend on what its output keeps of the source."""
+    assert "qnerf.runs.posing" in CODE["posed"]
+    assert "qnerf.fields.posing.posed_views" in reachable(*CODE["posed"])
+    edit = reachable(*CODE["edit"], "qnerf.schedules.transport")
+    assert not any(name.startswith(("qnerf.fields.posing", "qnerf.fields.source_field", "qnerf.scenes.kept")) for name in edit)

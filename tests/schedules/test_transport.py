@@ -74,12 +74,12 @@ def test_each_token_is_guided_by_what_it_is_given_to() -> None:
     maps = torch.randn(2, 4, rows * columns, 16, generator=torch.Generator().manual_seed(0))
     one = TargetQueries({layer: maps[0]}, {layer: 1.0}, {layer: 1.0}, {layer: torch.eye(16)})
     other = replace(one, maps={layer: maps[1]})
-    both = shared(one, trust, other)
+    both = shared(one, trust, other, (8, 8))
     first, second = (target.token_weights(torch.ones(4, 1, 8, 8), layer).view(4, rows, columns) for target in both.each)
     assert first[..., columns // 2 :].eq(1).all()
     assert first[..., : columns // 2].eq(0).all()
     assert torch.equal(first + second, torch.ones_like(first))
-    assert shared(one, 0.25 * trust, None).token_weights(torch.ones(4, 1, 8, 8), layer).max() == 0.25
+    assert shared(one, 0.25 * trust, None, (8, 8)).token_weights(torch.ones(4, 1, 8, 8), layer).max() == 0.25
     views, at_home = both.views(slice(1, 3)), both.to(torch.device("cpu"))
     assert views.beside is not None
     assert torch.equal(views.beside.maps[layer], maps[1, 1:3])
@@ -116,7 +116,7 @@ def test_a_target_of_two_blends_and_pulls_like_each_where_it_counts() -> None:
         )
 
     one, other = random_target(), random_target()
-    both = shared(one, trust, other)
+    both = shared(one, trust, other, (8, 8))
     assert both.weights is not None
     merged = {layer: torch.where(both.weights[layer] > 0, one.maps[layer], other.maps[layer]) for layer in chosen}
     single = replace(one, maps=merged)
