@@ -76,7 +76,10 @@ def measured(name: str, count: int, overrides: list[str]) -> list[str]:
     """One row of the table."""
     settings = parse(compose("config", overrides)).source_field
     scene, dense, views = drawn(name, count), drawn(name, 3 * count), between(count)
-    assert scene.proxy and scene.truth and dense.truth and dense.truth.plates is not None
+    assert scene.proxy
+    assert scene.truth
+    assert dense.truth
+    assert dense.truth.plates is not None
     start = time.process_time()
     field = train_source_field(scene.images, scene.cameras, Space(scene.focus, scene.radius), settings, 0, scene.proxy)
     seconds = time.process_time() - start
