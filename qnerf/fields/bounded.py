@@ -10,12 +10,15 @@ from torch import Tensor
 from qnerf.fields.settings import SourceFieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.trunk import Trunk
-from qnerf.scenes.solids import Capsule, Solid
+from qnerf.scenes.solids import Box, Capsule
 
 CELLS = 96
 """Per axis, of the grid from which distances are interpolated."""
 SLACK = 0.1
 """Radii outside the solids that still count as inside: what hangs on an object is seldom bounded."""
+SOLID = 5.0
+"""Largest logarithm of the density: opaque over a fiftieth of the radius. Where density may rise further, its interpolation between
+the cells inside and outside a surface is opaque well before the surface: objects grow."""
 CHUNK = 65536
 
 
@@ -25,7 +28,7 @@ class BoundedTrunk(Trunk):
     distance: Tensor
 
     def __init__(
-        self, settings: SourceFieldSettings, space: Space, solids: Sequence[Solid], device: torch.device, seed: int
+        self, settings: SourceFieldSettings, space: Space, solids: Sequence[Capsule | Box], device: torch.device, seed: int
     ) -> None:
         super().__init__(settings, space, device, seed)
         axis = torch.linspace(0, 1, CELLS)
@@ -38,6 +41,9 @@ class BoundedTrunk(Trunk):
         """Whether positions (..., 3) in [0, 1] lie outside the solids, (...) bool; a little is still inside."""
         return self._distance(positions) > SLACK
 
+    def _limited(self, log_density: Tensor) -> Tensor:
+        return SOLID - torch.nn.functional.softplus(SOLID - log_density)
+
     def _squared_distance(self, positions: Tensor) -> Tensor:
         return self._distance(positions).square()
 
@@ -47,12 +53,12 @@ class BoundedTrunk(Trunk):
         return torch.nn.functional.grid_sample(self.distance, places, align_corners=True).view(positions.shape[:-1])
 
 
-def distance_to(points: Tensor, solids: Sequence[Solid]) -> Tensor:
+def distance_to(points: Tensor, solids: Sequence[Capsule | Box]) -> Tensor:
     """Signed distance of points (P, 3) to the nearest of capsules and boxes, (P,) in the points' units; negative inside."""
     return torch.stack([_distance(points, solid) for solid in solids]).amin(dim=0)
 
 
-def _distance(points: Tensor, solid: Solid) -> Tensor:
+def _distance(points: Tensor, solid: Capsule | Box) -> Tensor:
     if isinstance(solid, Capsule):
         start, end = (torch.from_numpy(x).to(points) for x in (solid.start, solid.end))
         axis = end - start
