@@ -1,4 +1,4 @@
-"""The source's own pixels, kept where nothing moves (docs/method.md §4.6, ours)."""
+"""The source's own pixels, kept where nothing moves (docs/method.md §4.7, ours)."""
 
 from __future__ import annotations
 
