@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from qnerf.reports.images import to_pixels
-from qnerf.scenes.kept import EDGE, change_mask, keep_pixels, soft_edged
+from qnerf.scenes.kept import EDGE, LEAST_EDGE, change_mask, keep_pixels, soft_edged
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import edited_region
 from qnerf.scenes.shadow import find_light, shadow_region
@@ -42,7 +42,7 @@ def test_outside_the_soft_edge_the_output_is_the_photograph(kind: str) -> None:
     light = find_light(proxy, scene.images, cameras, 0.1)
     region = edited_region(proxy, cameras, (64, 64), 0.1, finer=1).moved + shadow_region(proxy, cameras, (64, 64), 0.1, light, 1)
     assert torch.equal(mask == 1, region > 0)
-    reach = 2 * int(EDGE * 64) + 1
+    reach = 2 * int(max(LEAST_EDGE, EDGE * 64)) + 1
     near = torch.nn.functional.max_pool2d((region > 0).float()[:, None], reach, 1, reach // 2)[:, 0] > 0
     assert not mask[~near].any()
     assert 0.2 < float((mask == 0).float().mean()) < 0.95
