@@ -15,7 +15,7 @@ from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
 from tests.scenes.conftest import ring_cameras
 
-GREY, RED = np.full((4, 4, 3), 0.4, np.float32), np.tile(np.float32([0.8, 0.2, 0.2]), (4, 4, 1))
+GREY, RED = np.full((4, 4, 3), 0.4, np.float32), np.tile(np.array([0.8, 0.2, 0.2], np.float32), (4, 4, 1))
 
 
 def test_an_edited_photograph_by_hand() -> None:
