@@ -55,7 +55,7 @@ def read_cells(*sweeps: Path) -> list[BenchmarkCell]:
     _check_alike(sweeps)
     if len({cell.keeps_pixels for cell in found.values()}) > 1:
         raise UserError(
-            f"{', '.join(map(str, sweeps))}: some cells keep pixels of the source in their output and others keep none, expected one "
+            f"{', '.join(map(str, sweeps))}: some cells keep pixels of the source in their output and others do not, expected one "
             "of the two, since their figures do not compare: give each kind by itself, or run one again with output.keep_pixels=…"
         )
     return list(found.values())

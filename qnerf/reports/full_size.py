@@ -1,4 +1,4 @@
-"""The edit at the photographs' own resolution: the photograph where nothing changes (docs/method.md §4.6, ours)."""
+"""The edit at the photographs' own resolution: the photograph where nothing changes (docs/method.md §4.7, ours)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,12 @@ def _enlarged(values: np.ndarray, width: int, height: int, mode: int) -> np.ndar
 def _fade(shape: tuple[int, ...], window: tuple[int, int, int, int]) -> np.ndarray:
     """(height, width) of the window: 1, but falling to 0 at those of its sides where the photograph (H, W) goes on."""
     left, top, width, height = window
-    x, y, far = np.arange(width) + 0.5, np.arange(height) + 0.5, 1e9
-    across = np.minimum(x if left > 0 else far, width - x if left + width < shape[1] else far)
-    down = np.minimum(y if top > 0 else far, height - y if top + height < shape[0] else far)
-    return np.minimum(np.minimum(across[None, :], down[:, None]) / max(1.0, EDGE * min(width, height)), 1.0).astype(np.float32)
+    edge = max(1.0, EDGE * min(width, height))
+    across = _ramp(width, left > 0, left + width < shape[1], edge)
+    return np.minimum(across[None, :], _ramp(height, top > 0, top + height < shape[0], edge)[:, None])
+
+
+def _ramp(count: int, at_first: bool, at_last: bool, edge: float) -> np.ndarray:
+    """(count,) 1, but rising from 0 over the first pixels, and falling to 0 over the last, where it says so."""
+    away = np.minimum((np.arange(count, dtype=np.float32) + 0.5) / np.float32(edge), 1)
+    return np.minimum(away if at_first else np.float32(1), away[::-1] if at_last else np.ones_like(away))

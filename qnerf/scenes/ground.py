@@ -1,4 +1,4 @@
-"""The ground that an object stands on: a plane, what the views show of it, and shadows on it (docs/method.md §4.5, ours)."""
+"""The ground that an object stands on: a plane, what the views show of it, and shadows on it (docs/method.md §4.6, ours)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The source's own pixels, kept where nothing moves (docs/method.md §4.6, ours)."""
+"""The source's own pixels, kept where nothing moves (docs/method.md §4.7, ours)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from qnerf.scenes.region import edited_region
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.shadow import find_light, shadow_region
 
-EDGE = 0.03  # width of the soft edge, as a share of the views' side
+EDGE = 0.015  # width of the soft edge, as a share of the views' side
+LEAST_EDGE = 2.0  # pixels
 
 
 def change_mask(scene: Scene, margin: float) -> Tensor:
     """How far each pixel of the views may change, (N, H, W) in [0, 1], on the images' device: 1 where a part that moves may be
-    before or after the edit and where its shadow may be, falling to 0 within `EDGE` of the views' side; 0 everywhere else.
+    before or after the edit and where its shadow may be, falling to 0 over a soft edge; 0 everywhere else.
 
     margin: thickness round the proxy's bones, as a share of its height. The scene has a proxy.
     """
@@ -25,7 +26,7 @@ def change_mask(scene: Scene, margin: float) -> Tensor:
     size = (cameras.height, cameras.width)
     shadow = shadow_region(proxy, cameras, size, margin, find_light(proxy, scene.images, cameras, margin), finer=1)
     moved = edited_region(proxy, cameras, size, margin, finer=1).moved
-    return soft_edged(torch.maximum(moved, shadow), EDGE * min(size)).to(scene.images)
+    return soft_edged(torch.maximum(moved, shadow), max(LEAST_EDGE, EDGE * min(size))).to(scene.images)
 
 
 def soft_edged(region: Tensor, width: float) -> Tensor:

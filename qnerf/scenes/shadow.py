@@ -1,4 +1,4 @@
-"""Where in every view the shadow of a part that moves may be, before or after the edit (docs/method.md §4.5, ours).
+"""Where in every view the shadow of a part that moves may be, before or after the edit (docs/method.md §4.6, ours).
 
 The ground is a plane under the proxy, and one light casts the shadows. Where the light is, the source views tell: that direction
 counts from which the proxy's shadow explains best where the ground is dark. Where none explains it, the region is the ground

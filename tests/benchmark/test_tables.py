@@ -11,8 +11,9 @@ import pytest
 
 from qnerf.benchmark.__main__ import looseness_chart, main, marked, tables
 from qnerf.benchmark.cells import BenchmarkCell, read_cells
-from qnerf.benchmark.pictures import chosen_cells
+from qnerf.benchmark.pictures import chosen_cells, read_settings
 from qnerf.benchmark.tables import Row, gains, methods_of, over_looseness, shares_of_oracle, to_csv, to_markdown
+from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.reports.bootstrap import LEAST_SCENES, mean_interval, ratio_interval, student_quantile, tails
 
@@ -231,6 +232,43 @@ def test_kept_results_of_two_sweeps_make_one_report(tmp_path: Path, capsys: pyte
     assert "3 cells, 2 scenes; in 3 cells" in capsys.readouterr().out
     written = {path.name for path in (tmp_path / "new").iterdir()} - {"sweep.json", "results.csv"}
     assert written == {"benchmark.md", "benchmark.csv", "benchmark.html", "looseness.svg"}
+    assert "the model's own pictures: these runs keep no pixels" in (tmp_path / "new" / "benchmark.md").read_text()
     keep("soft", 23, "toy_3,ends", settings="+exp=benchmark guidance=soft")
     with pytest.raises(UserError, match=r"soft was made with \+exp=benchmark guidance=soft, expected \+exp=benchmark as in .*kept"):
         read_cells(tmp_path / "kept", tmp_path / "soft")
+
+
+def test_figures_with_and_without_kept_pixels_stand_beside_each_other_and_are_never_mixed(tmp_path: Path) -> None:
+    """Of cells that keep pixels there are two sets of tables; kept results of other ones do not go into them."""
+    columns = [f"{w}.{m}.{k}" for w in ("methods", "methods_as_decoded") for m in ("independent", "full") for k in figures(0, 0)]
+    sweep = {"command": "", "swept": {"scene.path": [], "control.detail": []}, "cells": []}
+    for name, share, scene in (("kept", "0.6", "toy_1"), ("plain", "", "toy_2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sweep.json").write_text(json.dumps(sweep))
+        values = "24,0.1,0.02,25,0.08,0.02,20,0.1,0.02,21.5,0.08,0.02" if share else "20,0.1,0.02,21.5,0.08,0.02,,,,,,"
+        lines = (
+            f"scene,control.detail,status,folder,kept_share,{','.join(columns)}\n{scene},ends,done,outputs/gone,{share},{values}\n"
+        )
+        (tmp_path / name / "results.csv").write_text(lines)
+    (kept,), (plain,) = read_cells(tmp_path / "kept"), read_cells(tmp_path / "plain")
+    assert kept.keeps_pixels
+    assert not plain.keeps_pixels
+    assert kept.as_decoded == plain.figures
+    assert plain.as_decoded == {}
+    assert main([str(tmp_path / "kept")]) == 0
+    found = list(csv.DictReader((tmp_path / "kept" / "benchmark.csv").open()))
+    psnr = {row["table"]: float(row["value"]) for row in found if (row["row"], row["metric"]) == ("full", "psnr_object")}
+    assert psnr["means"] == 25
+    assert psnr["means_as_decoded"] == 21.5
+    assert "(as decoded)" in (tmp_path / "kept" / "benchmark.html").read_text()
+    with pytest.raises(UserError, match="some cells keep pixels of the source in their output and others do not"):
+        read_cells(tmp_path / "kept", tmp_path / "plain")
+
+
+def test_the_settings_of_a_run_from_before_pixels_were_kept(tmp_path: Path) -> None:
+    plain = RunSettings.compose().model_dump(mode="json")
+    (tmp_path / "config.yaml").write_text(json.dumps(plain))
+    assert read_settings(tmp_path).output.keep_pixels
+    del plain["output"], plain["control"]["shadow"], plain["metrics"]["decoded_groups"]
+    (tmp_path / "config.yaml").write_text(json.dumps(plain))
+    assert not read_settings(tmp_path).output.keep_pixels

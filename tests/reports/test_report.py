@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -74,6 +75,17 @@ def parse(text: str) -> Checker:
     checker.close()
     assert not checker.open
     return checker
+
+
+def test_figures_stand_with_and_without_kept_pixels() -> None:
+    report = make_report()
+    decoded = [replace(m, as_decoded={"psnr_object": value}) for m, value in zip(report.methods, (17.0, 19.5, 18.0), strict=True)]
+    text = render_report(replace(report, methods=decoded))
+    assert text.count("<table") == 2
+    checker = parse(text)
+    assert "as decoded, without kept pixels" in checker.text
+    assert {"21.00 dB", "18.00 dB"} <= set(checker.bold)
+    assert "without kept pixels" not in render_report(report)
 
 
 def test_report_is_one_balanced_page_that_needs_nothing_else() -> None:

@@ -34,6 +34,29 @@ def test_other_metrics_leave_the_edit_as_it_is() -> None:
     assert few.identity() != many.identity()
 
 
+def test_kept_pixels_change_figures_and_leave_edits_as_they_are() -> None:
+    """Figures of the model's own pictures are those of an output that keeps none: measured once for both."""
+    kept, plain, wide = stages_of(), stages_of("output.keep_pixels=false"), stages_of("metrics.decoded_groups=[fidelity,heldout]")
+    method = kept.settings.methods()["full"]
+    assert kept.edit(method) == plain.edit(method)
+    assert kept.figures(method, "fidelity") != plain.figures(method, "fidelity")
+    assert kept.figures(method, "fidelity", as_decoded=True) == plain.figures(method, "fidelity")
+    names = {stages: [key.stage for key in stages.all()] for stages in (kept, plain, wide)}
+    assert [found.count("fidelity") for found in names.values()] == [4, 2, 4], "two methods"
+    assert [found.count("heldout") for found in names.values()] == [2, 2, 4], "no second radiance field, but where it is asked for"
+    assert len({stages.identity() for stages in names}) == 3
+    assert len({stages_of("metrics.groups=[]", f"output.keep_pixels={value}").identity() for value in ("true", "false")}) == 2
+
+
+def test_a_released_shadow_is_another_edit_where_the_background_is_kept() -> None:
+    kept, released = stages_of(), stages_of("control.shadow=true")
+    assert kept.inversion() == released.inversion()
+    method = kept.settings.methods()["independent"]
+    assert kept.edit(method) != released.edit(method)
+    free = "editor.keep_background=false"
+    assert stages_of(free).identity() == stages_of(free, "control.shadow=true").identity()
+
+
 def test_with_and_without_feedback_share_all_intervals() -> None:
     """So the edit without it beside the default costs its last stretch alone; the radiance field counts where it feeds back."""
     stages = stages_of("baselines=[queries_only]")

@@ -36,8 +36,8 @@ def pole() -> Proxy:
 
 
 def floor_views(size: int = 96, dark: float = 0.55, checked: bool = False) -> tuple[Cameras, Tensor]:
-    """A floor in eight views, on which the pole's shadow lies in the light from LIGHT: within 0.1 of the line from the pole's foot to
-    where the light through its tip falls. Worked out ray by ray."""
+    """A floor in eight views, on which the pole's shadow lies in the light from LIGHT: within 0.1 of the line from the pole's foot
+    to where the light through its tip falls. Worked out ray by ray."""
     cameras = ring_cameras(8, size, 1.2 * size, distance=3.0, height=1.9)
     rays = cameras.token_rays(size, size)
     reach = -rays.origins[..., 2] / rays.directions[..., 2].clamp(max=-1e-3)
