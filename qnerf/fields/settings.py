@@ -155,6 +155,8 @@ class SourceFieldSettings(RgbFieldSettings):
         fine_samples=24, far_radii=2.0, render_samples=48, uniform_share=0.2, proposal_resolution=64, proposal_every=64
     )
     optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, rays_per_batch=1024, weight_decay=0.1)
+    jitter: float = Field(default=1.0, ge=0, le=1)
+    """Where training rays pass through a pixel: 0: its centre, as rendered rays do, 1: anywhere in it."""
     object_share: float = Field(default=0.75, ge=0, le=1)
     """Share of the training rays that pass through the proxy's bounds; the others are any pixels. Without a
     proxy all are."""
@@ -165,6 +167,9 @@ class SourceFieldSettings(RgbFieldSettings):
     closed_until: float = Field(default=0.5, ge=0, le=1)
     """Share of the training in which the volume is empty outside the proxy's bounds: what is within them, the
     ground and the colours at infinity explain what they can before anything else may."""
+    behind_weight: float = Field(default=0.1, ge=0)
+    """Weight, until then, of the difference of ground and infinity from the pictures with the object's place
+    filled from its rim."""
     opacity_weight: float = Field(default=0.003, ge=0)
     """Weight of o (1 - o), o the volume's opacity on a ray through the bounds: it is to stop a ray or let it pass."""
     depth_weight: float = Field(default=0.1, ge=0)

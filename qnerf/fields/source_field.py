@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
@@ -31,9 +32,11 @@ REST = 0.9
 
 @dataclass(frozen=True)
 class March:
-    """R rays: their colours (R, 3), the samples, the weight (R, S) of each, and the volume's share of it, without the ground."""
+    """R rays: their colours (R, 3), those of ground and infinity alone, the samples, the weight (R, S) of each, and the volume's
+    share of it, without the ground."""
 
     colours: Tensor
+    behind: Tensor
     samples: Samples
     weights: Tensor
     volume: Tensor
@@ -100,10 +103,13 @@ class SourceField(nn.Module):
         if self.settings.sampling.scale_near_gradients and density.requires_grad:
             self.trunk.scale_near_gradients(density, hidden, samples, rays)
         colour = torch.sigmoid(self.head(hidden))
-        volume = torch.ones_like(density)
+        volume, behind = torch.ones_like(density), self.surroundings(rays.directions)
+        sky = _scaled(behind, learning)
         if self.ground is not None:
             crossing, met = self.ground.crossing(rays)
             slab, paint = self.ground(rays.origins + crossing.mean(dim=1, keepdim=True) * met[:, None] * rays.directions)
+            stopped = (1 - (-slab * (crossing[:, 1] - crossing[:, 0]) / self.space.radius).exp()) * met
+            behind = behind + stopped[:, None] * (paint - behind)
             slab, paint = _scaled(slab, learning), _scaled(paint, learning)
             middle = (samples.starts + samples.ends) / 2
             inside = (middle > crossing[:, :1]) & (middle < crossing[:, 1:]) & met[:, None]
@@ -111,8 +117,8 @@ class SourceField(nn.Module):
             volume = 1 - slab / (density + slab).clamp_min(TINY)
             density, colour = density + slab, paint[:, None] + volume[..., None] * (colour - paint[:, None])
         weights = composite_weights(density, samples)
-        seen = composite(weights, colour) + (1 - weights.sum(-1))[:, None] * _scaled(self.surroundings(rays.directions), learning)
-        return March(seen, samples, weights, weights * volume)
+        seen = composite(weights, colour) + (1 - weights.sum(-1))[:, None] * sky
+        return March(seen, behind, samples, weights, weights * volume)
 
     @torch.no_grad()
     def render(self, cameras: Cameras, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -188,6 +194,7 @@ class SourceLoss:
         self.grid = TokenGrid(len(cameras), cameras.height, cameras.width)
         self.colours = images.float().permute(0, 2, 3, 1).reshape(-1, 3).to(device)
         self.depth = None if depth is None else depth.flatten().to(device)
+        self.filled = without_object(images, near).permute(0, 2, 3, 1).reshape(-1, 3).to(device)
         self.near = near.flatten().to(device).float()
         near = near.flatten().nonzero()[:, 0].to(device)
         self.object = near if len(near) else torch.arange(len(self.grid), device=device)
@@ -203,11 +210,14 @@ class SourceLoss:
             for end, share in zip((len(self.object), len(self.grid)), self.shares, strict=True)
         )
         pixels = torch.cat([self.object[on_object], anywhere])
-        rays = self.grid.rays(self.cameras, pixels, torch.rand(len(pixels), 2, generator=generator, device=device))
+        inside = 0.5 + self.settings.jitter * (torch.rand(len(pixels), 2, generator=generator, device=device) - 0.5)
+        rays = self.grid.rays(self.cameras, pixels, inside)
         wanted = self.settings
         closed = (step < wanted.closed_until * wanted.optimiser.iterations).float()
         march = self.field.march(rays, wanted.sampling.fine_samples, generator, closed, 1 - (REST + (1 - REST) * closed) * self.near[pixels])
         loss = (march.colours - self.colours[pixels]).square().mean()
+        hidden = march.behind - self.filled[pixels]
+        loss = loss + wanted.behind_weight * closed * (hidden.square().mean(-1) * self.near[pixels]).mean()
         loss = loss + wanted.distortion_weight * distortion(march.weights, march.samples).mean()
         if isinstance(self.field.trunk, BoundedTrunk):
             near = march.volume[: self.shares[0]]
@@ -218,6 +228,17 @@ class SourceLoss:
         if self.depth is not None:
             loss = loss + wanted.depth_weight * depth_loss(march.weights, march.samples, self.depth[pixels])
         return loss
+
+
+def without_object(images: Tensor, hidden: Tensor) -> Tensor:
+    """images (N, 3, H, W) in [0, 1] with the pixels `hidden` (N, H, W) filled from their rim (Telea 2004): a guess, to start from."""
+    filled = images.clone()
+    for view, (image, mask) in enumerate(zip(images, hidden, strict=True)):
+        if mask.any() and not mask.all():
+            picture = (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype("uint8")
+            found = cv2.inpaint(picture, mask.cpu().numpy().astype("uint8"), 3, cv2.INPAINT_TELEA)
+            filled[view] = torch.from_numpy(found).permute(2, 0, 1) / 255
+    return filled
 
 
 def distortion(weights: Tensor, samples: Samples) -> Tensor:
