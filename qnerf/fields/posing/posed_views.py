@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qnerf.fields.posing.flesh import Radiant
 from qnerf.fields.posing.march import Marched, march
+from qnerf.fields.posing.pictures import seen_in
 from qnerf.fields.posing.posed_field import PosedField, pose_field
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.rendering import Samples, composite_weights, expected_depth
@@ -116,21 +117,24 @@ def _compose(
     """The field's picture of the edited scene, plus what the source's picture has and the field's of it has not."""
     size = depth.shape
     source = images.permute(0, 2, 3, 1).reshape(-1, 3)[rows]
-    # What the field does not know of the picture is kept, as far as the pixel does not show what has left.
-    unknown = (1 - found.gone)[:, None] * (source - found.source)
-    colour = found.moved_colour + found.rest + (1 - found.moved)[:, None] * unknown
-    changed = torch.maximum(found.moved, found.gone)
+    zero = torch.zeros_like(depth)
 
     def placed(values: Tensor, base: Tensor) -> Tensor:
         filled = base.clone().flatten()
         filled[rows] = values
         return filled.view(size)
 
+    source_depth = placed(found.source_depth, depth)
+    # What the field does not know of the picture is kept, but where and beside where something has left.
+    wide = round(settings.border)
+    left = F.max_pool2d(placed(found.gone, zero)[:, None], 2 * wide + 1, 1, wide).flatten()[rows]
+    unknown = (1 - left / 0.1).clamp_min(0)[:, None] * (source - found.source)
+    colour = found.moved_colour + found.rest + (1 - found.moved)[:, None] * unknown
+    changed = torch.maximum(found.moved, found.gone)
+
     pictures = torch.stack([placed(colour[:, c], images[:, c]) for c in range(3)], dim=1).clamp(0, 1)
-    zero = torch.zeros_like(depth)
     shown, moved = placed(changed, zero), placed(found.moved, zero)
     weight = _widened(shown, settings.border)[:, None]
-    source_depth = placed(found.source_depth, depth)
     trust = placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth))
     return PosedViews(images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth))
 
@@ -146,23 +150,9 @@ def _widened(changed: Tensor, border: float) -> Tensor:
 def _trust(posed: PosedField, cameras: Cameras, found: Marched, source_depth: Tensor) -> Tensor:
     """(R,) in [0, 1]: by how much moved parts are opaque, seen in the source, far from seams and of a proxy that fits; where a part
     has left, whether any source view sees what appears; in between, by their shares."""
-    seen = _seen(found.place, cameras, source_depth, VISIBLE * posed.extent)
+    seen = seen_in(found.place, cameras, source_depth, VISIBLE * posed.extent).any(0).float()
     fit = torch.where(found.part >= 0, posed.fits[found.part.clamp_min(0)], 1.0)
     own = found.inside * fit * seen
     uncovered = torch.maximum(found.gone - found.moved, torch.zeros_like(seen))
     still = (1 - found.moved - uncovered).clamp_min(0)
     return (found.moved * own + uncovered * seen + still).clamp(0, 1)
-
-
-def _seen(places: Tensor, cameras: Cameras, depth: Tensor, tolerance: float) -> Tensor:
-    """Whether any source view sees source points (R, 3): its surface there is no nearer than the point, (R,) 0 or 1."""
-    best = torch.zeros(len(places), device=places.device)
-    for view in range(len(cameras)):
-        camera = cameras[[view]]
-        xy, z_depth = camera.project(places)
-        column, row = xy[0].floor().long().unbind(-1)
-        inside = (z_depth[0] > 1e-3) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
-        surface = depth[view, row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
-        away = (places - camera.positions[0]).norm(dim=-1)
-        best = torch.maximum(best, (inside & (away < surface + tolerance)).float())
-    return best
