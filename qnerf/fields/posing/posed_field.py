@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qnerf.fields.posing.carving import Room, SourceViews
 from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, opacity_at
 from qnerf.fields.posing.ground import find_ground
 from qnerf.fields.posing.labels import label_flesh
@@ -63,6 +64,7 @@ class PosedField:
         stays = torch.ones_like(source_density)
         near = ((points >= self.low) & (points <= self.high)).all(-1).nonzero()[:, 0]
         stays[near] = self.warp.stays(points[near])
+        source_density = source_density * self.warp.labels.matter(points)
         density = stays * source_density
         weight, moved_weight = density.square(), torch.zeros_like(density)
         colour = weight[:, None] * source_colour
@@ -77,7 +79,7 @@ class PosedField:
             if not len(rows):
                 continue
             found, shade = self.field.radiance(y)
-            found = found * member[seen]
+            found = found * member[seen] * self.warp.labels.matter(y)
             square = found.square()
             weight[rows] += square
             moved_weight[rows] += square
@@ -100,36 +102,37 @@ class PosedField:
 
 
 @torch.no_grad()
-def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, device: torch.device) -> PosedField | None:
+def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Room, views: SourceViews) -> PosedField | None:
     """The field of the scene after the proxy's edit; None where the edit moves nothing."""
     size = extent(proxy)
-    parts = parts_of(proxy, settings, device)
+    parts = parts_of(proxy, settings, room.low.device)
     if not any(part.moved for part in parts):
         return None
     radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
-    low, high = _room(proxy, size, device)
-    flesh = flesh_grid(field, low, high, settings.voxels, size)
-    ground = find_ground(field, low, high, float(proxy.source[:, 2].min()), size)
-    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, ground, CLEARANCE * size)
+    flesh = flesh_grid(field, room.low, room.high, settings.voxels, size)
+    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, room, views)
     moved = [index for index, part in enumerate(parts) if part.moved]
     joints = [make_joints(parts[index], index, parts, radii) for index in moved]
     warp = Warp(labels, [parts[index] for index in moved], joints, settings.blend, 0.01 * size)
     boxes, low, high = _boxes(warp)
     fits = torch.stack([_fit(field, parts[index], size) for index in moved])
-    per_length = -(1 - flesh.opacity).clamp_min(1e-6).log() / (THICKNESS * size)
+    per_length = -(1 - flesh.opacity * (1 - labels.air)).clamp_min(1e-6).log() / (THICKNESS * size)
     volumes = per_length * torch.cat([1 - labels.shares.sum(0, keepdim=True), labels.shares])
     return PosedField(field, warp, fits, low, high, boxes, size, volumes)
 
 
-def _room(proxy: Proxy, size: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Corners (3,) of the box in which flesh is labelled: the source's bounds, or its joints and what may hang on them."""
+@torch.no_grad()
+def object_room(field: Radiant, proxy: Proxy, device: torch.device) -> Room:
+    """Where the source's flesh is: within the source's bounds, or round its joints and what may hang on them."""
+    size = extent(proxy)
     if proxy.source_bounds is not None:
         hulls = [solid.hull() for solid in proxy_bounds(proxy, "source").solids]
         points = torch.cat([torch.from_numpy(p + side * r).float() for p, r in hulls for side in (-1.0, 1.0)])
     else:
         points = torch.cat([proxy.source.cpu().float() + side * HANGING * size for side in (-1.0, 1.0)])
     low, high = points.amin(0), points.amax(0)
-    return low.to(device), high.to(device)
+    low, high = low.to(device), high.to(device)
+    return Room(low, high, find_ground(field, low, high, float(proxy.source[:, 2].min()), size), CLEARANCE * size)
 
 
 def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,18 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.fields.posing.carving import source_views
 from qnerf.fields.posing.flesh import Radiant
 from qnerf.fields.posing.march import Marched, march
 from qnerf.fields.posing.pictures import seen_in
-from qnerf.fields.posing.posed_field import PosedField, pose_field
+from qnerf.fields.posing.posed_field import PosedField, object_room, pose_field
 from qnerf.fields.posing.settings import PosingSettings
-from qnerf.fields.rendering import Samples, composite_weights, expected_depth
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Proxy
 
 RAY_CHUNK = 2048
-COARSER = 2  # the depth of what does not change is rendered at a resolution lower by this
 VISIBLE = 0.03  # how near the seen surface a point must be to count as seen, as a share of the extent
 OnWork = Callable[[int, int], None]
 """on_work(done, total), in rays."""
@@ -52,8 +51,10 @@ def pose_views(
     Everything follows from the arguments: no random numbers are drawn.
     """
     size = (len(cameras), cameras.height, cameras.width)
-    depth = _source_depth(field, cameras, settings)
-    posed = pose_field(field, proxy, settings, images.device)
+    room = object_room(field, proxy, images.device)
+    views = source_views(field, cameras, images, room, settings.samples // 2)
+    depth = F.interpolate(views.depth[:, None], size=size[1:], mode="nearest")[:, 0]
+    posed = pose_field(field, proxy, settings, room, views)
     zero = torch.zeros(size, device=images.device)
     if posed is None:
         return PosedViews(images.clone(), zero, zero.clone(), torch.ones_like(zero), depth)
@@ -93,22 +94,6 @@ def _touched(posed: PosedField, cameras: Cameras) -> Tensor:
     nearest = z_depth[z_depth > 1e-3].min() if (z_depth > 1e-3).any() else z_depth.new_tensor(1.0)
     wide = int((flesh.step * cameras.focal.max() / nearest).ceil()) + 1
     return F.max_pool2d(canvas[:, None], 2 * wide + 1, 1, wide)[:, 0] > 0
-
-
-def _source_depth(field: Radiant, cameras: Cameras, settings: PosingSettings) -> Tensor:
-    """Expected distance (N, H, W) of the source's surfaces, world units, smoothly enlarged from a coarser rendering."""
-    small = cameras.resized(max(1, cameras.width // COARSER), max(1, cameras.height // COARSER))
-    grid = TokenGrid(len(small), small.height, small.width)
-    parts = []
-    for pixels in torch.arange(len(grid), device=cameras.focal.device).split(RAY_CHUNK):
-        rays = grid.rays(small, pixels, torch.full((len(pixels), 2), 0.5, device=pixels.device))
-        edges = field.edges(rays, settings.samples // 2)
-        points = rays.origins[:, None] + ((edges[:, 1:] + edges[:, :-1]) / 2)[..., None] * rays.directions[:, None]
-        density = field.radiance(points.view(-1, 3))[0].view(points.shape[:2])
-        samples = Samples(edges[:, :-1], edges[:, 1:], points, field.space.radius)
-        parts.append(expected_depth(composite_weights(density, samples), samples))
-    coarse = torch.cat(parts).view(len(small), 1, small.height, small.width)
-    return F.interpolate(coarse, size=(cameras.height, cameras.width), mode="nearest")[:, 0]
 
 
 def _compose(
