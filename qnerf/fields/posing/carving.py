@@ -40,8 +40,11 @@ class Room:
 
 @dataclass(frozen=True)
 class SourceViews:
-    """The source's views as its field has them, smaller by `COARSER`. cameras: of N views of h x w pixels. images: (N, 3, h, w), the
-    photographs. background: (N, 3, h, w), the field's picture without what is in the room. depth: (N, h, w), expected distance."""
+    """The source's views as its field has them, smaller by `COARSER`. cameras: of N views of h x w pixels.
+
+    images: (N, 3, h, w), the photographs. background: (N, 3, h, w), the field's picture without what is in the room. depth:
+    (N, h, w), expected distance.
+    """
 
     cameras: Cameras
     images: Tensor

@@ -10,7 +10,7 @@ from torch import Tensor
 from qnerf.fields.posing.carving import Room, SourceViews
 from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, opacity_at
 from qnerf.fields.posing.ground import find_ground
-from qnerf.fields.posing.labels import label_flesh
+from qnerf.fields.posing.labels import label_flesh, smoothstep
 from qnerf.fields.posing.parts import Part, extent, parts_of
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.posing.warp import Warp, make_joints
@@ -19,6 +19,7 @@ from qnerf.scenes.scene import Proxy
 
 SEEN = 0.02  # membership below which a point is not looked up
 HANGING = 0.25  # how far beyond its joints the object is looked for where the proxy has no bounds, as a share of the extent
+FILLED = 0.1  # share of the box of a part that deforms which has to be dense
 CLEARANCE = 0.01  # over the ground, below which nothing is dragged along, likewise
 
 
@@ -152,11 +153,18 @@ def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _fit(field: Radiant, part: Part, size: float) -> Tensor:
-    """How far a part agrees with the field, () in [0, 1]: the share of its bones that runs through dense flesh, times how far it
-    keeps its length."""
+    """How far a part agrees with the field, () in [0, 1]: 0 where less than a fifth of its bone, times how far its length is kept,
+    runs through dense flesh, 1 from seven tenths on (a shade is hollow).
+
+    A part that deforms has to hold flesh: 1 where a tenth of its box is dense.
+    """
+    if part.box is not None:
+        axes = torch.linspace(-1, 1, 12, device=part.box.device)
+        inside = torch.stack(torch.meshgrid(axes, axes, axes, indexing="ij"), dim=-1).view(-1, 3)
+        dense = opacity_at(field, part.box[0] + inside @ part.box[1:], size) > 0.5
+        return (dense.float().mean() / FILLED).clamp_max(1)
     along = torch.linspace(0.05, 0.95, 19, device=part.starts.device)[:, None, None]
     points = part.starts + along * (part.ends - part.starts)
-    offsets = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).to(points) * 0.02 * size
+    offsets = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).to(points) * THICKNESS * size
     dense = opacity_at(field, points[:, :, None] + offsets, size).amax(-1) > 0.5
-    kept = 1.0 if part.smooth else min(part.stretch, 1 / part.stretch)
-    return dense.float().mean() * kept
+    return smoothstep(dense.float().mean() * min(part.stretch, 1 / part.stretch), 0.2, 0.7)
