@@ -89,6 +89,7 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if fields else {"field"}
     feedback = any(getattr(m.schedule, "feedback", None) for m in methods.values())
     found |= set() if heldout or feedback else {"rgb_field"}
+    found |= {"source_field"}  # by no stage so far
     found |= set() if heldout else {"metrics.heldout_every"}
     found |= set() if fields or heldout else {"seed", "scene.focus", "scene.radius"}
     found |= set() if {"consistency", "errors"} & set(groups) else {"metrics.depth_tolerance"}
