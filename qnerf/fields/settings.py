@@ -142,7 +142,7 @@ class RgbFieldSettings(Settings):
 
 
 class SourceFieldSettings(RgbFieldSettings):
-    """The radiance field of the source views that posing reads (docs/method.md §2.9): finer than the one for
+    """The radiance field of the source views that posing reads (docs/method.md §7.1): finer than the one for
     measuring, with a ground plane and a picture at infinity, and a loss that asks for opaque surfaces."""
 
     grid: EncodingSettings = EncodingSettings(finest_resolution=256, log2_table_size=18)

@@ -1,4 +1,4 @@
-"""The radiance field of the source views: what posing carries into the edited scene (docs/method.md §2.9)."""
+"""The radiance field of the source views: what posing carries into the edited scene (docs/method.md §7.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the training of a source field minimises (docs/method.md §2.9)."""
+"""What the training of a source field minimises (docs/method.md §7.1)."""
 
 from __future__ import annotations
 
