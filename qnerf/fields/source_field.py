@@ -11,7 +11,7 @@ from torch.nn.functional import max_pool2d
 
 from qnerf.errors import UserError
 from qnerf.fields.bounded import BoundedTrunk
-from qnerf.fields.ground_height import ground_height
+from qnerf.fields.ground_plane import find_plane
 from qnerf.fields.rendering import Samples, composite, composite_weights, expected_depth, sample_rays, samples_between
 from qnerf.fields.settings import SourceFieldSettings
 from qnerf.fields.space import Space
@@ -43,9 +43,10 @@ class March:
 
 
 class SourceField(nn.Module):
-    """Density and colour of every point, without view dependence: a volume, a ground plane, and colours at infinity.
+    """Density and colour of every point, without view dependence: a volume, the plane of a floor or a wall, and colours at infinity.
 
-    proxy: its source bounds are where the volume starts dense; None: in a ball round the focus. height: of the ground; None: none.
+    proxy: its source bounds are where the volume starts dense; None: in a ball round the focus. plane: (4,), as
+    `find_plane` finds it; None: none.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class SourceField(nn.Module):
         device: torch.device,
         seed: int,
         proxy: Proxy | None,
-        height: float | None,
+        plane: Tensor | None,
     ) -> None:
         super().__init__()
         self.settings, self.space = settings, space
@@ -64,7 +65,7 @@ class SourceField(nn.Module):
         self.head = linear(settings.geometry_width, 3, torch.Generator().manual_seed(derive_seed(seed, 5)), device)
         pictures = (settings.surroundings, settings.encoding)
         self.sky = Sky(*pictures, device, derive_seed(seed, 6))
-        self.ground = None if height is None else Ground(height, *pictures, space, device, derive_seed(seed, 7))
+        self.ground = None if plane is None else Ground(plane, *pictures, space, device, derive_seed(seed, 7))
 
     def radiance(self, points: Tensor, ground: bool = True) -> tuple[Tensor, Tensor]:
         """World points (P, 3) to density (P,), per radius of length, and colour (P, 3) in [0, 1]. ground: with the ground plane."""
@@ -186,8 +187,8 @@ def train_source_field(
     if proxy is not None:
         near = torch.isfinite(bounds_distance(proxy, "source", cameras, size[1:])).to(images.device)
         near = max_pool2d(near[:, None].float(), 2 * RIM + 1, 1, RIM)[:, 0] > 0
-    height = ground_height(images, cameras.to(images.device), space, near) if settings.ground else None
-    field = SourceField(settings, space, cameras.focal.device, seed, proxy, height)
+    plane = find_plane(images, cameras.to(images.device), space, near) if settings.ground else None
+    field = SourceField(settings, space, cameras.focal.device, seed, proxy, plane)
     seen = images.permute(0, 2, 3, 1)[~near] if not near.all() else images.permute(0, 2, 3, 1).reshape(-1, 3)
     for part in (field.sky, field.ground):
         if part is not None:

@@ -69,14 +69,13 @@ def source_field(settings: RunSettings, scene: Scene, work: Workshop = ALONE) ->
         return Artefact({name: value.to(HOST) for name, value in field.state_dict().items()})
 
     found = work.once(lambda stages: stages.source_field(), compute)
-    height = found.tensors.get("ground.height")
     field = SourceField(
         settings.source_field,
         space,
         scene.cameras.focal.device,
         settings.seed,
         scene.proxy,
-        None if height is None else float(height),
+        found.tensors.get("ground.plane"),
     )
     field.load_state_dict(found.tensors)
     return field.requires_grad_(False)
