@@ -29,7 +29,10 @@ Every key can be set on the command line, `python -m qnerf.run guidance.strength
 line are reported at once, before anything is computed.
 """
 LISTED = ("exp", "baselines")  # groups whose files combine settings of other groups
-FIRST = ("scene", "backbone", "inversion", "editor", "recorder", "field", "guidance", "schedule", "rgb_field", "metrics", "tracker")
+FIRST = (
+    "scene", "backbone", "inversion", "editor", "recorder", "field", "guidance", "schedule", "rgb_field", "source_field", "metrics",
+    "tracker",
+)  # fmt: skip
 
 Schema = Mapping[str, Any]
 

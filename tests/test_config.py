@@ -18,18 +18,9 @@ from qnerf.run import CONFIGS
 from qnerf.schedules.one_shot import OneShotSettings
 
 GROUPS = (
-    "inversion",
-    "editor",
-    "recorder",
-    "field",
-    "rgb_field",
-    "source_field",
-    "guidance",
-    "schedule",
-    "metrics",
-    "tracker",
+    "inversion", "editor", "recorder", "field", "rgb_field", "source_field", "guidance", "schedule", "metrics", "tracker",
     "backbone",
-)
+)  # fmt: skip
 NOT_OF_THE_RUN = {"pretrain", "evaluate_backbone", "hydra"}  # composed by another entry point, or by Hydra for itself
 
 

@@ -16,6 +16,9 @@ CELLS = 96
 """Per axis, of the grid from which distances are interpolated."""
 SLACK = 0.1
 """Radii outside the solids that still count as inside: what hangs on an object is seldom bounded."""
+SOLID = 5.0
+"""Largest logarithm of the density: opaque over a fiftieth of the radius. Where density may rise further, its interpolation between
+the cells inside and outside a surface is opaque well before the surface: objects grow."""
 CHUNK = 65536
 
 
@@ -37,6 +40,9 @@ class BoundedTrunk(Trunk):
     def outside(self, positions: Tensor) -> Tensor:
         """Whether positions (..., 3) in [0, 1] lie outside the solids, (...) bool; a little is still inside."""
         return self._distance(positions) > SLACK
+
+    def _limited(self, log_density: Tensor) -> Tensor:
+        return SOLID - torch.nn.functional.softplus(SOLID - log_density)
 
     def _squared_distance(self, positions: Tensor) -> Tensor:
         return self._distance(positions).square()

@@ -1,7 +1,7 @@
 """The plane that the object stands on or hangs on: the one on whose colours the views agree.
 
-A floor is looked for first: a horizontal plane, by its height. Where the views agree on none, a wall is: an upright plane, which
-may lean. Whether they agree is seen in fine detail, since smooth shades are alike on many planes.
+A floor is looked for first (`ground_height`). Where the views agree on none, a wall is: an upright plane, which may lean. Whether
+they agree on it is seen in fine detail, since smooth shades are alike on many planes.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, pad
 
+from qnerf.fields.ground_height import ground_height
 from qnerf.fields.space import Space
 from qnerf.scenes.cameras import Cameras
 
-POINTS = 64
+POINTS = 32
 """Per axis, of the square about the focus in which the views are compared."""
 UNEXPLAINED = 0.5
-"""Of the variance of fine detail on the plane, the most that may lie between views of the same points. Measured: 0.14 to 0.26 on
-floors of procedural scenes, 0.29 on a photographed wall; on planes where nothing is, 0.7 and more."""
+"""Of the variance of fine detail on a wall, the most that may lie between views of the same points. It is 0.3 on a photographed
+wall, and 0.7 and more on upright planes in procedural scenes, where there is no wall."""
 DETAIL = 8
 """Fine is what differs from the mean of a square whose side is the picture's through this."""
-WALL_POINTS = 32
-"""As `POINTS`, for the many upright planes that are looked at."""
 AZIMUTHS = 24
 """Directions in which an upright plane is looked for."""
 
@@ -35,9 +34,10 @@ def find_plane(images: Tensor, cameras: Cameras, space: Space, hidden: Tensor) -
 
     images: (N, 3, H, W). hidden: (N, H, W) bool, pixels that may show the object, which are not compared.
     """
-    detail = (fine_detail(images, hidden), cameras, space, hidden)
-    floor = _floor(images, cameras, space, hidden)
-    return floor if floor is not None and compare(floor, *detail).agreed else _wall(*detail)
+    height = ground_height(images, cameras, space, hidden)
+    if height is not None:
+        return torch.tensor([0.0, 0.0, 1.0, height])
+    return _wall(fine_detail(images, hidden), cameras, space, hidden)
 
 
 def fine_detail(images: Tensor, hidden: Tensor) -> Tensor:
@@ -51,23 +51,11 @@ def fine_detail(images: Tensor, hidden: Tensor) -> Tensor:
     return images - total(images * shown) / total(shown).clamp_min(1e-3)
 
 
-def _floor(images: Tensor, cameras: Cameras, space: Space, hidden: Tensor) -> Tensor | None:
-    def best(heights: Tensor) -> Tensor | None:
-        planes = [torch.tensor([0.0, 0.0, 1.0, float(height)]) for height in heights]
-        scores = torch.tensor([compare(plane, images, cameras, space, hidden).deviation for plane in planes])
-        return planes[int(scores.argmin())] if torch.isfinite(scores).any() else None
-
-    coarse = float(space.focus[2]) + space.radius * torch.linspace(-1.5, 0.5, 101)
-    coarse = coarse[coarse < float(cameras.positions[:, 2].min()) - 0.1 * space.radius]
-    found = best(coarse) if len(coarse) else None
-    return None if found is None else best(float(found[3]) + space.radius * torch.linspace(-0.02, 0.02, 17))
-
-
 def _wall(detail: Tensor, cameras: Cameras, space: Space, hidden: Tensor) -> Tensor | None:
     """The upright plane that explains most, turned and moved as long as it explains more. detail: as `fine_detail`."""
 
     def worth(plane: Tensor) -> float:
-        return compare(plane, detail, cameras, space, hidden, WALL_POINTS).explained
+        return agreement(plane, detail, cameras, space, hidden).explained
 
     angles = torch.arange(AZIMUTHS) * (2 * math.pi / AZIMUTHS)
     normals = torch.stack([angles.cos(), angles.sin(), torch.zeros_like(angles)], dim=-1)
@@ -80,7 +68,7 @@ def _wall(detail: Tensor, cameras: Cameras, space: Space, hidden: Tensor) -> Ten
             for change in _changes(best, step, space):
                 if (value := worth(change)) > most:
                     best, most = change, value
-    return best if compare(best, detail, cameras, space, hidden).agreed else None
+    return best if agreement(best, detail, cameras, space, hidden).unexplained <= UNEXPLAINED else None
 
 
 def _at(normal: Tensor, away: float, space: Space) -> Tensor:
@@ -90,7 +78,7 @@ def _at(normal: Tensor, away: float, space: Space) -> Tensor:
 
 
 def _changes(plane: Tensor, step: float, space: Space) -> list[Tensor]:
-    """The plane turned by `step`, radians, about either of two axes through the point nearest to the focus, or moved by it, radii."""
+    """The plane turned by `step`, radians, about two axes through its point nearest to the focus, or moved by `step`, radii."""
     normal, away = plane[:3], float(plane[3] - plane[:3] @ space.focus.cpu())
     turns = [_at(normal + sign * step * axis, away, space) for axis in plane_axes(normal) for sign in (-1.0, 1.0)]
     return turns + [_at(normal, away + sign * step * space.radius, space) for sign in (-1.0, 1.0)]
@@ -106,16 +94,11 @@ def plane_axes(normal: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of the points of a plane that at least three views see. deviation: the mean of the colours' standard deviation over views.
-    unexplained: the share of their variance that is over views. covered: the share of the square's points that are such."""
+    """Of the points of a plane that at least three views see. unexplained: the share of their colours' variance that is over views.
+    covered: the share of the square's points that are such."""
 
-    deviation: float = math.inf
     unexplained: float = math.inf
     covered: float = 0.0
-
-    @property
-    def agreed(self) -> bool:
-        return self.unexplained <= UNEXPLAINED
 
     @property
     def explained(self) -> float:
@@ -123,9 +106,9 @@ class Agreement:
         return self.covered * max(0.0, 1 - self.unexplained)
 
 
-def compare(plane: Tensor, images: Tensor, cameras: Cameras, space: Space, hidden: Tensor, count: int = POINTS) -> Agreement:
-    """How far views agree on the colours of a plane (4,), at count² points. A view sees it from a tenth of the radius before it."""
-    axis = torch.linspace(-1, 1, count, device=images.device) * space.radius
+def agreement(plane: Tensor, images: Tensor, cameras: Cameras, space: Space, hidden: Tensor) -> Agreement:
+    """How far views agree on the colours of a plane (4,). A view sees it from a tenth of the radius before it."""
+    axis = torch.linspace(-1, 1, POINTS, device=images.device) * space.radius
     y, x = (line.reshape(-1, 1) for line in torch.meshgrid(axis, axis, indexing="ij"))
     plane, focus = plane.to(images), space.focus.to(images)
     normal = plane[:3]
@@ -139,7 +122,7 @@ def compare(plane: Tensor, images: Tensor, cameras: Cameras, space: Space, hidde
     seen = before & (z_depth > 0) & (places[:, :, 0].abs() < 1).all(dim=-1) & (covered == 0)
     views = seen.sum(dim=0)
     enough = views >= 3
-    if enough.sum() < count:
+    if enough.sum() < POINTS:
         return Agreement()
     colours, seen, views = colours[:, :, enough], seen[:, None, enough], views[enough]
     mean = (colours * seen).sum(dim=0) / views
@@ -147,5 +130,4 @@ def compare(plane: Tensor, images: Tensor, cameras: Cameras, space: Space, hidde
     overall = (mean * views).sum(dim=1) / views.sum()
     total = ((colours - overall[:, None]).square() * seen).sum() / seen.sum()
     within = spread.sum() / (views - 1).sum()
-    deviation = (spread / (views - 1)).sum(dim=0).sqrt().mean()
-    return Agreement(float(deviation), float(within / total.clamp_min(1e-12)), float(enough.float().mean()))
+    return Agreement(float(within / total.clamp_min(1e-12)), float(enough.float().mean()))

@@ -142,19 +142,19 @@ class RgbFieldSettings(Settings):
 
 
 class SourceFieldSettings(RgbFieldSettings):
-    """The radiance field of the source views that posing reads (docs/method.md §2.6): finer than the one for
+    """The radiance field of the source views that posing reads (docs/method.md §2.9): finer than the one for
     measuring, with a ground plane and a picture at infinity, and a loss that asks for opaque surfaces."""
 
     grid: EncodingSettings = EncodingSettings(finest_resolution=256, log2_table_size=18)
     surroundings: EncodingSettings = EncodingSettings(levels=5, base_resolution=3, log2_table_size=16, finest_resolution=128)
     """The hash grids of the ground's colours and of those at infinity."""
     ground: bool = True
-    """Look for a floor, or else a wall: the plane on which the views agree."""
-    initial_density: InitialDensitySettings = InitialDensitySettings(surroundings=0.0003, spread=0.1)
+    """Look for a floor, or else for a wall: the plane on which the views agree best."""
+    initial_density: InitialDensitySettings = InitialDensitySettings(centre=3.0, surroundings=0.0003, spread=0.1)
     sampling: SamplingSettings = SamplingSettings(
         fine_samples=24, far_radii=2.0, render_samples=48, uniform_share=0.2, proposal_resolution=64, proposal_every=64
     )
-    optimiser: OptimiserSettings = OptimiserSettings(iterations=1000, rays_per_batch=1024, weight_decay=0.1)
+    optimiser: OptimiserSettings = OptimiserSettings(iterations=700, rays_per_batch=1024, weight_decay=0.1)
     jitter: float = Field(default=1.0, ge=0, le=1)
     """Where training rays pass through a pixel: 0: its centre, as rendered rays do, 1: anywhere in it."""
     object_share: float = Field(default=0.75, ge=0, le=1)
@@ -162,9 +162,9 @@ class SourceFieldSettings(RgbFieldSettings):
     proxy all are."""
     distortion_weight: float = Field(default=1e-3, ge=0)
     """Weight of the distortion loss, which gathers each ray's weights in one place."""
-    outside_weight: float = Field(default=0.01, ge=0)
+    outside_weight: float = Field(default=0.1, ge=0)
     """Weight of what the volume outside the proxy's bounds adds to rays through them: against fog."""
-    closed_until: float = Field(default=0.5, ge=0, le=1)
+    closed_until: float = Field(default=0.4, ge=0, le=1)
     """Share of the training in which the volume is empty outside the proxy's bounds: what is within them, the
     ground and the colours at infinity explain what they can before anything else may."""
     behind_weight: float = Field(default=0.1, ge=0)

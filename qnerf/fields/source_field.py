@@ -1,10 +1,9 @@
-"""The radiance field of the source views: what posing carries into the edited scene (docs/method.md §2.6)."""
+"""The radiance field of the source views: what posing carries into the edited scene (docs/method.md §2.9)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
@@ -14,12 +13,13 @@ from qnerf.fields.bounded import BoundedTrunk
 from qnerf.fields.ground_plane import find_plane
 from qnerf.fields.rendering import Samples, composite, composite_weights, expected_depth, sample_rays, samples_between
 from qnerf.fields.settings import SourceFieldSettings
+from qnerf.fields.source_loss import SourceLoss
 from qnerf.fields.space import Space
 from qnerf.fields.surroundings import Ground, Sky
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import Trunk, derive_seed, linear
-from qnerf.scenes.bounds import proxy_bounds
+from qnerf.scenes.bounds import ball_round, proxy_bounds
 from qnerf.scenes.cameras import Cameras, Rays
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.scene import Proxy
@@ -27,7 +27,7 @@ from qnerf.scenes.scene import Proxy
 RAY_CHUNK = 4096
 TINY = 1e-12
 RIM = 4
-REST = 0.9
+"""Pixels round the proxy's bounds that may show the object too."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class March:
 
 
 class SourceField(nn.Module):
-    """Density and colour of every point, without view dependence: a volume, the plane of a floor or a wall, and colours at infinity.
+    """Density and colour of every point, without view dependence: a volume, the plane of a floor or wall, and colours at infinity.
 
     proxy: its source bounds are where the volume starts dense; None: in a ball round the focus. plane: (4,), as
     `find_plane` finds it; None: none.
@@ -62,6 +62,7 @@ class SourceField(nn.Module):
         self.settings, self.space = settings, space
         solids = () if proxy is None else proxy_bounds(proxy, "source").solids
         self.trunk = BoundedTrunk(settings, space, solids, device, seed) if solids else Trunk(settings, space, device, seed)
+        self.ball = ball_round(solids) if solids else None
         self.head = linear(settings.geometry_width, 3, torch.Generator().manual_seed(derive_seed(seed, 5)), device)
         pictures = (settings.surroundings, settings.encoding)
         self.sky = Sky(*pictures, device, derive_seed(seed, 6))
@@ -87,15 +88,22 @@ class SourceField(nn.Module):
     def edges(self, rays: Rays, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Where to sample rays (R, 3): (R, count + 1) ascending distances, world units; `generator` None: always the same.
 
-        A ray that meets the ground has an interval in it.
+        A ray begins before the ball round the proxy's bounds, and one that meets the ground has an interval in it.
         """
         own = count if self.ground is None else count - 2
-        samples = sample_rays(rays, self.space, self.trunk.proposal, self.settings.sampling, own, generator)
+        samples = sample_rays(rays, self.space, self.trunk.proposal, self.settings.sampling, own, generator, self._latest(rays))
         edges = torch.cat([samples.starts, samples.ends[:, -1:]], dim=1)
         if self.ground is None:
             return edges
         crossing, met = self.ground.crossing(rays)
         return torch.cat([edges, torch.where(met[:, None], crossing, edges[:, -1:])], dim=1).sort(dim=1).values
+
+    def _latest(self, rays: Rays) -> Tensor | None:
+        """(R, 1) distances of the ball round the bounds: an object may be nearer to the camera than most of the scene is."""
+        if self.ball is None:
+            return None
+        away = (rays.origins - torch.from_numpy(self.ball[0]).to(rays.origins)).norm(dim=-1, keepdim=True)
+        return (away - self.ball[1]).clamp_min(0.1 * self.space.radius)
 
     def march(
         self,
@@ -160,6 +168,15 @@ def _scaled(value: Tensor, learning: Tensor | None) -> Tensor:
     return value.detach() + (value - value.detach()) * learning.view(-1, *[1] * (value.dim() - 1))
 
 
+def restored(
+    state: dict[str, Tensor], settings: SourceFieldSettings, space: Space, device: torch.device, proxy: Proxy | None
+) -> SourceField:
+    """The field of these settings, space and proxy whose `state_dict` is `state`."""
+    field = SourceField(settings, space, device, 0, proxy, state.get("ground.plane"))
+    field.load_state_dict(state)
+    return field.requires_grad_(False)
+
+
 def train_source_field(
     images: Tensor,
     cameras: Cameras,
@@ -194,81 +211,4 @@ def train_source_field(
         if part is not None:
             part.picture.start_from(seen.mean(dim=0).to(cameras.focal.device))
     train(field, field.trunk, SourceLoss(field, images, cameras, near, depth), settings.optimiser, seed, on_step)
-    for parameter in field.parameters():
-        parameter.requires_grad_(False)
-    return field
-
-
-class SourceLoss:
-    """Colours at random points of random pixels, weights gathered in one place, and depth where it is known."""
-
-    def __init__(self, field: SourceField, images: Tensor, cameras: Cameras, near: Tensor, depth: Tensor | None) -> None:
-        self.field, self.cameras, self.settings = field, cameras, field.settings
-        device, count = cameras.focal.device, field.settings.optimiser.rays_per_batch
-        self.grid = TokenGrid(len(cameras), cameras.height, cameras.width)
-        self.colours = images.float().permute(0, 2, 3, 1).reshape(-1, 3).to(device)
-        self.depth = None if depth is None else depth.flatten().to(device)
-        self.filled = without_object(images, near).permute(0, 2, 3, 1).reshape(-1, 3).to(device)
-        self.near = near.flatten().to(device).float()
-        near = near.flatten().nonzero()[:, 0].to(device)
-        self.object = near if len(near) else torch.arange(len(self.grid), device=device)
-        self.shares = (round(count * self.settings.object_share), count - round(count * self.settings.object_share))
-
-    def fetch(self, step: int) -> None:
-        """Nothing: all is on the device."""
-
-    def __call__(self, step: Tensor, generator: torch.Generator) -> Tensor:
-        device = self.object.device
-        on_object, anywhere = (
-            torch.randint(end, (share,), generator=generator, device=device)
-            for end, share in zip((len(self.object), len(self.grid)), self.shares, strict=True)
-        )
-        pixels = torch.cat([self.object[on_object], anywhere])
-        inside = 0.5 + self.settings.jitter * (torch.rand(len(pixels), 2, generator=generator, device=device) - 0.5)
-        rays = self.grid.rays(self.cameras, pixels, inside)
-        wanted = self.settings
-        closed = (step < wanted.closed_until * wanted.optimiser.iterations).float()
-        march = self.field.march(
-            rays, wanted.sampling.fine_samples, generator, closed, 1 - (REST + (1 - REST) * closed) * self.near[pixels]
-        )
-        loss = (march.colours - self.colours[pixels]).square().mean()
-        hidden = march.behind - self.filled[pixels]
-        loss = loss + wanted.behind_weight * closed * (hidden.square().mean(-1) * self.near[pixels]).mean()
-        loss = loss + wanted.distortion_weight * distortion(march.weights, march.samples).mean()
-        if isinstance(self.field.trunk, BoundedTrunk):
-            near = march.volume[: self.shares[0]]
-            outside = self.field.trunk.outside(march.samples.positions[: self.shares[0]])
-            opacity = near.sum(-1)
-            loss = loss + wanted.outside_weight * (near * outside).sum(-1).mean()
-            loss = loss + wanted.opacity_weight * (opacity * (1 - opacity)).mean()
-        if self.depth is not None:
-            loss = loss + wanted.depth_weight * depth_loss(march.weights, march.samples, self.depth[pixels])
-        return loss
-
-
-def without_object(images: Tensor, hidden: Tensor) -> Tensor:
-    """images (N, 3, H, W) in [0, 1] with the pixels `hidden` (N, H, W) filled from their rim (Telea 2004): a guess, to start from."""
-    filled = images.clone()
-    for view, (image, mask) in enumerate(zip(images, hidden, strict=True)):
-        if mask.any() and not mask.all():
-            picture = (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype("uint8")
-            found = cv2.inpaint(picture, mask.cpu().numpy().astype("uint8"), 3, cv2.INPAINT_TELEA)
-            filled[view] = torch.from_numpy(found).permute(2, 0, 1) / 255
-    return filled
-
-
-def distortion(weights: Tensor, samples: Samples) -> Tensor:
-    """mip-NeRF 360's distortion (eq. 15) of each ray (R,), distances in radii:
-    Σ_ij w_i w_j |m_i - m_j| + 1/3 Σ_i w_i² (e_i - s_i), with the middles m of the intervals, in order of distance."""
-    middle, width = (samples.starts + samples.ends) / (2 * samples.radius), (samples.ends - samples.starts) / samples.radius
-    before = weights.cumsum(-1) - weights
-    moment = (weights * middle).cumsum(-1) - weights * middle
-    apart = 2 * (weights * (middle * before - moment)).sum(-1)
-    return apart + (weights.square() * width).sum(-1) / 3
-
-
-def depth_loss(weights: Tensor, samples: Samples, depth: Tensor) -> Tensor:
-    """Mean of |expected depth - depth| in radii, over the rays whose depth (R,) is known; 0 where none is."""
-    known = torch.isfinite(depth)
-    error = (expected_depth(weights, samples) - torch.where(known, depth, 0.0)).abs() / samples.radius
-    return (error * known).sum() / known.sum().clamp_min(1)
+    return field.requires_grad_(False)

@@ -90,7 +90,7 @@ class Ground(nn.Module):
         return (depth >= 0) & (depth <= THICKNESS * self.space.radius)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """World points (P, 3), of which what is along the plane counts, to density (P,), per radius, and colour (P, 3) in [0, 1]."""
+        """World points (P, 3), seen along the normal, to density (P,), per radius, and colour (P, 3) in [0, 1]."""
         flat = (points - self.space.focus.to(points)) @ plane_axes(self.plane[:3]).T / self.space.radius
         place = torch.nn.functional.pad(contract(flat), (0, 1))
         learnt = self.picture(place / 4 + 0.5)

@@ -50,7 +50,10 @@ class Trunk(nn.Module):
         start = self.settings.initial_density
         inside = (-self._squared_distance(positions) / (2 * start.spread**2)).exp()
         initial = math.log(start.surroundings) + math.log(start.centre / start.surroundings) * inside
-        return (learnt + initial).clamp_max(MAX_LOG_DENSITY).exp()
+        return self._limited(learnt + initial).exp()
+
+    def _limited(self, log_density: Tensor) -> Tensor:
+        return log_density.clamp_max(MAX_LOG_DENSITY)
 
     def _squared_distance(self, positions: Tensor) -> Tensor:
         """Of positions (..., 3) from where the initial density is highest, (...), in radii."""

@@ -12,7 +12,7 @@ from qnerf.consolidation.job import Posed
 from qnerf.devices import HOST
 from qnerf.errors import UserError
 from qnerf.fields.posing.posed_views import PosedViews, pose_views
-from qnerf.fields.source_field import SourceField, train_source_field
+from qnerf.fields.source_field import SourceField, restored, train_source_field
 from qnerf.fields.space import Space
 from qnerf.runs.inverting import Inverted, invert_posed
 from qnerf.runs.work import ALONE, Workshop
@@ -69,13 +69,4 @@ def source_field(settings: RunSettings, scene: Scene, work: Workshop = ALONE) ->
         return Artefact({name: value.to(HOST) for name, value in field.state_dict().items()})
 
     found = work.once(lambda stages: stages.source_field(), compute)
-    field = SourceField(
-        settings.source_field,
-        space,
-        scene.cameras.focal.device,
-        settings.seed,
-        scene.proxy,
-        found.tensors.get("ground.plane"),
-    )
-    field.load_state_dict(found.tensors)
-    return field.requires_grad_(False)
+    return restored(found.tensors, settings.source_field, space, scene.cameras.focal.device, scene.proxy)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from qnerf.fields.settings import EncodingSettings, FieldSettings, RgbFieldSettings
+from qnerf.fields.settings import EncodingSettings, FieldSettings, RgbFieldSettings, SourceFieldSettings
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -19,6 +19,11 @@ def test_shipped_field_configs_validate_and_name_every_key(name: str) -> None:
 def test_shipped_rgb_field_config_is_the_default() -> None:
     found = yaml.safe_load((CONF / "rgb_field" / "hash_grid.yaml").read_text())
     assert RgbFieldSettings.model_validate(found).model_dump() == found == RgbFieldSettings().model_dump()
+
+
+def test_shipped_source_field_config_is_the_default() -> None:
+    found = yaml.safe_load((CONF / "source_field" / "hash_grid.yaml").read_text())
+    assert SourceFieldSettings.model_validate(found).model_dump() == found == SourceFieldSettings().model_dump()
 
 
 def test_default_field_config_is_the_default() -> None:

@@ -90,6 +90,7 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if fields else {"field"}
     feedback = any(getattr(m.schedule, "feedback", None) for m in methods.values())
     found |= set() if heldout or feedback else {"rgb_field"}
+    found |= {"source_field"}  # by no stage so far
     found |= set() if heldout else {"metrics.heldout_every"}
     posed = any(reads_the_posed_views(settings, method) for method in methods.values())
     found |= set() if posed else {"source_field", "posing"}
