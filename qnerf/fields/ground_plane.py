@@ -95,14 +95,14 @@ def plane_axes(normal: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Agreement:
     """Of the points of a plane that at least three views see. unexplained: the share of their colours' variance that is over views.
-    covered: the share of the square's points that are such."""
+    covered: the share that is seen of all pairs of a view and a point of the square: a few views side by side agree on any plane."""
 
     unexplained: float = math.inf
     covered: float = 0.0
 
     @property
     def explained(self) -> float:
-        """0 to 1: the share of the variance on all of the square that the plane explains."""
+        """0 to 1: the share of what all views might show of the square that the plane explains."""
         return self.covered * max(0.0, 1 - self.unexplained)
 
 
@@ -120,7 +120,7 @@ def agreement(plane: Tensor, images: Tensor, cameras: Cameras, space: Space, hid
     covered = grid_sample(hidden.float()[:, None], places, align_corners=False)[:, 0, :, 0]
     before = (cameras.positions @ normal - plane[3] > 0.1 * space.radius)[:, None]
     seen = before & (z_depth > 0) & (places[:, :, 0].abs() < 1).all(dim=-1) & (covered == 0)
-    views = seen.sum(dim=0)
+    pairs, views = seen.numel(), seen.sum(dim=0)
     enough = views >= 3
     if enough.sum() < POINTS:
         return Agreement()
@@ -130,4 +130,4 @@ def agreement(plane: Tensor, images: Tensor, cameras: Cameras, space: Space, hid
     overall = (mean * views).sum(dim=1) / views.sum()
     total = ((colours - overall[:, None]).square() * seen).sum() / seen.sum()
     within = spread.sum() / (views - 1).sum()
-    return Agreement(float(within / total.clamp_min(1e-12)), float(enough.float().mean()))
+    return Agreement(float(within / total.clamp_min(1e-12)), float(views.sum() / pairs))
