@@ -95,7 +95,7 @@ def plane_axes(normal: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Agreement:
     """Of the points of a plane that at least three views see. unexplained: the share of their colours' variance that is over views.
-    covered: the share that is seen of all pairs of a view and a point of the square: a few views side by side agree on any plane."""
+    covered: the share that is seen of all pairs of a view and a point of the square: few views side by side agree on any plane."""
 
     unexplained: float = math.inf
     covered: float = 0.0
