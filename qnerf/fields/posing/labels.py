@@ -9,23 +9,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.fields.posing.carving import Room, SourceViews
 from qnerf.fields.posing.flesh import Flesh
 from qnerf.fields.posing.ground import Ground
 from qnerf.fields.posing.parts import Part
 
 CORE = 0.8  # of a bone's flesh, in radii, is its own without asking
+SHOWN = (
+    0.4,
+    0.6,
+)  # shares of the views that show what is not background: below the first matter is air, above the second it is not
 SOFTEN = 3  # cells over which labels pass into each other
 
 
 @dataclass(frozen=True)
 class Labels:
-    """shares: (K, X, Y, Z) in [0, 1], how far a cell belongs to each of K moved parts; the rest stays where it is.
+    """shares: (K, X, Y, Z) in [0, 1], how far a cell belongs to each of K moved parts; the rest stays where it is. air: (X, Y, Z),
+    how far a cell's matter is none, but air that the field has filled with the background's colour.
 
     clearance: what is lower over the ground than this, world units, belongs to none.
     """
 
     flesh: Flesh
     shares: Tensor
+    air: Tensor
     ground: Ground | None
     clearance: float
 
@@ -34,37 +41,40 @@ class Labels:
 
         Sharper than the cells are: a twentieth of dense flesh that is left behind is still opaque.
         """
-        found = smoothstep(self.flesh.lookup(self.shares, points), 0.2, 0.8)
+        return self._over_ground(smoothstep(self.flesh.lookup(self.shares, points), 0.2, 0.8), points)
+
+    def matter(self, points: Tensor) -> Tensor:
+        """How far the field's density at points (P, 3) of the source is more than air, (P,) in [0, 1]; 1 outside of the grid."""
+        return 1 - self._over_ground(self.flesh.lookup(self.air[None], points), points)[:, 0]
+
+    def _over_ground(self, values: Tensor, points: Tensor) -> Tensor:
         if self.ground is None:
-            return found
-        height = self.ground.height(points)[:, None]
-        return found * smoothstep(height, 0.5 * self.clearance, self.clearance)
+            return values
+        return values * smoothstep(self.ground.height(points)[:, None], 0.5 * self.clearance, self.clearance)
 
 
 def label_flesh(
-    flesh: Flesh, parts: list[Part], radii: list[float], reach: float, gap_cost: float, ground: Ground | None, clearance: float
+    flesh: Flesh, parts: list[Part], radii: list[float], reach: float, gap_cost: float, room: Room, views: SourceViews
 ) -> Labels:
-    """Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground, belongs to no part.
-
-    clearance: as in `Labels`.
-    """
+    """Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground, belongs to no part."""
     points = flesh.centres()
     flat = points.view(-1, 3)
+    air = 1 - smoothstep(views.object_share(flat), *SHOWN).view(flesh.opacity.shape)
     away = torch.stack([part.distance(flat) - CORE * radius for part, radius in zip(parts, radii, strict=True)])
     nearest, label = (found.view(points.shape[:-1]) for found in away.clamp_min(0).min(0))
     cost = torch.where(
         nearest <= 0.6 * flesh.step, 0.0, torch.inf
     )  # a bone thinner than a cell starts in those that it runs through
-    pace = 1 + (gap_cost - 1) * (1 - flesh.opacity)
-    if ground is not None:
-        below = ground.height(points) < clearance
+    pace = 1 + (gap_cost - 1) * (1 - flesh.opacity * (1 - air))
+    if room.ground is not None:
+        below = room.ground.height(points) < room.clearance
         cost, pace = torch.where(below, torch.inf, cost), torch.where(below, torch.inf, pace)  # no way leads through the ground
     cost, label = spread(cost, label, pace, flesh.step, reach)
     label = torch.where(cost < reach, label, len(parts))
     moved = [index for index, part in enumerate(parts) if part.moved]
     one_hot = torch.stack([(label == index).float() for index in moved])
     soft = F.avg_pool3d(F.pad(one_hot[None], (SOFTEN // 2,) * 6, mode="replicate"), SOFTEN, 1)[0]
-    return Labels(flesh, soft, ground, clearance)
+    return Labels(flesh, soft, air, room.ground, room.clearance)
 
 
 def smoothstep(x: Tensor, low: float, high: float) -> Tensor:

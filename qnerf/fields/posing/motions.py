@@ -71,7 +71,7 @@ class _Spline:
         self.centre, self.coefficients = p.mean(0).to(points), solved.to(points)
 
     def __call__(self, x: Tensor) -> Tensor:
-        far, affine = torch.cdist(x, self.points), x - self.centre
+        far, affine = torch.cdist(x, self.points, compute_mode="donot_use_mm_for_euclid_dist"), x - self.centre
         count = len(self.points)
         return far @ self.coefficients[:count] + self.coefficients[count] + affine @ self.coefficients[count + 1 :]
 

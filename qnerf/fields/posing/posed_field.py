@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qnerf.fields.posing.carving import Room, SourceViews
 from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, opacity_at
 from qnerf.fields.posing.ground import find_ground
-from qnerf.fields.posing.labels import label_flesh
+from qnerf.fields.posing.labels import label_flesh, smoothstep
 from qnerf.fields.posing.parts import Part, extent, parts_of
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.posing.warp import Warp, make_joints
@@ -18,6 +19,7 @@ from qnerf.scenes.scene import Proxy
 
 SEEN = 0.02  # membership below which a point is not looked up
 HANGING = 0.25  # how far beyond its joints the object is looked for where the proxy has no bounds, as a share of the extent
+FILLED = 0.1  # share of the box of a part that deforms which has to be dense
 CLEARANCE = 0.01  # over the ground, below which nothing is dragged along, likewise
 
 
@@ -63,6 +65,7 @@ class PosedField:
         stays = torch.ones_like(source_density)
         near = ((points >= self.low) & (points <= self.high)).all(-1).nonzero()[:, 0]
         stays[near] = self.warp.stays(points[near])
+        source_density = source_density * self.warp.labels.matter(points)
         density = stays * source_density
         weight, moved_weight = density.square(), torch.zeros_like(density)
         colour = weight[:, None] * source_colour
@@ -77,7 +80,7 @@ class PosedField:
             if not len(rows):
                 continue
             found, shade = self.field.radiance(y)
-            found = found * member[seen]
+            found = found * member[seen] * self.warp.labels.matter(y)
             square = found.square()
             weight[rows] += square
             moved_weight[rows] += square
@@ -100,36 +103,37 @@ class PosedField:
 
 
 @torch.no_grad()
-def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, device: torch.device) -> PosedField | None:
+def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Room, views: SourceViews) -> PosedField | None:
     """The field of the scene after the proxy's edit; None where the edit moves nothing."""
     size = extent(proxy)
-    parts = parts_of(proxy, settings, device)
+    parts = parts_of(proxy, settings, room.low.device)
     if not any(part.moved for part in parts):
         return None
     radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
-    low, high = _room(proxy, size, device)
-    flesh = flesh_grid(field, low, high, settings.voxels, size)
-    ground = find_ground(field, low, high, float(proxy.source[:, 2].min()), size)
-    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, ground, CLEARANCE * size)
+    flesh = flesh_grid(field, room.low, room.high, settings.voxels, size)
+    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, room, views)
     moved = [index for index, part in enumerate(parts) if part.moved]
     joints = [make_joints(parts[index], index, parts, radii) for index in moved]
     warp = Warp(labels, [parts[index] for index in moved], joints, settings.blend, 0.01 * size)
     boxes, low, high = _boxes(warp)
     fits = torch.stack([_fit(field, parts[index], size) for index in moved])
-    per_length = -(1 - flesh.opacity).clamp_min(1e-6).log() / (THICKNESS * size)
+    per_length = -(1 - flesh.opacity * (1 - labels.air)).clamp_min(1e-6).log() / (THICKNESS * size)
     volumes = per_length * torch.cat([1 - labels.shares.sum(0, keepdim=True), labels.shares])
     return PosedField(field, warp, fits, low, high, boxes, size, volumes)
 
 
-def _room(proxy: Proxy, size: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Corners (3,) of the box in which flesh is labelled: the source's bounds, or its joints and what may hang on them."""
+@torch.no_grad()
+def object_room(field: Radiant, proxy: Proxy, device: torch.device) -> Room:
+    """Where the source's flesh is: within the source's bounds, or round its joints and what may hang on them."""
+    size = extent(proxy)
     if proxy.source_bounds is not None:
         hulls = [solid.hull() for solid in proxy_bounds(proxy, "source").solids]
         points = torch.cat([torch.from_numpy(p + side * r).float() for p, r in hulls for side in (-1.0, 1.0)])
     else:
         points = torch.cat([proxy.source.cpu().float() + side * HANGING * size for side in (-1.0, 1.0)])
     low, high = points.amin(0), points.amax(0)
-    return low.to(device), high.to(device)
+    low, high = low.to(device), high.to(device)
+    return Room(low, high, find_ground(field, low, high, float(proxy.source[:, 2].min()), size), CLEARANCE * size)
 
 
 def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
@@ -149,11 +153,18 @@ def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _fit(field: Radiant, part: Part, size: float) -> Tensor:
-    """How far a part agrees with the field, () in [0, 1]: the share of its bones that runs through dense flesh, times how far it
-    keeps its length."""
+    """How far a part agrees with the field, () in [0, 1]: 0 where less than a fifth of its bone, times how far its length is kept,
+    runs through dense flesh, 1 from seven tenths on (a shade is hollow).
+
+    A part that deforms has to hold flesh: 1 where a tenth of its box is dense.
+    """
+    if part.box is not None:
+        axes = torch.linspace(-1, 1, 12, device=part.box.device)
+        inside = torch.stack(torch.meshgrid(axes, axes, axes, indexing="ij"), dim=-1).view(-1, 3)
+        dense = opacity_at(field, part.box[0] + inside @ part.box[1:], size) > 0.5
+        return (dense.float().mean() / FILLED).clamp_max(1)
     along = torch.linspace(0.05, 0.95, 19, device=part.starts.device)[:, None, None]
     points = part.starts + along * (part.ends - part.starts)
-    offsets = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).to(points) * 0.02 * size
+    offsets = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).to(points) * THICKNESS * size
     dense = opacity_at(field, points[:, :, None] + offsets, size).amax(-1) > 0.5
-    kept = 1.0 if part.smooth else min(part.stretch, 1 / part.stretch)
-    return dense.float().mean() * kept
+    return smoothstep(dense.float().mean() * min(part.stretch, 1 / part.stretch), 0.2, 0.7)

@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.fields.posing.carving import source_views
 from qnerf.fields.posing.flesh import Radiant
 from qnerf.fields.posing.march import Marched, march
-from qnerf.fields.posing.posed_field import PosedField, pose_field
+from qnerf.fields.posing.pictures import seen_in
+from qnerf.fields.posing.posed_field import PosedField, object_room, pose_field
 from qnerf.fields.posing.settings import PosingSettings
-from qnerf.fields.rendering import Samples, composite_weights, expected_depth
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Proxy
 
 RAY_CHUNK = 2048
-COARSER = 2  # the depth of what does not change is rendered at a resolution lower by this
 VISIBLE = 0.03  # how near the seen surface a point must be to count as seen, as a share of the extent
 OnWork = Callable[[int, int], None]
 """on_work(done, total), in rays."""
@@ -51,8 +51,10 @@ def pose_views(
     Everything follows from the arguments: no random numbers are drawn.
     """
     size = (len(cameras), cameras.height, cameras.width)
-    depth = _source_depth(field, cameras, settings)
-    posed = pose_field(field, proxy, settings, images.device)
+    room = object_room(field, proxy, images.device)
+    views = source_views(field, cameras, images, room, settings.samples // 2)
+    depth = F.interpolate(views.depth[:, None], size=size[1:], mode="nearest")[:, 0]
+    posed = pose_field(field, proxy, settings, room, views)
     zero = torch.zeros(size, device=images.device)
     if posed is None:
         return PosedViews(images.clone(), zero, zero.clone(), torch.ones_like(zero), depth)
@@ -94,43 +96,30 @@ def _touched(posed: PosedField, cameras: Cameras) -> Tensor:
     return F.max_pool2d(canvas[:, None], 2 * wide + 1, 1, wide)[:, 0] > 0
 
 
-def _source_depth(field: Radiant, cameras: Cameras, settings: PosingSettings) -> Tensor:
-    """Expected distance (N, H, W) of the source's surfaces, world units, smoothly enlarged from a coarser rendering."""
-    small = cameras.resized(max(1, cameras.width // COARSER), max(1, cameras.height // COARSER))
-    grid = TokenGrid(len(small), small.height, small.width)
-    parts = []
-    for pixels in torch.arange(len(grid), device=cameras.focal.device).split(RAY_CHUNK):
-        rays = grid.rays(small, pixels, torch.full((len(pixels), 2), 0.5, device=pixels.device))
-        edges = field.edges(rays, settings.samples // 2)
-        points = rays.origins[:, None] + ((edges[:, 1:] + edges[:, :-1]) / 2)[..., None] * rays.directions[:, None]
-        density = field.radiance(points.view(-1, 3))[0].view(points.shape[:2])
-        samples = Samples(edges[:, :-1], edges[:, 1:], points, field.space.radius)
-        parts.append(expected_depth(composite_weights(density, samples), samples))
-    coarse = torch.cat(parts).view(len(small), 1, small.height, small.width)
-    return F.interpolate(coarse, size=(cameras.height, cameras.width), mode="nearest")[:, 0]
-
-
 def _compose(
     posed: PosedField, cameras: Cameras, images: Tensor, depth: Tensor, rows: Tensor, found: Marched, settings: PosingSettings
 ) -> PosedViews:
     """The field's picture of the edited scene, plus what the source's picture has and the field's of it has not."""
     size = depth.shape
     source = images.permute(0, 2, 3, 1).reshape(-1, 3)[rows]
-    # What the field does not know of the picture is kept, as far as the pixel does not show what has left.
-    unknown = (1 - found.gone)[:, None] * (source - found.source)
-    colour = found.moved_colour + found.rest + (1 - found.moved)[:, None] * unknown
-    changed = torch.maximum(found.moved, found.gone)
+    zero = torch.zeros_like(depth)
 
     def placed(values: Tensor, base: Tensor) -> Tensor:
         filled = base.clone().flatten()
         filled[rows] = values
         return filled.view(size)
 
+    source_depth = placed(found.source_depth, depth)
+    # What the field does not know of the picture is kept, but where and beside where something has left.
+    wide = round(settings.border)
+    left = F.max_pool2d(placed(found.gone, zero)[:, None], 2 * wide + 1, 1, wide).flatten()[rows]
+    unknown = (1 - left / 0.1).clamp_min(0)[:, None] * (source - found.source)
+    colour = found.moved_colour + found.rest + (1 - found.moved)[:, None] * unknown
+    changed = torch.maximum(found.moved, found.gone)
+
     pictures = torch.stack([placed(colour[:, c], images[:, c]) for c in range(3)], dim=1).clamp(0, 1)
-    zero = torch.zeros_like(depth)
     shown, moved = placed(changed, zero), placed(found.moved, zero)
     weight = _widened(shown, settings.border)[:, None]
-    source_depth = placed(found.source_depth, depth)
     trust = placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth))
     return PosedViews(images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth))
 
@@ -146,23 +135,9 @@ def _widened(changed: Tensor, border: float) -> Tensor:
 def _trust(posed: PosedField, cameras: Cameras, found: Marched, source_depth: Tensor) -> Tensor:
     """(R,) in [0, 1]: by how much moved parts are opaque, seen in the source, far from seams and of a proxy that fits; where a part
     has left, whether any source view sees what appears; in between, by their shares."""
-    seen = _seen(found.place, cameras, source_depth, VISIBLE * posed.extent)
+    seen = seen_in(found.place, cameras, source_depth, VISIBLE * posed.extent).any(0).float()
     fit = torch.where(found.part >= 0, posed.fits[found.part.clamp_min(0)], 1.0)
     own = found.inside * fit * seen
     uncovered = torch.maximum(found.gone - found.moved, torch.zeros_like(seen))
     still = (1 - found.moved - uncovered).clamp_min(0)
     return (found.moved * own + uncovered * seen + still).clamp(0, 1)
-
-
-def _seen(places: Tensor, cameras: Cameras, depth: Tensor, tolerance: float) -> Tensor:
-    """Whether any source view sees source points (R, 3): its surface there is no nearer than the point, (R,) 0 or 1."""
-    best = torch.zeros(len(places), device=places.device)
-    for view in range(len(cameras)):
-        camera = cameras[[view]]
-        xy, z_depth = camera.project(places)
-        column, row = xy[0].floor().long().unbind(-1)
-        inside = (z_depth[0] > 1e-3) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
-        surface = depth[view, row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
-        away = (places - camera.positions[0]).norm(dim=-1)
-        best = torch.maximum(best, (inside & (away < surface + tolerance)).float())
-    return best

@@ -65,10 +65,7 @@ class Warp:
         found = shares[:, index]
         for joint in self.joints[index]:
             found = torch.maximum(found, _cap(joint, places))
-        part = self.parts[index]
-        if part.smooth:
-            found = found * smoothstep((part.motion.forward(places) - places).norm(dim=-1), 0.0, self.still)
-        return found
+        return self._where_moved(self.parts[index], found, places)
 
     def stays(self, points: Tensor) -> Tensor:
         """How far points (P, 3) of the source stay where they are, (P,): no moved part's, or round a joint with a still part."""
@@ -79,10 +76,17 @@ class Warp:
             for joint in self.joints[index]:
                 if joint.still:
                     gone = gone * (1 - _cap(joint, points))
-            if part.smooth:
-                gone = gone * smoothstep((part.motion.forward(points) - points).norm(dim=-1), 0.0, self.still)
-            left = left + gone
+            left = left + self._where_moved(part, gone, points)
         return (1 - left).clamp(0, 1)
+
+    def _where_moved(self, part: Part, share: Tensor, places: Tensor) -> Tensor:
+        """share (P,), less where a part that deforms has source points (P, 3) stay."""
+        if not part.smooth:
+            return share
+        rows = share.nonzero()[:, 0]
+        moved, share = places[rows], share.clone()
+        share[rows] *= smoothstep((part.motion.forward(moved) - moved).norm(dim=-1), 0.0, self.still)
+        return share
 
 
 def make_joints(part: Part, index: int, parts: list[Part], radii: list[float]) -> list[Joint]:

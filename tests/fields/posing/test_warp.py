@@ -86,7 +86,7 @@ def test_the_warp_is_the_slow_one(seed: int) -> None:
 def warp_of(parts: list[Part]) -> Warp:
     radii = [RADIUS] * len(parts)
     cells = torch.zeros(2, 2, 2)
-    labels = Labels(Flesh(torch.zeros(3), 1.0, cells), cells.expand(len(parts), -1, -1, -1), None, 0.0)
+    labels = Labels(Flesh(torch.zeros(3), 1.0, cells), cells.expand(len(parts), -1, -1, -1), cells, None, 0.0)
     return Warp(labels, parts, [make_joints(part, index, parts, radii) for index, part in enumerate(parts)], 0.7, 0.01)
 
 
