@@ -10,7 +10,7 @@ from torch import Tensor
 from qnerf.fields.settings import SourceFieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.trunk import Trunk
-from qnerf.scenes.solids import Capsule, Solid
+from qnerf.scenes.solids import Box, Capsule
 
 CELLS = 96
 """Per axis, of the grid from which distances are interpolated."""
@@ -28,7 +28,7 @@ class BoundedTrunk(Trunk):
     distance: Tensor
 
     def __init__(
-        self, settings: SourceFieldSettings, space: Space, solids: Sequence[Solid], device: torch.device, seed: int
+        self, settings: SourceFieldSettings, space: Space, solids: Sequence[Capsule | Box], device: torch.device, seed: int
     ) -> None:
         super().__init__(settings, space, device, seed)
         axis = torch.linspace(0, 1, CELLS)
@@ -53,12 +53,12 @@ class BoundedTrunk(Trunk):
         return torch.nn.functional.grid_sample(self.distance, places, align_corners=True).view(positions.shape[:-1])
 
 
-def distance_to(points: Tensor, solids: Sequence[Solid]) -> Tensor:
+def distance_to(points: Tensor, solids: Sequence[Capsule | Box]) -> Tensor:
     """Signed distance of points (P, 3) to the nearest of capsules and boxes, (P,) in the points' units; negative inside."""
     return torch.stack([_distance(points, solid) for solid in solids]).amin(dim=0)
 
 
-def _distance(points: Tensor, solid: Solid) -> Tensor:
+def _distance(points: Tensor, solid: Capsule | Box) -> Tensor:
     if isinstance(solid, Capsule):
         start, end = (torch.from_numpy(x).to(points) for x in (solid.start, solid.end))
         axis = end - start

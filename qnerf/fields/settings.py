@@ -174,3 +174,11 @@ class SourceFieldSettings(RgbFieldSettings):
     """Weight of o (1 - o), o the volume's opacity on a ray through the bounds: it is to stop a ray or let it pass."""
     depth_weight: float = Field(default=0.1, ge=0)
     """Weight of the depth loss, where the capture has depth."""
+
+    @model_validator(mode="after")
+    def _leave_samples_beside_the_ground(self) -> Self:
+        if min(self.sampling.fine_samples, self.sampling.render_samples) < 4:
+            raise ValueError(
+                "sampling.fine_samples and sampling.render_samples are below 4, of which the ground takes 2: raise them"
+            )
+        return self

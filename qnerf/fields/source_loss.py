@@ -8,6 +8,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from qnerf.determinism import running_sum
 from qnerf.fields.bounded import BoundedTrunk
 from qnerf.fields.rendering import Samples, expected_depth
 from qnerf.fields.token_rays import TokenGrid
@@ -84,8 +85,8 @@ def distortion(weights: Tensor, samples: Samples) -> Tensor:
     """mip-NeRF 360's distortion (eq. 15) of each ray (R,), distances in radii:
     Σ_ij w_i w_j |m_i - m_j| + 1/3 Σ_i w_i² (e_i - s_i), with the middles m of the intervals, in order of distance."""
     middle, width = (samples.starts + samples.ends) / (2 * samples.radius), (samples.ends - samples.starts) / samples.radius
-    before = weights.cumsum(-1) - weights
-    moment = (weights * middle).cumsum(-1) - weights * middle
+    before = running_sum(weights) - weights
+    moment = running_sum(weights * middle) - weights * middle
     apart = 2 * (weights * (middle * before - moment)).sum(-1)
     return apart + (weights.square() * width).sum(-1) / 3
 

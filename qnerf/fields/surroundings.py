@@ -7,6 +7,8 @@ cannot explain is the object.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -94,5 +96,5 @@ class Ground(nn.Module):
         flat = (points - self.space.focus.to(points)) @ plane_axes(self.plane[:3]).T / self.space.radius
         place = torch.nn.functional.pad(contract(flat), (0, 1))
         learnt = self.picture(place / 4 + 0.5)
-        density = START * learnt[:, 0].clamp_max(MAX_LOG_DENSITY - 6.3).exp()
+        density = START * learnt[:, 0].clamp_max(MAX_LOG_DENSITY - math.log(START)).exp()
         return density, torch.sigmoid(learnt[:, 1:])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from qnerf.errors import UserError
 from qnerf.fields.bounded import distance_to
@@ -124,8 +125,8 @@ def test_the_object_is_opaque_and_the_ground_and_sky_are_not_of_it() -> None:
     rays = TokenGrid(8, 32, 32).rays(others, seen.flatten().nonzero()[:, 0], torch.full((int(seen.sum()), 2), 0.5))
     march = field.march(rays, 48, None)
     assert march.volume.sum(-1).mean() > 0.9
-    density, _ = field.radiance(torch.tensor([[0.9, 0.9, -1.055]]))
-    assert density > 10 * field.radiance(torch.tensor([[0.9, 0.9, -1.055]]), ground=False)[0], "the slab"
+    below = torch.tensor([[0.9, 0.9, field.ground.height.item() - 0.005]])
+    assert field.radiance(below)[0] > 10 * field.radiance(below, ground=False)[0]
 
 
 def test_known_depth_is_learnt() -> None:
@@ -152,6 +153,11 @@ def test_two_trainings_are_bit_equal_and_come_back_from_their_state() -> None:
 def test_images_and_depth_of_another_size_are_one_sentence() -> None:
     with pytest.raises(UserError, match=r"\(3, 3, 16, 16\).*\(3, 8, 8\)"):
         train_source_field(torch.zeros(3, 3, 16, 16), ring(3), SPACE, settings(1), seed=0, depth=torch.zeros(3, 8, 8))
+
+
+def test_samples_that_the_ground_would_take_are_refused() -> None:
+    with pytest.raises(ValidationError, match="fine_samples"):
+        settings(1, sampling=SAMPLING.model_copy(update={"fine_samples": 3}))
 
 
 def test_distances_to_solids() -> None:
