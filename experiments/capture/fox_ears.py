@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import torch
 from hydra import compose, initialize_config_dir
+from PIL import Image
 from torch import Tensor
 
 from qnerf.config import parse
@@ -57,7 +57,7 @@ def main() -> None:
         print(f"{name}: {decibels(field.render(scene.cameras[views])[0], scene.images[views]):.2f} dB over {len(views)} views")
     posed = pose_views(field, scene.proxy, scene.cameras[seen], scene.images[seen], settings.posing)
     pixels = picture([scene.images[seen][given.shown], posed.images[given.shown]]).permute(1, 2, 0).mul(255).round().byte().numpy()
-    cv2.imwrite(str(given.picture), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    Image.fromarray(pixels).quantize(256).save(given.picture, optimize=True)
 
 
 if __name__ == "__main__":
