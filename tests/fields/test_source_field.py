@@ -125,7 +125,7 @@ def test_the_object_is_opaque_and_the_ground_and_sky_are_not_of_it() -> None:
     rays = TokenGrid(8, 32, 32).rays(others, seen.flatten().nonzero()[:, 0], torch.full((int(seen.sum()), 2), 0.5))
     march = field.march(rays, 48, None)
     assert march.volume.sum(-1).mean() > 0.9
-    below = torch.tensor([[0.9, 0.9, field.ground.height.item() - 0.005]])
+    below = torch.tensor([[0.9, 0.9, float(field.ground.plane[3]) - 0.005]])
     assert field.radiance(below)[0] > 10 * field.radiance(below, ground=False)[0]
 
 
