@@ -15,6 +15,7 @@ from qnerf.scenes.scene import Proxy
 from qnerf.scenes.solids import Box, Solid
 
 STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not move
+UNSURE = 3.0  # what moves by less, in multiples of the proxy's own imprecision, does not either
 STRAIGHT = 0.34  # sine of the least angle (20°) between two bones whose plane tells their twist
 
 
@@ -62,7 +63,8 @@ def parts_of(proxy: Proxy, settings: PosingSettings, device: torch.device) -> li
     kind = _kind(proxy) if settings.parts == "auto" else settings.parts
     source, target = proxy.source.float().to(device), proxy.target.float().to(device)
     if kind == "bones" and proxy.kind == "skeleton" and proxy.bones:
-        return [_bone(index, proxy.bones, source, target, STILL * extent(proxy)) for index in range(len(proxy.bones))]
+        least = max(STILL * extent(proxy), UNSURE * _imprecision(proxy.bones, source, target))
+        return [_bone(index, proxy.bones, source, target, least) for index in range(len(proxy.bones))]
     if kind == "solids" and proxy.source_bounds is not None and proxy.target_bounds is not None:
         pairs = zip(proxy.source_bounds.solids, proxy.target_bounds.solids, strict=True)
         return [_solid(before, after, STILL * extent(proxy), device) for before, after in pairs]
@@ -91,6 +93,13 @@ def _bone(index: int, bones: tuple[tuple[int, int], ...], source: Tensor, target
     shorten = torch.eye(3, device=source.device) + (lengths[0] / lengths[1] - 1) * torch.outer(unit, unit)
     motion = Affine(shorten @ turn, turn, source[a], target[a])
     return Part(motion, moved, source[a][None], source[b][None], (a, b), stretch=lengths[1] / lengths[0])
+
+
+def _imprecision(bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor) -> float:
+    """How far joints are from where they should be, world units: the median change of the bones' lengths, which keep them."""
+    starts, ends = ([bone[side] for bone in bones] for side in (0, 1))
+    lengths = [(points[ends] - points[starts]).norm(dim=-1) for points in (source, target)]
+    return float((lengths[1] - lengths[0]).abs().median())
 
 
 def _across(index: int, bones: tuple[tuple[int, int], ...], states: tuple[Tensor, Tensor]) -> tuple[Tensor | None, Tensor | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from qnerf.scenes.scene import Proxy
 
 SEEN = 0.02  # membership below which a point is not looked up
 HANGING = 0.25  # how far beyond its joints the object is looked for where the proxy has no bounds, as a share of the extent
+RIGID = 0.3  # logarithm of a bone's stretch at which it is trusted by 1/e
 FILLED = 0.1  # share of the box of a part that deforms which has to be dense
 CLEARANCE = 0.01  # over the ground, below which nothing is dragged along, likewise
 
@@ -153,8 +155,8 @@ def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _fit(field: Radiant, part: Part, size: float) -> Tensor:
-    """How far a part agrees with the field, () in [0, 1]: 0 where less than a fifth of its bone, times how far its length is kept,
-    runs through dense flesh, 1 from seven tenths on (a shade is hollow).
+    """How far a part agrees with the field, () in [0, 1]: 0 where less than a fifth of its bone runs through dense flesh, 1
+    from seven tenths on (a shade is hollow), less where its length is not kept.
 
     A part that deforms has to hold flesh: 1 where a tenth of its box is dense.
     """
@@ -167,4 +169,4 @@ def _fit(field: Radiant, part: Part, size: float) -> Tensor:
     points = part.starts + along * (part.ends - part.starts)
     offsets = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).to(points) * THICKNESS * size
     dense = opacity_at(field, points[:, :, None] + offsets, size).amax(-1) > 0.5
-    return smoothstep(dense.float().mean() * min(part.stretch, 1 / part.stretch), 0.2, 0.7)
+    return smoothstep(dense.float().mean(), 0.2, 0.7) * math.exp(-((math.log(part.stretch) / RIGID) ** 2))

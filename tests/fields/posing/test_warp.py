@@ -73,7 +73,10 @@ def test_the_warp_is_the_slow_one(seed: int) -> None:
     """Straight chains, whose bones are turned by the least angle: before the edit no plane tells a twist."""
     rng = np.random.default_rng(seed)
     source = np.cumsum(np.tile(rng.normal(size=3) * 0.3, (4, 1)), axis=0)
-    target = source + rng.normal(size=(4, 3)) * 0.2
+    along = rng.normal(size=(3, 3))
+    lengths = np.linalg.norm(source[1] - source[0]) * np.array([1.0, 1.3, 1.0])  # one is stretched
+    along *= (lengths / np.linalg.norm(along, axis=1))[:, None]
+    target = source[0] + rng.normal(size=3) + np.concatenate([np.zeros((1, 3)), np.cumsum(along, axis=0)])
     proxy = skeleton(source.tolist(), target.tolist(), ((0, 1), (1, 2), (2, 3)))
     parts = parts_of(proxy, PosingSettings(), CPU)
     warp = warp_of(parts)
@@ -160,3 +163,21 @@ def test_what_a_proxy_is_made_of() -> None:
         solid = parts_of(bounded, PosingSettings(parts="solids"), CPU)[0]
         assert solid.moved
         assert not solid.smooth
+
+
+def test_what_moves_less_than_the_proxy_is_precise_does_not_move() -> None:
+    """A forearm is raised. Then all joints of both states are displaced by .5 % of the extent an axis, and little else moves."""
+    joints = torch.tensor([[0, 0, 0], [0, 0, 0.5], [0, 0, 1], [0.3, 0, 0.9], [0.6, 0, 0.9], [0.2, 0, -0.5], [0.2, 0, -1.0]])
+    raised = joints.clone()
+    raised[4] = torch.tensor([0.3, 0, 1.2])
+    bones = ((0, 1), (1, 2), (1, 3), (3, 4), (0, 5), (5, 6))
+
+    def moved(before: torch.Tensor, after: torch.Tensor) -> list[bool]:
+        return [part.moved for part in parts_of(skeleton(before.tolist(), after.tolist(), bones), PosingSettings(), CPU)]
+
+    assert moved(joints, raised) == [False, False, False, True, False, False]
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.005 * 2.2 * torch.randn(20, 2, 7, 3, generator=generator)
+    found = torch.tensor([moved(joints + a, raised + b) for a, b in noise])
+    assert found[:, 3].all()
+    assert found.float().sum(1).mean() < 4  # of 6; at .01 of the extent alone it is 5
