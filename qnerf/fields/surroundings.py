@@ -64,6 +64,7 @@ class Ground(nn.Module):
     """
 
     plane: Tensor
+    axes: Tensor
 
     def __init__(
         self, plane: Tensor, grid: EncodingSettings, encoding: EncodingName, space: Space, device: torch.device, seed: int
@@ -72,6 +73,7 @@ class Ground(nn.Module):
         self.space = space
         self.picture = Picture(grid, encoding, 4, device, seed)
         self.register_buffer("plane", plane.to(device))
+        self.register_buffer("axes", plane_axes(plane[:3]).to(device), persistent=False)
 
     def height(self, points: Tensor) -> Tensor:
         """Of points (..., 3) before the plane, (...), world units."""
@@ -93,7 +95,7 @@ class Ground(nn.Module):
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """World points (P, 3), seen along the normal, to density (P,), per radius, and colour (P, 3) in [0, 1]."""
-        flat = (points - self.space.focus.to(points)) @ plane_axes(self.plane[:3]).T / self.space.radius
+        flat = (points - self.space.focus.to(points)) @ self.axes.T / self.space.radius
         place = torch.nn.functional.pad(contract(flat), (0, 1))
         learnt = self.picture(place / 4 + 0.5)
         density = START * learnt[:, 0].clamp_max(MAX_LOG_DENSITY - math.log(START)).exp()
