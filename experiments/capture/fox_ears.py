@@ -49,6 +49,7 @@ def main() -> None:
     with initialize_config_dir(str(CONFIGS), version_base=None):
         settings = parse(compose("config", overrides=[*own, *given.overrides]))
     scene = read_scene(settings.scene)
+    assert scene.proxy is not None  # PROXY
     seen, held_out = list(range(0, given.views, 2)), list(range(1, given.views, 2))
     field = train_source_field(
         scene.images[seen], scene.cameras[seen], Space(scene.focus, scene.radius), settings.source_field, settings.seed, scene.proxy
