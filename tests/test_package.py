@@ -78,7 +78,7 @@ def test_an_asset_is_found_by_name_and_any_other_path_is_the_users(monkeypatch: 
     assert places.resolve("asset:puppet", "stage.initial").is_dir()
     monkeypatch.setenv("HOME", "/somebody")
     assert places.resolve("~/box.json", "scene.proxy", "proxies") == Path("/somebody/box.json")
-    with pytest.raises(UserError, match=r"scene.proxy is 'asset:cat.json'; expected .*asset:fox_box.json, asset:long_legs.json"):
+    with pytest.raises(UserError, match=r"scene.proxy is 'asset:cat.json'; expected .*asset:fox_box.json, asset:fox_ears.json"):
         places.resolve("asset:cat.json", "scene.proxy", "proxies")
 
 

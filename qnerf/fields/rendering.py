@@ -40,9 +40,13 @@ def sample_rays(
     settings: SamplingSettings,
     count: int,
     generator: torch.Generator | None,
+    latest: Tensor | None = None,
 ) -> Samples:
-    """Stratified and importance samples for rays (R, 3); `generator` None gives the same samples every time (rendering)."""
-    line = ray_line(rays, space, settings)
+    """Stratified and importance samples for rays (R, 3); `generator` None gives the same samples every time (rendering).
+
+    latest: as in `ray_line`.
+    """
+    line = ray_line(rays, space, settings, latest)
     even = torch.linspace(0, 1, settings.coarse_samples + 1, device=rays.origins.device)
     edges = line.distance(even.expand(len(rays.origins), -1))
     coarse = samples_between(edges, rays, space)

@@ -35,11 +35,16 @@ class Line:
         return self.nearest + self.radius * uncontract_line(y)
 
 
-def ray_line(rays: Rays, space: Space, settings: SamplingSettings) -> Line:
-    """The parametrisation of rays (R, 3), from a small fraction of the camera's distance to `far_radii` beyond the focus."""
+def ray_line(rays: Rays, space: Space, settings: SamplingSettings, latest: Tensor | None = None) -> Line:
+    """The parametrisation of rays (R, 3), from a small fraction of the camera's distance to `far_radii` beyond the focus.
+
+    latest: (R, 1) distances, world units, beyond which no ray begins.
+    """
     to_focus = space.focus.to(rays.origins) - rays.origins
     nearest = (to_focus * rays.directions).sum(-1, keepdim=True)
     near = settings.near_fraction * to_focus.norm(dim=-1, keepdim=True).clamp_min(0.1 * space.radius)
+    if latest is not None:
+        near = torch.minimum(near, latest)
     y_near = contract_line((near - nearest) / space.radius)
     far = torch.full_like(y_near, settings.far_radii)
     return Line(nearest, y_near, contract_line(far), space.radius)

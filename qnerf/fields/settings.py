@@ -149,7 +149,7 @@ class SourceFieldSettings(RgbFieldSettings):
     surroundings: EncodingSettings = EncodingSettings(levels=5, base_resolution=3, log2_table_size=16, finest_resolution=128)
     """The hash grids of the ground's colours and of those at infinity."""
     ground: bool = True
-    """Look for a horizontal ground plane, on which the views agree best."""
+    """Look for a floor, or else for a wall: the plane on which the views agree best."""
     initial_density: InitialDensitySettings = InitialDensitySettings(centre=3.0, surroundings=0.0003, spread=0.1)
     sampling: SamplingSettings = SamplingSettings(
         fine_samples=24, far_radii=2.0, render_samples=48, uniform_share=0.2, proposal_resolution=64, proposal_every=64

@@ -10,7 +10,7 @@ from torch.nn.functional import max_pool2d
 
 from qnerf.errors import UserError
 from qnerf.fields.bounded import BoundedTrunk
-from qnerf.fields.ground_height import ground_height
+from qnerf.fields.ground_plane import find_plane
 from qnerf.fields.rendering import Samples, composite, composite_weights, expected_depth, sample_rays, samples_between
 from qnerf.fields.settings import SourceFieldSettings
 from qnerf.fields.source_loss import SourceLoss
@@ -19,7 +19,7 @@ from qnerf.fields.surroundings import Ground, Sky
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import Trunk, derive_seed, linear
-from qnerf.scenes.bounds import proxy_bounds
+from qnerf.scenes.bounds import ball_round, proxy_bounds
 from qnerf.scenes.cameras import Cameras, Rays
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.scene import Proxy
@@ -43,9 +43,10 @@ class March:
 
 
 class SourceField(nn.Module):
-    """Density and colour of every point, without view dependence: a volume, a ground plane, and colours at infinity.
+    """Density and colour of every point, without view dependence: a volume, the plane of a floor or wall, and colours at infinity.
 
-    proxy: its source bounds are where the volume starts dense; None: in a ball round the focus. height: of the ground; None: none.
+    proxy: its source bounds are where the volume starts dense; None: in a ball round the focus. plane: (4,), as
+    `find_plane` finds it; None: none.
     """
 
     def __init__(
@@ -55,16 +56,17 @@ class SourceField(nn.Module):
         device: torch.device,
         seed: int,
         proxy: Proxy | None,
-        height: float | None,
+        plane: Tensor | None,
     ) -> None:
         super().__init__()
         self.settings, self.space = settings, space
         solids = () if proxy is None else proxy_bounds(proxy, "source").solids
         self.trunk = BoundedTrunk(settings, space, solids, device, seed) if solids else Trunk(settings, space, device, seed)
+        self.ball = ball_round(solids) if solids else None
         self.head = linear(settings.geometry_width, 3, torch.Generator().manual_seed(derive_seed(seed, 5)), device)
         pictures = (settings.surroundings, settings.encoding)
         self.sky = Sky(*pictures, device, derive_seed(seed, 6))
-        self.ground = None if height is None else Ground(height, *pictures, space, device, derive_seed(seed, 7))
+        self.ground = None if plane is None else Ground(plane, *pictures, space, device, derive_seed(seed, 7))
 
     def radiance(self, points: Tensor, ground: bool = True) -> tuple[Tensor, Tensor]:
         """World points (P, 3) to density (P,), per radius of length, and colour (P, 3) in [0, 1]. ground: with the ground plane."""
@@ -86,15 +88,22 @@ class SourceField(nn.Module):
     def edges(self, rays: Rays, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Where to sample rays (R, 3): (R, count + 1) ascending distances, world units; `generator` None: always the same.
 
-        A ray that meets the ground has an interval in it.
+        A ray begins before the ball round the proxy's bounds, and one that meets the ground has an interval in it.
         """
         own = count if self.ground is None else count - 2
-        samples = sample_rays(rays, self.space, self.trunk.proposal, self.settings.sampling, own, generator)
+        samples = sample_rays(rays, self.space, self.trunk.proposal, self.settings.sampling, own, generator, self._latest(rays))
         edges = torch.cat([samples.starts, samples.ends[:, -1:]], dim=1)
         if self.ground is None:
             return edges
         crossing, met = self.ground.crossing(rays)
         return torch.cat([edges, torch.where(met[:, None], crossing, edges[:, -1:])], dim=1).sort(dim=1).values
+
+    def _latest(self, rays: Rays) -> Tensor | None:
+        """(R, 1) distances of the ball round the bounds: an object may be nearer to the camera than most of the scene is."""
+        if self.ball is None:
+            return None
+        away = (rays.origins - torch.from_numpy(self.ball[0]).to(rays.origins)).norm(dim=-1, keepdim=True)
+        return (away - self.ball[1]).clamp_min(0.1 * self.space.radius)
 
     def march(
         self,
@@ -163,7 +172,7 @@ def restored(
     state: dict[str, Tensor], settings: SourceFieldSettings, space: Space, device: torch.device, proxy: Proxy | None
 ) -> SourceField:
     """The field of these settings, space and proxy whose `state_dict` is `state`."""
-    field = SourceField(settings, space, device, 0, proxy, 0.0 if "ground.height" in state else None)
+    field = SourceField(settings, space, device, 0, proxy, state.get("ground.plane"))
     field.load_state_dict(state)
     return field.requires_grad_(False)
 
@@ -195,8 +204,8 @@ def train_source_field(
     if proxy is not None:
         near = torch.isfinite(bounds_distance(proxy, "source", cameras, size[1:])).to(images.device)
         near = max_pool2d(near[:, None].float(), 2 * RIM + 1, 1, RIM)[:, 0] > 0
-    height = ground_height(images, cameras.to(images.device), space, near) if settings.ground else None
-    field = SourceField(settings, space, cameras.focal.device, seed, proxy, height)
+    plane = find_plane(images, cameras.to(images.device), space, near) if settings.ground else None
+    field = SourceField(settings, space, cameras.focal.device, seed, proxy, plane)
     seen = images.permute(0, 2, 3, 1)[~near] if not near.all() else images.permute(0, 2, 3, 1).reshape(-1, 3)
     for part in (field.sky, field.ground):
         if part is not None:

@@ -1,4 +1,4 @@
-"""What stands behind and under the object without being a volume: a ground plane, and colours at infinity.
+"""What stands behind and under the object without being a volume: a plane, floor or wall, and colours at infinity.
 
 Both are learnt pictures: of the two coordinates on the plane, contracted like space, and of the direction. A few views explain a
 floor or a far wall by fog before each camera; where a plane or a far picture explains them, no fog is needed, and what these
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from qnerf.fields.encodings.choice import build_encoding
+from qnerf.fields.ground_plane import plane_axes
 from qnerf.fields.settings import EncodingName, EncodingSettings
 from qnerf.fields.space import Space, contract
 from qnerf.fields.trunk import MAX_LOG_DENSITY, derive_seed, encoding_for, linear
 from qnerf.scenes.cameras import Rays
 
 THICKNESS = 0.01
-"""Of the ground, radii."""
+"""Of the plane, radii."""
 START = 500.0
-"""The ground's density before training, per radius of length: 99 % opaque, seen from above."""
+"""The plane's density before training, per radius of length: 99 % opaque, seen from the front."""
 FARTHEST = 1e3
-"""Radii from the focus: ground beyond is not looked at."""
+"""Radii from the camera: what is farther on the plane is not looked at."""
 
 
 class Picture(nn.Module):
@@ -57,25 +58,31 @@ class Sky(nn.Module):
 
 
 class Ground(nn.Module):
-    """A horizontal slab whose upper side is at `height`, world units: learnt density and colour of each place on it.
+    """A slab whose front is a plane (4,), as `ground_plane.find_plane` finds it: learnt density and colour of each place on it.
 
-    It starts opaque. Where it explains nothing its density falls, and what lies below is seen.
+    It starts opaque. Where it explains nothing its density falls, and what lies behind is seen.
     """
 
-    height: Tensor
+    plane: Tensor
+    axes: Tensor
 
     def __init__(
-        self, height: float, grid: EncodingSettings, encoding: EncodingName, space: Space, device: torch.device, seed: int
+        self, plane: Tensor, grid: EncodingSettings, encoding: EncodingName, space: Space, device: torch.device, seed: int
     ) -> None:
         super().__init__()
         self.space = space
         self.picture = Picture(grid, encoding, 4, device, seed)
-        self.register_buffer("height", torch.tensor(height, device=device))
+        self.register_buffer("plane", plane.to(device))
+        self.register_buffer("axes", plane_axes(plane[:3]).to(device), persistent=False)
+
+    def height(self, points: Tensor) -> Tensor:
+        """Of points (..., 3) before the plane, (...), world units."""
+        return points @ self.plane[:3] - self.plane[3]
 
     def crossing(self, rays: Rays) -> tuple[Tensor, Tensor]:
-        """Distances (R, 2) at which rays (R, 3) enter the slab from above and leave it, and whether they do, (R,) bool."""
-        drop = -rays.directions[:, 2]
-        above = rays.origins[:, 2] - self.height
+        """Distances (R, 2) at which rays (R, 3) enter the slab from the front and leave it, and whether they do, (R,) bool."""
+        drop = -(rays.directions @ self.plane[:3])
+        above = self.height(rays.origins)
         start = above / drop.clamp_min(1e-6)
         through = THICKNESS * self.space.radius / drop.clamp_min(1e-6)
         met = (drop > 1e-6) & (above > 0) & (start < FARTHEST * self.space.radius)
@@ -83,12 +90,12 @@ class Ground(nn.Module):
 
     def contains(self, points: Tensor) -> Tensor:
         """Whether points (..., 3) lie in the slab, (...) bool."""
-        depth = self.height - points[..., 2]
+        depth = -self.height(points)
         return (depth >= 0) & (depth <= THICKNESS * self.space.radius)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """World points (P, 3), of which x and y count, to density (P,), per radius, and colour (P, 3) in [0, 1]."""
-        flat = (points[:, :2] - self.space.focus.to(points)[:2]) / self.space.radius
+        """World points (P, 3), seen along the normal, to density (P,), per radius, and colour (P, 3) in [0, 1]."""
+        flat = (points - self.space.focus.to(points)) @ self.axes.T / self.space.radius
         place = torch.nn.functional.pad(contract(flat), (0, 1))
         learnt = self.picture(place / 4 + 0.5)
         density = START * learnt[:, 0].clamp_max(MAX_LOG_DENSITY - math.log(START)).exp()

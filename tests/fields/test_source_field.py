@@ -10,7 +10,7 @@ from qnerf.fields.bounded import distance_to
 from qnerf.fields.ground_height import ground_height
 from qnerf.fields.rendering import Samples, composite, composite_weights
 from qnerf.fields.settings import OptimiserSettings, SourceFieldSettings
-from qnerf.fields.source_field import restored, train_source_field
+from qnerf.fields.source_field import SourceField, restored, train_source_field
 from qnerf.fields.source_loss import depth_loss, distortion, without_object
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.scenes.bounds import bounding_box
@@ -125,7 +125,7 @@ def test_the_object_is_opaque_and_the_ground_and_sky_are_not_of_it() -> None:
     rays = TokenGrid(8, 32, 32).rays(others, seen.flatten().nonzero()[:, 0], torch.full((int(seen.sum()), 2), 0.5))
     march = field.march(rays, 48, None)
     assert march.volume.sum(-1).mean() > 0.9
-    below = torch.tensor([[0.9, 0.9, field.ground.height.item() - 0.005]])
+    below = torch.tensor([[0.9, 0.9, float(field.ground.plane[3]) - 0.005]])
     assert field.radiance(below)[0] > 10 * field.radiance(below, ground=False)[0]
 
 
@@ -167,3 +167,16 @@ def test_distances_to_solids() -> None:
     torch.testing.assert_close(distance_to(points, [capsule]), torch.tensor([0.75, 0.25]))
     torch.testing.assert_close(distance_to(points, [capsule, box]), torch.tensor([0.75, 0.25]))
     torch.testing.assert_close(distance_to(points, [box]), torch.tensor([3.25**0.5, 1.0]))
+
+
+def test_rays_begin_before_the_bounds_though_the_focus_is_far_behind_them() -> None:
+    cameras = ring(3)
+    near_camera = cameras.positions[0].numpy() * 0.7
+    ball = Bounds((Capsule(near_camera, near_camera + 1e-3, 0.2, "bound"),), bounding_box(torch.eye(3)))
+    proxy = Proxy("skeleton", ("a",), (), torch.zeros(1, 3), torch.zeros(1, 3), ball, ball)
+    rays = cameras[[0]].rays(torch.zeros(1, dtype=torch.long), torch.tensor([[16.0, 16.0]]))
+    fields = [SourceField(settings(1), SPACE, torch.device("cpu"), 0, which, None) for which in (None, proxy)]
+    without, with_bounds = (float(field.edges(rays, 8)[0, 0]) for field in fields)
+    front = float(cameras.positions[0].norm()) * 0.3 - 0.2
+    assert without > front
+    assert with_bounds <= front

@@ -1,8 +1,14 @@
 """A proxy beside the folder's own is another edit: what is true of the folder's edit is not true of it."""
 
+import math
 import shutil
 from pathlib import Path
 
+import pytest
+import torch
+
+from qnerf.common import places
+from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
@@ -18,3 +24,21 @@ def test_the_truth_is_of_the_folders_own_proxy_alone(scene: Scene, tmp_path: Pat
     own = read_scene(SceneSettings(path=str(folder), size=size, proxy=str(tmp_path / "other.json")))
     assert own.truth is None
     assert own.proxy is not None
+
+
+def test_the_fox_ears_turn_rigidly_and_outwards_and_nothing_else_moves() -> None:
+    proxy = read_proxy(places.resolve("asset:fox_ears.json", "scene.proxy", "proxies"))
+    assert proxy.kind == "skeleton"
+    assert proxy.source_bounds is not None
+    moved = {name for name, a, b in zip(proxy.joints, proxy.source, proxy.target, strict=True) if not torch.equal(a, b)}
+    assert moved == {"ear_tip_l", "ear_tip_r"}
+    joint = {name: (a, b) for name, a, b in zip(proxy.joints, proxy.source, proxy.target, strict=True)}
+    for side, other in ("l", "r"), ("r", "l"):
+        base, tip = joint[f"ear_base_{side}"][0], joint[f"ear_tip_{side}"]
+        ears = [point - base for point in tip]
+        assert float(ears[1].norm() / ears[0].norm()) == pytest.approx(1, abs=0.01)
+        angle = torch.acos(torch.dot(ears[0], ears[1]) / (ears[0].norm() * ears[1].norm()))
+        assert 40 < math.degrees(float(angle)) < 60
+        outwards = base - joint[f"ear_base_{other}"][0]
+        assert ears[1] @ outwards > ears[0] @ outwards
+        assert ears[1][2] < ears[0][2]
