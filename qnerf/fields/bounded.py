@@ -61,9 +61,14 @@ def distance_to(points: Tensor, solids: Sequence[Capsule | Box]) -> Tensor:
 def _distance(points: Tensor, solid: Capsule | Box) -> Tensor:
     if isinstance(solid, Capsule):
         start, end = (torch.from_numpy(x).to(points) for x in (solid.start, solid.end))
-        axis = end - start
-        along = (((points - start) @ axis) / axis.square().sum().clamp_min(1e-9)).clamp(0, 1)
-        return (points - start - along[:, None] * axis).norm(dim=-1) - solid.radius
+        return segment_distance(points, start, end) - solid.radius
     centre, half, turn = (torch.from_numpy(x).to(points) for x in (solid.centre, solid.half, solid.turn))
     beyond = ((points - centre) @ turn).abs() - half
     return beyond.clamp_min(0).norm(dim=-1) + beyond.amax(dim=-1).clamp_max(0)
+
+
+def segment_distance(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Of points (P, 3) from the segment between start and end, (3,) each: (P,)."""
+    axis = end - start
+    along = ((points - start) @ axis / (axis @ axis).clamp_min(1e-12)).clamp(0, 1)
+    return (points - start - along[:, None] * axis).norm(dim=-1)

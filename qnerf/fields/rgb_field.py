@@ -11,13 +11,11 @@ from qnerf.fields.background import Background
 from qnerf.fields.rendering import composite, expected_depth
 from qnerf.fields.settings import RgbFieldSettings
 from qnerf.fields.space import Space
-from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.token_rays import TokenGrid, render_pixels
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import Trunk, derive_seed, linear
 from qnerf.graphs import RecorderOf, cuda_recorder
 from qnerf.scenes.cameras import Cameras, Rays
-
-RAY_CHUNK = 4096
 
 
 class RgbField(nn.Module):
@@ -44,16 +42,7 @@ class RgbField(nn.Module):
 
         where: (V, H, W) bool, the pixels that are wanted; the others are 0. None: all.
         """
-        grid = TokenGrid(len(cameras), cameras.height, cameras.width)
-        device = self.background.coefficients.device
-        wanted = torch.arange(len(grid), device=device)
-        wanted = wanted if where is None else wanted[where.flatten()]
-        colours, depths = torch.zeros(len(grid), 3, device=device), torch.zeros(len(grid), device=device)
-        for pixels in wanted.split(RAY_CHUNK) if len(wanted) else ():
-            rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=device))
-            colours[pixels], depths[pixels] = self.march(rays, self.settings.sampling.render_samples, None)
-        size = (len(cameras), cameras.height, cameras.width)
-        return colours.view(*size, 3).permute(0, 3, 1, 2).clamp(0, 1).contiguous(), depths.view(size)
+        return render_pixels(cameras, where, lambda rays: self.march(rays, self.settings.sampling.render_samples, None))
 
 
 def train_rgb_field(

@@ -16,7 +16,7 @@ from qnerf.fields.settings import SourceFieldSettings
 from qnerf.fields.source_loss import SourceLoss
 from qnerf.fields.space import Space
 from qnerf.fields.surroundings import Ground, Sky
-from qnerf.fields.token_rays import TokenGrid
+from qnerf.fields.token_rays import render_pixels
 from qnerf.fields.training import OnStep, train
 from qnerf.fields.trunk import Trunk, derive_seed, linear
 from qnerf.scenes.bounds import ball_round, proxy_bounds
@@ -24,7 +24,6 @@ from qnerf.scenes.cameras import Cameras, Rays
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.scene import Proxy
 
-RAY_CHUNK = 4096
 TINY = 1e-12
 RIM = 4
 """Pixels round the proxy's bounds that may show the object too."""
@@ -148,17 +147,12 @@ class SourceField(nn.Module):
 
         where: (N, H, W) bool, the pixels that are wanted; the others are 0. None: all.
         """
-        grid = TokenGrid(len(cameras), cameras.height, cameras.width)
-        device = self.head.weight.device
-        wanted = torch.arange(len(grid), device=device)
-        wanted = wanted if where is None else wanted[where.flatten()]
-        colours, depths = torch.zeros(len(grid), 3, device=device), torch.zeros(len(grid), device=device)
-        for pixels in wanted.split(RAY_CHUNK) if len(wanted) else ():
-            rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=device))
+
+        def look(rays: Rays) -> tuple[Tensor, Tensor]:
             march = self.march(rays, self.settings.sampling.render_samples, None)
-            colours[pixels], depths[pixels] = march.colours, expected_depth(march.weights, march.samples)
-        size = (len(cameras), cameras.height, cameras.width)
-        return colours.view(*size, 3).permute(0, 3, 1, 2).clamp(0, 1).contiguous(), depths.view(size)
+            return march.colours, expected_depth(march.weights, march.samples)
+
+        return render_pixels(cameras, where, look)
 
 
 def _scaled(value: Tensor, learning: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,3 +41,23 @@ def patch_points(per_side: int) -> Tensor:
     axis = (torch.arange(per_side) + 0.5) / per_side
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([x, y], dim=-1).view(-1, 2)
+
+
+RAY_CHUNK = 4096
+
+
+def render_pixels(cameras: Cameras, where: Tensor | None, march: Callable[[Rays], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Images (V, 3, H, W) in [0, 1] and depth (V, H, W), distance along the ray, at the cameras' own resolution.
+
+    where: (V, H, W) bool, the pixels that are wanted; the others are 0. None: all. march: colours (R, 3) and depth (R,) of rays.
+    """
+    grid = TokenGrid(len(cameras), cameras.height, cameras.width)
+    device = cameras.focal.device
+    wanted = torch.arange(len(grid), device=device)
+    wanted = wanted if where is None else wanted[where.flatten()]
+    colours, depths = torch.zeros(len(grid), 3, device=device), torch.zeros(len(grid), device=device)
+    for pixels in wanted.split(RAY_CHUNK) if len(wanted) else ():
+        rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=device))
+        colours[pixels], depths[pixels] = march(rays)
+    size = (len(cameras), cameras.height, cameras.width)
+    return colours.view(*size, 3).permute(0, 3, 1, 2).clamp(0, 1).contiguous(), depths.view(size)

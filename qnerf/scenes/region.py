@@ -21,7 +21,7 @@ FINER = 8  # the region of the latents is drawn this many times finer, then any 
 _FAR_OFF = 16_000.0  # pixels: inside cv2's range
 
 
-_STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not move
+STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not move
 
 
 @dataclass(frozen=True)
@@ -63,29 +63,31 @@ def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
 
 def moved_part(proxy: Proxy) -> Proxy:
     """The proxy with those bones and bounding solids alone that the edit moves; all of a box, and of a proxy that stands still."""
-    moves = (proxy.target - proxy.source).norm(dim=-1) > _STILL * _extent(proxy)
+    moves = (proxy.target - proxy.source).norm(dim=-1) > STILL * extent(proxy)
     bones = tuple((a, b) for a, b in proxy.bones if moves[a] or moves[b])
     if proxy.kind == "box" or not bones:
         return proxy
     before, after = proxy.source_bounds, proxy.target_bounds
     if before is None or after is None:
         return replace(proxy, bones=bones)
-    pairs = [pair for pair in zip(before.solids, after.solids, strict=True) if _differ(*pair, _STILL * _extent(proxy))]
+    pairs = [pair for pair in zip(before.solids, after.solids, strict=True) if differ(*pair, STILL * extent(proxy))]
     solids = [Bounds(tuple(side), bounds.corners) for side, bounds in zip(zip(*pairs, strict=True), (before, after), strict=True)]
     return replace(proxy, bones=bones, source_bounds=solids[0], target_bounds=solids[1]) if pairs else proxy
 
 
 def flesh_of(proxy: Proxy, margin: float) -> float:
     """The radius of the flesh round a skeleton's bones, world units. margin: as a share of the proxy's extent."""
-    return margin * _extent(proxy)
+    return margin * extent(proxy)
 
 
-def _differ(before: Solid, after: Solid, least: float) -> bool:
+def differ(before: Solid, after: Solid, least: float) -> bool:
+    """Whether a solid moves by more than `least`, world units."""
     (points, radius), (others, other_radius) = before.hull(), after.hull()
     return points.shape != others.shape or max(float(np.abs(points - others).max()), abs(radius - other_radius)) > least
 
 
-def _extent(proxy: Proxy) -> float:
+def extent(proxy: Proxy) -> float:
+    """The longest side of the box round the joints of both states, world units."""
     points = torch.stack([proxy.source, proxy.target])
     return float((points.amax(dim=(0, 1)) - points.amin(dim=(0, 1))).max())
 

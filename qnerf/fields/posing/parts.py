@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qnerf.fields.bounded import segment_distance
 from qnerf.fields.posing.motions import Affine, Motion, Spline, turn_between
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.bounds import bounding_box
+from qnerf.scenes.region import STILL, differ, extent
 from qnerf.scenes.scene import Proxy
 from qnerf.scenes.solids import Box, Solid
 
-STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not move
 UNSURE = 3.0  # what moves by less, in multiples of the proxy's own imprecision, does not either
 STRAIGHT = 0.34  # sine of the least angle (20°) between two bones whose plane tells their twist
 
@@ -45,19 +46,6 @@ class Part:
         return torch.stack([segment_distance(points, a, b) for a, b in zip(self.starts, self.ends, strict=True)]).amin(0)
 
 
-def segment_distance(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Of points (P, 3) from the segment between start and end (3,)."""
-    axis = end - start
-    along = ((points - start) @ axis / (axis @ axis).clamp_min(1e-12)).clamp(0, 1)
-    return (points - start - along[:, None] * axis).norm(dim=-1)
-
-
-def extent(proxy: Proxy) -> float:
-    """The longest side of the box round the joints of both states, world units."""
-    points = torch.stack([proxy.source, proxy.target])
-    return float((points.amax(dim=(0, 1)) - points.amin(dim=(0, 1))).max())
-
-
 def parts_of(proxy: Proxy, settings: PosingSettings, device: torch.device) -> list[Part]:
     """Those of any proxy, moved or not. Without a bone there is one part: the box round the joints."""
     kind = _kind(proxy) if settings.parts == "auto" else settings.parts
@@ -78,7 +66,7 @@ def _kind(proxy: Proxy) -> str:
     if before is None or after is None:
         return "bones"
     least = STILL * extent(proxy)
-    moved = [a for a, b in zip(before.solids, after.solids, strict=True) if _solid_moves(a, b, least)]
+    moved = [a for a, b in zip(before.solids, after.solids, strict=True) if differ(a, b, least)]
     return "joints" if moved and all(isinstance(solid, Box) for solid in moved) else "bones"
 
 
@@ -130,13 +118,8 @@ def _whole(proxy: Proxy, source: Tensor, target: Tensor) -> Part:
     return Part(Spline(source, target), moved, starts, ends, smooth=True, box=box)
 
 
-def _solid_moves(before: Solid, after: Solid, least: float) -> bool:
-    (points, radius), (others, other) = before.hull(), after.hull()
-    return points.shape != others.shape or max(float(np.abs(points - others).max()), abs(radius - other)) > least
-
-
 def _solid(before: Solid, after: Solid, least: float, device: torch.device) -> Part:
-    moved = _solid_moves(before, after, least)
+    moved = differ(before, after, least)
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)

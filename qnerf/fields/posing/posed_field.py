@@ -12,10 +12,11 @@ from qnerf.fields.posing.carving import Room, SourceViews
 from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, opacity_at
 from qnerf.fields.posing.ground import find_ground
 from qnerf.fields.posing.labels import label_flesh, smoothstep
-from qnerf.fields.posing.parts import Part, extent, parts_of
+from qnerf.fields.posing.parts import Part, parts_of
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.posing.warp import Warp, make_joints
 from qnerf.scenes.bounds import proxy_bounds
+from qnerf.scenes.region import extent
 from qnerf.scenes.scene import Proxy
 
 SEEN = 0.02  # membership below which a point is not looked up
