@@ -18,6 +18,7 @@ from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_
 from qnerf.backbones.acceleration import AcceleratedPasses, PassInputs, accelerate
 from qnerf.backbones.backbone import Acceleration
 from qnerf.backbones.conditioning import Conditioning
+from qnerf.backbones.decoder import LatentDecoder
 from qnerf.backbones.process import DiscreteProcess
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Detail
@@ -30,7 +31,7 @@ class BackboneParts:
     """The parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them.
 
     loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every
-    control.
+    control. decoder: decodes in place of the autoencoder's own decoder, where there is one.
     """
 
     unet: UNet2DConditionModel
@@ -40,6 +41,7 @@ class BackboneParts:
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
     loose_controlnet: ControlNetModel | None = None
+    decoder: LatentDecoder | None = None
 
 
 class DiffusionBackbone:
@@ -62,15 +64,17 @@ class DiffusionBackbone:
         self.parts, self.controlnets = parts, (parts.controlnet,)
         self.unet, self.vae = parts.unet, parts.vae
         self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
+        self.decoder = parts.decoder
         self.image_size = image_size
         self.revision = revision
         self.device = torch.device(device)
         self.passes: AcceleratedPasses | None = accelerate(acceleration, self.device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         nets = [net for net in (parts.controlnet, parts.loose_controlnet) if net is not None]
-        for model in (self.unet, *nets, self.vae, self.text_encoder):
+        coders = [model for model in (self.vae, self.decoder) if model is not None]
+        for model in (self.unet, *nets, *coders, self.text_encoder):
             model.to(device=self.device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
-        for model in (self.unet, *nets, self.vae):
+        for model in (self.unet, *nets, *coders):
             model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
         self.layers: tuple[AttentionLayer, ...] = self_attention_layers(self.unet)
         self.cross_attention_layers: tuple[AttentionLayer, ...] = cross_attention_layers(self.unet)
@@ -105,9 +109,12 @@ class DiffusionBackbone:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, 4, h, w) to images (B, 3, H, W), clamped to [0, 1]."""
-        scaled = latents / self.vae.config["scaling_factor"]
+        scaled = self._pixels(latents / self.vae.config["scaling_factor"])
         with torch.no_grad():
-            images = self.vae.decode(self._pixels(scaled)).sample  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+            if self.decoder is None:
+                images = self.vae.decode(scaled).sample  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+            else:
+                images = self.decoder(self.vae.post_quant_conv(scaled))  # pyright: ignore[reportOptionalCall]
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: list[str]) -> Tensor:
