@@ -15,7 +15,7 @@ from qnerf.backbones.decoder import LatentDecoder, widened_decoder
 from qnerf.classifiers.labels import silhouettes
 from qnerf.devices import pick_device
 from qnerf.metrics.fidelity import psnr
-from qnerf.pretrain.data import PART_CELL, Batch, PuppetSamples, WithPhotographs, load_batch
+from qnerf.pretrain.data import PART_CELL, Batch, PuppetSamples, Repeated, WithPhotographs, load_batch
 from qnerf.pretrain.loop import train
 from qnerf.pretrain.settings import DecoderStage
 from qnerf.pretrain.sheets import write_sheet
@@ -40,8 +40,9 @@ class DecoderTrainee:
         self.vae = vae
         self.modules = nn.ModuleDict({"decoder": self.decoder}).train()
         what = {"details": {"bones": 1.0}, "world": settings.world, "kinds": settings.kinds and {**settings.kinds}}
-        self.samples = WithPhotographs(settings.seed, widths.image, **what)
-        self.samples.share = settings.photographs
+        samples = WithPhotographs(settings.seed, widths.image, **what)
+        samples.share = settings.photographs
+        self.samples = Repeated(samples, settings.distinct)
         self.tests = load_batch(PuppetSamples(TEST_SEED, widths.image, **what, heldout=True), range(32))
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

@@ -114,6 +114,9 @@ class DecoderStage(LoopSettings):
     """Folder of the decoder to start from (stage=decoder writes <output>/model); None: the autoencoder's own, made wider."""
     factor: int = Field(default=2, ge=1)
     """How many times as wide as the autoencoder's own the new decoder is, at every level."""
+    distinct: int | None = Field(default=None, gt=0)
+    """Number of different samples, which come again and again and are rendered once (100 KB of memory each); None: all are
+    different."""
     photographs: float = Field(default=0.0, ge=0, le=1)
     """Share of samples that are procedural pictures with the statistics of photographs
     (`qnerf.pretrain.photographs`)."""

@@ -44,18 +44,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a run found. outcomes: the main method last. reconstruction: PSNR by view, dB."""
+    """All that a run found. outcomes: the main method last. reconstruction: PSNR by view, dB. round_trip: `round_trip_psnr`'s."""
 
     settings: RunSettings
     scene: Scene
     outcomes: Sequence[Outcome]
     reconstruction: Mapping[str, float]
+    round_trip: Mapping[str, float]
 
     @property
     def common(self) -> Figures:
         """Figures that belong to no method."""
         by_view = self.reconstruction.values()
-        return {"reconstruction_psnr": sum(by_view) / len(by_view)}
+        return {"reconstruction_psnr": sum(by_view) / len(by_view), **self.round_trip}
 
     @property
     def main(self) -> Outcome:

@@ -1,6 +1,6 @@
 """The stages of a run, each with the identity of its result: what the store keeps them by.
 
-    inversion ──▶ reconstruction
+    inversion ──▶ reconstruction, round trip
         └──▶ interval (of each progressive method) ──▶ edit ──▶ figures, group by group
 
 A stage's identity holds those of the stages that it builds on, the settings that it reads and the version of its code. So a
@@ -26,6 +26,7 @@ from qnerf.variants import Variant
 CODE = {  # the modules that a stage runs, beside the variants that it builds and the scene's reader; what they import counts too
     "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
     "reconstruction": ("qnerf.runs.reconstruction",),
+    "round_trip": ("qnerf.runs.round_trip",),
     "edit": ("qnerf.runs.methods",),
 }
 Views = Literal["source", "truth"]
@@ -52,6 +53,10 @@ class Stages:
     def reconstruction(self) -> Key:
         """How well the inversion reconstructs each source view."""
         return Key("reconstruction", digest([self.inversion().identity, _code("reconstruction", self.settings.inversion)]))
+
+    def round_trip(self) -> Key:
+        """What the autoencoder alone leaves of the object."""
+        return Key("round_trip", digest([self.inversion().identity, self._margin, _code("round_trip")]))
 
     def interval(self, method: MethodSettings, stop: int) -> Key:
         """Latents, field and target queries at state `stop` of a progressive edit. Nothing guides the first interval."""
@@ -90,7 +95,7 @@ class Stages:
             [name, self.edit(method).identity, [self.figures(method, group).identity for group in groups]]
             for name, method in self.settings.methods().items()
         ]
-        return digest([self.reconstruction().identity, methods])
+        return digest([self.reconstruction().identity, self.round_trip().identity, methods])
 
     def groups(self) -> list[str]:
         """The groups of figures that are measured."""
@@ -100,6 +105,7 @@ class Stages:
         """Every stage but the intervals, which count only until their edit is there."""
         yield self.inversion()
         yield self.reconstruction()
+        yield self.round_trip()
         methods = self.settings.methods().values()
         if any(method.schedule.reads_truth for method in methods):
             yield self.inversion("truth")
