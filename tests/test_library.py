@@ -127,6 +127,7 @@ def test_ten_lines_give_what_the_runner_gives(overrides: tuple[str, ...], tmp_pa
         assert measured == {key: value for key, value in document["methods"][method].items() if key != "seconds"}
     assert figures == {key: document[key] for key in figures}
     assert list(qnerf.reconstruction_psnr(inverted).values()) == document["reconstruction_psnr_by_view"]
+    assert qnerf.round_trip_psnr(inverted).items() <= document.items()
     assert edited.images.shape == scene.images.shape
     assert inverted.trajectory.states.shape == (5, *inverted.latents.shape)
     intervals = read_json(folder / "methods" / "full.json")["intervals"]
