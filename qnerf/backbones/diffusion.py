@@ -18,7 +18,6 @@ from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_
 from qnerf.backbones.acceleration import AcceleratedPasses, PassInputs, accelerate
 from qnerf.backbones.backbone import Acceleration
 from qnerf.backbones.conditioning import Conditioning
-from qnerf.backbones.decoder import LatentDecoder
 from qnerf.backbones.process import DiscreteProcess
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Detail
@@ -31,7 +30,7 @@ class BackboneParts:
     """The parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them.
 
     loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every
-    control. decoder: decodes in place of the autoencoder's own decoder, where there is one.
+    control.
     """
 
     unet: UNet2DConditionModel
@@ -41,7 +40,6 @@ class BackboneParts:
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
     loose_controlnet: ControlNetModel | None = None
-    decoder: LatentDecoder | None = None
 
 
 class DiffusionBackbone:
@@ -64,17 +62,15 @@ class DiffusionBackbone:
         self.parts, self.controlnets = parts, (parts.controlnet,)
         self.unet, self.vae = parts.unet, parts.vae
         self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
-        self.decoder = parts.decoder
         self.image_size = image_size
         self.revision = revision
         self.device = torch.device(device)
         self.passes: AcceleratedPasses | None = accelerate(acceleration, self.device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         nets = [net for net in (parts.controlnet, parts.loose_controlnet) if net is not None]
-        coders = [model for model in (self.vae, self.decoder) if model is not None]
-        for model in (self.unet, *nets, *coders, self.text_encoder):
+        for model in (self.unet, *nets, self.vae, self.text_encoder):
             model.to(device=self.device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
-        for model in (self.unet, *nets, *coders):
+        for model in (self.unet, *nets, self.vae):
             model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
         self.layers: tuple[AttentionLayer, ...] = self_attention_layers(self.unet)
         self.cross_attention_layers: tuple[AttentionLayer, ...] = cross_attention_layers(self.unet)
@@ -109,12 +105,9 @@ class DiffusionBackbone:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, 4, h, w) to images (B, 3, H, W), clamped to [0, 1]."""
-        scaled = self._pixels(latents / self.vae.config["scaling_factor"])
+        scaled = latents / self.vae.config["scaling_factor"]
         with torch.no_grad():
-            if self.decoder is None:
-                images = self.vae.decode(scaled).sample  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
-            else:
-                images = self.decoder(self.vae.post_quant_conv(scaled))  # pyright: ignore[reportOptionalCall]
+            images = self.vae.decode(self._pixels(scaled)).sample  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: list[str]) -> Tensor:

@@ -24,7 +24,8 @@ def jobs(settings: EvaluateSettings) -> list[Job]:
 
 
 def measure(subject: Subject) -> Findings:
-    """round_trip_psnr: dB, the mean over views; round_trip_psnr_object: inside the object's silhouette. latent_std: of all scaled latents, which diffusion takes for 1, and by channel.
+    """round_trip_psnr: dB, the mean over views; round_trip_psnr_object: inside the object's silhouette. latent_std: of all scaled
+    latents, which diffusion takes for 1, and by channel.
     photographs_psnr: the same of photographs, squeezed to the backbone's size."""
     images, backbone = subject.views.images, subject.painter.backbone
     decoded = subject.painter.round_trip(len(images))
