@@ -38,6 +38,7 @@ def export(settings: ExportStage, widths: PuppetWidths | None = None) -> Path:
         world = _write_training(settings, exported, fresh, widths or PuppetWidths())
     if decoder:
         shutil.rmtree(fresh / DECODER_FOLDER, ignore_errors=True)
+        decoder.register_to_config(_name_or_path="")  # else it would say where on this machine it was trained
         decoder.half().save_pretrained(fresh / DECODER_FOLDER)
     seal(fresh, world)
     shutil.rmtree(folder, ignore_errors=True)
