@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qnerf.runs.measuring import measure
     from qnerf.runs.methods import Edited, edit
     from qnerf.runs.reconstruction import reconstruction_psnr
+    from qnerf.runs.round_trip import round_trip_psnr
     from qnerf.scenes.scene import Scene
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "load_scene",
     "measure",
     "reconstruction_psnr",
+    "round_trip_psnr",
 ]
 
 _PLACES = {
@@ -56,6 +58,7 @@ _PLACES = {
     "load_scene": "qnerf.runs.loading.load_scene",
     "measure": "qnerf.runs.measuring.measure",
     "reconstruction_psnr": "qnerf.runs.reconstruction.reconstruction_psnr",
+    "round_trip_psnr": "qnerf.runs.round_trip.round_trip_psnr",
 }
 
 

@@ -128,6 +128,7 @@ def test_ten_lines_give_what_the_runner_gives(overrides: tuple[str, ...], tmp_pa
         assert qnerf.measure(settings, scene, found, as_decoded=True) == document["methods_as_decoded"][method]
     assert figures == {key: document[key] for key in figures}
     assert list(qnerf.reconstruction_psnr(inverted).values()) == document["reconstruction_psnr_by_view"]
+    assert qnerf.round_trip_psnr(inverted).items() <= document.items()
     assert edited.images.shape == scene.images.shape
     assert inverted.trajectory.states.shape == (5, *inverted.latents.shape)
     intervals = read_json(folder / "methods" / "full.json")["intervals"]

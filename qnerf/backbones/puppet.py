@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PUPPET_FOLDER = ASSETS / "puppet"
 LOOSE_FOLDER = "controlnet_loose"  # its ControlNet for bounds; `controlnet` takes drawings of the pose
+DECODER_FOLDER = "decoder"  # decodes in place of the decoder in `vae`, which pipelines of diffusers use
 
 
 class PuppetSettings(BackboneSettings):
@@ -46,7 +47,7 @@ class PuppetSettings(BackboneSettings):
     def weights(self) -> list[Path] | None:
         if not (self.folder / "unet" / "config.json").is_file():
             return None
-        return [self.folder / part for part in (*PARTS, "controlnet", LOOSE_FOLDER)]
+        return [self.folder / part for part in (*PARTS, "controlnet", LOOSE_FOLDER, DECODER_FOLDER)]
 
     def costs(self, pixels: int) -> PassCosts:
         """Measured: 1.43 GiB for the demo, 0.98 for +exp=smoke, 0.83 with chunk_size=1."""
@@ -64,6 +65,7 @@ class PuppetSettings(BackboneSettings):
             )
         revision = weights_revision(self)
         check_seal(self.folder, revision)
-        parts = load_parts(str(self.folder), str(self.folder), "controlnet", self.dtype, download=False, loose=LOOSE_FOLDER)
+        extras = {"loose": LOOSE_FOLDER, "decoder": DECODER_FOLDER}
+        parts = load_parts(str(self.folder), str(self.folder), "controlnet", self.dtype, download=False, **extras)
         size = parts.vae.config["sample_size"]
         return DiffusionBackbone(parts, (size, size), revision or "unknown", device, self.channels_last, self.acceleration)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from qnerf.backbones.backbone import PARTS, BackboneSettings
-from qnerf.backbones.puppet import LOOSE_FOLDER, PuppetSettings
+from qnerf.backbones.puppet import DECODER_FOLDER, LOOSE_FOLDER, PuppetSettings
 from qnerf.common.hashes import LENGTH, checksum
 from qnerf.errors import UserError
 
@@ -54,7 +54,7 @@ def check_seal(folder: Path, revision: str | None) -> None:
 
 
 def _hash(folders: Iterable[Path]) -> str:
-    digest, named = hashlib.sha256(), (*PARTS, LOOSE_FOLDER)
+    digest, named = hashlib.sha256(), (*PARTS, LOOSE_FOLDER, DECODER_FOLDER)
     for folder in folders:
         for path in sorted(p for p in folder.glob("*") if p.suffix in KINDS):
             digest.update(f"{folder.name if folder.name in named else 'controlnet'}/{path.name} {_sha256(path)}\n".encode())

@@ -1,4 +1,4 @@
-"""The entry: `python -m qnerf.pretrain stage=vae|diffusion|unet|control|classifiers|export [stage.key=value …]`."""
+"""The entry: `python -m qnerf.pretrain stage=vae|decoder|diffusion|unet|control|classifiers|export [stage.key=value …]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qnerf.common import renamed
 from qnerf.common.messages import validated
 from qnerf.common.places import configs
 from qnerf.errors import UserError
-from qnerf.pretrain.settings import ClassifiersStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
+from qnerf.pretrain.settings import ClassifiersStage, DecoderStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
 
 CONF = str(configs() / "pretrain")
 
@@ -21,7 +21,7 @@ def parse(config: DictConfig) -> PretrainSettings:
     return validated(PretrainSettings, OmegaConf.to_container(config, resolve=True))
 
 
-def run(stage: VaeStage | DiffusionStage | ClassifiersStage | ExportStage) -> None:
+def run(stage: VaeStage | DecoderStage | DiffusionStage | ClassifiersStage | ExportStage) -> None:
     import torch
 
     if not isinstance(stage, ExportStage) and stage.threads:
@@ -30,6 +30,10 @@ def run(stage: VaeStage | DiffusionStage | ClassifiersStage | ExportStage) -> No
         from qnerf.pretrain.vae import train_vae
 
         train_vae(stage)
+    elif isinstance(stage, DecoderStage):
+        from qnerf.pretrain.decoder import train_decoder
+
+        train_decoder(stage)
     elif isinstance(stage, DiffusionStage):
         from qnerf.pretrain.diffusion import train_diffusion
 

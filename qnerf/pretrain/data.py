@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, cast
 
 import cv2
@@ -114,6 +114,29 @@ class WithPhotographs(PuppetSamples):
         cells = max(self.size // PART_CELL, 1)
         blank = np.zeros((3, self.size, self.size), np.float32)
         return Item(photograph(rng, self.size), blank, "", "bones", [], np.full((cells, cells), OTHER, np.uint8))
+
+
+class Repeated(Dataset[Item]):
+    """The first `count` of some samples again and again, each rendered once for each process and kept in half precision.
+
+    A control is not kept: all are blank. None: every sample is a new one.
+    """
+
+    def __init__(self, samples: PuppetSamples, count: int | None) -> None:
+        self.samples, self.count = samples, count
+        self.kept: dict[int, Item] = {}
+
+    def __getitem__(self, index: int) -> Item:
+        if self.count is None:
+            return self.samples[index]
+        index %= self.count
+        if index not in self.kept:
+            item = self.samples[index]
+            self.kept[index] = replace(item, image=item.image.astype(np.float16), control=np.zeros((3, 1, 1), np.float32))
+        return replace(self.kept[index], image=self.kept[index].image.astype(np.float32))
+
+    def collate(self, items: list[Item]) -> Batch:
+        return self.samples.collate(items)
 
 
 def check_seed(seed: int, heldout: bool) -> None:

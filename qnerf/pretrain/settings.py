@@ -104,6 +104,29 @@ class VaeStage(LoopSettings):
         return self
 
 
+class DecoderStage(LoopSettings):
+    """A larger decoder for the latents of a finished autoencoder, by the logarithm of the squared error, weighted to objects."""
+
+    name: Literal["decoder"] = "decoder"
+    vae: str = "asset:puppet/vae"
+    """Folder of the autoencoder whose latents it decodes."""
+    initial: str | None = None
+    """Folder of the decoder to start from (stage=decoder writes <output>/model); None: the autoencoder's own, made wider."""
+    factor: int = Field(default=2, ge=1)
+    """How many times as wide as the autoencoder's own the new decoder is, at every level."""
+    distinct: int | None = Field(default=None, gt=0)
+    """Number of different samples, which come again and again and are rendered once (100 KB of memory each); None: all are
+    different."""
+    photographs: float = Field(default=0.0, ge=0, le=1)
+    """Share of samples that are procedural pictures with the statistics of photographs
+    (`qnerf.pretrain.photographs`)."""
+    crop: int | None = Field(default=None, gt=0, multiple_of=4)
+    """Side of the square round the object that is decoded of each picture, pixels; None: whole pictures. The latents are those
+    of the whole picture."""
+    objects: float = Field(default=4.0, ge=1)
+    """Weight of the squared error on the object and its outline; elsewhere it is 1."""
+
+
 class DiffusionStage(LoopSettings):
     """U-Net, text encoder and ControlNets, by noise prediction on the autoencoder's latents.
 
@@ -168,14 +191,17 @@ class ExportStage(Settings):
 
     name: Literal["export"] = "export"
     diffusion: str = Field(min_length=1)
-    """Output folder of the training: of stage=diffusion, or of stage=control after stage=unet."""
+    """Output folder of the training: of stage=diffusion, or of stage=control after stage=unet. Or a folder that stage=export wrote,
+    such as the shipped one, asset:puppet, to which a decoder is added."""
     vae: str | None = None
     """Folder of the autoencoder that it was trained with; None: as recorded by the training."""
+    decoder: str | None = None
+    """Folder of a larger decoder for that autoencoder's latents (stage=decoder writes <output>/model); None: none."""
     output: str | None = None
     """Folder to write; None: the weights inside the package."""
 
 
-Stage = Annotated[VaeStage | DiffusionStage | ClassifiersStage | ExportStage, Field(discriminator="name")]
+Stage = Annotated[VaeStage | DecoderStage | DiffusionStage | ClassifiersStage | ExportStage, Field(discriminator="name")]
 
 
 class PretrainSettings(Settings):

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from qnerf.backbones.architecture import PuppetWidths, build_vae
+from qnerf.backbones.decoder import LatentDecoder
 from qnerf.common.places import resolve
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
@@ -121,6 +122,17 @@ def load_vae(folder: str, key: str) -> AutoencoderKL:
             "or give the folder of one."
         )
     return AutoencoderKL.from_pretrained(str(place), torch_dtype=torch.float32, low_cpu_mem_usage=False)
+
+
+def load_decoder(folder: str, key: str) -> LatentDecoder:
+    """A decoder that stage=decoder trained, in float32. Raises UserError, naming the settings' key, where the folder holds none."""
+    place = resolve(folder, key)
+    if not (place / "config.json").is_file():
+        raise UserError(
+            f"{key}: there is no trained decoder in {folder}: run `python -m qnerf.pretrain stage=decoder` first, "
+            "or give the folder of one."
+        )
+    return LatentDecoder.from_pretrained(str(place), torch_dtype=torch.float32, low_cpu_mem_usage=False)
 
 
 def train_vae(settings: VaeStage, widths: PuppetWidths | None = None, scale_samples: int = 256) -> Path:

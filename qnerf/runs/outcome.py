@@ -46,19 +46,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a run found. outcomes: the main method last. reconstruction: PSNR by view, dB."""
+    """All that a run found. outcomes: the main method last. reconstruction: PSNR by view, dB. round_trip: `round_trip_psnr`'s."""
 
     settings: RunSettings
     scene: Scene
     outcomes: Sequence[Outcome]
     reconstruction: Mapping[str, float]
+    round_trip: Mapping[str, float]
 
     @property
     def common(self) -> Figures:
         """Figures that belong to no method."""
         by_view, mask = self.reconstruction.values(), self.main.edited.mask
         kept = {} if mask is None else {"kept_share": (mask == 0).float().mean().item()}
-        return {"reconstruction_psnr": sum(by_view) / len(by_view), **kept}
+        return {"reconstruction_psnr": sum(by_view) / len(by_view), **self.round_trip, **kept}
 
     @property
     def main(self) -> Outcome:

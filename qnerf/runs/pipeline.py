@@ -27,6 +27,7 @@ from qnerf.runs.outcome import Outcome, Results, write_edit, write_outcome
 from qnerf.runs.plan import plan_work, work_weights
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.reconstruction import reconstruction_psnr
+from qnerf.runs.round_trip import round_trip_psnr
 from qnerf.runs.stages import Stages
 from qnerf.runs.work import StageStore, Workshop
 from qnerf.scenes.scene import Scene
@@ -85,8 +86,8 @@ def produce(
     """From a scene to measured edits by every method."""
     # 4. Encode and invert every view, under the proxy drawn into it.
     inverted = invert(settings, scene, backbone, work)
-    # 5. How well does the inversion reconstruct the views?
-    reconstruction = reconstruction_psnr(inverted, work)
+    # 5. How well does the inversion reconstruct the views? And what does the autoencoder alone leave of the object?
+    reconstruction, round_trip = reconstruction_psnr(inverted, work), round_trip_psnr(inverted, work)
     # 6. Edit all views by each method.
     edits = []
     for name in settings.methods():
@@ -98,7 +99,7 @@ def produce(
         figures, as_decoded = (measure(settings, scene, edited, work, decoded) for decoded in (False, True))
         record_edit(tracker, edited.method, figures, as_decoded, list(edited.r2.items()), pictures, settings.steps)
         outcomes.append(Outcome(edited, figures, as_decoded, pictures))
-    return Results(settings, scene, outcomes, reconstruction)
+    return Results(settings, scene, outcomes, reconstruction, round_trip)
 
 
 def tell_of_busy_machine() -> None:

@@ -16,7 +16,7 @@ def plan_work(settings: RunSettings, views: int) -> Work:
     methods = settings.methods()
     inversion = settings.inversion
     passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
-    total: Work = {"encode": views, "invert": passes * views, "decode": views * (len(methods) + 2)}
+    total: Work = {"encode": 2 * views, "invert": passes * views, "decode": views * (len(methods) + 4)}  # where a truth is known
     total["measure"] = len(methods)
     for needed in (uses_oracle(settings), follows_posed(settings)):
         total["encode"] += views * needed

@@ -1,6 +1,6 @@
 """The stages of a run, each with the identity of its result: what the store keeps them by.
 
-    inversion ──▶ reconstruction
+    inversion ──▶ reconstruction, round trip
         └──▶ interval (of each progressive method) ──▶ edit ──▶ figures, group by group
     source field ──▶ posed ──▶ its inversion ──▶ edit (of the methods that ask for it)
 
@@ -28,6 +28,7 @@ from qnerf.variants import Variant
 CODE = {  # the modules that a stage runs, beside the variants that it builds and the scene's reader; what they import counts too
     "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
     "reconstruction": ("qnerf.runs.reconstruction",),
+    "round_trip": ("qnerf.runs.round_trip",),
     "source_field": ("qnerf.fields.source_field", "qnerf.scenes.reader"),
     "posed": ("qnerf.runs.posing",),
     "edit": ("qnerf.runs.methods",),
@@ -71,6 +72,10 @@ class Stages:
         """How well the inversion reconstructs each source view."""
         return Key("reconstruction", digest([self.inversion().identity, _code("reconstruction", self.settings.inversion)]))
 
+    def round_trip(self) -> Key:
+        """What the autoencoder alone leaves of the object."""
+        return Key("round_trip", digest([self.inversion().identity, self._margin, _code("round_trip")]))
+
     def interval(self, method: MethodSettings, stop: int) -> Key:
         """Latents, field and target queries at state `stop` of a progressive edit. Nothing guides the first interval."""
         guidance = None if method.schedule.unguided(stop) else self._guidance(method)
@@ -109,7 +114,7 @@ class Stages:
             [name, self.edit(method).identity, [key.identity for key in self._all_figures(method)]]
             for name, method in self.settings.methods().items()
         ]
-        return digest([self.reconstruction().identity, methods, self._plain["output"]])
+        return digest([self.reconstruction().identity, self.round_trip().identity, methods, self._plain["output"]])
 
     def groups(self) -> list[str]:
         """The groups of figures that are measured."""
@@ -119,6 +124,7 @@ class Stages:
         """Every stage but the intervals, which count only until their edit is there."""
         yield self.inversion()
         yield self.reconstruction()
+        yield self.round_trip()
         methods = self.settings.methods().values()
         if uses_oracle(self.settings):
             yield self.inversion("truth")

@@ -136,4 +136,4 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
 def test_the_shipped_weights_load_and_are_small() -> None:
     model = PuppetSettings().build()
     assert model.image_size == (128, 128)
-    assert sum(file.stat().st_size for file in PUPPET_FOLDER.rglob("*") if file.is_file()) <= 28e6
+    assert sum(file.stat().st_size for file in PUPPET_FOLDER.rglob("*") if file.is_file()) <= 32e6

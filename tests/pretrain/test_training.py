@@ -272,7 +272,7 @@ def test_export_writes_a_loadable_model_of_the_averages(tmp_path: Path, vae: Pat
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("name", ["vae", "diffusion_half", "diffusion", "unet", "control", "classifiers", "export"])
+@pytest.mark.parametrize("name", ["vae", "decoder", "diffusion_half", "diffusion", "unet", "control", "classifiers", "export"])
 def test_shipped_configurations_are_valid_and_complete(name: str) -> None:
     with initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"):
         config = compose("config", overrides=[f"stage={name}"])
@@ -313,7 +313,7 @@ def test_exported_weights_have_a_controlnet_for_loose_bounds(tmp_path: Path, vae
         PuppetSettings(path=str(folder)).build()
 
 
-@pytest.mark.parametrize("name", ["vae", "diffusion", "unet", "control", "classifiers"])
+@pytest.mark.parametrize("name", ["vae", "decoder", "diffusion", "unet", "control", "classifiers"])
 @pytest.mark.parametrize("experiment", ["smoke", "shipped", "gpu"])
 def test_named_trainings_fit_every_stage(name: str, experiment: str) -> None:
     with initialize_config_dir(str(configs() / "pretrain"), version_base="1.3"):

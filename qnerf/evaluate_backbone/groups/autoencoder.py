@@ -24,12 +24,17 @@ def jobs(settings: EvaluateSettings) -> list[Job]:
 
 
 def measure(subject: Subject) -> Findings:
-    """round_trip_psnr: dB, the mean over views. latent_std: of all scaled latents, which diffusion takes for 1, and by channel.
+    """round_trip_psnr: dB, the mean over views; round_trip_psnr_object: inside the object's silhouette. latent_std: of all scaled
+    latents, which diffusion takes for 1, and by channel.
     photographs_psnr: the same of photographs, squeezed to the backbone's size."""
     images, backbone = subject.views.images, subject.painter.backbone
     decoded = subject.painter.round_trip(len(images))
     latents = torch.cat([backbone.encode(some).cpu() for some in images.split(subject.settings.chunk_size)])
-    figures: dict[str, Any] = {"round_trip_psnr": psnr(decoded, images), **latent_spread(latents)}
+    figures: dict[str, Any] = {
+        "round_trip_psnr": psnr(decoded, images),
+        "round_trip_psnr_object": psnr(decoded, images, subject.views.silhouettes),
+        **latent_spread(latents),
+    }
     sheets = {"round_trip": [list(images[:8]), list(decoded[:8])]}
     if subject.settings.photographs:
         photographs = read_photographs(Path(subject.settings.photographs).expanduser(), backbone.image_size)
