@@ -13,14 +13,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 PRETENDED = torch.device("meta")
 aten = torch.ops.aten
@@ -45,11 +46,12 @@ class PretendDevice(TorchDispatchMode):
     used, peak: bytes of the tensors on the device, of those that were made in this mode. copies: between host and device, in order.
     """
 
+    _shapes: ClassVar[dict[Any, Any]] = {}  # of operations on layouts, which are those of all such devices
+
     def __init__(self) -> None:
         super().__init__()
         self.used = self.peak = 0
         self.copies: list[Copy] = []
-        self._shapes: dict[Any, Any] = {}
         self._known: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -58,9 +60,9 @@ class PretendDevice(TorchDispatchMode):
             moved = args[1] if func is aten.copy_.default else args[0]
             self.copies.append(Copy(way, tuple(moved.shape), asked_by()))
         out = self._answer(func, args, kwargs)
-        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor) and tensor.is_meta and tensor.untyped_storage()._cdata not in given:
+        given = {x.untyped_storage()._cdata for x in tensors_of(args, kwargs.values())}
+        for tensor in tensors_of((out,)):
+            if tensor.is_meta and tensor.untyped_storage()._cdata not in given:
                 self._count(tensor.untyped_storage())
         return out
 
@@ -79,14 +81,14 @@ class PretendDevice(TorchDispatchMode):
 
     def _known_shape(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`func(*args, **kwargs)`; what an operation gives for tensors such as these is only worked out once, which is slow."""
-        on_host = all(x.device.type == "cpu" for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-        if on_host or func._schema.is_mutable or any(returned.alias_info for returned in func._schema.returns):
+        on_host = all(x.device.type == "cpu" for x in tensors_of(args, kwargs.values()))
+        if on_host or changes_or_views(func):
             return func(*args, **kwargs)
-        leaves, form = tree_flatten((args, kwargs))
-        key = (func, form, *(layout(x) if isinstance(x, Tensor) else (type(x), x) for x in leaves))
+        key = (func, form(args), form(tuple(kwargs.items())))
         if key not in self._shapes:
             self._shapes[key] = tree_map_only(Tensor, layout, func(*args, **kwargs))
-        return tree_map_only(Layout, Layout.empty, self._shapes[key])
+        known = self._shapes[key]
+        return known.empty() if isinstance(known, Layout) else tree_map_only(Layout, Layout.empty, known)
 
     def _count(self, storage: Any) -> None:
         if storage._cdata in self._known:
@@ -129,6 +131,29 @@ class Layout:
 
 def layout(x: Tensor) -> Layout:
     return Layout(tuple(x.shape), x.stride(), x.dtype, x.device)
+
+
+def tensors_of(*several: Any) -> Iterator[Tensor]:
+    """Tensors among arguments or results; PyTorch's own walk, for any container, takes longer than all else here."""
+    for values in several:
+        for x in values:
+            if isinstance(x, Tensor):
+                yield x
+            elif isinstance(x, tuple | list):
+                yield from tensors_of(x)
+
+
+def form(x: Any) -> Any:
+    """What an operation's result depends on, to be looked up by: layouts in the place of tensors."""
+    if isinstance(x, Tensor):
+        return layout(x)
+    return tuple(map(form, x)) if isinstance(x, tuple | list) else (type(x), x)
+
+
+@cache
+def changes_or_views(func: Any) -> bool:
+    """Whether an operation writes to what it is given, or returns a part of it."""
+    return func._schema.is_mutable or any(returned.alias_info for returned in func._schema.returns)
 
 
 def copies(func: Any, args: Any, kwargs: Any) -> str | None:
