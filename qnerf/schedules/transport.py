@@ -3,39 +3,46 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from qnerf.guidance.guidance import GuidanceSettings
 from qnerf.schedules.look_ahead import LookAhead, LookAheadSettings
-from qnerf.schedules.schedule import Schedule
+from qnerf.schedules.schedule import Schedule, Work
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qnerf.attention.layers import AttentionLayer
+    from qnerf.consolidation.checkpoint import Checkpoints
     from qnerf.consolidation.job import EditJob
+    from qnerf.consolidation.result import EditResult
     from qnerf.consolidation.targets import TargetQueries
     from qnerf.guidance.guidance import Guidance
 
     Layers = tuple[AttentionLayer, ...]
 
+log = logging.getLogger(__name__)
+
 
 class TransportSettings(LookAheadSettings):
     """The source's radiance field, posed, says what the moved parts look like, and the queries of its renderings guide
     the views. A token's share of that guidance is its trust times a factor that falls from 1 at `full_until` to 0 at
-    `gone_at`, shares of the steps; progressive consolidation has the rest, so that what the model adds (joints,
-    shadows, what the edit uncovers) agrees as well.
+    `gone_at`, shares of the steps. Progressive consolidation has the rest where there is a field.
 
-    consolidate_from: share of the steps before which no query field is trained; None: none is trained at all. With a
-    trust of 0 everywhere and consolidate_from 0 this is the progressive schedule.
+    consolidate_below: query fields are trained only where the mean trust of the moved parts is below this; 0: never;
+    1: always. Where the posed views are trusted, they alone were better, and cost no field (docs/log.md).
+    consolidate_from: share of the steps before which none is trained. With a trust of 0 everywhere, consolidate_from 0
+    and consolidate_below 1 this is the progressive schedule.
     """
 
     name: Literal["transport"]
-    full_until: float = Field(default=0.6, ge=0, le=1)
+    full_until: float = Field(default=1.0, ge=0, le=1)
     gone_at: float = Field(default=1.0, ge=0, le=1)
-    consolidate_from: float | None = Field(default=0.5, ge=0, le=1)
+    consolidate_below: float = Field(default=0.5, ge=0, le=1)
+    consolidate_from: float = Field(default=0.0, ge=0, le=1)
 
     @property
     def follows_posed(self) -> bool:
@@ -43,11 +50,16 @@ class TransportSettings(LookAheadSettings):
 
     @property
     def trains_fields(self) -> bool:
-        return self.consolidate_from is not None
+        """Whether it may."""
+        return self.consolidate_below > 0
 
     def effective_settings(self) -> dict[str, Any]:
-        unread = set() if self.trains_fields else {"interval", "growth", "warm_start"}
+        unread = set() if self.trains_fields else {"interval", "growth", "warm_start", "consolidate_from"}
         return {key: value for key, value in super().effective_settings().items() if key not in unread}
+
+    def alone(self) -> TransportSettings:
+        """The same without query fields."""
+        return self.model_copy(update={"consolidate_below": 0.0})
 
     def transported(self, k: int, steps: int) -> float:
         """The factor of step k of `steps`, 0 to 1."""
@@ -55,8 +67,9 @@ class TransportSettings(LookAheadSettings):
         return 1.0 if now < begin else max(0.0, (end - now) / (end - begin)) if end > begin else 0.0
 
     def stops(self, guidance: GuidanceSettings, steps: int) -> list[int]:
-        first = self.consolidate_from
-        return [] if first is None else [stop for stop in super().stops(guidance, steps) if stop >= first * steps]
+        """None without fields; with them as many as there may be."""
+        stops = super().stops(guidance, steps) if self.trains_fields else []
+        return [stop for stop in stops if stop >= self.consolidate_from * steps]
 
     def guided_passes(self, guidance: GuidanceSettings, steps: int) -> int:
         """U-Net passes of one view in all steps. One more at each that is guided by the posed views reads their queries."""
@@ -66,6 +79,11 @@ class TransportSettings(LookAheadSettings):
         read = sum(self.transported(k, steps) > 0 and guidance.guides(k, steps) for k in guided)
         return steps - first - len(guided) + sum(guidance.step_passes(k, steps) for k in guided) + read
 
+    def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
+        """That of a proxy that fits: no query field, unless they are always trained."""
+        planned = self if self.consolidate_below == 1 else self.alone()
+        return super(TransportSettings, planned).work(guidance, steps, views)
+
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
         if self.full_until > self.gone_at:
             return (
@@ -74,7 +92,7 @@ class TransportSettings(LookAheadSettings):
             )
         if guidance.only_shows or not guidance.guides(self.first_state(steps), steps):
             return f"{where}guidance: {guidance.name} guides no step; schedule=transport needs one that does: guidance=explained"
-        return None if self.consolidate_from is None else super().problem(guidance, steps, where)
+        return super().problem(guidance, steps, where) if self.trains_fields else None
 
     def build(self) -> Schedule:
         return Transport(self)
@@ -83,9 +101,20 @@ class TransportSettings(LookAheadSettings):
 class Transport(LookAhead):
     """Progressive consolidation whose steps have a second target: the posed views' queries of that very step."""
 
-    def __init__(self, settings: TransportSettings) -> None:
-        super().__init__(settings)
-        self.share = settings.transported
+    settings: TransportSettings
+
+    def edit(self, guidance: Guidance, layers: Layers, job: EditJob, checkpoints: Checkpoints) -> EditResult:
+        trust, below = mean_trust(job), self.settings.consolidate_below
+        needed = trust < below or below == 1
+        if needed and below < 1:
+            log.warning(
+                "The posed views are trusted at %.2f on what moves, less than schedule.consolidate_below, %.2f: query fields are "
+                "trained as well, which takes longer than planned. Does the proxy fit the views?",
+                trust,
+                below,
+            )
+        walk = self if needed else Transport(self.settings.alone())
+        return super(Transport, walk).edit(guidance, layers, job, checkpoints)
 
     def steps(
         self, guidance: Guidance, layers: Layers, job: EditJob, z: Tensor, start: int, stop: int, target: TargetQueries | None
@@ -97,8 +126,19 @@ class Transport(LookAhead):
         posed, count = job.needed_posed(), len(job.steps)
         trajectory, _ = posed.inverted()
         for k in range(start, stop):
-            factor, both = self.share(k, count), target
+            factor, both = self.settings.transported(k, count), target
             if factor > 0 and guidance.settings.guides(k, count):
                 both = shared(queries_along(job, trajectory, layers, k), factor * posed.trust, target, job.backbone.latent_size)
             z = guided_steps(job, guidance, z, k, k + 1, both)
         return z
+
+
+def mean_trust(job: EditJob) -> float:
+    """The posed views' mean trust where parts move, over all views, 0 to 1."""
+    import torch.nn.functional as F
+
+    from qnerf.devices import HOST
+
+    trust, moved = job.needed_posed().trust[:, None], job.region.moved[:, None].to(HOST)
+    trust = F.adaptive_avg_pool2d(trust, moved.shape[-2:])
+    return ((trust * moved).sum() / moved.sum().clamp(min=1e-6)).item()

@@ -98,8 +98,8 @@ def unread(settings: RunSettings) -> set[str]:
         where = "" if name == "full" else f"baselines.{name}."
         found |= {f"{where}schedule.start_at"} if getattr(method.schedule, "start", "source") == "source" else set()
         found |= {f"{where}editor.source"} if (method.editor or settings.editor).name == "plain" else set()
-        if getattr(method.schedule, "consolidate_from", 0) is None:  # no query field is trained
-            found |= {f"{where}schedule.{key}" for key in ("interval", "growth", "warm_start")}
+        if getattr(method.schedule, "consolidate_below", 1) == 0:  # no query field is trained
+            found |= {f"{where}schedule.{key}" for key in ("interval", "growth", "warm_start", "consolidate_from")}
     found |= set() if {"consistency", "errors"} & set(groups) else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
     edits = {name: method for name, method in methods.items() if method.schedule.edits}

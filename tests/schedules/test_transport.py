@@ -27,13 +27,14 @@ from qnerf.schedules.one_shot import OneShotSettings
 from qnerf.schedules.oracle import OracleSettings
 from qnerf.schedules.posed import PosedSettings
 from qnerf.schedules.progressive import ProgressiveSettings
-from qnerf.schedules.transport import TransportSettings
+from qnerf.schedules.transport import TransportSettings, mean_trust
 from tests.schedules.helpers import edit, layers, make_job
 from tests.schedules.test_edit import Memory
 
 MIXED, HARD, SOFT = MixedSettings(name="mixed"), HardSettings(name="hard"), SoftSettings(name="soft", step_size=0.05)
-ALONE = TransportSettings(name="transport", full_until=1.0, gone_at=1.0, consolidate_from=None)
-BOTH = TransportSettings(name="transport", interval=2, consolidate_from=0.3, feedback=FeedbackSettings(at=0.7, weight=0.5))
+ALONE = TransportSettings(name="transport", consolidate_below=0.0)
+ALWAYS = TransportSettings(name="transport", interval=2, consolidate_below=1.0)
+BOTH = ALWAYS.model_copy(update={"full_until": 0.6, "consolidate_from": 0.3, "feedback": FeedbackSettings(at=0.7, weight=0.5)})
 STARTED = {"start": "posed", "start_at": 0.4}
 
 
@@ -58,11 +59,25 @@ def test_full_trust_is_the_oracle_on_the_posed_views() -> None:
 def test_no_trust_is_the_progressive_schedule(guidance: Any) -> None:
     """So a proxy that fits nowhere costs nothing but time."""
     job, _ = posed_job(0.0)
-    transport = TransportSettings(name="transport", interval=2, consolidate_from=0.0)
     wanted = edit(ProgressiveSettings(name="progressive", interval=2), guidance, job)
-    found = edit(transport, guidance, job)
+    found = edit(ALWAYS, guidance, job)
     assert torch.equal(found.latents, wanted.latents)
     assert [record.step for record in found.intervals] == [record.step for record in wanted.intervals]
+
+
+def test_fields_are_trained_where_the_posed_views_are_not_trusted(caplog: pytest.LogCaptureFixture) -> None:
+    """The mean over what moves decides: half of it is trusted at .9, the other at .1, and what does not move at 1."""
+    trust, moved = torch.ones(4, 8, 8), torch.zeros(4, 8, 8)
+    moved[:, 2:6, 2:6] = 1
+    trust[:, 2:6, 2:4], trust[:, 2:6, 4:6] = 0.9, 0.1
+    job, _ = posed_job(trust, region=EditedRegion(torch.ones(4, 8, 8), moved))
+    assert mean_trust(job) == pytest.approx(0.5)
+    for below, fields in ((0.49, False), (0.51, True)):
+        schedule = TransportSettings(name="transport", interval=2, consolidate_below=below)
+        found = edit(schedule, MIXED, job)
+        same = edit(ALWAYS if fields else ALONE, MIXED, job)
+        assert torch.equal(found.latents, same.latents)
+        assert bool(found.intervals) == fields == ("Does the proxy fit" in caplog.text)
 
 
 def test_each_token_is_guided_by_what_it_is_given_to() -> None:
