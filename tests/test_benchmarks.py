@@ -15,7 +15,7 @@ from qnerf.fields.settings import EncodingSettings, FieldSettings, SamplingSetti
 from qnerf.fields.trunk import Trunk
 
 SMALL = (
-    "steps=4", "schedule.interval=1", "guidance.until=0.75", "metrics=quick", "chunk_size=2",
+    "schedule=progressive", "steps=4", "schedule.interval=1", "guidance.until=0.75", "metrics=quick", "chunk_size=2",
     "field.optimiser.iterations=3", "rgb_field.optimiser.iterations=3", "field.grid.log2_table_size=10",
 )  # fmt: skip
 

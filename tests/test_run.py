@@ -31,6 +31,7 @@ pytestmark = pytest.mark.integration
 SMALL = (
     "scene.size=32",
     "steps=4",
+    "schedule=progressive",
     "schedule.interval=2",
     "guidance.until=1",
     "field.optimiser.iterations=3",

@@ -33,7 +33,7 @@ SMALL = (
     "scene.size=32", "steps=4", "field.optimiser.iterations=3", "metrics=quick", "device=cpu",
 )  # fmt: skip
 ALONE = ("schedule=independent", "guidance=off", "baselines=[]")
-FULL = ("schedule.interval=2",)
+FULL = ("schedule=progressive", "schedule.interval=2")
 
 
 def with_a_nan(model: torch.nn.Module, path: str) -> None:

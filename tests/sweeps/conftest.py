@@ -14,6 +14,7 @@ from qnerf.scenes.writer import write_scene
 SMALL = (
     "scene.size=32",
     "steps=4",
+    "schedule=progressive",
     "inversion.warn_below_psnr=0",
     "guidance.until=1",
     "field.optimiser.iterations=2",
