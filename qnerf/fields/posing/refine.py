@@ -18,7 +18,7 @@ from qnerf.scenes.scene import Proxy
 SAMPLES, FAINT = 16, 0.02  # points of a bone; what is added to blurred opacity, so that empty space has a finite cost
 STEPS, RATE = 120, 0.04  # of the descent; its rate is a share of the bound
 USUAL, IMPRECISE = 0.006, 0.018  # distance of a proxy that fits, and its excess at a trust of 1/e, as shares of the extent
-LEAST, MOST = 0.008, 0.016  # distances below which joints stay, and from which on they are moved by all that they want to, likewise
+LEAST, MOST = 0.0095, 0.016  # distances below which joints stay, and from which on they are moved wholly, likewise
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Pull:
     stiff: float
 
 
-MEASURE, CORRECT = Pull(0.03, 0.1, 0.03), Pull(0.02, 0.3, 0.01)
+MEASURE, CORRECT = Pull(0.03, 0.1, 0.03), Pull(0.03, 0.3, 0.03)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def test_a_proxy_that_fits_stays_bit_by_bit(flesh: Flesh) -> None:
 def test_bones_beside_the_flesh_are_moved_into_it(flesh: Flesh) -> None:
     proxy = displaced(0.08)
     refined = refine(proxy, flesh, flesh.opacity, PosingSettings(), CPU)
-    assert beside(refined.proxy).mean() < 0.6 * beside(proxy).mean()
+    assert beside(refined.proxy).mean() < 0.7 * beside(proxy).mean()
     lengths = [(p[3] - p[2]).norm() for p in (refined.proxy.source, refined.proxy.target)]
     torch.testing.assert_close(*lengths, atol=1e-3, rtol=0)  # the arm goes on to be turned, not stretched
 
