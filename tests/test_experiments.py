@@ -6,10 +6,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from hydra import initialize_config_dir
 
 from qnerf.consolidation.phases import plain_steps
 from qnerf.run import CONFIGS
+from tests.fields.posing.analytic import skeleton
 from tests.schedules.helpers import layers, make_job, tiny_field
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -76,3 +78,33 @@ def test_the_field_study_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert [line.split("|")[1].strip() for line in rows] == [
         "field", "the default", "`optimiser.iterations=2`", "`optimiser.iterations=1`, started from the field of step 0",
     ]  # fmt: skip
+
+
+def test_the_study_of_posing_makes_a_proxy_as_wrong_as_it_says() -> None:
+    study = load("field/posing.py")
+    joints = [[0.0, 0.0, -0.5], [0.0, 0.0, 0.3], [0.35, 0.0, 0.3], [0.35, 0.0, -0.3]]
+    proxy = skeleton(joints, [*joints[:3], [0.95, 0.0, 0.3]], ((0, 1), (1, 2), (2, 3)))
+    found = dict(study.errors(proxy, ["joints", "states"], 2))
+    assert found["none"] == [proxy]
+    assert len(found["states 10 %"]) == 2
+    for name, share in (("joints 5 %", 0.05), ("states 10 %", 0.1)):
+        away = (found[name][0].source - proxy.source).norm(dim=-1)
+        torch.testing.assert_close(away, torch.full((4,), share * study.extent(proxy)))
+    for wrong in found["joints 5 %"]:
+        torch.testing.assert_close(wrong.source[:3], wrong.target[:3])
+        before, after = wrong.source[3] - proxy.source[3], wrong.target[3] - proxy.target[3]
+        turned = torch.stack([-before[2], before[1], before[0]])  # the arm turns from -z to x
+        torch.testing.assert_close(after, turned, atol=1e-5, rtol=0)
+    assert study.rank(torch.tensor([0.1, 0.5, 0.9]), torch.tensor([9.0, 4.0, 1.0])) == pytest.approx(-1)
+
+
+@pytest.mark.integration
+def test_the_study_of_posing_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    study = load("field/posing.py")
+    small = ["scene.size=32", "scene.views=4", "source_field.optimiser.iterations=20", "source_field.optimiser.rays_per_batch=128"]
+    coarse = ["posing.voxels=16", "posing.samples=16"]
+    arguments = ["--scenes", "asset:puppet_a", "--only", "joints", "--seeds", "1", "--views", "2", *small, *coarse]
+    monkeypatch.setattr(sys, "argv", ["posing.py", *arguments])
+    study.main()
+    rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith("| puppet_a")]
+    assert [name.strip() for _, name in rows] == ["none", "joints 2 %", "joints 5 %", "joints 10 %"]

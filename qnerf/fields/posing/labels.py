@@ -53,13 +53,18 @@ class Labels:
         return values * smoothstep(self.ground.height(points)[:, None], 0.5 * self.clearance, self.clearance)
 
 
+def air_in(flesh: Flesh, views: SourceViews) -> Tensor:
+    """How far each cell's matter is air that the field has filled, (X, Y, Z) in [0, 1]."""
+    return 1 - smoothstep(views.object_share(flesh.centres().view(-1, 3)), *SHOWN).view(flesh.opacity.shape)
+
+
 def label_flesh(
-    flesh: Flesh, parts: list[Part], radii: list[float], reach: float, gap_cost: float, room: Room, views: SourceViews
+    flesh: Flesh, air: Tensor, parts: list[Part], radii: list[float], reach: float, gap_cost: float, room: Room
 ) -> Labels:
-    """Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground, belongs to no part."""
+    """air: of the cells, as `air_in`. Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground,
+    belongs to no part."""
     points = flesh.centres()
     flat = points.view(-1, 3)
-    air = 1 - smoothstep(views.object_share(flat), *SHOWN).view(flesh.opacity.shape)
     away = torch.stack([part.distance(flat) - CORE * radius for part, radius in zip(parts, radii, strict=True)])
     nearest, label = (found.view(points.shape[:-1]) for found in away.clamp_min(0).min(0))
     cost = torch.where(

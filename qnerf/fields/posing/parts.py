@@ -17,6 +17,7 @@ from qnerf.scenes.scene import Proxy
 from qnerf.scenes.solids import Box, Solid
 
 UNSURE = 3.0  # what moves by less, in multiples of the proxy's own imprecision, does not either
+HALF = 0.5  # what moves by so much of the joint that moves most does move, whatever the imprecision
 STRAIGHT = 0.34  # sine of the least angle (20°) between two bones whose plane tells their twist
 
 
@@ -51,8 +52,10 @@ def parts_of(proxy: Proxy, settings: PosingSettings, device: torch.device) -> li
     kind = _kind(proxy) if settings.parts == "auto" else settings.parts
     source, target = proxy.source.float().to(device), proxy.target.float().to(device)
     if kind == "bones" and proxy.kind == "skeleton" and proxy.bones:
-        least = max(STILL * extent(proxy), UNSURE * _imprecision(proxy.bones, source, target))
-        return [_bone(index, proxy.bones, source, target, least) for index in range(len(proxy.bones))]
+        motion = (target - source).norm(dim=-1)
+        least = max(STILL * extent(proxy), min(UNSURE * imprecision(proxy.bones, source, target), HALF * float(motion.max())))
+        target = torch.where((motion > least)[:, None], target, source)
+        return [_bone(index, proxy.bones, source, target) for index in range(len(proxy.bones))]
     if kind == "solids" and proxy.source_bounds is not None and proxy.target_bounds is not None:
         pairs = zip(proxy.source_bounds.solids, proxy.target_bounds.solids, strict=True)
         return [_solid(before, after, STILL * extent(proxy), device) for before, after in pairs]
@@ -70,9 +73,9 @@ def _kind(proxy: Proxy) -> str:
     return "joints" if moved and all(isinstance(solid, Box) for solid in moved) else "bones"
 
 
-def _bone(index: int, bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor, least: float) -> Part:
+def _bone(index: int, bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor) -> Part:
     a, b = bones[index]
-    moved = bool(((target - source).norm(dim=-1)[[a, b]] > least).any())
+    moved = bool((target != source)[[a, b]].any())
     along = (source[b] - source[a], target[b] - target[a])
     across = _across(index, bones, (source, target))
     turn = turn_between((along[0], across[0]), (along[1], across[1]))
@@ -83,11 +86,12 @@ def _bone(index: int, bones: tuple[tuple[int, int], ...], source: Tensor, target
     return Part(motion, moved, source[a][None], source[b][None], (a, b), stretch=lengths[1] / lengths[0])
 
 
-def _imprecision(bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor) -> float:
-    """How far joints are from where they should be, world units: the median change of the bones' lengths, which keep them."""
+def imprecision(bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor) -> float:
+    """How far joints are from where they should be, world units: bones keep their lengths, and three in four of these change by
+    less."""
     starts, ends = ([bone[side] for bone in bones] for side in (0, 1))
     lengths = [(points[ends] - points[starts]).norm(dim=-1) for points in (source, target)]
-    return float((lengths[1] - lengths[0]).abs().median())
+    return float((lengths[1] - lengths[0]).abs().quantile(0.75))
 
 
 def _across(index: int, bones: tuple[tuple[int, int], ...], states: tuple[Tensor, Tensor]) -> tuple[Tensor | None, Tensor | None]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.fields.posing.labels import smoothstep
 from qnerf.scenes.cameras import Cameras
 
 
 def seen_in(places: Tensor, cameras: Cameras, depth: Tensor, tolerance: float) -> Tensor:
-    """Whether source points (R, 3) are in sight of each of N cameras, (N, R) bool.
+    """How far source points (R, 3) are in sight of each of N cameras, (N, R) in [0, 1].
 
-    depth: (N, H, W) distance of the surface along each pixel's ray. A point is in sight where that of a pixel beside its own is
-    no nearer than the point, less a tolerance (world units).
+    depth: (N, H, W) distance of the surface along each pixel's ray. A point is in sight where the surface of a pixel beside its own
+    is no nearer than the point, less a tolerance (world units); it passes out of sight, smoothly, over another tolerance.
     """
     surface = F.max_pool2d(depth[:, None], 3, 1, 1)
     grid, inside = _grid(places, cameras)
     found = F.grid_sample(surface, grid, mode="nearest", align_corners=False)[:, 0, :, 0]
     away = (places - cameras.positions[:, None]).norm(dim=-1)
-    return inside & (away < found + tolerance)
+    return inside * (1 - smoothstep((away - found) / tolerance, 1.0, 2.0))
 
 
 def _grid(places: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:

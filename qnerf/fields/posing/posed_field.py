@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from qnerf.fields.posing.carving import Room, SourceViews
-from qnerf.fields.posing.flesh import THICKNESS, Radiant, flesh_grid, flesh_radius, opacity_at
+from qnerf.fields.posing.flesh import THICKNESS, Flesh, Radiant, flesh_grid, flesh_radius, opacity_at
 from qnerf.fields.posing.ground import find_ground
-from qnerf.fields.posing.labels import label_flesh, smoothstep
+from qnerf.fields.posing.labels import air_in, label_flesh, smoothstep
 from qnerf.fields.posing.parts import Part, parts_of
+from qnerf.fields.posing.refine import refine
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.posing.warp import Warp, make_joints
 from qnerf.scenes.bounds import proxy_bounds
@@ -48,7 +49,7 @@ class Posed:
 class PosedField:
     """field: the source's. fits: (K,) of the moved parts, in [0, 1]. low, high: (3,) corners of a box round all that moves, before
     and after; boxes: (K, 2, 3) of what each part is after the edit. volumes: (1 + K, X, Y, Z) density on the grid of labels, per
-    world unit of length, of what stays and of each part."""
+    world unit of length, of what stays and of each part. trust: of the proxy as a whole, in [0, 1], as `refine` measures it."""
 
     field: Radiant
     warp: Warp
@@ -58,6 +59,7 @@ class PosedField:
     boxes: Tensor
     extent: float
     volumes: Tensor
+    trust: float
 
     def __call__(self, points: Tensor) -> Posed:
         """The edited scene at points (P, 3): σ_e(x) = max(stays(x) σ(x), max_i member_i(W_i(x)) σ(W_i(x))).
@@ -109,12 +111,14 @@ class PosedField:
 def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Room, views: SourceViews) -> PosedField | None:
     """The field of the scene after the proxy's edit; None where the edit moves nothing."""
     size = extent(proxy)
-    parts = parts_of(proxy, settings, room.low.device)
-    if not any(part.moved for part in parts):
+    if not any(part.moved for part in parts_of(proxy, settings, room.low.device)):
         return None
-    radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
     flesh = flesh_grid(field, room.low, room.high, settings.voxels, size)
-    labels = label_flesh(flesh, parts, radii, settings.reach * size, settings.gap_cost, room, views)
+    air = air_in(flesh, views)
+    refined = refine(proxy, flesh, _matter(flesh, air, room), settings, room.low.device)
+    parts = parts_of(refined.proxy, settings, room.low.device)
+    radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
+    labels = label_flesh(flesh, air, parts, radii, settings.reach * size, settings.gap_cost, room)
     moved = [index for index, part in enumerate(parts) if part.moved]
     joints = [make_joints(parts[index], index, parts, radii) for index in moved]
     warp = Warp(labels, [parts[index] for index in moved], joints, settings.blend, 0.01 * size)
@@ -122,7 +126,13 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Roo
     fits = torch.stack([_fit(field, parts[index], size) for index in moved])
     per_length = -(1 - flesh.opacity * (1 - labels.air)).clamp_min(1e-6).log() / (THICKNESS * size)
     volumes = per_length * torch.cat([1 - labels.shares.sum(0, keepdim=True), labels.shares])
-    return PosedField(field, warp, fits, low, high, boxes, size, volumes)
+    return PosedField(field, warp, fits, low, high, boxes, size, volumes, refined.trust)
+
+
+def _matter(flesh: Flesh, air: Tensor, room: Room) -> Tensor:
+    """Opacity (X, Y, Z) of the flesh without air and ground."""
+    matter = flesh.opacity * (1 - air)
+    return matter if room.ground is None else matter * (room.ground.height(flesh.centres()) > room.clearance)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from qnerf.scenes.scene import Proxy
 
 RAY_CHUNK = 2048
 VISIBLE = 0.03  # how near the seen surface a point must be to count as seen, as a share of the extent
+DOUBT = 0.1  # how far from what changes a proxy beside the flesh makes pixels doubtful, as a share of the extent
 OnWork = Callable[[int, int], None]
 """on_work(done, total), in rays."""
 
@@ -120,7 +121,8 @@ def _compose(
     pictures = torch.stack([placed(colour[:, c], images[:, c]) for c in range(3)], dim=1).clamp(0, 1)
     shown, moved = placed(changed, zero), placed(found.moved, zero)
     weight = _widened(shown, settings.border)[:, None]
-    trust = placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth))
+    trust = _even(placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth)), shown)
+    trust = trust * (1 - (1 - posed.trust) * _doubtful(posed, cameras, shown, depth))
     return PosedViews(images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth))
 
 
@@ -132,10 +134,26 @@ def _widened(changed: Tensor, border: float) -> Tensor:
     return F.avg_pool2d(F.pad(grown, (wide,) * 4, mode="replicate"), 2 * wide + 1, 1)[:, 0].maximum(full[:, 0])
 
 
+def _even(trust: Tensor, changed: Tensor) -> Tensor:
+    """Trust (N, H, W) as the mean over 3 x 3 pixels, by how far each changes, where any does: a depth that one ray misses is no
+    speck."""
+    pair = F.avg_pool2d(torch.stack([trust * changed, changed], dim=1), 3, 1, 1)
+    return torch.where(changed > 0, pair[:, 0] / pair[:, 1].clamp_min(1e-9), trust)
+
+
+def _doubtful(posed: PosedField, cameras: Cameras, changed: Tensor, depth: Tensor) -> Tensor:
+    """Where a proxy beside the flesh makes pixels doubtful, (N, H, W) in [0, 1]: what changes, and softly beside it."""
+    shown = changed > 0.02
+    near = (depth[shown] if shown.any() else depth).median()
+    wide = max(1, round(DOUBT * posed.extent * float(cameras.focal.mean() / near)))
+    grown = F.max_pool2d(shown.float()[:, None], 2 * wide + 1, 1, wide)
+    return F.avg_pool2d(F.pad(grown, (wide // 2,) * 4, mode="replicate"), 2 * (wide // 2) + 1, 1)[:, 0]
+
+
 def _trust(posed: PosedField, cameras: Cameras, found: Marched, source_depth: Tensor) -> Tensor:
     """(R,) in [0, 1]: by how much moved parts are opaque, seen in the source, far from seams and of a proxy that fits; where a part
     has left, whether any source view sees what appears; in between, by their shares."""
-    seen = seen_in(found.place, cameras, source_depth, VISIBLE * posed.extent).any(0).float()
+    seen = seen_in(found.place, cameras, source_depth, VISIBLE * posed.extent).amax(0)
     fit = torch.where(found.part >= 0, posed.fits[found.part.clamp_min(0)], 1.0)
     own = found.inside * fit * seen
     uncovered = torch.maximum(found.gone - found.moved, torch.zeros_like(seen))

@@ -1,0 +1,115 @@
+"""Joints that are moved towards the flesh: by how much, which, and how far the proxy is trusted then."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from qnerf.fields.posing.flesh import Flesh, flesh_grid
+from qnerf.fields.posing.parts import parts_of
+from qnerf.fields.posing.refine import blurred, carried, refine
+from qnerf.fields.posing.settings import PosingSettings
+from qnerf.scenes.bounds import BOX_EDGES
+from qnerf.scenes.proxies import BOX_CORNERS, box_corners
+from qnerf.scenes.region import extent
+from qnerf.scenes.scene import Proxy
+from tests.fields.posing.analytic import SolidField, Tube, skeleton
+
+BONES = ((0, 1), (1, 2), (2, 3))
+SOURCE = [[0.0, 0.0, -0.5], [0.0, 0.0, 0.3], [0.35, 0.0, 0.3], [0.35, 0.0, -0.3]]  # a trunk, a shoulder and an arm
+TARGET = [*SOURCE[:3], [0.95, 0.0, 0.3]]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def flesh() -> Flesh:
+    tubes = [Tube(torch.tensor(SOURCE[a]), torch.tensor(SOURCE[b]), 0.07) for a, b in BONES]
+    return flesh_grid(SolidField(tubes), torch.tensor([-0.4, -0.4, -0.8]), torch.tensor([0.7, 0.4, 0.6]), 64, 1.0)
+
+
+def displaced(by: float) -> Proxy:
+    """All joints moved by a length, as a share of the extent, across their bones; the target's as their bones bring them along."""
+    proxy = skeleton(SOURCE, TARGET, BONES)
+    away = by * extent(proxy) * torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [0.6, 0.8, 0.0]])
+    target = proxy.target + carried(parts_of(proxy, PosingSettings(), CPU), away)
+    return Proxy(proxy.kind, proxy.joints, proxy.bones, proxy.source + away, target)
+
+
+def beside(proxy: Proxy) -> Tensor:
+    """How far the joints of the arm are from its axis, (2,)."""
+    return (proxy.source[2:, :2] - torch.tensor(SOURCE)[2:, :2]).norm(dim=-1)
+
+
+def test_a_proxy_that_fits_stays_bit_by_bit(flesh: Flesh) -> None:
+    proxy = skeleton(SOURCE, TARGET, BONES)
+    refined = refine(proxy, flesh, flesh.opacity, PosingSettings(), CPU)
+    assert torch.equal(refined.proxy.source, proxy.source)
+    assert torch.equal(refined.proxy.target, proxy.target)
+    assert refined.trust > 0.9
+
+
+def test_bones_beside_the_flesh_are_moved_into_it(flesh: Flesh) -> None:
+    proxy = displaced(0.08)
+    refined = refine(proxy, flesh, flesh.opacity, PosingSettings(), CPU)
+    assert beside(refined.proxy).mean() < 0.7 * beside(proxy).mean()
+    lengths = [(p[3] - p[2]).norm() for p in (refined.proxy.source, refined.proxy.target)]
+    torch.testing.assert_close(*lengths, atol=1e-3, rtol=0)  # the arm goes on to be turned, not stretched
+
+
+def test_trust_falls_with_the_displacement(flesh: Flesh) -> None:
+    trusts = [refine(displaced(by), flesh, flesh.opacity, PosingSettings(), CPU).trust for by in (0.02, 0.05, 0.1)]
+    assert trusts[0] > 0.75
+    assert trusts[0] > trusts[1] > trusts[2]
+    assert trusts[2] < 0.2
+
+
+def test_no_joint_is_moved_by_more_than_it_may(flesh: Flesh) -> None:
+    proxy = displaced(0.1)
+    refined = refine(proxy, flesh, flesh.opacity, PosingSettings(refine=0.03), CPU)
+    moved = (refined.proxy.source - proxy.source).norm(dim=-1)
+    assert moved.max() > 0.01 * extent(proxy)
+    assert moved.max() <= 0.03 * extent(proxy)
+
+
+def test_boxes_still_proxies_and_no_refinement_are_left_alone(flesh: Flesh) -> None:
+    small, large = (box_corners(torch.zeros(3), torch.tensor([s, 0.4, 0.5]), 0.0) for s in (0.4, 0.6))
+    still = skeleton(SOURCE, SOURCE, BONES)
+    for proxy, settings in (
+        (Proxy("box", BOX_CORNERS, BOX_EDGES, small, large), PosingSettings()),
+        (still, PosingSettings()),
+        (displaced(0.05), PosingSettings(refine=0)),
+    ):
+        refined = refine(proxy, flesh, flesh.opacity, settings, CPU)
+        assert refined.proxy is proxy
+        assert refined.trust == 1
+
+
+def test_a_target_joint_is_moved_as_the_bone_that_brings_it_is_turned() -> None:
+    """The upper arm turns from -z to x and brings the elbow along; the hand is brought by the forearm, which turns from -z to z."""
+    source = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
+    target = [source[0], source[1], [0.5, 0.0, 1.0], [0.5, 0.0, 1.5]]
+    parts = parts_of(skeleton(source, target, BONES), PosingSettings(), CPU)
+    moves = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, -0.1], [0.0, 0.0, -0.1]])
+    expected = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.1, 0.0], [0.1, 0.0, 0.0], [0.0, 0.0, 0.1]])
+    torch.testing.assert_close(carried(parts, moves), expected, atol=1e-5, rtol=0)
+
+
+def test_joints_that_hardly_move_beside_the_proxys_imprecision_stay() -> None:
+    """Both states are imprecise by .02; the trunk does not move, and the arm's pivot stays where the source has it."""
+    noise = 0.02 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    exact = skeleton(SOURCE, TARGET, BONES)
+    before, after = exact.source + noise[0], exact.target + noise[1]
+    parts = parts_of(Proxy(exact.kind, exact.joints, BONES, before, after), PosingSettings(), CPU)
+    assert [part.moved for part in parts] == [False, False, True]
+    pivot = parts[2].starts
+    torch.testing.assert_close(parts[2].motion.forward(pivot), pivot)
+
+
+def test_a_blur_is_the_gaussian() -> None:
+    point = torch.zeros(9, 11, 13)
+    point[4, 5, 6] = 1
+    found = blurred(point, 1.3)
+    ratio = found[5, 5, 7] / found[4, 5, 6]
+    assert math.isclose(float(ratio), math.exp(-2 / (2 * 1.3**2)), rel_tol=1e-4)
+    assert math.isclose(float(found.sum()), 1.0, abs_tol=0.01)
