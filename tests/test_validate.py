@@ -8,7 +8,7 @@ from qnerf import validate
 
 
 def test_a_good_sweep_is_told_with_its_cost(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert validate.main(["guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]) == 0
+    assert validate.main(["schedule=progressive", "guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]) == 0
     out = capsys.readouterr().out
     assert "Valid: 4 runs of articulation by independent, full, over\n  guidance.strength: 0.01, 0.02\n  seed: 1, 2" in out
     assert "on 2 CPU cores with 1 inversion" in out

@@ -12,7 +12,7 @@ from tests.runs.test_identity import INPUTS, settings_of, stages_of
 
 
 def test_a_grid_over_guidance_shares_the_inversion_the_baselines_and_the_first_interval() -> None:
-    weak, strong = stages_of("guidance.strength=.01"), stages_of("guidance.strength=.02")
+    weak, strong = (stages_of("schedule=progressive", f"guidance.strength={strength}") for strength in (0.01, 0.02))
     assert weak.inversion() == strong.inversion()
     assert weak.reconstruction() == strong.reconstruction()
     methods = [stages.settings.methods() for stages in (weak, strong)]
@@ -59,11 +59,11 @@ def test_a_released_shadow_is_another_edit_where_the_background_is_kept() -> Non
 
 def test_with_and_without_feedback_share_all_intervals() -> None:
     """So the edit without it beside the default costs its last stretch alone; the radiance field counts where it feeds back."""
-    stages = stages_of("baselines=[queries_only]")
+    stages = stages_of("schedule=progressive", "baselines=[queries_only]")
     own, other = (stages.settings.methods()[name] for name in ("full", "queries_only"))
     assert stages.intervals(own) == stages.intervals(other)
     assert stages.edit(own) != stages.edit(other)
-    wide = stages_of("baselines=[queries_only]", "rgb_field.hidden_width=8")
+    wide = stages_of("schedule=progressive", "baselines=[queries_only]", "rgb_field.hidden_width=8")
     assert wide.edit(own) != stages.edit(own)
     assert wide.edit(other) == stages.edit(other)
 
@@ -79,7 +79,7 @@ def test_the_prompt_of_the_edit_leaves_the_inversion_as_it_is() -> None:
 def test_intervals_that_end_at_other_steps_are_others() -> None:
     """Of one method, guided or not, and also where nothing else of two settings differs."""
     for overrides in ((), ("guidance=off",)):
-        stages = stages_of(*overrides)
+        stages = stages_of("schedule=progressive", *overrides)
         method = stages.settings.methods()["full"]
         keys = stages.intervals(method)
         assert len(set(keys)) == len(keys) > 1
@@ -146,9 +146,10 @@ def test_posing_counts_for_the_methods_that_read_it_alone() -> None:
 
 
 def test_an_editor_that_reads_the_posed_branch_counts_too() -> None:
-    reads = stages_of("editor.source=posed", "baselines=[independent,source]")
-    other = stages_of("editor.source=posed", "baselines=[independent,source]", "posing.blend=2")
+    reads = stages_of("schedule=progressive", "editor.source=posed", "baselines=[independent,source]")
+    other = stages_of("schedule=progressive", "editor.source=posed", "baselines=[independent,source]", "posing.blend=2")
     for name, changes in (("independent", True), ("source", False), ("full", True)):
         assert (reads.edit(reads.settings.methods()[name]) != other.edit(other.settings.methods()[name])) == changes
     assert reads.inversion("posed") in set(reads.all())
-    assert stages_of().inversion("posed") not in set(stages_of().all())
+    plain = stages_of("schedule=progressive")
+    assert plain.inversion("posed") not in set(plain.all())
