@@ -18,7 +18,7 @@ from qnerf.config import RunSettings, parse
 from qnerf.reports.images import to_pixels
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.runs.folder import CONFIG
-from qnerf.scenes.kept import change_mask, keep_pixels
+from qnerf.scenes.kept import keep_pixels
 from qnerf.scenes.reader import read_scene
 
 
@@ -47,11 +47,11 @@ def _pictures(cell: BenchmarkCell, methods: Sequence[str]) -> list[Pixels]:
     assert scene.truth is not None
     assert scene.truth.moved_edited is not None
     view = int(scene.truth.moved_edited.flatten(1).sum(dim=1).argmax())
-    latents = [load_file(cell.folder / "methods" / f"{method}.safetensors")["latents"][view] for method in methods]
-    drawn = settings.backbone.build().decode(torch.stack(latents).float())
+    kept = [load_file(cell.folder / "methods" / f"{method}.safetensors") for method in methods]
+    drawn = settings.backbone.build().decode(torch.stack([each["latents"][view] for each in kept]).float())
     if settings.output.keep_pixels:
-        mask = change_mask(scene, settings.control.margin)[view]
-        drawn = keep_pixels(drawn, scene.images[view].expand_as(drawn), mask.expand(len(drawn), -1, -1))
+        mask = torch.stack([each["mask"][view].float() / 255 for each in kept])
+        drawn = keep_pixels(drawn, scene.images[view].expand_as(drawn), mask)
     return [to_pixels(image) for image in (scene.images[view], scene.truth.edited_images[view], *drawn)]
 
 

@@ -36,13 +36,15 @@ class Posed:
     """The scene after the edit as the source views show it: renderings of their radiance field, posed (docs/method.md
     §7).
 
-    images: (N, 3, H, W) in [0, 1]. trust: (N, H, W), 0 to 1: how far each pixel of them is to be believed. trajectory:
+    images: (N, 3, H, W) in [0, 1]. trust: (N, H, W), 0 to 1: how far each pixel of them is to be believed. changed:
+    (N, H, W), 0 to 1: the share of it that a moved part covers before or after the edit. trajectory:
     their inversion under the target's prompt and control, and branch: its predictor of some of the views; None where
-    no method follows it. Images, trust and trajectory lie in the host's memory.
+    no method follows it. All of them lie in the host's memory.
     """
 
     images: Tensor
     trust: Tensor
+    changed: Tensor
     trajectory: Trajectory | None = None
     branch: Callable[[slice], SourceBranch] | None = None
 

@@ -72,7 +72,7 @@ class Inverted:
 
     @cached_property
     def change_mask(self) -> Tensor:
-        """(N, H, W) in [0, 1]: how far each pixel may change; where it is 0, kept pixels are the source's."""
+        """(N, H, W) in [0, 1]: how far each pixel may change; where it is 0, kept pixels are the source's. By the proxy alone."""
         return change_mask(self.scene, self.settings.control.margin)
 
 

@@ -18,7 +18,7 @@ from qnerf.common.files import Pixels
 from qnerf.common.finite import require_finite
 from qnerf.common.messages import sentence
 from qnerf.config import MAIN_METHOD, MethodSettings, RunSettings
-from qnerf.consolidation.job import EditJob
+from qnerf.consolidation.job import EditJob, Posed
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.errors import UserError
@@ -33,7 +33,7 @@ from qnerf.runs.plan import method_follows_posed, plan_method
 from qnerf.runs.posing import pose
 from qnerf.runs.progress import Progress
 from qnerf.runs.work import ALONE, Workshop
-from qnerf.scenes.kept import keep_pixels
+from qnerf.scenes.kept import change_mask, keep_pixels
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.scene import Scene
 from qnerf.store.entry import Artefact
@@ -154,7 +154,7 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
     if decoded is None:
         decoded = decode(backbone, latents, settings.chunk_size, work.progress)
     require_finite(decoded, "decoding the edit: pictures", names, method)
-    mask = inverted.change_mask if settings.output.keep_pixels else None
+    mask = _change_mask(inverted, posed) if settings.output.keep_pixels else None
     return Edited(
         method=method,
         scene=inverted.scene,
@@ -166,6 +166,13 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
         fields=tuple(TrainedField(int(item["step"]), item["r2"], found.pictures[item["picture"]]) for item in found.record),
         seconds=found.seconds,
     )
+
+
+def _change_mask(inverted: Inverted, posed: Posed | None) -> Tensor:
+    """How far each pixel may change, (N, H, W), for a method that reads the posed views, or for one that does not."""
+    if posed is None:
+        return inverted.change_mask
+    return change_mask(inverted.scene, inverted.settings.control.margin, (posed.changed, posed.trust))
 
 
 def recorded_layers(backbone: DiffusionBackbone, recorder: RecorderSettings) -> tuple[AttentionLayer, ...]:

@@ -13,20 +13,29 @@ from qnerf.scenes.shadow import find_light, shadow_region
 
 EDGE = 0.015  # width of the soft edge, as a share of the views' side
 LEAST_EDGE = 2.0  # pixels
+NOTICED = 0.02  # share of a pixel that a moved part covers, from which on it changes
 
 
-def change_mask(scene: Scene, margin: float) -> Tensor:
+def change_mask(scene: Scene, margin: float, seen: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """How far each pixel of the views may change, (N, H, W) in [0, 1], on the images' device: 1 where a part that moves may be
     before or after the edit and where its shadow may be, falling to 0 over a soft edge; 0 everywhere else.
 
     margin: thickness round the proxy's bones, as a share of its height. The scene has a proxy.
+    seen: of the posed views, how far each pixel changes and how far it is trusted, (N, H, W) each: the proxy's thickness gives
+    way to what the source's radiance field shows to move, as far as it is trusted.
     """
     proxy, cameras = scene.proxy, scene.cameras
     assert proxy is not None
     size = (cameras.height, cameras.width)
     shadow = shadow_region(proxy, cameras, size, margin, find_light(proxy, scene.images, cameras, margin), finer=1)
     moved = edited_region(proxy, cameras, size, margin, finer=1).moved
-    return soft_edged(torch.maximum(moved, shadow), max(LEAST_EDGE, EDGE * min(size))).to(scene.images)
+    width = max(LEAST_EDGE, EDGE * min(size))
+    mask = soft_edged(torch.maximum(moved, shadow), width).to(scene.images)
+    if seen is None:
+        return mask
+    changed, trust = (each.to(scene.images) for each in seen)
+    shown = soft_edged(torch.maximum((changed > NOTICED).to(shadow), shadow), width).to(scene.images)
+    return torch.minimum(mask, 1 - trust * (1 - shown))
 
 
 def soft_edged(region: Tensor, width: float) -> Tensor:

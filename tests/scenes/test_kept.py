@@ -51,3 +51,19 @@ def test_outside_the_soft_edge_the_output_is_the_photograph(kind: str) -> None:
     for view in range(4):
         assert np.array_equal(to_pixels(out[view])[kept[view]], to_pixels(scene.images[view])[kept[view]])
     assert torch.equal(out.permute(0, 2, 3, 1)[mask == 0], scene.images.permute(0, 2, 3, 1)[mask == 0])
+
+
+def test_what_the_posed_views_show_to_move_takes_the_place_of_the_proxys_thickness_as_far_as_it_is_trusted() -> None:
+    scene = build_scene(4, views=2, size=64, kind="figure", world=2)
+    plain, shape = change_mask(scene, 0.1), (2, 64, 64)
+    nothing, all_of_it = torch.zeros(shape), torch.ones(shape)
+    assert torch.equal(change_mask(scene, 0.1, (nothing, nothing)), plain), "not trusted"
+    assert torch.equal(change_mask(scene, 0.1, (all_of_it, all_of_it)), plain), "never more than by the proxy"
+    tight = change_mask(scene, 0.1, (nothing, all_of_it))
+    assert (tight <= plain).all()
+    assert tight.sum() < 0.95 * plain.sum(), "only the shadow's region is left"
+    torch.testing.assert_close(change_mask(scene, 0.1, (nothing, 0.5 * all_of_it)), torch.minimum(plain, 0.5 + 0.5 * tight))
+    row, column = (plain[0] == 1).nonzero()[0].tolist()
+    changed = nothing.clone()
+    changed[0, row, column] = 1
+    assert change_mask(scene, 0.1, (changed, all_of_it))[0, row, column] == 1

@@ -43,7 +43,7 @@ def posed_job(trust: float | Tensor = 1.0, **changes: Any) -> tuple[EditJob, Any
     job, work = make_job(**changes)
     trust = trust if isinstance(trust, Tensor) else torch.full((job.views, 8, 8), trust)
     images = torch.rand(job.views, 3, 32, 32, generator=torch.Generator().manual_seed(4))
-    posed = Posed(images, trust, Trajectory(job.trajectory.states.flip(1)), job.source)
+    posed = Posed(images, trust, torch.ones(job.views, 32, 32), Trajectory(job.trajectory.states.flip(1)), job.source)
     return replace(job, posed=posed), work
 
 
@@ -204,7 +204,9 @@ def test_an_editor_that_reads_the_posed_branch_reads_its_states_and_control() ->
     reads_posed = MasaCtrlSettings(name="masactrl", source="posed")
     plain, _ = make_job()
     own, _ = make_job(editor=reads_posed)
-    own = replace(own, posed=Posed(torch.zeros(4, 3, 32, 32), torch.ones(4, 8, 8), own.trajectory, own.source))
+    own = replace(
+        own, posed=Posed(torch.zeros(4, 3, 32, 32), torch.ones(4, 8, 8), torch.ones(4, 32, 32), own.trajectory, own.source)
+    )
     schedule = IndependentSettings(name="independent")
     wanted = edit(schedule, MIXED, plain).latents
     assert torch.equal(edit(schedule, MIXED, own).latents, wanted)
