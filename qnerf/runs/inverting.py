@@ -143,6 +143,7 @@ def source_branch(settings: RunSettings, scene: Scene, backbone: DiffusionBackbo
             conditioning=conditioning.views(views),
             null_text=null_text[views],
             view_names=scene.view_names[views],
+            first_view=views.start,
         )
 
     return branch
@@ -173,10 +174,8 @@ def _invert(
     def compute() -> Artefact:
         clean = encode(backbone, images, settings.chunk_size, work.progress)
         require_finite(clean, "encoding the views: latents", scene.view_names)
-        trajectory = invert_views(branch, clean, settings.chunk_size, report)
-        null = {} if trajectory.null_text is None else {"null_text": trajectory.null_text}
-        return Artefact({"states": trajectory.states, **null})
+        return Artefact(invert_views(branch, clean, settings.chunk_size, report).tensors())
 
     with work.progress.expecting({"invert": passes * len(images), "encode": len(images)}):
         found = work.once(lambda stages: stages.inversion(views), compute)
-    return Trajectory(found.tensors["states"], found.tensors.get("null_text")), found.seconds
+    return Trajectory(**found.tensors), found.seconds
