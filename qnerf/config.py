@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from qnerf.attention.settings import RecorderSettings
@@ -42,6 +42,10 @@ else:  # each the union of what is registered
     AnyBackbone, AnyEditor, AnyGuidance = union("backbones"), union("editors"), union("guidance")
     AnyInversion, AnySchedule, AnyTracker = union("inversions"), union("schedules"), union("trackers")
 
+
+SHORT_NAMES = ("image", "prompt", "target")
+"""Keys at the top of a config that an experiment adds for the command line: its other keys refer to them, and nobody else reads
+them (conf/exp/edit_image.yaml)."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -203,9 +207,13 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
     variants comes first, since it may be why a config is not valid."""
     if broken := problems():
         return broken, None
+    unset: list[str] = []
     try:
         unset = sorted(OmegaConf.missing_keys(config))
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+        data = {key: value for key, value in data.items() if key not in SHORT_NAMES} if isinstance(data, dict) else data
+    except InterpolationToMissingValueError:
+        return [_unset(key) for key in unset], None
     except OmegaConfBaseException as error:
         return [f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"], None
     try:

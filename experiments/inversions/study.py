@@ -15,6 +15,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
@@ -26,15 +27,18 @@ from torch import Tensor
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
+from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source import SourceBranch
 from qnerf.evaluate_backbone.views import heldout_views
+from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.fidelity import psnr, ssim
 from qnerf.run import CONFIGS
 
 SEED, WORLD, STEPS = 930, 2, 30  # of the held-out samples
 STRONG = 7.5
 Prompt = Literal["caption", "empty", "wrong"]
-FIGURES = ("psnr", "ssim", "mse")
+Column = Literal["row", "image", "psnr", "ssim", "mse", "inner_steps"]
+FIGURES: tuple[Column, ...] = ("psnr", "ssim", "mse")
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,15 @@ ROWS: Mapping[str, Row] = {
     "ddim, 3 fixed-point iterations, γ 1": Row("ddim inversion.fixed_point=3", scale=1.0, few=True),
 }
 FEW = 8
-COLUMNS = ("row", "image", *FIGURES, "inner_steps")
+COLUMNS: tuple[Column, ...] = ("row", "image", *FIGURES, "inner_steps")
 
 
 class Counted(SourceBranch):
     """Counts, by step, the predictions that are asked for with a gradient."""
 
-    counts: Counter[int]
+    @cached_property
+    def counts(self) -> Counter[int]:
+        return Counter()
 
     def noise(self, z: Tensor, k: int, *others: Any, **named: Any) -> Tensor:
         if torch.is_grad_enabled():
@@ -81,19 +87,35 @@ class Counted(SourceBranch):
         return super().noise(z, k, *others, **named)
 
 
-def measure(backbone: DiffusionBackbone, row: Row, image: Tensor, prompt: str) -> dict[str, Any]:
-    """The figures of one image (1, 3, H, W) by name, and the optimisation's steps at each denoising step, if there were some."""
+class Image:
+    """One image (1, 3, H, W), inverted in several ways, each once. prompts: the text of each."""
+
+    def __init__(self, backbone: DiffusionBackbone, image: Tensor, prompts: Mapping[Prompt, str]) -> None:
+        self.backbone, self.prompts, self.clean = backbone, prompts, backbone.encode(image)
+        self.round_trip = backbone.decode(self.clean)
+        self._inverted: dict[tuple[str, Prompt], tuple[Counted, Trajectory]] = {}
+
+    def inverted(self, inversion: str, prompt: Prompt) -> tuple[Counted, Trajectory]:
+        """By an inversion, given as overrides."""
+        if (inversion, prompt) not in self._inverted:
+            backbone, text = self.backbone, self.backbone.embed([self.prompts[prompt], ""])
+            steps, conditioning = backbone.process.steps(STEPS), Conditioning.of(text[:1])
+            branch = Counted(backbone, steps, inversion_of(inversion).build(), conditioning, text[1:])
+            self._inverted[inversion, prompt] = branch, branch.invert(self.clean)
+        return self._inverted[inversion, prompt]
+
+    def measure(self, row: Row) -> dict[Column, Any]:
+        """The figures of a row, and the optimisation's passes at each step, if there were some."""
+        branch, trajectory = self.inverted(row.inversion, row.prompt)
+        inner = "" if not branch.counts else " ".join(str(branch.counts[k]) for k in range(STEPS))
+        rebuilt, trip = self.backbone.decode(branch.reconstruct(trajectory, row.scale)), self.round_trip
+        mse = (rebuilt - trip).square().mean().item()
+        return {"psnr": psnr(rebuilt, trip), "ssim": ssim(rebuilt, trip), "mse": mse, "inner_steps": inner}
+
+
+def inversion_of(overrides: str) -> InversionSettings:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        settings = parse(compose("config", f"inversion={row.inversion} steps={STEPS}".split())).inversion
-    conditioning, steps = Conditioning.of(backbone.embed([prompt])), backbone.process.steps(STEPS)
-    branch = Counted(backbone, steps, settings.build(), conditioning, backbone.embed([""]))
-    object.__setattr__(branch, "counts", Counter())
-    clean = backbone.encode(image)
-    rebuilt = backbone.decode(branch.reconstruct(branch.invert(clean), row.scale))
-    trip = backbone.decode(clean)
-    inner = "" if not branch.counts else " ".join(str(branch.counts[k]) for k in range(STEPS))
-    mse = (rebuilt - trip).square().mean().item()
-    return {"psnr": psnr(rebuilt, trip), "ssim": ssim(rebuilt, trip), "mse": mse, "inner_steps": inner}
+        return parse(compose("config", f"inversion={overrides} steps={STEPS}".split())).inversion
 
 
 def measure_all(path: Path, images: int, wanted: Callable[[str], bool]) -> None:
@@ -107,14 +129,23 @@ def measure_all(path: Path, images: int, wanted: Callable[[str], bool]) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not done:
             writer.writeheader()
-        for image in range(images):
+        for number in range(images):
+            left = [
+                name
+                for name, row in ROWS.items()
+                if wanted(name) and (name, number) not in done and not (row.few and number >= FEW)
+            ]
+            if not left:
+                continue
             # The wrong prompt is another image's caption, of another kind of object.
-            prompts = {"caption": views.captions[image], "empty": "", "wrong": views.captions[(image + 1) % images]}
-            for name, row in ROWS.items():
-                if (name, image) in done or not wanted(name) or (row.few and image >= FEW):
-                    continue
-                found = measure(backbone, row, views.images[image : image + 1], prompts[row.prompt])
-                writer.writerow({"row": name, "image": image, **found})
+            texts: dict[Prompt, str] = {
+                "caption": views.captions[number],
+                "empty": "",
+                "wrong": views.captions[(number + 1) % images],
+            }
+            image = Image(backbone, views.images[number : number + 1], texts)
+            for name in left:
+                writer.writerow({"row": name, "image": number, **image.measure(ROWS[name])})
                 file.flush()
 
 
