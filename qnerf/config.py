@@ -212,6 +212,7 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
         unset = sorted(OmegaConf.missing_keys(config))
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
         data = {key: value for key, value in data.items() if key not in SHORT_NAMES} if isinstance(data, dict) else data
+        unset = [key for key in unset if key not in SHORT_NAMES]
     except InterpolationToMissingValueError:
         return [_unset(key) for key in unset], None
     except OmegaConfBaseException as error:
