@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import uses_oracle
+from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.fingerprint import proxy_file, scene_folder
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
 from qnerf.scenes.readers.reader import reader_of
@@ -23,15 +24,16 @@ def check_files(cells: Iterable[RunSettings]) -> list[str]:
 def count_views(settings: RunSettings) -> int:
     """How many views a run will edit: `scene.views`, or all images that are there. Raises UserError for a bad scene."""
     if is_unwritten(settings.scene.path):
-        there = VIEWS
+        there, least = VIEWS, 2
     else:
         folder = scene_folder(settings.scene.path)
-        _, frames = reader_of(folder, settings.scene.reader).read(folder)
-        there = sum(frame.exists for frame in frames)
+        reader = reader_of(folder, settings.scene.reader)
+        there, least = sum(frame.exists for frame in reader.read(folder)[1]), reader.least
     wanted = settings.scene.views or there
-    if there < max(2, wanted):
+    if there < max(least, wanted):
         raise UserError(
-            f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: set a smaller scene.views"
+            f"scene.views: {settings.scene.path} has {there} images; expected at least {max(least, wanted)}: set a smaller "
+            "scene.views"
         )
     return wanted
 
@@ -41,6 +43,8 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         count_views(settings)
         unwritten = is_unwritten(settings.scene.path)  # it will have a proxy and the truth, and nothing is written for a check
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
+        if not unwritten and not reader_of(folder, settings.scene.reader).posed:
+            return list(unposed_problems(settings))
         proxy = proxy_file(folder, settings.scene.proxy)
     except UserError as error:
         return str(error).splitlines()

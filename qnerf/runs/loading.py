@@ -13,6 +13,7 @@ from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.runs.methods import recorded_layers
 from qnerf.runs.plan import uses_oracle
+from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
 
@@ -59,6 +60,10 @@ def on_device(scene: Scene, device: torch.device) -> Scene:
 
 def check_scene(settings: RunSettings, scene: Scene) -> None:
     """Raises UserError where a method asks for what the scene does not have."""
+    if not scene.posed:
+        if problems := list(unposed_problems(settings)):
+            raise UserError("\n".join(problems))
+        return
     if scene.truth is None and uses_oracle(settings):
         raise UserError(
             f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; leave it out: "
