@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import torch
 
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.config import RunSettings
+from qnerf.config import MAIN_METHOD, RunSettings
 from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
@@ -64,6 +64,11 @@ def check_scene(settings: RunSettings, scene: Scene) -> None:
             f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; leave it out: "
             "baselines=[independent]"
         )
+    for name, method in settings.methods().items():
+        where = "" if name == MAIN_METHOD else f"baselines.{name}."
+        for part in (method.editor or settings.editor).parts if method.schedule.edits else ():
+            if problem := part.problem(scene.source_prompt, scene.target_prompt):
+                raise UserError(where + problem)
 
 
 def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
