@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qnerf.attention.edits import KeysValues
+from qnerf.attention.edits import KeysValues, MaskKeys
 from qnerf.attention.hooks import CONDITIONAL, NULL, AttentionCall, AttentionEdit, Batch
 from qnerf.attention.layers import AttentionLayer
 
@@ -96,3 +96,43 @@ def sixteenth(layers: tuple[AttentionLayer, ...]) -> tuple[AttentionLayer, ...]:
 def not_full(layers: tuple[AttentionLayer, ...]) -> tuple[AttentionLayer, ...]:
     """The layers of at most (latent side / 2)² tokens: 2 to 12 of Stable Diffusion's."""
     return tuple(layer for layer in layers if layer.downsampling >= 2)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Each row (V, n) scaled to 0 … 1; 0 where it is constant."""
+    low = x.amin(dim=1, keepdim=True)
+    return (x - low) / (x.amax(dim=1, keepdim=True) - low).clamp_min(1e-12)
+
+
+class MaskByWords(AttentionEdit):
+    """Queries where some words are seen attend to keys where the source's pass sees them, all others to the rest (MasaCtrl's
+    automatic masks).
+
+    record: keeps the pass's cross-attention maps, of layers of one size; those that were met before this layer count. tokens: of
+    the words. threshold: of their map, scaled to 0 … 1. source: (V, n) bool, where the source's pass sees them, at the tokens of
+    `grid`. latent_size: (h, w) of the latents. union: keys are the source's and the own ones.
+    """
+
+    def __init__(
+        self,
+        record: RecordMaps,
+        tokens: tuple[int, ...],
+        threshold: float,
+        source: Tensor,
+        grid: tuple[int, int],
+        latent_size: tuple[int, int],
+        union: bool,
+    ) -> None:
+        self.record, self.tokens, self.threshold, self.source = record, tokens, threshold, source
+        self.grid, self.latent_size, self.union = grid, latent_size, union
+
+    def before(self, call: AttentionCall) -> AttentionCall:
+        if not self.record.maps:
+            return call
+        own = normalised(word_maps(self.record.maps, self.tokens)) >= self.threshold
+        size = call.layer.token_grid(self.latent_size)
+        queries, keys = (
+            F.interpolate(mask.unflatten(1, self.grid)[:, None].float(), size)[:, 0].flatten(1) > 0 for mask in (own, self.source)
+        )
+        keys = torch.cat([keys, queries], dim=1) if self.union else keys
+        return MaskKeys({call.layer: queries}, {call.layer: keys}).before(call)

@@ -1,4 +1,4 @@
-"""Plug-and-Play (Tumanyan et al., CVPR 2023): a feature of the decoder and the self-attention maps of its layers are the source's."""
+"""Plug-and-Play (Tumanyan et al., CVPR 2023): a feature of the decoder and its self-attention maps are the source's."""
 
 from __future__ import annotations
 
