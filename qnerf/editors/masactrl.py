@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 class MasaCtrlSettings(EditorSettings):
     """start: share of the denoising steps before it starts (4 of 50 = 0.08). start_layer: first
     self-attention layer. keys: "replace" the target's keys and values by the source's, or attend to the
-    "union" of both. mask: "region": what is inside the object's region attends to what is inside it in the source, and the rest to
-    the rest; "words": likewise, inside being where both prompts' `mask_words` are seen: the mean of the cross-attention maps of a
-    quarter of the latents' side, scaled to 0 … 1, is at least `mask_threshold`; "none": no mask. source_cache_gib: memory for the keys and values of the source branch, which are
-    recomputed where they do not fit. It should hold one interval of all views (embedded model: 1.4 MiB
-    per view and step), or all steps if several methods use them.
+    "union" of both. mask: "region": what is inside the object's region attends to what is inside it in the
+    source, and the rest to the rest; "words": likewise, inside being where both prompts' `mask_words` are
+    seen: the mean of their cross-attention maps of a quarter of the latents' side, scaled to 0 … 1, is at
+    least `mask_threshold`; "none": no mask. source_cache_gib: memory for the keys and values of the source
+    branch, which are recomputed where they do not fit. It should hold one interval of all views (embedded
+    model: 1.4 MiB per view and step), or all steps if several methods use them.
     """
 
     name: Literal["masactrl"]

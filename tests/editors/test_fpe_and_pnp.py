@@ -101,7 +101,13 @@ def test_fpe_leaves_the_queries_the_target_s_own() -> None:
     torch.testing.assert_close(queries[0], queries[1], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("none", [FPE.model_copy(update={"map_steps": 0.2}), PNP.model_copy(update={"feature_steps": 0.0, "attention_steps": 0.2})])  # fmt: skip
+NONE = (
+    FPE.model_copy(update={"map_steps": 0.2}),
+    PNP.model_copy(update={"feature_steps": 0.0, "attention_steps": 0.2}),
+)
+
+
+@pytest.mark.parametrize("none", NONE)
 def test_at_no_steps_they_are_plain_sampling(none: EditorSettings) -> None:
     assert torch.equal(latents(job_of(none)), latents(job_of(PLAIN)))
     assert none.source_passes(STEPS) == 0
