@@ -136,3 +136,20 @@ class MaskByWords(AttentionEdit):
         )
         keys = torch.cat([keys, queries], dim=1) if self.union else keys
         return MaskKeys({call.layer: queries}, {call.layer: keys}).before(call)
+
+
+def thresholded(x: Tensor) -> Tensor:
+    """Maps (V, n), softly: norm(sigmoid(10 (norm(A) - .5))), norm scaling to 0 … 1 (Epstein et al. 2023)."""
+    return normalised(torch.sigmoid(10 * (normalised(x) - 0.5)))
+
+
+class KeepOutput:
+    """Keep what a module puts out for one named part of the batch: `kept[path]`, in the graph."""
+
+    def __init__(self, rows: str = CONDITIONAL) -> None:
+        self.rows = rows
+        self.kept: dict[str, Tensor] = {}
+
+    def output(self, path: str, x: Tensor, batch: Batch) -> Tensor:
+        self.kept[path] = x[batch.rows[self.rows]]
+        return x
