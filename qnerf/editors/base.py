@@ -1,9 +1,8 @@
-"""What every editor consists of: settings that plans can ask, and an `Editor`, which acts at each denoising step of the edited
-views (docs/method.md §4). Needs no torch."""
+"""What editors and additions to them consist of: settings that plans can ask, and a `Part`, which acts at each denoising step of
+the edited views (docs/method.md §4). Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from qnerf.variants import Variant
@@ -44,7 +43,7 @@ class PartSettings(Variant):
         """Why it cannot edit between these prompts, one sentence that begins with its key, or None."""
         return None
 
-    def build(self) -> Editor:
+    def build(self) -> Part:
         raise NotImplementedError
 
 
@@ -53,16 +52,13 @@ class AdditionSettings(PartSettings):
     has its keys under `editor.additions.<name>`. One that has no guidance scale, control or background of its own."""
 
 
-class Editor:
-    """One way to edit. By default only the target's prompt and control have an effect.
+class Part:
+    """What acts at each denoising step: an editor, or an addition to one. By default it changes nothing.
 
-    joint: every step needs all views (`gather`), so that all views take a step before any takes the
-    next. How views are grouped then is the editor's own and part of its settings, and so of every identity; the chunk size never
-    changes a result: what is kept of views is kept by their numbers (`EditStep.views`), never by chunk.
+    The chunk size never changes a result: what is kept of views is kept by their numbers (`EditStep.views`), never by chunk.
     pulls: whether it moves the latents before a step (`pull`).
     """
 
-    joint = False
     pulls = False
 
     def __init__(self, settings: PartSettings) -> None:
@@ -71,14 +67,6 @@ class Editor:
     def first_step(self, steps: int) -> int:
         """The first of the steps that is taken; latents stay as they are before it."""
         return 0
-
-    def gather(self, k: int, z: Tensor, branches: Callable[[], Iterator[tuple[EditBranch, Tensor]]]) -> None:
-        """Joint editors: look at all views before any takes step k, by passes that are no steps (`branch.noise`, whose edits are
-        this editor's own and a recorder behind them). Called again where guidance has pulled the latents within the step.
-
-        z: (N, 4, h, w). branches(): one chunk after the other, with its latents on the device; as often as it is called. Keys and
-        values of the source that are kept beyond a chunk are to be copied: the cache reuses their memory.
-        """
 
     def sees(self, step: EditStep) -> EditStep:
         """What the editor that this one is an addition to sees of the step."""

@@ -7,6 +7,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
+from qnerf.editors.base import Part
 from qnerf.editors.editor import Editor, EditorSettings
 from qnerf.variants import variants
 
@@ -33,7 +34,7 @@ def combination_problem(where: str, data: Any) -> str | None:
     """Why two editors were chosen that cannot be combined, one sentence, or None. data: the config that they left, whose keys tell
     of both."""
     known = variants("editors")
-    chosen = known.get(data.get("name")) if isinstance(data, dict) else None
+    chosen = known.get(str(data.get("name"))) if isinstance(data, dict) else None
     if chosen is None:
         return None
     for key in data:
@@ -50,13 +51,11 @@ def combination_problem(where: str, data: Any) -> str | None:
 class Combined(Editor):
     """Each stage by the editor first, then by its additions in their order."""
 
-    settings: EditorSettings
-
     def __init__(self, settings: EditorSettings) -> None:
         super().__init__(settings)
         self.editor = settings.build()
         self.additions = {name: addition.build() for name, addition in settings.additions.items()}
-        self.every: tuple[Editor, ...] = (self.editor, *self.additions.values())
+        self.every: tuple[Part, ...] = (self.editor, *self.additions.values())
         self.joint, self.pulls = self.editor.joint, any(part.pulls for part in self.every)
 
     def first_step(self, steps: int) -> int:

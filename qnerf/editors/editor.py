@@ -1,21 +1,24 @@
-"""The settings that every editor has, and the additions that it may have (docs/method.md §4). Needs no torch."""
+"""What an editor is: its settings, the additions that it may have, and what it does at each denoising step of the edited views
+(docs/method.md §4). Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
-from qnerf.editors.base import AdditionSettings, Editor, PartSettings
+from qnerf.editors.base import AdditionSettings, Part, PartSettings
 from qnerf.variants import union
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.denoising.edit import EditBranch
+
     AnyAddition: TypeAlias = AdditionSettings
 else:
     AnyAddition = union("editors.additions")
-
-__all__ = ["Editor", "EditorSettings"]
 
 
 class EditorSettings(PartSettings):
@@ -63,6 +66,9 @@ class EditorSettings(PartSettings):
         """Whether it reads the posed branch in an edit of so many steps."""
         return self.source == "posed" and self.total(lambda part: part.source_passes(steps)) > 0
 
+    def build(self) -> Editor:
+        raise NotImplementedError
+
     def counted(self, steps: int) -> dict[str, Any]:
         """The settings that can change the result of an edit of so many steps, as plain data."""
         silent = self.without_effect(steps) | (set() if self.total(lambda part: part.source_passes(steps)) else {"source"})
@@ -70,3 +76,25 @@ class EditorSettings(PartSettings):
         for name, addition in self.additions.items():
             plain["additions"][name] = addition.model_dump(mode="json", exclude=addition.without_effect(steps))
         return plain
+
+
+class Editor(Part):
+    """One way to edit. By default only the target's prompt and control have an effect.
+
+    joint: every step needs all views (`gather`), so that all views take a step before any takes the
+    next. How views are grouped then is the editor's own and part of its settings, and so of every identity.
+    """
+
+    joint = False
+
+    def __init__(self, settings: EditorSettings) -> None:
+        super().__init__(settings)
+        self.settings = settings
+
+    def gather(self, k: int, z: Tensor, branches: Callable[[], Iterator[tuple[EditBranch, Tensor]]]) -> None:
+        """Joint editors: look at all views before any takes step k, by passes that are no steps (`branch.noise`, whose edits are
+        this editor's own and a recorder behind them). Called again where guidance has pulled the latents within the step.
+
+        z: (N, 4, h, w). branches(): one chunk after the other, with its latents on the device; as often as it is called. Keys and
+        values of the source that are kept beyond a chunk are to be copied: the cache reuses their memory.
+        """

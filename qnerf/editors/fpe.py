@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from qnerf.attention.hooks import Edits
     from qnerf.denoising.edit import EditStep
 
-SourceText = Literal["null", "source"]
-"""The prompt under which the source branch is read: none, as published, or the inversion's own."""
+SourceText = Literal["empty", "source"]
+"""The prompt under which the source branch is read: the null prompt, as published, or the inversion's own."""
 
 
 class FpeSettings(EditorSettings):
     """map_steps: share of the denoising steps, from the first on, whose maps are replaced. map_text: the prompt under which the
-    source's maps are read: "null" is the null prompt, as published; "source" the inversion's."""
+    source's maps are read: "empty", as published; "source" the inversion's."""
 
     name: Literal["fpe"]
     map_steps: float = Field(default=0.8, ge=0, le=1)
-    map_text: SourceText = "null"
+    map_text: SourceText = "empty"
 
     def source_passes(self, steps: int) -> int:
         return int(self.map_steps * steps)
@@ -46,5 +46,5 @@ class Fpe(Editor):
         if step.k >= int(self.settings.map_steps * len(step.steps)):
             return Edits()
         layers, record = not_full(step.layers), RecordQueriesKeys()
-        step.source.read(step.k, [NULL if self.settings.map_text == "null" else CONDITIONAL], Edits.at(layers, record))
+        step.source.read(step.k, [NULL if self.settings.map_text == "empty" else CONDITIONAL], Edits.at(layers, record))
         return Edits.at(layers, AttendAs(of_the_prompt(step.batch), record.kept))

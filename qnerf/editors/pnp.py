@@ -20,13 +20,13 @@ FEATURE = "up_blocks.1.resnets.1.conv2"
 
 class PnpSettings(EditorSettings):
     """feature_steps, attention_steps: shares of the denoising steps, from the first on, whose feature, and whose self-attention
-    maps, are the source's. feature_text: the prompt under which the source is read: "null" is the null prompt, as published;
+    maps, are the source's. feature_text: the prompt under which the source is read: "empty", as published;
     "source" the inversion's."""
 
     name: Literal["pnp"]
     feature_steps: float = Field(default=0.8, ge=0, le=1)
     attention_steps: float = Field(default=0.5, ge=0, le=1)
-    feature_text: SourceText = "null"
+    feature_text: SourceText = "empty"
 
     def source_passes(self, steps: int) -> int:
         return int(max(self.feature_steps, self.attention_steps) * steps)
@@ -52,7 +52,7 @@ class Pnp(Editor):
         maps, output, rows = RecordQueriesKeys(), RecordOutput(), tuple(step.batch.rows)
         layers = decoder_layers(step.layers) if attention else ()
         recorders = Edits(dict.fromkeys(layers, (maps,)), {FEATURE: (output,)} if features else {})
-        step.source.read(step.k, [NULL if self.settings.feature_text == "null" else CONDITIONAL], recorders)
+        step.source.read(step.k, [NULL if self.settings.feature_text == "empty" else CONDITIONAL], recorders)
         replaced = {FEATURE: (ReplaceOutput(rows, output.kept),)} if features else {}
         return Edits(dict.fromkeys(layers, (AttendAs(rows, maps.kept),)), replaced)
 

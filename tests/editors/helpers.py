@@ -120,7 +120,7 @@ def explicit(change: Change | None) -> Any:
     before = {path: module.processor for path, module in modules.items()}
     try:
         for path, module in modules.items():
-            module.processor = Explicit(path, change)  # pyright: ignore[reportAttributeAccessIssue]
+            module.processor = Explicit(path, change)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         yield
     finally:
         for path, module in modules.items():

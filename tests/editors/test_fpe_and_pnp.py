@@ -68,7 +68,7 @@ def test_fpe_replaces_the_maps_of_the_conditional_half() -> None:
 def test_pnp_replaces_a_feature_and_the_maps_of_all_predictions() -> None:
     """The feature in int(.8 * 4) = 3 steps, the maps of layers 8 to 15 in 2."""
     job = job_of(PNP)
-    convolution = double().unet.up_blocks[1].resnets[1].conv2
+    convolution = double().unet.get_submodule("up_blocks.1.resnets.1.conv2")
 
     def predicted(z: Tensor, k: int) -> Tensor:
         kept = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from qnerf.editors.base import AdditionSettings, Editor
+from qnerf.editors.base import AdditionSettings, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ class AdaptiveMaskSettings(AdditionSettings):
         return AdaptiveMask(self)
 
 
-class AdaptiveMask(Editor):
+class AdaptiveMask(Part):
     """State, with the source line: the source's latents as it leaves them, `source` (N, 4, h, w), and of which state they are,
     `at` (N,). The auxiliary branch is a function of the source alone, so that it is no state."""
 

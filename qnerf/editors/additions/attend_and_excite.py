@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from qnerf.editors.base import AdditionSettings, Editor
+from qnerf.editors.base import AdditionSettings, Part
 from qnerf.editors.descent import GRADIENT_PASSES, added_words_problem, descend, target_tokens
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AttendAndExciteSettings(AdditionSettings):
         return AttendAndExcite(self)
 
 
-class AttendAndExcite(Editor):
+class AttendAndExcite(Part):
     settings: AttendAndExciteSettings
     pulls = True
 

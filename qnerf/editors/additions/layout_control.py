@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, field_validator
 
 from qnerf.backbones.words import word_problem
-from qnerf.editors.base import AdditionSettings, Editor
+from qnerf.editors.base import AdditionSettings, Part
 from qnerf.editors.descent import GRADIENT_PASSES, added_words_problem, descend, target_tokens
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class LayoutControlSettings(AdditionSettings):
         return LayoutControl(self)
 
 
-class LayoutControl(Editor):
+class LayoutControl(Part):
     settings: LayoutControlSettings
     pulls = True
 

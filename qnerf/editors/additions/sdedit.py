@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from qnerf.editors.base import AdditionSettings, Editor
+from qnerf.editors.base import AdditionSettings, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ class SdeditSettings(AdditionSettings):
         return Sdedit(self)
 
 
-class Sdedit(Editor):
+class Sdedit(Part):
     settings: SdeditSettings
     pulls = True
 

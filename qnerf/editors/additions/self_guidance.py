@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from qnerf.backbones.words import tokens_of, word_problem
-from qnerf.editors.base import AdditionSettings, Editor
+from qnerf.editors.base import AdditionSettings, Part
 from qnerf.editors.descent import GRADIENT_PASSES
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class SelfGuidanceSettings(AdditionSettings):
         return SelfGuidance(self)
 
 
-class SelfGuidance(Editor):
+class SelfGuidance(Part):
     settings: SelfGuidanceSettings
     pulls = True
 
