@@ -3,7 +3,7 @@ the edited views (docs/method.md §4). Needs no torch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qnerf.variants import Variant
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from qnerf.attention.hooks import Edits
     from qnerf.denoising.edit import EditBranch, EditStep
+
+SourceText = Literal["empty", "source"]
+"""The prompt under which the source branch is read: the null prompt or the inversion's own."""
 
 
 class PartSettings(Variant):

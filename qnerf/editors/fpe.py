@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from qnerf.editors.base import SourceText
 from qnerf.editors.editor import Editor, EditorSettings
 
 if TYPE_CHECKING:
     from qnerf.attention.hooks import Edits
     from qnerf.denoising.edit import EditStep
-
-SourceText = Literal["empty", "source"]
-"""The prompt under which the source branch is read: the null prompt, as published, or the inversion's own."""
 
 
 class FpeSettings(EditorSettings):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from qnerf.editors.base import SourceText
 from qnerf.editors.editor import Editor, EditorSettings
-from qnerf.editors.fpe import SourceText
 
 if TYPE_CHECKING:
     from qnerf.attention.hooks import Edits

@@ -178,7 +178,9 @@ def test_a_view_that_has_enough_is_left_alone() -> None:
 
 
 def test_all_together_chunks_change_nothing() -> None:
-    both = PLAIN.model_copy(update={"additions": {part.name: part for part in (EXCITE, LAYOUT, GUIDANCE)}})
+    short = EXCITE.model_copy(update={"until": 0.25, "refine_at": (0.25,), "reach": (0.9,)})
+    parts = (short, LAYOUT.model_copy(update={"until": 0.25}), GUIDANCE.model_copy(update={"until": 0.25}))
+    both = PLAIN.model_copy(update={"additions": {part.name: part for part in parts}})
     found = latents(job_of(both))
     torch.testing.assert_close(latents(job_of(both, chunk_size=1)), found, rtol=0, atol=1e-5)
     assert (found - latents(job_of(PLAIN))).abs().max() > 1e-3
