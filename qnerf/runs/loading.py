@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 import torch
 
 from qnerf.backbones.diffusion import DiffusionBackbone
-from qnerf.config import MAIN_METHOD, RunSettings
+from qnerf.config import RunSettings
 from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.runs.methods import recorded_layers
-from qnerf.runs.plan import uses_oracle
+from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
 
@@ -64,11 +64,8 @@ def check_scene(settings: RunSettings, scene: Scene) -> None:
             f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; leave it out: "
             "baselines=[independent]"
         )
-    for name, method in settings.methods().items():
-        where = "" if name == MAIN_METHOD else f"baselines.{name}."
-        for part in (method.editor or settings.editor).parts if method.schedule.edits else ():
-            if problem := part.problem(scene.source_prompt, scene.target_prompt):
-                raise UserError(where + problem)
+    if problems := prompt_problems(settings, scene.source_prompt, scene.target_prompt):
+        raise UserError("\n".join(problems))
 
 
 def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:

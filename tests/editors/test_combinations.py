@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from qnerf.config import RunSettings, check
 from qnerf.editors.combined import combination_problem
+from qnerf.planning.light_checks import check_files
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import Inputs
 from qnerf.runs.stages import Stages
@@ -66,6 +67,16 @@ def test_an_editor_alone_is_what_it_was_and_an_addition_is_another_run() -> None
         assert again == settings
     names = {Stages(settings, INPUTS).identity() for settings in (alone, both, of("editor=[masactrl,sdedit]"))}
     assert len(names) == 3
+
+
+def test_a_misspelt_word_is_told_before_a_scene_is_read() -> None:
+    """The demo scene's prompts are in its folder; of two methods with one editor it is told once."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        _, settings = check(compose("config", ["editor=p2p", "+editor.weights.shrit=2", "baselines=[independent]"]))
+    assert settings is not None
+    (told,) = check_files([settings])
+    assert told.startswith("editor.weights: 'shrit' is not in the prompt 'a figure with light skin in a red shirt")
+    assert "nearest valid: shirt" in told
 
 
 @pytest.mark.parametrize("name", [*EDITORS, *ADDITIONS])
