@@ -123,7 +123,7 @@ class EditBranch:
         """The model's noise of the named rows, (rows · V, 4, h, w), within `attention`."""
         parts = {
             CONDITIONAL: self.conditioning,
-            NULL: replace(self.conditioning, text=self.source.null_text(k)),
+            NULL: replace(self.conditioning, text=self.editor.null_text(self, k)),
             SOURCE_CONTROL: replace(self.conditioning, controls=self.source.branch.conditioning.controls),
         }
         conditioning = Conditioning.joined([parts[name] for name in rows]).at(k / len(self.steps))

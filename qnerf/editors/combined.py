@@ -61,6 +61,9 @@ class Combined(Editor):
     def first_step(self, steps: int) -> int:
         return max(part.first_step(steps) for part in self.every)
 
+    def null_text(self, branch: EditBranch, k: int) -> Tensor:
+        return self.editor.null_text(branch, k)
+
     def gather(self, k: int, z: Tensor, branches: Callable[[], Iterator[tuple[EditBranch, Tensor]]]) -> None:
         self.editor.gather(k, z, branches)
 

@@ -91,6 +91,10 @@ class Editor(Part):
         super().__init__(settings)
         self.settings = settings
 
+    def null_text(self, branch: EditBranch, k: int) -> Tensor:
+        """The states (V, L, C) of the prompt that the edit is guided away from at step k: the source's ∅."""
+        return branch.source.null_text(k)
+
     def gather(self, k: int, z: Tensor, branches: Callable[[], Iterator[tuple[EditBranch, Tensor]]]) -> None:
         """Joint editors: look at all views before any takes step k, by passes that are no steps (`branch.noise`, whose edits are
         this editor's own and a recorder behind them). Called again where guidance has pulled the latents within the step.

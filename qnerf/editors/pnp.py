@@ -10,23 +10,27 @@ from qnerf.editors.base import SourceText
 from qnerf.editors.editor import Editor, EditorSettings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from qnerf.attention.hooks import Edits
     from qnerf.attention.layers import AttentionLayer
-    from qnerf.denoising.edit import EditStep
+    from qnerf.denoising.edit import EditBranch, EditStep
 
 FEATURE = "up_blocks.1.resnets.1.conv2"
 """The second convolution of this block, before the skip is added."""
 
 
 class PnpSettings(EditorSettings):
-    """feature_steps, attention_steps: shares of the denoising steps, from the first on, whose feature, and whose self-attention
-    maps, are the source's. feature_text: the prompt under which the source is read: "empty", as published;
-    "source" the inversion's."""
+    """feature_steps, attention_steps: shares of the denoising steps, from the first on, whose feature, and whose
+    self-attention maps, are the source's. feature_text: the prompt under which the source is read: "empty", as
+    published; "source" the inversion's. negative_prompt: what the edit is guided away from; "": the null prompt.
+    """
 
     name: Literal["pnp"]
     feature_steps: float = Field(default=0.8, ge=0, le=1)
     attention_steps: float = Field(default=0.5, ge=0, le=1)
     feature_text: SourceText = "empty"
+    negative_prompt: str = ""
 
     def source_passes(self, steps: int) -> int:
         return int(max(self.feature_steps, self.attention_steps) * steps)
@@ -37,6 +41,17 @@ class PnpSettings(EditorSettings):
 
 class Pnp(Editor):
     settings: PnpSettings
+
+    def __init__(self, settings: PnpSettings) -> None:
+        super().__init__(settings)
+        self._negative: Tensor | None = None
+
+    def null_text(self, branch: EditBranch, k: int) -> Tensor:
+        if not self.settings.negative_prompt:
+            return super().null_text(branch, k)
+        if self._negative is None:
+            self._negative = branch.backbone.embed([self.settings.negative_prompt])
+        return self._negative.expand(len(branch.conditioning), -1, -1)
 
     def edits(self, step: EditStep) -> Edits:
         """In all predictions, the null prompt's too."""

@@ -31,7 +31,7 @@ from tests.schedules.helpers import edit
 
 pytestmark = pytest.mark.slow
 
-SCALES = {"guidance_scale": 2.0, "control_guidance": 1.5}  # three predictions a step
+SCALES: dict[str, Any] = {"guidance_scale": 2.0, "control_guidance": 1.5}  # three predictions a step
 ADDITIONS = (
     AdaptiveMaskSettings(name="adaptive_mask", below=900, source_line=True),
     AttendAndExciteSettings(name="attend_and_excite", refinements=1),

@@ -89,6 +89,15 @@ def test_pnp_replaces_a_feature_and_the_maps_of_all_predictions() -> None:
     torch.testing.assert_close(latents(job_of(PNP, chunk_size=1)), found, rtol=0, atol=1e-6)
 
 
+def test_pnp_is_guided_away_from_its_negative_prompt() -> None:
+    job = job_of(PNP.model_copy(update={"negative_prompt": "a lamp", "feature_steps": 0.0, "attention_steps": 0.0}))
+    z, text = job.trajectory.states[1], double().embed(["a lamp"] * VIEWS)
+    away = noise(job, z, 1, text)
+    with torch.no_grad():
+        found = job.branch(EVERY).noise(z, 1).double()
+    torch.testing.assert_close(found, away + SCALE * (noise(job, z, 1, job.target.text) - away), rtol=0, atol=1e-6)
+
+
 def test_fpe_leaves_the_queries_the_target_s_own() -> None:
     """Those of the first replaced layer are what the plain model asks there: replacing maps by q and k would give the source's."""
     queries = []
