@@ -6,7 +6,7 @@ diffusers is imported: a typo is answered in about a second, before any model is
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from qnerf.attention.settings import RecorderSettings
 from qnerf.backbones.backbone import BackboneSettings
 from qnerf.common.messages import describe_error, sentence
+from qnerf.editors.combined import combination_problem, over_plain
 from qnerf.editors.editor import EditorSettings
 from qnerf.errors import UserError
 from qnerf.fields.posing.settings import PosingSettings
@@ -217,6 +218,8 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
         return [_unset(key) for key in unset], None
     except OmegaConfBaseException as error:
         return [f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"], None
+    if clashes := _choose_editors(data):
+        return clashes, None
     try:
         settings = RunSettings.model_validate(data)
     except UserError as error:  # of an installed package's metrics
@@ -225,6 +228,18 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
         found = [describe_error(item, RunSettings, data) for item in error.errors()]
         return [_unset(key) for key in unset] + [line for line in found if line.split(":")[0] not in unset], None
     return ([_unset(key) for key in unset], None) if unset else ([], settings)
+
+
+def _choose_editors(data: Any) -> list[str]:
+    """Completes the editors of a config as plain data, each of which may be several choices. Returns a sentence for each method
+    whose editors cannot be combined."""
+    methods = {"": data, **{f"baselines.{name}.": method for name, method in (data.get("baselines") or {}).items()}}
+    found = []
+    for where, method in methods.items():
+        if isinstance(method, dict) and isinstance(method.get("editor"), dict):
+            method["editor"] = over_plain(method["editor"])
+            found.append(combination_problem(f"{where}editor", method["editor"]))
+    return [problem for problem in found if problem]
 
 
 def _unset(key: str) -> str:

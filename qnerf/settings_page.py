@@ -28,6 +28,8 @@ Every key can be set on the command line, `python -m qnerf.run guidance.strength
 `guidance=soft` chooses the file `conf/guidance/soft.yaml`, whose keys then begin with `guidance.`. All mistakes of a command
 line are reported at once, before anything is computed.
 """
+PACKAGE = "# @package "
+ADDITIONS = "additions"  # a mapping of an editor by names, whose keys have tables of their own
 LISTED = ("exp", "baselines")  # groups whose files combine settings of other groups
 FIRST = (
     "scene", "backbone", "inversion", "editor", "recorder", "field", "guidance", "schedule", "rgb_field", "source_field", "metrics",
@@ -83,8 +85,14 @@ def _choice(group: str, paths: Sequence[Path], elsewhere: Mapping[str, str]) -> 
     hydra = group.startswith("hydra/")
     body = None if hydra else chosen(group, _class_of(group, paths[0]))
     title = ", ".join(f"`{group}={path.stem}`" for path in paths)
-    table = _table(body, {path.stem: entries(path) for path in paths}, f"{group.replace('/', '.')}.", elsewhere)
+    table = _table(body, {path.stem: entries(path) for path in paths}, f"{_package(group, paths[0])}.", elsewhere)
     return f"### {title}\n" + ("" if hydra else f"{_choices(paths)}\n\n") + table
+
+
+def _package(group: str, path: Path) -> str:
+    """Where a file's keys are: under the group's name, unless its first line says otherwise."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix(PACKAGE) if first.startswith(PACKAGE) and group not in LISTED else group.replace("/", ".")
 
 
 def _list(group: str) -> str:
@@ -103,7 +111,7 @@ def _table(body: Schema | None, files: Mapping[str, Mapping[str, Entry]], prefix
     written = dict.fromkeys(key for key, entry in seen if entry.value or key in types)
     rows = []
     for key in dict.fromkeys((*written, *types)):
-        if key == "name" or key.startswith("_"):
+        if key in ("name", ADDITIONS) or key.startswith("_"):
             continue
         found = [values.get(key, Entry("", "")) for values in files.values()]
         meaning = next((entry.comment for entry in found if entry.comment), elsewhere.get(key, ""))
@@ -134,7 +142,14 @@ def resolved(part: Schema) -> Schema:
 def chosen(group: str, name: str) -> Schema:
     """The schema of one choice of a group, by the `name` in its file."""
     part = schema()["properties"][group]
-    return resolved({"$ref": part["discriminator"]["mapping"][name]} if "discriminator" in part else part)
+    mapping = {**part.get("discriminator", {}).get("mapping", {}), **(additions() if group == "editor" else {})}
+    return resolved({"$ref": mapping[name]} if mapping else part)
+
+
+def additions() -> Mapping[str, str]:
+    """Where the schema has the additions to editors, by their names."""
+    plain = resolved({"$ref": schema()["properties"]["editor"]["discriminator"]["mapping"]["plain"]})
+    return plain["properties"][ADDITIONS]["additionalProperties"]["discriminator"]["mapping"]
 
 
 def leaves(body: Schema, prefix: str = "") -> Iterator[tuple[str, Schema]]:
@@ -160,6 +175,8 @@ def allowed(part: Schema) -> str:
         items = part.get("items") or part["prefixItems"][0]
         count = f"{part['maxItems']} of: " if "prefixItems" in part else ""
         return f"list of {count}{allowed(resolved(items))}"
+    if part.get("type") == "object":
+        return f"by word: {allowed(resolved(part['additionalProperties']))}"
     kinds = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "string": "text", "null": "`null`"}
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
     bounds = ", ".join(f"{sign} {part[key]:.10g}" for key, sign in signs.items() if key in part)

@@ -33,6 +33,7 @@ from qnerf.settings import Settings
 KINDS = {  # the base class of each kind's settings
     "backbones": "qnerf.backbones.backbone.BackboneSettings",
     "editors": "qnerf.editors.editor.EditorSettings",
+    "editors.additions": "qnerf.editors.base.AdditionSettings",
     "guidance": "qnerf.guidance.guidance.GuidanceSettings",
     "inversions": "qnerf.inversions.inversion.InversionSettings",
     "schedules": "qnerf.schedules.schedule.ScheduleSettings",

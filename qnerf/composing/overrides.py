@@ -117,8 +117,8 @@ def _explain(error: Exception, override: str, folders: Folders, base: DictConfig
 
 def _is_installed(group: str, choice: str) -> bool:
     """Whether a variant of this name is there, which then is a plug-in's, since its config is not."""
-    kind = next((kind for kind in KINDS if group in (kind, kind.removesuffix("s"))), None)
-    return kind is not None and not problems() and choice in variants(kind)
+    kinds = [kind for kind in KINDS if group in (kind.split(".")[0], kind.split(".")[0].removesuffix("s"))]
+    return bool(kinds) and not problems() and any(choice in variants(kind) for kind in kinds)
 
 
 def _is_dashed_setting(word: str) -> bool:

@@ -31,19 +31,21 @@ def plain_steps(
     """Unguided steps from state `start` to `stop` for all views: latents (N, 4, h, w), and the queries
     of the steps in `record_at`, (N, tokens, channels) per layer, both where z lies. A step's queries
     are those of the forward pass that takes it."""
-    recorded = {k: Queries() for k in record_at}
+    recorded, first = {k: Queries() for k in record_at}, job.editor.first_step(len(job.steps))
 
     def begin(branch: EditBranch) -> tuple[Part, ...]:
         @torch.no_grad()
         def step(part: Tensor, k: int) -> Tensor:
+            job.on_work("unet", len(part))
+            if k < first and k not in record_at:
+                return part
             record = RecordQueries()
             noise = branch.noise(part, k, Edits.at(layers, record) if k in record_at else None)
             if k in record_at:
                 _keep(recorded[k], record.queries, branch.views, z)
-            job.on_work("unet", len(part))
             return branch.step(part, noise, k)
 
-        return (step,)
+        return (branch_pull(branch), step) if job.editor.pulls else (step,)
 
     z = walk(job, z, start, stop, "unguided", begin)
     for k, layer, queries in ((k, layer, queries) for k, found in recorded.items() for layer, queries in found.items()):
@@ -61,20 +63,32 @@ def guided_steps(
 ) -> Tensor:
     """Guided steps from state `start` to `stop` for all views, by one target. The latents are where z
     lies."""
+    first = job.editor.first_step(len(job.steps))
 
     def begin(branch: EditBranch) -> tuple[Part, ...]:
         wanted = target and target.views(branch.views).to(job.device)
 
         def pull(part: Tensor, k: int) -> Tensor:
-            return guidance.pull(branch, part, k, wanted)
+            return part if k < first else guidance.pull(branch, part, k, wanted)
 
         def step(part: Tensor, k: int) -> Tensor:
             job.on_work("unet", len(part) * (1 if target is None else guidance.settings.step_passes(k, len(job.steps))))
-            return guidance.step(branch, part, k, wanted)
+            return part if k < first else guidance.step(branch, part, k, wanted)
 
-        return (pull, step) if guidance.pulls and target is not None else (step,)
+        pulls = (pull,) if guidance.pulls and target is not None else ()
+        return (*pulls, *((branch_pull(branch),) if job.editor.pulls else ()), step)
 
     return walk(job, z, start, stop, "unguided" if target is None else "guided", begin)
+
+
+def branch_pull(branch: EditBranch) -> Part:
+    """The part of a step in which the editor moves the latents."""
+
+    @torch.no_grad()
+    def pull(part: Tensor, k: int) -> Tensor:
+        return branch.editor.pull(branch, part, k)
+
+    return pull
 
 
 def walk(job: EditJob, z: Tensor, start: int, stop: int, kind: str, begin: Callable[[EditBranch], tuple[Part, ...]]) -> Tensor:

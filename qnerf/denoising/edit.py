@@ -15,6 +15,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
+from qnerf.backbones.words import NO_PROMPTS, Prompts
 from qnerf.denoising.combination import keep_background, pushed_from
 from qnerf.denoising.source import SourceReader
 from qnerf.scenes.region import EditedRegion
@@ -28,7 +29,7 @@ class EditStep:
     """What an editor sees of one step of some views: step k of `steps`, of the rows of `batch`.
 
     views: which of all views, of which there are `all_views`. z: (V, 4, h, w), their latents. layers: the model's self-attention
-    layers. source: reads the source's passes. region: where the edit happens, at the latents' size.
+    layers. source: reads the source's passes. region: where the edit happens, at the latents' size. prompts: as they were written.
     """
 
     k: int
@@ -40,6 +41,8 @@ class EditStep:
     layers: tuple[AttentionLayer, ...]
     source: SourceReader
     region: EditedRegion
+    backbone: DiffusionBackbone
+    prompts: Prompts
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class EditBranch:
     guidance_scale: float
     region: EditedRegion
     reads: SourceReader | None = None
+    prompts: Prompts = NO_PROMPTS
     predicted: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -100,6 +104,7 @@ class EditBranch:
         what the editor makes of the predicted clean latents, and outside the object's region the
         inversion's own latents, if the editor is set so."""
         seen = self.seen(z, k, self.rows)
+        noise = self.editor.steer(seen, noise)
         z = self.source.trajectory.step(z, noise, self.steps, k, lambda clean: self.editor.revise(seen, self._drawn(clean, k)))
         if self.editor.settings.keep_background:
             z = keep_background(z, self.source.trajectory.states[k + 1], self.region)
@@ -129,7 +134,7 @@ class EditBranch:
         """The model's noise of the named rows, (rows · V, 4, h, w), within `attention`."""
         parts = {
             CONDITIONAL: self.conditioning,
-            NULL: replace(self.conditioning, text=self.source.null_text(k)),
+            NULL: replace(self.conditioning, text=self.editor.null_text(self, k)),
             SOURCE_CONTROL: replace(self.conditioning, controls=self.source.branch.conditioning.controls),
         }
         conditioning = Conditioning.joined([parts[name] for name in rows]).at(k / len(self.steps))
@@ -147,4 +152,6 @@ class EditBranch:
             layers=self.backbone.layers,
             source=self.reads or self.source,
             region=self.region,
+            backbone=self.backbone,
+            prompts=self.prompts,
         )

@@ -107,7 +107,9 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
     if not work["unet"]:
         return 0.0
     passes = 1 + (settings.edit_scale(method) != 1) + (editor.control_guidance != 1)  # predictions that are combined at each step
-    unet = work["unet"] * PASS + views * editor.source_passes(steps) * (FIRST_VISIT - PASS)
+    beside = editor.total(lambda part: part.source_passes(steps)) * (FIRST_VISIT - PASS)
+    own = editor.total(lambda part: part.own_passes(steps)) * PASS
+    unet = work["unet"] * PASS + views * (beside + own / passes)
     fields = work.get("field", 0.0) * (FIELD_START + FIELD_STEP * settings.field.optimiser.iterations)
     radiance = HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * CODE * _slowness(settings)
     return unet * passes * _slowness(settings) + fields + work.get("feedback", 0.0) * radiance

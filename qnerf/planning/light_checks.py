@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
-from qnerf.runs.plan import uses_oracle
+from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.fingerprint import proxy_file, scene_folder
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
@@ -46,9 +47,9 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         if not unwritten and not reader_of(folder, settings.scene.reader).posed:
             return list(unposed_problems(settings))
         proxy = proxy_file(folder, settings.scene.proxy)
+        errors = [] if unwritten else _prompt_errors(settings, folder)
     except UserError as error:
         return str(error).splitlines()
-    errors = []
     if not proxy.is_file() and (settings.scene.proxy or not unwritten):
         errors.append(f"scene.proxy: {proxy} does not exist; expected the file that describes the edit: correct the path")
     if uses_oracle(settings) and (settings.scene.proxy or not (unwritten or (folder / "truth").is_dir())):
@@ -56,6 +57,14 @@ def _scene_errors(settings: RunSettings) -> list[str]:
             f"oracle: the true edited views of this edit are not known ({folder}/truth belongs to proxy.json): leave it out"
         )
     return errors
+
+
+def _prompt_errors(settings: RunSettings, folder: Path) -> list[str]:
+    """What editors look for in the prompts and do not find, where the folder or the settings say both."""
+    said, _ = reader_of(folder, settings.scene.reader).read(folder)
+    source = settings.scene.source_prompt if settings.scene.source_prompt is not None else said.get("prompt")
+    target = settings.scene.target_prompt if settings.scene.target_prompt is not None else said.get("target_prompt", source)
+    return prompt_problems(settings, source, target) if isinstance(source, str) and isinstance(target, str) else []
 
 
 def _backbone_errors(settings: RunSettings) -> list[str]:

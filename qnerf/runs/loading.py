@@ -12,7 +12,7 @@ from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.runs.methods import recorded_layers
-from qnerf.runs.plan import uses_oracle
+from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
@@ -69,6 +69,8 @@ def check_scene(settings: RunSettings, scene: Scene) -> None:
             f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; leave it out: "
             "baselines=[independent]"
         )
+    if problems := prompt_problems(settings, scene.source_prompt, scene.target_prompt):
+        raise UserError("\n".join(problems))
 
 
 def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:

@@ -14,6 +14,7 @@ from qnerf.attention.layers import AttentionLayer, select_layers
 from qnerf.attention.settings import RecorderSettings
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.words import Prompts
 from qnerf.common.files import Pixels
 from qnerf.common.finite import require_finite
 from qnerf.common.messages import sentence
@@ -21,6 +22,7 @@ from qnerf.config import MAIN_METHOD, MethodSettings, RunSettings
 from qnerf.consolidation.job import EditJob, Posed
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.source_cache import SourceCache
+from qnerf.editors.combined import build_editor
 from qnerf.errors import UserError
 from qnerf.fields.space import Space
 from qnerf.reports.export import export_views
@@ -196,7 +198,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         source=inverted.branch,
         target=Conditioning.of(text_of(backbone, scene.target_prompts), controls.target, settings.control.scale),
         region=controls.region,
-        editor=editor.build(),
+        editor=build_editor(editor),
         guidance_scale=settings.edit_scale(method),
         cameras=scene.cameras,
         space=Space(scene.focus, scene.radius),
@@ -210,6 +212,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
         method=name,
         view_names=scene.view_names,
+        prompts=Prompts(scene.source_prompt, scene.target_prompt),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from qnerf.config import MethodSettings, RunSettings
+from qnerf.config import MAIN_METHOD, MethodSettings, RunSettings
 
 Work = dict[str, float]  # units by kind
 
@@ -65,6 +65,17 @@ def method_follows_posed(settings: RunSettings, method: MethodSettings) -> bool:
     """Whether this method asks for it: its schedule, or its editor, which reads the posed branch."""
     reads = (method.editor or settings.editor).reads_posed(settings.steps)
     return method.schedule.follows_posed or (method.schedule.edits and reads)
+
+
+def prompt_problems(settings: RunSettings, source_prompt: str, target_prompt: str) -> list[str]:
+    """A sentence for each editor that cannot edit between these prompts, such as one that looks for a word which they have not."""
+    editors = {name: method.editor or settings.editor for name, method in settings.methods().items() if method.schedule.edits}
+    found = []
+    for name, editor in editors.items():
+        own = name == MAIN_METHOD or settings.baselines[name].editor is None
+        problems = (part.problem(source_prompt, target_prompt) for part in editor.parts)
+        found += [problem if own else f"baselines.{name}.{problem}" for problem in problems if problem]
+    return list(dict.fromkeys(found))
 
 
 def plan_method(method: MethodSettings, steps: int, views: int) -> Work:

@@ -147,11 +147,11 @@ class Stages:
         if not method.schedule.edits:
             return [self.inversion().identity, schedule, _code("edit", method.schedule)]
         chosen = method.editor or self.settings.editor
-        unread = {"guidance_scale"} if chosen.source_passes(self.settings.steps) else {"guidance_scale", "source"}
-        editor = chosen.model_dump(mode="json", exclude={*WITHOUT_EFFECT_OF_EDITOR, *unread})
+        silent = {*WITHOUT_EFFECT_OF_EDITOR, "guidance_scale"}
+        editor = {key: value for key, value in chosen.counted(self.settings.steps).items() if key not in silent}
         kept = [self._margin, self.settings.control.shadow]
         region, scale = kept if chosen.keep_background else None, self.settings.edit_scale(method)
-        code = _code("edit", method.schedule, chosen)
+        code = _code("edit", method.schedule, *chosen.parts)
         return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code]
 
     def _guidance(self, method: MethodSettings) -> list[Any]:

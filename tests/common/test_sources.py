@@ -64,7 +64,7 @@ def test_no_variant_counts_where_another_is_chosen() -> None:
     """A stage reaches the variants that it is given, and no others: a change to one changes no identity of a run without it."""
     chosen = ("qnerf.schedules.progressive", "qnerf.editors.masactrl", "qnerf.inversions.null_text", "qnerf.guidance.mixed")
     found = reachable(*(module for modules in CODE.values() for module in modules), *chosen)
-    bases = {"editor", "inversion", "guidance", "schedule", "intervals", "look_ahead"}
+    bases = {"editor", "base", "combined", "inversion", "guidance", "schedule", "intervals", "look_ahead"}
     kinds = ("qnerf.editors.", "qnerf.inversions.", "qnerf.guidance.", "qnerf.schedules.")
     assert {name for name in found if name.startswith(kinds) and name.rsplit(".", 1)[1] not in bases} == set(chosen)
 

@@ -98,6 +98,8 @@ def unread(settings: RunSettings) -> set[str]:
         where = "" if name == "full" else f"baselines.{name}."
         found |= {f"{where}schedule.start_at"} if getattr(method.schedule, "start", "source") == "source" else set()
         found |= {f"{where}editor.source"} if (method.editor or settings.editor).name == "plain" else set()
+        if getattr(method.editor or settings.editor, "mask", "words") != "words":
+            found |= {f"{where}editor.{key}" for key in ("mask_words", "mask_threshold")}
         if getattr(method.schedule, "consolidate_below", 1) == 0:  # no query field is trained
             found |= {f"{where}schedule.{key}" for key in ("interval", "growth", "warm_start", "consolidate_from")}
     found |= set() if {"consistency", "errors"} & set(groups) else {"metrics.depth_tolerance"}

@@ -1,0 +1,155 @@
+"""Edits that look at attention maps, or use those of another pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from qnerf.attention.edits import KeysValues, MaskKeys
+from qnerf.attention.hooks import CONDITIONAL, NULL, AttentionCall, AttentionEdit, Batch
+from qnerf.attention.layers import AttentionLayer
+
+
+def of_the_prompt(batch: Batch) -> tuple[str, ...]:
+    """The parts of a batch that are predicted for the prompt: all but the null prompt's."""
+    return tuple(name for name in batch.rows if name != NULL)
+
+
+class RecordQueriesKeys(AttentionEdit):
+    """Keep queries and keys of all rows: `kept[layer]` is the pair, each (B, heads, tokens, d), detached. A map of a large layer is
+    many times larger than the two that it is made of."""
+
+    reads = ()
+    leaves = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: KeysValues = {}
+
+    def before(self, call: AttentionCall) -> AttentionCall:
+        self.kept[call.layer] = (call.q.detach(), call.k.detach())
+        return call
+
+
+class AttendAs(AttentionEdit):
+    """Named parts of the batch use the maps of another pass, given as its queries and keys, on their own values.
+
+    source: per layer queries and keys of V views, (V, heads, tokens, d). The own queries are untouched, so that a recorder of
+    queries keeps the target's own.
+    """
+
+    reads = ("source",)
+
+    def __init__(self, rows: tuple[str, ...], source: Mapping[AttentionLayer, tuple[Tensor, Tensor]]) -> None:
+        self.rows, self.source = rows, source
+
+    def after(self, call: AttentionCall, out: Tensor) -> Tensor:
+        q, k = self.source[call.layer]
+        out = out.clone()
+        for part in (call.batch.rows[name] for name in self.rows):
+            out[part] = F.scaled_dot_product_attention(q, k, call.v[part])
+        return out
+
+
+class RecordMaps(AttentionEdit):
+    """Keep the maps of one named part of the batch, head by head: `maps[layer]`, (V, heads, n, m), still in the graph."""
+
+    reads = ()
+    leaves = ("maps",)
+
+    def __init__(self, rows: str = CONDITIONAL) -> None:
+        self.rows = rows
+        self.maps: dict[AttentionLayer, Tensor] = {}
+
+    def probs(self, call: AttentionCall, p: Tensor) -> Tensor:
+        self.maps[call.layer] = p[call.batch.rows[self.rows]]
+        return p
+
+
+class ChangeProbs(AttentionEdit):
+    """The maps of named parts of the batch are changed by a function of the layer and of them, (V, heads, n, m)."""
+
+    def __init__(self, rows: tuple[str, ...], change: Callable[[AttentionLayer, Tensor], Tensor]) -> None:
+        self.rows, self.change = rows, change
+
+    def probs(self, call: AttentionCall, p: Tensor) -> Tensor:
+        p = p.clone()
+        for part in (call.batch.rows[name] for name in self.rows):
+            p[part] = self.change(call.layer, p[part])
+        return p
+
+
+def word_maps(maps: Mapping[AttentionLayer, Tensor], tokens: tuple[int, ...]) -> Tensor:
+    """The mean over layers and heads of cross-attention maps (V, heads, n, m) of layers of one size, summed over some tokens:
+    (V, n)."""
+    return torch.stack([p[..., list(tokens)].sum(dim=-1).mean(dim=1) for p in maps.values()]).mean(dim=0)
+
+
+def sixteenth(layers: tuple[AttentionLayer, ...]) -> tuple[AttentionLayer, ...]:
+    """The layers whose maps have a quarter of the latents' side: 16 x 16 tokens of Stable Diffusion's 64 x 64 latents, its cross
+    layers 4, 5, 7, 8 and 9. On a smaller model their maps are as many times smaller as its latents are."""
+    return tuple(layer for layer in layers if layer.downsampling == 4)
+
+
+def not_full(layers: tuple[AttentionLayer, ...]) -> tuple[AttentionLayer, ...]:
+    """The layers of at most (latent side / 2)² tokens: 2 to 12 of Stable Diffusion's."""
+    return tuple(layer for layer in layers if layer.downsampling >= 2)
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Each row (V, n) scaled to 0 … 1; 0 where it is constant."""
+    low = x.amin(dim=1, keepdim=True)
+    return (x - low) / (x.amax(dim=1, keepdim=True) - low).clamp_min(1e-12)
+
+
+class MaskByWords(AttentionEdit):
+    """Queries where some words are seen attend to keys where the source's pass sees them, all others to the rest (MasaCtrl's
+    automatic masks).
+
+    record: keeps the pass's cross-attention maps, of layers of one size; those that were met before this layer count. tokens: of
+    the words. threshold: of their map, scaled to 0 … 1. source: (V, n) bool, where the source's pass sees them, at the tokens of
+    `grid`. latent_size: (h, w) of the latents. union: keys are the source's and the own ones.
+    """
+
+    def __init__(
+        self,
+        record: RecordMaps,
+        tokens: tuple[int, ...],
+        threshold: float,
+        source: Tensor,
+        grid: tuple[int, int],
+        latent_size: tuple[int, int],
+        union: bool,
+    ) -> None:
+        self.record, self.tokens, self.threshold, self.source = record, tokens, threshold, source
+        self.grid, self.latent_size, self.union = grid, latent_size, union
+
+    def before(self, call: AttentionCall) -> AttentionCall:
+        if not self.record.maps:
+            return call
+        own = normalised(word_maps(self.record.maps, self.tokens)) >= self.threshold
+        size = call.layer.token_grid(self.latent_size)
+        queries, keys = (
+            F.interpolate(mask.unflatten(1, self.grid)[:, None].float(), size)[:, 0].flatten(1) > 0 for mask in (own, self.source)
+        )
+        keys = torch.cat([keys, queries], dim=1) if self.union else keys
+        return MaskKeys({call.layer: queries}, {call.layer: keys}).before(call)
+
+
+def thresholded(x: Tensor) -> Tensor:
+    """Maps (V, n), softly: norm(sigmoid(10 (norm(A) - .5))), norm scaling to 0 … 1 (Epstein et al. 2023)."""
+    return normalised(torch.sigmoid(10 * (normalised(x) - 0.5)))
+
+
+class KeepOutput:
+    """Keep what a module puts out for one named part of the batch: `kept[path]`, in the graph."""
+
+    def __init__(self, rows: str = CONDITIONAL) -> None:
+        self.rows = rows
+        self.kept: dict[str, Tensor] = {}
+
+    def output(self, path: str, x: Tensor, batch: Batch) -> Tensor:
+        self.kept[path] = x[batch.rows[self.rows]]
+        return x

@@ -1,0 +1,63 @@
+"""What energies of attention maps have in common: the words that they are about, and their gradient steps (docs/method.md §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qnerf.backbones.words import Prompts, new_words, tokens_of, word_problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qnerf.denoising.edit import EditBranch
+    from qnerf.denoising.energy import Energy
+
+GRADIENT_PASSES = 3
+"""A forward pass, and a backward pass that costs as much as two."""
+
+
+def added_words_problem(key: str, words: Sequence[str], source_prompt: str, target_prompt: str) -> str | None:
+    """One sentence where the words are not in the target's prompt, or where none are given and it has no new ones."""
+    if words or new_words(Prompts(source_prompt, target_prompt)):
+        return word_problem(key, words, target_prompt)
+    return (
+        f"{key}: none given, and the target's prompt {target_prompt!r} has no word that the source's has not; name some: {key}=[…]"
+    )
+
+
+def target_tokens(branch: EditBranch, words: Sequence[str]) -> tuple[int, ...]:
+    """The places of words in the target's prompt; of none, of those that the source's prompt has not."""
+    length = branch.conditioning.text.shape[1]
+    return tokens_of(branch.backbone.tokenizer, branch.prompts.target, words or new_words(branch.prompts), length)
+
+
+def descend(
+    branch: EditBranch,
+    z: Tensor,
+    k: int,
+    energy: Energy,
+    rate: float,
+    iterations: int,
+    above: float = 0.0,
+    check_first: bool = False,
+) -> Tensor:
+    """`z - rate ∇E(z)`, at most so many times: until after a step E was at most `above` before it. Each view by itself.
+
+    check_first: a view that is at most `above` at the beginning is left alone.
+    """
+    import torch
+
+    from qnerf.denoising.energy import energy_gradient
+
+    going = torch.ones(len(z), dtype=torch.bool, device=z.device)
+    for iteration in range(iterations):
+        gradient = energy_gradient(branch, z, k, energy)
+        high = energy.value().detach() > above
+        if check_first and iteration == 0:
+            going &= high
+        z = torch.where(going[:, None, None, None], z - rate * gradient, z)
+        going &= high
+        if not bool(going.any()):
+            break
+    return z

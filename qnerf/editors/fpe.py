@@ -1,0 +1,48 @@
+"""Free-Prompt-Editing (B. Liu et al., CVPR 2024): the source's self-attention maps in the place of the target's.
+
+Only maps are replaced. The target's queries stay its own, so that those recorded for a query field are the edit's
+(docs/method.md §4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from qnerf.editors.base import SourceText
+from qnerf.editors.editor import Editor, EditorSettings
+
+if TYPE_CHECKING:
+    from qnerf.attention.hooks import Edits
+    from qnerf.denoising.edit import EditStep
+
+
+class FpeSettings(EditorSettings):
+    """map_steps: share of the denoising steps, from the first on, whose maps are replaced. map_text: the prompt under which the
+    source's maps are read: "empty", as published; "source" the inversion's."""
+
+    name: Literal["fpe"]
+    map_steps: float = Field(default=0.8, ge=0, le=1)
+    map_text: SourceText = "empty"
+
+    def source_passes(self, steps: int) -> int:
+        return int(self.map_steps * steps)
+
+    def build(self) -> Fpe:
+        return Fpe(self)
+
+
+class Fpe(Editor):
+    settings: FpeSettings
+
+    def edits(self, step: EditStep) -> Edits:
+        """In layers of at most (latent side / 2)² tokens; the null prompt's prediction keeps its own maps."""
+        from qnerf.attention.hooks import CONDITIONAL, NULL, Edits
+        from qnerf.attention.maps import AttendAs, RecordQueriesKeys, not_full, of_the_prompt
+
+        if step.k >= int(self.settings.map_steps * len(step.steps)):
+            return Edits()
+        layers, record = not_full(step.layers), RecordQueriesKeys()
+        step.source.read(step.k, [NULL if self.settings.map_text == "empty" else CONDITIONAL], Edits.at(layers, record))
+        return Edits.at(layers, AttendAs(of_the_prompt(step.batch), record.kept))
