@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from qnerf.attention.settings import RecorderSettings
-from qnerf.backbones.backbone import BackboneSettings
+from qnerf.backbones.backbone import BackboneSettings, NetControl
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.editor import EditorSettings
 from qnerf.errors import UserError
@@ -24,7 +24,7 @@ from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.registry import objectives
 from qnerf.metrics.settings import MetricsSettings
 from qnerf.reports.figures import MAIN_METHOD
-from qnerf.scenes.settings import Detail, SceneSettings
+from qnerf.scenes.settings import Drawing, SceneSettings
 from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
@@ -49,9 +49,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 class ControlSettings(Settings):
     """The drawing of the 3-D proxy that ControlNet sees."""
 
-    detail: Detail  # how much is drawn, from the full skeleton to the edges of a box
+    detail: Drawing  # how much is drawn, from the full skeleton to the edges of a box; or as a foreign ControlNet knows it
     scale: float = Field(ge=0, le=2)  # weight of ControlNet's residuals
     margin: float = Field(default=0.1, ge=0)  # thickness around the bones, as a share of the proxy's height
+    source_images: str | None = None  # for detail=images: folders of drawings of one's own, named like the views
+    target_images: str | None = None
     shadow: bool = False  # with a kept background: also edit where the shadow of a part that moves may be
 
 
@@ -164,6 +166,11 @@ class RunSettings(Settings):
             if scale is not None:
                 return scale
         return 1.0
+
+    def net_controls(self) -> tuple[NetControl, ...]:
+        """What each ControlNet is given. Raises UserError where a ControlNet's kind is not known."""
+        control = self.control
+        return self.backbone.controls(control.detail, control.scale, (control.source_images, control.target_images))
 
     def methods(self) -> dict[str, MethodSettings]:
         """Every method of this run by its name in the results, the baselines first and the main one

@@ -64,6 +64,7 @@ class PuppetSettings(BackboneSettings):
             )
         revision = weights_revision(self)
         check_seal(self.folder, revision)
-        parts = load_parts(str(self.folder), str(self.folder), "controlnet", self.dtype, download=False, loose=LOOSE_FOLDER)
+        loose = self.folder / LOOSE_FOLDER
+        parts = load_parts(self.folder, self.folder / "controlnet", self.dtype, loose if loose.is_dir() else None)
         size = parts.vae.config["sample_size"]
         return DiffusionBackbone(parts, (size, size), revision or "unknown", device, self.channels_last, self.acceleration)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from qnerf.backbones.conditioning import Conditioning
+from qnerf.backbones.conditioning import Conditioning, Control
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.finite import require_finite
 from qnerf.config import RunSettings
@@ -21,10 +21,10 @@ from qnerf.runs.foreign import warn_of_example_proxy, warn_of_foreign_scene
 from qnerf.runs.pictures import encode
 from qnerf.runs.stages import Views
 from qnerf.runs.work import ALONE, Workshop
-from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.drawings import draw
 from qnerf.scenes.kept import change_mask
 from qnerf.scenes.region import EditedRegion, edited_region
-from qnerf.scenes.scene import Scene
+from qnerf.scenes.scene import Scene, State
 from qnerf.scenes.shadow import find_light, shadow_region
 from qnerf.store.entry import Artefact
 
@@ -33,11 +33,11 @@ Branch = Callable[[slice], SourceBranch]
 
 @dataclass(frozen=True)
 class Controls:
-    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]; and where it is in either, at the
-    latents' size."""
+    """What each ControlNet sees of every view before and after the edit, drawings (N, 3, H, W) in [0, 1]; and where the proxy is
+    in either, at the latents' size."""
 
-    source: Tensor
-    target: Tensor
+    source: tuple[Control, ...]
+    target: tuple[Control, ...]
     region: EditedRegion
 
 
@@ -112,27 +112,34 @@ def invert_posed(inverted: Inverted, images: Tensor, work: Workshop = ALONE) -> 
 
 
 def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> Controls:
-    """Both controls at the backbone's image size. Raises UserError where the scene has no proxy."""
+    """The controls at the backbone's image size. Raises UserError where the scene has no proxy, or it cannot be drawn so."""
     proxy, device = scene.proxy, backbone.device
     if proxy is None:
         raise UserError(
             f"{settings.scene.path} has no proxy.json, which describes the edit: write one, or give it with scene.proxy=…"
         )
-    how = (scene.cameras, settings.control.detail, backbone.image_size)
-    source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)
+    size, drawn = backbone.image_size, ([], [])
+    for number, net in enumerate(settings.net_controls()):
+        folders: tuple[tuple[State, str | None], ...] = (("source", net.source_images), ("target", net.target_images))
+        for (state, images), found in zip(folders, drawn, strict=True):
+            drawing = draw(scene, proxy, state, net.drawing, size, images, net.key).to(device)
+            found.append(Control(drawing, net.scale, net.start, net.stop, number))
     cells = (scene.cameras, backbone.latent_size, settings.control.margin)
     region = edited_region(proxy, *cells)
     if settings.control.shadow:
         light = find_light(proxy, scene.images, scene.cameras, settings.control.margin)
         region = replace(region, shadow=shadow_region(proxy, *cells, light))
-    return Controls(source.to(device), target.to(device), region.to(device))
+    return Controls(tuple(drawn[0]), tuple(drawn[1]), region.to(device))
 
 
-def source_branch(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, prompt: str, control: Tensor) -> Branch:
-    """The inversion's predictor of some of the views, under a prompt and a control (N, 3, H, W)."""
-    null_text = text_of(backbone, "", len(control))
+def source_branch(
+    settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, prompt: str, controls: tuple[Control, ...]
+) -> Branch:
+    """The inversion's predictor of some of the views, under a prompt and controls of all of them."""
+    views = len(scene.view_names)
+    null_text = text_of(backbone, "", views)
     inversion = settings.inversion.build()
-    conditioning = Conditioning.of(text_of(backbone, prompt, len(control)), control, settings.control.scale)
+    conditioning = Conditioning(text_of(backbone, prompt, views), controls)
     steps = backbone.process.steps(settings.steps)
 
     def branch(views: slice) -> SourceBranch:

@@ -187,7 +187,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         steps=backbone.process.steps(settings.steps),
         trajectory=inverted.trajectory,
         source=inverted.branch,
-        target=Conditioning.of(text_of(backbone, scene.target_prompt, len(scene.cameras)), controls.target, settings.control.scale),
+        target=Conditioning(text_of(backbone, scene.target_prompt, len(scene.cameras)), controls.target),
         region=controls.region,
         editor=editor.build(),
         guidance_scale=settings.edit_scale(method),
