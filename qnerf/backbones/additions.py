@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qnerf.backbones.misfits import width_name
 from qnerf.backbones.places import find_place
+from qnerf.backbones.sd_settings import EmbeddingSettings, LoraSettings
 from qnerf.backbones.single_file import kind_of_file
 from qnerf.backbones.weight_files import Shapes, file_shapes
 from qnerf.errors import UserError
 
 if TYPE_CHECKING:
     from qnerf.backbones.model_files import ModelFiles
-    from qnerf.backbones.sd15 import Sd15Settings
 
 
-def addition_problems(settings: Sd15Settings, model: ModelFiles | None) -> list[str]:
+def addition_problems(
+    loras: Sequence[LoraSettings], embeddings: Sequence[EmbeddingSettings], model: ModelFiles | None
+) -> list[str]:
     """What is wrong with the files that are added, a sentence each; of their headers alone."""
     problems = []
-    for i, lora in enumerate(settings.loras):
+    for i, lora in enumerate(loras):
         shapes = _shapes(f"backbone.loras.{i}.path", lora.path, problems)
         if shapes is not None:
             problems += _lora_problems(f"backbone.loras.{i}.path: {lora.path}", shapes, model)
-    for i, embedding in enumerate(settings.embeddings):
+    for i, embedding in enumerate(embeddings):
         key = f"backbone.embeddings.{i}"
         shapes = _shapes(f"{key}.path", embedding.path, problems)
         if shapes is None:

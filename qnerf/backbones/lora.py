@@ -16,7 +16,7 @@ from qnerf.backbones.diffusion import BackboneParts
 from qnerf.errors import UserError
 
 if TYPE_CHECKING:
-    from qnerf.backbones.sd15 import EmbeddingSettings, LoraSettings
+    from qnerf.backbones.sd_settings import EmbeddingSettings, LoraSettings
 
 _PAIR = re.compile(
     r"(?P<net>unet|text_encoder)\.(?P<path>.+?)(?:\.processor)?\.(?:(?P<head>to_q|to_k|to_v|to_out)_lora|lora_linear_layer|lora)\.down\.weight"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, NetControl, PassCosts
 from qnerf.backbones.kinds import Kind, drawing_for, drawing_problem, kind_of
+from qnerf.backbones.sd_settings import EmbeddingSettings, FurtherNetSettings, LoraSettings, NetSettings
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Drawing
-from qnerf.settings import Settings
 
 if TYPE_CHECKING:
     import torch
@@ -22,41 +22,6 @@ if TYPE_CHECKING:
 
 SLOWER = 550.0
 """A pass at 512 pixels on 2 CPU cores takes 15 to 18 s in float32, the embedded model's .030 s."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class NetSettings(Settings):
-    """What the ControlNet is given. kind: what it was trained on; auto: as its name says. start, stop: the share of the denoising
-    steps in which it acts."""
-
-    kind: Kind = "auto"
-    start: Share = 0.0
-    stop: Share = 1.0
-
-
-class FurtherNetSettings(NetSettings):
-    """A further ControlNet. scale: weight of its residuals. source_images, target_images: folders of drawings of one's own."""
-
-    controlnet: str = Field(min_length=1)
-    revision: str | None = None
-    scale: float = Field(default=1.0, ge=0, le=2)
-    source_images: str | None = None
-    target_images: str | None = None
-
-
-class LoraSettings(Settings):
-    """path: a .safetensors file. scale: weight of its changes."""
-
-    path: str = Field(min_length=1)
-    scale: float = Field(default=1.0, ge=-4, le=4)
-
-
-class EmbeddingSettings(Settings):
-    """A textual inversion. path: a .safetensors file. token: how prompts name it; null: as the file says."""
-
-    path: str = Field(min_length=1)
-    token: str | None = None
 
 
 class Sd15Settings(BackboneSettings):
@@ -169,7 +134,7 @@ class Sd15Settings(BackboneSettings):
 
         model, _, problems = self.read()
         problems += self.control_problems(drawing)
-        problems += addition_problems(self, model)
+        problems += addition_problems(self.loras, self.embeddings, model)
         if model is not None:
             problems += prompt_problems(model, prompts, bool(self.embeddings))
             layers = model.text.get("num_hidden_layers", 12)
@@ -185,7 +150,7 @@ class Sd15Settings(BackboneSettings):
         from qnerf.backbones.revision import weights_revision
 
         model, nets, problems = self.read()
-        problems += addition_problems(self, model)
+        problems += addition_problems(self.loras, self.embeddings, model)
         if problems or model is None:
             raise UserError("\n".join(problems))
         parts = load_model(model, nets, self._dtype_on(str(device)))

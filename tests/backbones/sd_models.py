@@ -240,38 +240,37 @@ def open_clip(text: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def their_latents(
-    folder: Path,
-    nets: list[Path],
-    prompt: str,
-    z: Tensor,
-    drawings: list[Tensor],
-    scales: list[float],
-    dtype: torch.dtype,
-    **how: Any,
-) -> list[Tensor]:
-    """diffusers' own latents after each of five guided steps of DDIM."""
-    controlnets = [ControlNetModel.from_pretrained(net, low_cpu_mem_usage=False, torch_dtype=dtype) for net in nets]
-    pipeline: Any = StableDiffusionControlNetPipeline(
-        vae=AutoencoderKL.from_pretrained(folder / "vae", low_cpu_mem_usage=False, torch_dtype=dtype),
-        text_encoder=how.pop("text_encoder", None) or CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype),
-        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-        unet=how.pop("unet", None)
-        or UNet2DConditionModel.from_pretrained(folder / "unet", low_cpu_mem_usage=False, torch_dtype=dtype),
-        controlnet=controlnets,  # pyright: ignore[reportArgumentType]
-        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),  # pyright: ignore[reportArgumentType]
-        safety_checker=None,  # pyright: ignore[reportArgumentType]
-        feature_extractor=None,  # pyright: ignore[reportArgumentType]
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    seen: list[Tensor] = []
+class Theirs:
+    """diffusers' own pipeline with DDIM: the latents after each of five guided steps."""
 
-    def keep(pipe: Any, step: int, t: Any, found: dict[str, Tensor]) -> dict[str, Tensor]:
-        seen.append(found["latents"].float().clone())
-        return found
+    def __init__(self, folder: Path, nets: list[Path], dtype: torch.dtype = torch.float32) -> None:
+        how: dict[str, Any] = {"low_cpu_mem_usage": False, "torch_dtype": dtype}
+        parts: dict[str, Any] = {
+            "vae": AutoencoderKL.from_pretrained(folder / "vae", **how),
+            "text_encoder": CLIPTextModel.from_pretrained(str(folder / "text_encoder"), dtype=dtype),
+            "tokenizer": CLIPTokenizer.from_pretrained(str(folder / "tokenizer")),
+            "unet": UNet2DConditionModel.from_pretrained(folder / "unet", **how),
+            "controlnet": [ControlNetModel.from_pretrained(net, **how) for net in nets],
+            "scheduler": DDIMScheduler.from_pretrained(folder / "scheduler"),
+        }
+        self.pipeline: Any = StableDiffusionControlNetPipeline(
+            **parts,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,  # pyright: ignore
+        )
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.dtype = dtype
 
-    size = {"height": 8 * z.shape[2], "width": 8 * z.shape[3]}
-    scale = {"controlnet_conditioning_scale": scales, "guidance_scale": 7.5, "num_inference_steps": 5}
-    pipeline(prompt, drawings, latents=z.to(dtype), output_type="latent", callback_on_step_end=keep, **scale, **size, **how)
-    return seen
+    def __call__(self, prompt: str, z: Tensor, drawings: list[Tensor], scales: list[float]) -> list[Tensor]:
+        seen: list[Tensor] = []
+
+        def keep(pipeline: Any, step: int, t: Any, found: dict[str, Tensor]) -> dict[str, Tensor]:
+            seen.append(found["latents"].float().clone())
+            return found
+
+        size = {"height": 8 * z.shape[2], "width": 8 * z.shape[3]}
+        scale = {"controlnet_conditioning_scale": scales, "guidance_scale": 7.5, "num_inference_steps": 5}
+        how = {"latents": z.to(self.dtype), "output_type": "latent", "callback_on_step_end": keep}
+        self.pipeline(prompt, drawings, **how, **scale, **size)
+        return seen
