@@ -94,7 +94,7 @@ def _read_folder(place: Path, vae_place: Path | None, prediction: str, spacing: 
     where = place / "scheduler" / "scheduler_config.json"
     schedule = _collect(problems, lambda: complete_schedule(read_object(where), prediction, spacing))
     problems += schedule_problems(str(where), schedule) if schedule else []
-    problems += _tokenizer_problems(place / "tokenizer", text)
+    problems += tokenizer_problems(place / "tokenizer", text)
     if unet is None or vae is None or text is None or schedule is None:
         return None
     return ModelFiles(place, unet, vae, text, schedule, place / "tokenizer", vae_place)
@@ -135,7 +135,7 @@ def _vae_config(place: Path) -> dict[str, Any]:
     return config
 
 
-def _tokenizer_problems(folder: Path, text: dict[str, Any] | None) -> list[str]:
+def tokenizer_problems(folder: Path, text: dict[str, Any] | None) -> list[str]:
     """Without its files transformers makes a tokenizer of two words, to which all prompts are alike."""
     needed = [] if (folder / "tokenizer.json").is_file() else ["vocab.json", "merges.txt"]
     missing = [name for name in needed if not (folder / name).is_file()]
@@ -187,7 +187,7 @@ def _read_file(
     schedule = complete_schedule({**SD_SCHEDULE, "rescale_betas_zero_snr": ZERO_SNR_MARK in shapes}, prediction, spacing)
     text = text_config(shapes)
     folder = _tokenizer_folder(place, tokenizer)
-    problems += _tokenizer_problems(folder, text)
+    problems += tokenizer_problems(folder, text)
     vae = vae_config(shapes) if vae_place is None else _vae_config(vae_place)
     return ModelFiles(place, unet_config(shapes), vae, text, schedule, folder, vae_place or place, "!" if open_clip else None)
 

@@ -146,7 +146,6 @@ class Sd15Settings(BackboneSettings):
         from qnerf.backbones.additions import addition_problems
         from qnerf.backbones.diffusion import DiffusionBackbone
         from qnerf.backbones.load_model import load_model
-        from qnerf.backbones.lora import add_embeddings, add_loras
         from qnerf.backbones.revision import weights_revision
 
         model, nets, problems = self.read()
@@ -154,8 +153,11 @@ class Sd15Settings(BackboneSettings):
         if problems or model is None:
             raise UserError("\n".join(problems))
         parts = load_model(model, nets, self._dtype_on(str(device)))
-        add_loras(parts, self.loras)
-        parts = add_embeddings(parts, self.embeddings)
+        if self.loras or self.embeddings:
+            from qnerf.backbones.lora import add_embeddings, add_loras
+
+            add_loras(parts, self.loras)
+            parts = add_embeddings(parts, self.embeddings)
         size, revision = (self.image_size, self.image_size), weights_revision(self) or "unknown"
         return DiffusionBackbone(parts, size, revision, device, self.channels_last, self.acceleration, self.clip_skip)
 

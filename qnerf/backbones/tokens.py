@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qnerf.backbones.model_files import ModelFiles
+from qnerf.backbones.model_files import ModelFiles, tokenizer_problems
 
 
 def prompt_problems(model: ModelFiles, prompts: Sequence[str], embeddings: bool) -> list[str]:
@@ -12,7 +12,7 @@ def prompt_problems(model: ModelFiles, prompts: Sequence[str], embeddings: bool)
     model knows, so that it counts them itself."""
     limit = model.text.get("max_position_embeddings", 77)
     long = [prompt for prompt in prompts if len(prompt.encode()) > limit - 2]  # a token is at least a byte
-    if not long or embeddings:
+    if not long or embeddings or tokenizer_problems(model.tokenizer, model.text):
         return []
     from transformers import CLIPTokenizer  # a second, which only long prompts pay
 

@@ -107,7 +107,7 @@ def build_folder(folder: Path, shape: Shape = SD15, seed: int = 0, half: bool = 
     vae = AutoencoderKL(
         sample_size=64,
         latent_channels=4,
-        block_out_channels=(32, 32, 32, 32),
+        block_out_channels=(32, 32, 32, 32),  # pyright: ignore[reportArgumentType]
         layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
         up_block_types=("UpDecoderBlock2D",) * 4,  # pyright: ignore[reportArgumentType]
@@ -253,12 +253,8 @@ class Theirs:
             "controlnet": [ControlNetModel.from_pretrained(net, **how) for net in nets],
             "scheduler": DDIMScheduler.from_pretrained(folder / "scheduler"),
         }
-        self.pipeline: Any = StableDiffusionControlNetPipeline(
-            **parts,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,  # pyright: ignore
-        )
+        without: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        self.pipeline: Any = StableDiffusionControlNetPipeline(**parts, **without)
         self.pipeline.set_progress_bar_config(disable=True)
         self.dtype = dtype
 

@@ -184,6 +184,6 @@ def test_textual_inversions_are_words_of_prompts(sd15: Path, tmp_path: Path) -> 
     assert spelt is not None
     ids = backbone.tokenizer(spelt(["a <mine> fox"])).input_ids[0]
     assert len(ids) == 2 + 4, "two tokens for the one word"
-    table = backbone.text_encoder.get_input_embeddings().weight
+    table: Any = backbone.text_encoder.get_input_embeddings().weight
     torch.testing.assert_close(table[ids[2:4]], vectors)
     assert not torch.equal(backbone.embed(["a <mine> fox"]), backbone.embed(["a fox"]))

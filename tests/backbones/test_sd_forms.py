@@ -121,7 +121,8 @@ def test_scale_and_shift_of_the_latents(model: Path) -> None:
     backbone, images = settings(model).build(), torch.rand(1, 3, 64, 64)
     mean: Any = backbone.vae.encode(2 * images - 1)
     torch.testing.assert_close(backbone.encode(images), (mean.latent_dist.mean - 0.25) * 0.5)
-    decoded: Any = backbone.vae.decode(Z / 0.5 + 0.25)
+    vae: Any = backbone.vae
+    decoded = vae.decode(Z / 0.5 + 0.25)
     torch.testing.assert_close(backbone.decode(Z), (decoded.sample / 2 + 0.5).clamp(0, 1))
 
 
