@@ -101,6 +101,7 @@ class RunSettings(Settings):
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", examples=["auto", "cpu", "mps", "cuda", "cuda:1"])
     steps: int = Field(default=30, ge=2, le=1000)  # denoising steps, of the inversion and of every edit
     deterministic: bool = False  # bit-equal results from run to run on a GPU too, but slower
+    negative_prompt: str = ""  # what edits with a guidance scale are steered away from, in the place of the empty prompt
     chunk_size: int = Field(gt=0)  # views per pass of the U-Net: affects memory and speed, not results
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
@@ -144,6 +145,15 @@ class RunSettings(Settings):
         problems = [problem for name, method in self.methods().items() for problem in self._problems(name, method)]
         if problems:
             raise ValueError(problems[0])
+        return self
+
+    @model_validator(mode="after")
+    def _negative_prompt_is_read(self) -> "RunSettings":
+        if self.negative_prompt and self.inversion.required_scale is not None:
+            raise ValueError(
+                f"negative_prompt: got {self.negative_prompt!r}, but inversion={self.inversion.name} optimises the prompt in its "
+                "place; expected none: leave it empty, or choose inversion=ddim"
+            )
         return self
 
     def _problems(self, name: str, method: MethodSettings) -> Iterator[str]:

@@ -108,7 +108,7 @@ def _prompts(settings: RunSettings) -> list[str]:
         pass  # told with the scene's errors
     source = given.source_prompt or document.get("prompt")
     target = given.target_prompt or document.get("target_prompt")
-    return [prompt for prompt in (source, target) if isinstance(prompt, str)]
+    return [prompt for prompt in (source, target, settings.negative_prompt) if isinstance(prompt, str)]
 
 
 def _backbone_errors(settings: RunSettings) -> list[str]:

@@ -138,6 +138,7 @@ def source_branch(
     """The inversion's predictor of some of the views, under a prompt and controls of all of them."""
     views = len(scene.view_names)
     null_text = text_of(backbone, "", views)
+    negative = text_of(backbone, settings.negative_prompt, views) if settings.negative_prompt else None
     inversion = settings.inversion.build()
     conditioning = Conditioning(text_of(backbone, prompt, views), controls)
     steps = backbone.process.steps(settings.steps)
@@ -150,6 +151,7 @@ def source_branch(
             conditioning=conditioning.views(views),
             null_text=null_text[views],
             view_names=scene.view_names[views],
+            negative=None if negative is None else negative[views],
         )
 
     return branch

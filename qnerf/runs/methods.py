@@ -40,7 +40,7 @@ from qnerf.store.entry import Artefact
 
 log = logging.getLogger(__name__)
 
-OF_THE_INVERSION = ("scene", "backbone", "control", "inversion", "steps")
+OF_THE_INVERSION = ("scene", "backbone", "control", "inversion", "steps", "negative_prompt")
 """The settings that an edit must share with the inversion that it starts from."""
 
 

@@ -146,7 +146,8 @@ class Stages:
         kept = [self._margin, self.settings.control.shadow]
         region, scale = kept if chosen.keep_background else None, self.settings.edit_scale(method)
         code = _code("edit", method.schedule, chosen)
-        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code]
+        negative = [self.settings.negative_prompt] if self.settings.negative_prompt and scale != 1 else []
+        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code, *negative]
 
     def _guidance(self, method: MethodSettings) -> list[Any]:
         guidance = method.guidance.model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_GUIDANCE)
