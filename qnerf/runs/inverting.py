@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import import_module
 
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from qnerf.runs.foreign import warn_of_example_proxy, warn_of_foreign_scene
 from qnerf.runs.pictures import encode
 from qnerf.runs.stages import Views
 from qnerf.runs.work import ALONE, Workshop
-from qnerf.scenes.drawings import draw
+from qnerf.scenes.drawings import Sources, draw
 from qnerf.scenes.kept import change_mask
 from qnerf.scenes.region import EditedRegion, edited_region
 from qnerf.scenes.scene import Scene, State
@@ -84,7 +85,7 @@ def invert(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, wor
     """
     warn_of_foreign_scene(settings, scene, backbone)
     warn_of_example_proxy(settings)
-    controls = draw_controls(settings, scene, backbone)
+    controls = draw_controls(settings, scene, backbone, work)
     work.progress.enter("inverting the views")
     branch = source_branch(settings, scene, backbone, scene.source_prompt, controls.source)
     trajectory, seconds = _invert(settings, scene, backbone, branch, scene.images, "source", work)
@@ -111,7 +112,7 @@ def invert_posed(inverted: Inverted, images: Tensor, work: Workshop = ALONE) -> 
     return _invert(settings, scene, backbone, branch, images, "posed", work)[0], branch
 
 
-def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> Controls:
+def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, work: Workshop = ALONE) -> Controls:
     """The controls at the backbone's image size. Raises UserError where the scene has no proxy, or it cannot be drawn so."""
     proxy, device = scene.proxy, backbone.device
     if proxy is None:
@@ -119,10 +120,16 @@ def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbo
             f"{settings.scene.path} has no proxy.json, which describes the edit: write one, or give it with scene.proxy=…"
         )
     size, drawn = backbone.image_size, ([], [])
+
+    @cache
+    def depth() -> Tensor:
+        # By name: an inversion depends on the code of fields only where its key says so (`Stages.inversion`).
+        return import_module("qnerf.runs.source_depth").source_depth(settings, scene, size, work)
+
     for number, net in enumerate(settings.net_controls()):
         folders: tuple[tuple[State, str | None], ...] = (("source", net.source_images), ("target", net.target_images))
         for (state, images), found in zip(folders, drawn, strict=True):
-            drawing = draw(scene, proxy, state, net.drawing, size, images, net.key).to(device)
+            drawing = draw(scene, proxy, state, net.drawing, size, Sources(images, net.key, depth)).to(device)
             found.append(Control(drawing, net.scale, net.start, net.stop, number))
     cells = (scene.cameras, backbone.latent_size, settings.control.margin)
     region = edited_region(proxy, *cells)

@@ -29,6 +29,7 @@ CODE = {  # the modules that a stage runs, beside the variants that it builds an
     "inversion": ("qnerf.runs.inverting", "qnerf.scenes.reader", "qnerf.backbones.load"),
     "reconstruction": ("qnerf.runs.reconstruction",),
     "source_field": ("qnerf.fields.source_field", "qnerf.scenes.reader"),
+    "source_depth": ("qnerf.runs.source_depth",),
     "posed": ("qnerf.runs.posing",),
     "edit": ("qnerf.runs.methods",),
     "kept pixels": ("qnerf.scenes.kept",),
@@ -54,6 +55,9 @@ class Stages:
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         code = _code("inversion", self.settings.inversion, self.settings.backbone, also=reader)
         of = [self.posed().identity] if views == "posed" else []
+        drawn = self._drawings()
+        of += [self.source_depth().identity] if "depth" in drawn else []
+        of += drawn if "auto" in drawn or len(drawn) > 1 else []
         return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code, *of]))
 
     def source_field(self) -> Key:
@@ -62,6 +66,10 @@ class Stages:
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         parts = [self._plain["source_field"], self.settings.seed, self._plain["deterministic"]]
         return Key("source_field", digest([scene, self.inputs.scene, parts, _code("source_field", also=reader)]))
+
+    def source_depth(self) -> Key:
+        """The depth that the source's radiance field expects, at the size of the model's images."""
+        return Key("source_depth", digest([self.source_field().identity, self.settings.backbone.pixels(), _code("source_depth")]))
 
     def posed(self) -> Key:
         """The source's radiance field, posed and rendered from every view."""
@@ -122,8 +130,12 @@ class Stages:
         methods = self.settings.methods().values()
         if uses_oracle(self.settings):
             yield self.inversion("truth")
-        if uses_posed(self.settings):
+        depth = "depth" in self._drawings()
+        if depth or uses_posed(self.settings):
             yield self.source_field()
+        if depth:
+            yield self.source_depth()
+        if uses_posed(self.settings):
             yield self.posed()
         if follows_posed(self.settings):
             yield self.inversion("posed")
@@ -162,6 +174,15 @@ class Stages:
         if method_follows_posed(self.settings, method):
             return [self.inversion("posed").identity]
         return [self.posed().identity] if method.schedule.reads_posed else []
+
+    def _drawings(self) -> list[str]:
+        """What is drawn for each ControlNet, and "auto" where the ControlNet's name chose it."""
+        try:
+            nets = self.settings.net_controls()
+        except UserError:  # of a ControlNet of unknown kind, which no run takes
+            return []
+        chosen = ["auto"] if self.settings.control.detail == "auto" else []
+        return [*chosen, *(net.drawing for net in nets)]
 
     @property
     def _keeps_pixels(self) -> bool:

@@ -3,11 +3,15 @@ images of one's own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.depth_map import draw_depth_map
 from qnerf.scenes.drawing_files import drawing_files
 from qnerf.scenes.images import read_image
 from qnerf.scenes.openpose import draw_openpose
@@ -16,21 +20,26 @@ from qnerf.scenes.scene import Proxy, Scene, State
 from qnerf.scenes.settings import Drawing
 
 
-def draw(
-    scene: Scene,
-    proxy: Proxy,
-    state: State,
-    drawing: Drawing,
-    size: tuple[int, int],
-    images: str | None = None,
-    key: str = "control",
-) -> Tensor:
-    """A scene's control before or after the edit: (N, 3, H, W) float32 in [0, 1]. size: (height, width). images: the folder of
-    one's own drawings, for `drawing="images"`; key: the setting that has it. Raises UserError where the drawing cannot be made."""
+@dataclass(frozen=True)
+class Sources:
+    """What drawings are made from beside the proxy. images: the folder of one's own, of which key is the setting. depth: the
+    source scene's (N, H, W), distance along the rays; called where a drawing needs it."""
+
+    images: str | None = None
+    key: str = "control"
+    depth: Callable[[], Tensor] | None = None
+
+
+def draw(scene: Scene, proxy: Proxy, state: State, drawing: Drawing, size: tuple[int, int], sources: Sources) -> Tensor:
+    """A scene's control before or after the edit: (N, 3, H, W) float32 in [0, 1]. size: (height, width). Raises UserError where the
+    drawing cannot be made."""
     if drawing == "images":
-        return read_drawings(images, scene.view_names, size, f"{key}.{state}_images")
+        return read_drawings(sources.images, scene.view_names, size, f"{sources.key}.{state}_images")
     if drawing == "openpose":
         return draw_openpose(proxy, state, scene.cameras, size)
+    if drawing == "depth":
+        assert sources.depth is not None
+        return draw_depth_map(proxy, state, scene.cameras, size, sources.depth())
     return draw_proxy_control(proxy, state, scene.cameras, drawing, size)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,7 @@ from PIL import Image
 from qnerf.errors import UserError
 from qnerf.scenes.bounds import BOX_EDGES
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.drawings import draw, read_drawings
+from qnerf.scenes.drawings import Sources, draw, read_drawings
 from qnerf.scenes.openpose import COLOURS, draw_openpose, draw_pose, keypoints, visible
 from qnerf.scenes.openpose_joints import JOINTS as OPENPOSE
 from qnerf.scenes.openpose_joints import head_joint, missing_joints, openpose_joints
@@ -152,7 +151,7 @@ def test_drawings_of_ones_own(scene: Scene, tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (len(scene.view_names), 64, 64, 3), dtype=np.uint8)
     for name, picture in zip(scene.view_names, pictures, strict=True):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    drawn = draw(scene, scene.proxy, "target", "images", (64, 64), str(tmp_path))
+    drawn = draw(scene, scene.proxy, "target", "images", (64, 64), Sources(str(tmp_path)))
     torch.testing.assert_close(drawn * 255, torch.from_numpy(pictures.transpose(0, 3, 1, 2)).float())
     Image.fromarray(pictures[0, :32]).save(tmp_path / f"{scene.view_names[1]}.png")
     with pytest.raises(UserError, match="is 64 x 32 pixels, expected 64 x 64"):
@@ -161,4 +160,4 @@ def test_drawings_of_ones_own(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"control\.source_images: .* no drawing for the view view_000"):
         read_drawings(str(tmp_path), scene.view_names, (64, 64), "control.source_images")
     with pytest.raises(UserError, match=r"control\.target_images: no value given"):
-        draw(replace(scene), scene.proxy, "target", "images", (64, 64))
+        draw(scene, scene.proxy, "target", "images", (64, 64), Sources())
