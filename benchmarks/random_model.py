@@ -30,6 +30,7 @@ def write_random_model(folder: Path, size: str) -> list[str]:
     own = {
         "model": folder,
         "controlnet": folder / "controlnet",
+        "control.kind": "puppet",
         "image_size": WIDTHS[size].image,
         "dtype": str(dtype).split(".")[1],
     }

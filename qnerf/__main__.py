@@ -17,6 +17,7 @@ COMMANDS = {
     "benchmark": "write the tables and charts of the benchmark's sweep",
     "dashboard": "make a dashboard of a sweep at W&B",
     "store": "list, check and prune the artefact store",
+    "weights": "make pickled weights into files that are read",
     "pretrain": "train the embedded backbone",
     "evaluate_backbone": "measure the embedded backbone on held-out views",
 }

@@ -13,7 +13,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from qnerf.attention.settings import RecorderSettings
-from qnerf.backbones.backbone import BackboneSettings
+from qnerf.backbones.backbone import BackboneSettings, NetControl
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.combined import combination_problem, over_plain
 from qnerf.editors.editor import EditorSettings
@@ -25,7 +25,7 @@ from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.registry import objectives
 from qnerf.metrics.settings import MetricsSettings
 from qnerf.reports.figures import MAIN_METHOD
-from qnerf.scenes.settings import Detail, SceneSettings
+from qnerf.scenes.settings import Drawing, SceneSettings
 from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
@@ -54,9 +54,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 class ControlSettings(Settings):
     """The drawing of the 3-D proxy that ControlNet sees."""
 
-    detail: Detail  # how much is drawn, from the full skeleton to the edges of a box
+    detail: Drawing  # how much is drawn, from the full skeleton to the edges of a box; or as a foreign ControlNet knows it
     scale: float = Field(ge=0, le=2)  # weight of ControlNet's residuals
     margin: float = Field(default=0.1, ge=0)  # thickness around the bones, as a share of the proxy's height
+    source_images: str | None = None  # for detail=images: folders of drawings of one's own, named like the views
+    target_images: str | None = None
     shadow: bool = False  # with a kept background: also edit where the shadow of a part that moves may be
 
 
@@ -104,6 +106,7 @@ class RunSettings(Settings):
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", examples=["auto", "cpu", "mps", "cuda", "cuda:1"])
     steps: int = Field(default=30, ge=2, le=1000)  # denoising steps, of the inversion and of every edit
     deterministic: bool = False  # bit-equal results from run to run on a GPU too, but slower
+    negative_prompt: str = ""  # what edits with a guidance scale are steered away from, in the place of the empty prompt
     chunk_size: int = Field(gt=0)  # views per pass of the U-Net: affects memory and speed, not results
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
@@ -149,6 +152,15 @@ class RunSettings(Settings):
             raise ValueError(problems[0])
         return self
 
+    @model_validator(mode="after")
+    def _negative_prompt_is_read(self) -> "RunSettings":
+        if self.negative_prompt and self.inversion.required_scale is not None:
+            raise ValueError(
+                f"negative_prompt: got {self.negative_prompt!r}, but inversion={self.inversion.name} optimises the prompt in its "
+                "place; expected none: leave it empty, or choose inversion=ddim"
+            )
+        return self
+
     def _problems(self, name: str, method: MethodSettings) -> Iterator[str]:
         """The settings of one method that conflict with others, a sentence each."""
         where = "" if name == MAIN_METHOD else f"baselines.{name}."
@@ -179,6 +191,11 @@ class RunSettings(Settings):
             if scale is not None:
                 return scale
         return 1.0
+
+    def net_controls(self) -> tuple[NetControl, ...]:
+        """What each ControlNet is given. Raises UserError where a ControlNet's kind is not known."""
+        control = self.control
+        return self.backbone.controls(control.detail, control.scale, (control.source_images, control.target_images))
 
     def methods(self) -> dict[str, MethodSettings]:
         """Every method of this run by its name in the results, the baselines first and the main one

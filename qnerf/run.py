@@ -19,6 +19,7 @@ from qnerf.composing.overrides import REFUSALS, explain_refusal
 from qnerf.composing.search_path import SEARCH_PATH, with_search_path
 from qnerf.config import check, parse
 from qnerf.errors import UserError, explain_os_error
+from qnerf.planning.light_checks import check_files
 from qnerf.runs.finished import FINISHED, finished_folder
 from qnerf.sweeps.command import COMMAND, is_sweep
 from qnerf.sweeps.objectives import value_for_hydra
@@ -31,6 +32,9 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
     """One run, or a trial of another sweeper than ours, which reads what is returned: the figures of `sweep.objectives`."""
     try:
         settings = parse(config)
+        # Files of foreign models come in many forms: all that is wrong with them is said before anything is hashed or loaded.
+        if not settings.backbone.own_world and (errors := check_files([settings])):
+            raise UserError("\n".join(errors))
         if folder := finished_folder(settings):
             print(FINISHED.format(folder), file=sys.stderr)
             return value_for_hydra(folder, settings.sweep.objectives)

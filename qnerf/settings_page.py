@@ -173,6 +173,8 @@ def allowed(part: Schema) -> str:
         return "the keys below"
     if part.get("type") == "array":
         items = part.get("items") or part["prefixItems"][0]
+        if "properties" in resolved(items):
+            return f"list of {{{', '.join(resolved(items)['properties'])}}}"
         count = f"{part['maxItems']} of: " if "prefixItems" in part else ""
         return f"list of {count}{allowed(resolved(items))}"
     if part.get("type") == "object":

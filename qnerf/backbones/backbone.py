@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from qnerf.scenes.settings import Drawing
 from qnerf.variants import Variant
 
 if TYPE_CHECKING:
@@ -32,6 +33,21 @@ class PassCosts:
     process: float
     view: float
     keys: float
+
+
+@dataclass(frozen=True)
+class NetControl:
+    """What one of the backbone's ControlNets is given. scale: weight of its residuals. start, stop: the share of the
+    denoising steps in which it acts. source_images, target_images: folders of drawings of one's own, for
+    `drawing="images"`. key: the setting that says so."""
+
+    drawing: Drawing
+    scale: float = 1.0
+    start: float = 0.0
+    stop: float = 1.0
+    source_images: str | None = None
+    target_images: str | None = None
+    key: str = "control"
 
 
 Acceleration = Literal["auto", "none", "graph", "compile"]
@@ -72,6 +88,16 @@ class BackboneSettings(Variant):
         """The folders whose files are its weights, tokens and schedules; None where they are not on
         this machine (yet)."""
         raise NotImplementedError
+
+    def controls(self, drawing: Drawing, scale: float, images: tuple[str | None, str | None]) -> tuple[NetControl, ...]:
+        """What each ControlNet is given, where the settings ask for a drawing of the proxy and a scale. images: folders of drawings
+        of one's own, before and after the edit."""
+        return (NetControl("joints" if drawing == "auto" else drawing, scale, 0.0, 1.0, *images),)
+
+    def problems(self, prompts: Sequence[str], drawing: Drawing) -> list[str]:
+        """What is wrong with its files, and does not fit the prompts and the control, a sentence each: read from JSON and headers,
+        before anything is loaded."""
+        return []
 
     def costs(self, pixels: int) -> PassCosts:
         """What a pass of one view of so many pixels a side takes."""

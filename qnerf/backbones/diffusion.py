@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -19,8 +20,11 @@ from qnerf.backbones.acceleration import AcceleratedPasses, PassInputs, accelera
 from qnerf.backbones.backbone import Acceleration
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.process import DiscreteProcess
+from qnerf.backbones.tokens import too_long
 from qnerf.errors import UserError
-from qnerf.scenes.settings import Detail
+from qnerf.scenes.settings import Detail, Drawing
+
+log = logging.getLogger(__name__)
 
 LOOSE_DETAILS: tuple[Detail, ...] = ("loose_depth", "box")  # bounds rather than drawings of the pose: a ControlNet of their own
 
@@ -30,7 +34,8 @@ class BackboneParts:
     """The parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them.
 
     loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every
-    control.
+    control. more_controlnets: further ones, which act beside it. spell: prompts as the tokenizer takes
+    them, where textual inversions are of several tokens.
     """
 
     unet: UNet2DConditionModel
@@ -40,13 +45,16 @@ class BackboneParts:
     tokenizer: CLIPTokenizer
     scheduler: DDIMScheduler
     loose_controlnet: ControlNetModel | None = None
+    more_controlnets: tuple[ControlNetModel, ...] = ()
+    spell: Callable[[list[str]], list[str]] | None = None
 
 
 class DiffusionBackbone:
     """A frozen text- and control-conditioned noise predictor on the latents of an autoencoder.
 
     image_size: (height, width) of its images in pixels. layers, cross_attention_layers: its attention
-    layers. revision: hash of its weights, for caches. All tensors that go in and out are float32 on
+    layers. revision: hash of its weights, for caches. clip_skip: how many of the text encoder's last layers
+    are left out. All tensors that go in and out are float32 on
     `device`; the model computes in the dtype of its weights.
     """
 
@@ -58,8 +66,10 @@ class DiffusionBackbone:
         device: torch.device | str = "cpu",
         channels_last: bool = True,
         acceleration: Acceleration = "none",
+        clip_skip: int = 0,
     ) -> None:
-        self.parts, self.controlnets = parts, (parts.controlnet,)
+        self.parts, self.controlnets = parts, (parts.controlnet, *parts.more_controlnets)
+        self.clip_skip = clip_skip
         self.unet, self.vae = parts.unet, parts.vae
         self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
         self.image_size = image_size
@@ -67,7 +77,7 @@ class DiffusionBackbone:
         self.device = torch.device(device)
         self.passes: AcceleratedPasses | None = accelerate(acceleration, self.device)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        nets = [net for net in (parts.controlnet, parts.loose_controlnet) if net is not None]
+        nets = [net for net in (*self.controlnets, parts.loose_controlnet) if net is not None]
         for model in (self.unet, *nets, self.vae, self.text_encoder):
             model.to(device=self.device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]
         for model in (self.unet, *nets, self.vae):
@@ -84,11 +94,11 @@ class DiffusionBackbone:
         """The dtype that the model computes in. A pass asks several times, and `unet.dtype` looks at every parameter."""
         return self.unet.conv_in.weight.dtype
 
-    def for_control(self, detail: Detail) -> DiffusionBackbone:
+    def for_control(self, detail: Drawing) -> DiffusionBackbone:
         """The same model with the ControlNet for this grade of control."""
         twin = copy(self)
-        loose = detail in LOOSE_DETAILS and self.parts.loose_controlnet is not None
-        twin.controlnets = (self.parts.loose_controlnet if loose else self.parts.controlnet,)  # pyright: ignore[reportAttributeAccessIssue]
+        loose = self.parts.loose_controlnet if detail in LOOSE_DETAILS else None
+        twin.controlnets = (loose or self.parts.controlnet, *self.parts.more_controlnets)
         return twin
 
     def encode(self, images: Tensor) -> Tensor:
@@ -101,27 +111,33 @@ class DiffusionBackbone:
             )
         with torch.no_grad():
             mean = self.vae.encode(self._pixels(2 * images - 1)).latent_dist.mean  # pyright: ignore[reportAttributeAccessIssue]
-        return mean.float() * self.vae.config["scaling_factor"]
+        shift = self.vae.config.get("shift_factor")
+        return (mean.float() if shift is None else mean.float() - shift) * self.vae.config["scaling_factor"]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, 4, h, w) to images (B, 3, H, W), clamped to [0, 1]."""
-        scaled = latents / self.vae.config["scaling_factor"]
+        scaled, shift = latents / self.vae.config["scaling_factor"], self.vae.config.get("shift_factor")
+        scaled = scaled if shift is None else scaled + shift
         with torch.no_grad():
             images = self.vae.decode(self._pixels(scaled)).sample  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
     def embed(self, prompts: list[str]) -> Tensor:
-        """Text states (B, L, C) of prompts, padded or cut to the model's L tokens. The null prompt is
-        ""."""
-        tokens = self.tokenizer(
-            prompts,
-            padding="max_length",
-            truncation=True,
-            max_length=self.text_encoder.config.max_position_embeddings,
-            return_tensors="pt",
-        )
+        """Text states (B, L, C) of prompts, padded to the model's L tokens. The null prompt is "". What is
+        longer is cut, with a warning."""
+        spelt = prompts if self.parts.spell is None else self.parts.spell(prompts)
+        limit = self.text_encoder.config.max_position_embeddings
+        for prompt, words in zip(prompts, self.tokenizer(spelt).input_ids, strict=True):
+            if len(words) > limit:
+                log.warning("%s; what is beyond is left out.", too_long(prompt, len(words), limit))
+        tokens = self.tokenizer(spelt, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
         with torch.no_grad():
-            return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state.float()
+            ids = tokens.input_ids.to(self.device)
+            if not self.clip_skip:
+                return self.text_encoder(ids).last_hidden_state.float()
+            states = self.text_encoder(ids, output_hidden_states=True).hidden_states[-(self.clip_skip + 1)]
+            norm = getattr(self.text_encoder, "text_model", self.text_encoder).final_layer_norm
+            return norm(states).float()
 
     def predict(self, latents: Tensor, t: int | Tensor, conditioning: Conditioning) -> Tensor:
         """The predicted noise ε(z_t, t, c), (B, C, h, w), differentiable with respect to `latents` and

@@ -1,69 +1,164 @@
-"""Loading a diffusion model named by its settings, from local files unless a download is asked for."""
+"""Loading a diffusion model from local files, every tensor of them accounted for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from qnerf.backbones.decoder import LatentDecoder
 from qnerf.backbones.diffusion import BackboneParts
+from qnerf.backbones.schedule import complete_schedule
+from qnerf.backbones.weight_files import Shapes, read_object, shapes_of, weights_of
 from qnerf.errors import UserError
 
+Part = TypeVar("Part", UNet2DConditionModel, AutoencoderKL, ControlNetModel, LatentDecoder)
 
-def load_parts(
-    model: str,
-    controlnet: str,
-    controlnet_folder: str | None,
-    dtype: str,
-    download: bool,
-    loose: str | None = None,
-    decoder: str | None = None,
-) -> BackboneParts:
-    """The parts of a model, in `dtype`: hub ids or folders in diffusers' layout. Raises UserError where
-    one is missing or unreadable.
+_SHOWN = 3  # names in a sentence
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # of autoencoders from before 2023
+_UNREAD = ("embeddings.position_ids",)  # numbers from 0 on, which older versions of transformers wrote as a tensor
 
-    controlnet_folder: where in the ControlNet's folder it is. loose: where the one for bounds is, if it
-    is there. decoder: where in the model's folder the decoder is that takes the place of the
-    autoencoder's own, if it is there.
-    """
-    options: dict[str, Any] = {"local_files_only": not download, "torch_dtype": getattr(torch, dtype), "use_safetensors": True}
-    options["low_cpu_mem_usage"] = False  # the other way needs the accelerate package
+
+def load_parts(folder: Path, controlnet: Path, dtype: str, loose: Path | None = None, decoder: Path | None = None) -> BackboneParts:
+    """The parts of a model in a folder of diffusers, in `dtype`. loose: the ControlNet for bounds. decoder: what takes the place
+    of the autoencoder's own. Raises UserError where one is missing or unreadable."""
+    vae = load_part(AutoencoderKL, folder / "vae", dtype)
+    if decoder is not None:
+        vae.decoder = load_part(LatentDecoder, decoder, dtype)  # pyright: ignore[reportAttributeAccessIssue]
+    return BackboneParts(
+        unet=load_part(UNet2DConditionModel, folder / "unet", dtype),
+        controlnet=load_part(ControlNetModel, controlnet, dtype),
+        vae=vae,
+        text_encoder=load_text_encoder(folder / "text_encoder", dtype),
+        tokenizer=load_tokenizer(folder / "tokenizer"),
+        scheduler=cast(DDIMScheduler, DDIMScheduler.from_config(_schedule(folder))),
+        loose_controlnet=None if loose is None else load_part(ControlNetModel, loose, dtype),
+    )
+
+
+def _schedule(folder: Path) -> dict[str, Any]:
+    return complete_schedule(read_object(folder / "scheduler" / "scheduler_config.json"))
+
+
+def load_part(cls: type[Part], folder: Path, dtype: str) -> Part:
+    """A network in a folder of diffusers: plain weights, their fp16 variant, or shards. Raises UserError where a tensor is missing,
+    unexpected, or of another shape."""
+    files, variant = weights_of(folder)
+    config = read_object(folder / "config.json")
+    _account(str(folder), expected_shapes(cls, config, str(folder)), _renamed(shapes_of(files)))
+    options: dict[str, Any] = {"variant": variant, "torch_dtype": getattr(torch, dtype), "use_safetensors": True}
+    options |= {"local_files_only": True, "low_cpu_mem_usage": False}  # the other way needs the accelerate package
     try:
-        net = ControlNetModel.from_pretrained(controlnet, subfolder=controlnet_folder, **options)
-        second = None
-        if loose is not None and (Path(controlnet) / loose).is_dir():
-            second = ControlNetModel.from_pretrained(controlnet, subfolder=loose, **options)
-    except (OSError, ValueError) as error:
-        raise _missing("ControlNet", "backbone.controlnet", controlnet, download) from error
-    local: dict[str, Any] = {"local_files_only": not download}
-    schedule: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+        return cast(Part, cls.from_pretrained(str(folder), **options))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{folder} cannot be loaded ({_first_line(error)}): download it again.") from error
+
+
+def part_of_tensors(cls: type[Part], config: dict[str, Any], tensors: Mapping[str, Tensor], where: str, dtype: str) -> Part:
+    """A network of these tensors, by diffusers' names. where: their file, for the errors."""
+    _account(where, expected_shapes(cls, config, where), {name: tuple(x.shape) for name, x in tensors.items()})
+    with torch.device("meta"):
+        net = cls.from_config(config)
+    net.load_state_dict({name: x.to(getattr(torch, dtype)) for name, x in tensors.items()}, strict=True, assign=True)  # pyright: ignore
+    return cast(Part, net)
+
+
+def load_text_encoder(folder: Path, dtype: str) -> CLIPTextModel:
+    """CLIP's text model in a folder of transformers. Raises UserError where a tensor is missing, unexpected or "
+    "of another shape."""
+    files, variant = weights_of(folder)
+    with torch.device("meta"):
+        expected = CLIPTextModel(CLIPTextConfig.from_pretrained(str(folder), local_files_only=True)).state_dict()
+    _account(str(folder), _text_shapes({n: tuple(x.shape) for n, x in expected.items()}), _text_shapes(shapes_of(files)))
+    options: Any = {
+        "variant": variant,
+        "dtype": getattr(torch, dtype),
+        "local_files_only": True,
+        "use_safetensors": True,
+    }
+    return CLIPTextModel.from_pretrained(str(folder), **options)
+
+
+def load_tokenizer(folder: Path, pad: str | None = None) -> CLIPTokenizer:
+    """pad: the padding token, where not the folder's own."""
+    options: Any = {} if pad is None else {"pad_token": pad}
+    return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **options)
+
+
+def text_encoder_of_tensors(config: dict[str, Any], tensors: Mapping[str, Tensor], where: str, dtype: str) -> CLIPTextModel:
+    """CLIP's text model of these tensors, by transformers' names with or without `text_model.`."""
+    model = CLIPTextModel(CLIPTextConfig(**config))
+    expected = model.state_dict()
+    wrapped = any(name.startswith("text_model.") for name in expected)
+    given = {("text_model." if wrapped else "") + name.removeprefix("text_model."): x for name, x in tensors.items()}
+    given = {name: x for name, x in given.items() if not name.endswith(_UNREAD)}
+    _account(where, {n: tuple(x.shape) for n, x in expected.items()}, {n: tuple(x.shape) for n, x in given.items()})
+    model.load_state_dict(given)
+    return model.to(getattr(torch, dtype))  # pyright: ignore[reportArgumentType]
+
+
+def expected_shapes(cls: type[Part], config: dict[str, Any], where: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's tensors by name, as its config says. Raises UserError for a config that makes no network."""
     try:
-        vae = AutoencoderKL.from_pretrained(model, subfolder="vae", **options)
-        if decoder is not None and (Path(model) / decoder).is_dir():
-            vae.decoder = LatentDecoder.from_pretrained(model, subfolder=decoder, **options)  # pyright: ignore[reportAttributeAccessIssue]
-        return BackboneParts(
-            unet=UNet2DConditionModel.from_pretrained(model, subfolder="unet", **options),
-            controlnet=net,
-            vae=vae,
-            text_encoder=CLIPTextModel.from_pretrained(model, subfolder="text_encoder", dtype=getattr(torch, dtype), **local),
-            tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer", **local),
-            scheduler=cast(DDIMScheduler, DDIMScheduler.from_pretrained(model, subfolder="scheduler", **schedule, **local)),
-            loose_controlnet=second,
-        )
-    except (OSError, ValueError) as error:
-        raise _missing("diffusion model", "backbone.model", model, download) from error
+        with torch.device("meta"):
+            net: nn.Module = cls.from_config(config)  # pyright: ignore[reportAssignmentType]
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise UserError(f"{where}: its config makes no {cls.__name__} ({_first_line(error)}): download it again.") from error
+    return {name: tuple(x.shape) for name, x in net.state_dict().items()}
 
 
-def _missing(what: str, key: str, place: str, download: bool) -> UserError:
-    if Path(place).is_dir():
-        return UserError(
-            f"{key}: the {what} in {place} cannot be read; expected diffusers' folder layout with "
-            "safetensors weights: download it again or give another folder."
-        )
-    where = "it is not on the hub" if download else "it is neither a folder nor in the Hugging Face cache"
-    advice = "check the name and the connection" if download else "set backbone.download=true"
-    return UserError(f"{key}: the {what} {place!r} was not found ({where}): {advice}, or give a local folder.")
+def _account(where: str, expected: Shapes, found: Shapes) -> None:
+    """Raises UserError where a file's tensors are not exactly those of the network: those that are missing would be random."""
+    missing, foreign = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    other = sorted(
+        f"{name} {_sides(found[name])} for {_sides(expected[name])}"
+        for name in expected.keys() & found.keys()
+        if expected[name] != found[name]
+    )
+    lists = {"no": missing, "also": foreign, "of another shape": other}
+    said = [f"{what} {_names(names)}" for what, names in lists.items() if names]
+    if not said:
+        return
+    if len(missing) == len(expected):
+        cause = "these are the weights of another network"
+    elif other and not missing and not foreign:
+        cause = "these are the weights of a model of another size"
+    else:
+        cause = "the file is of another model, or not whole"
+    raise UserError(
+        f"{where} does not have the {len(expected)} tensors that its config asks for ({'; '.join(said)}): "
+        f"{cause}; download it again."
+    )
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _sides(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "a number"
+
+
+def _renamed(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """With today's names of an old autoencoder's attention, which diffusers renames in loading."""
+    found = {}
+    for name, shape in shapes.items():
+        parts = name.split(".")
+        if len(parts) > 2 and parts[-2] in _OLD_ATTENTION:
+            name = ".".join([*parts[:-2], _OLD_ATTENTION[parts[-2]], parts[-1]])
+        found[name] = shape
+    return found
+
+
+def _text_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Without the prefix that versions of transformers differ in."""
+    return {name.removeprefix("text_model."): shape for name, shape in shapes.items() if not name.endswith(_UNREAD)}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

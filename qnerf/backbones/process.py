@@ -7,6 +7,7 @@ folder asks for ε.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,33 +44,50 @@ class Steps:
         return (z - self.sigma[state] * noise) / self.signal[state]
 
 
+BETAS = ("scaled_linear", "linear", "squaredcos_cap_v2")
+"""Noise schedules that `DiscreteProcess` knows, as diffusers names them."""
+
+
 class DiscreteProcess:
     """DDPM's schedule on training times 0 to T - 1 (Ho et al. 2020), signal² = ā_t, sigma² = 1 - ā_t.
 
-    config: of diffusers' scheduler: beta_start, beta_end, num_train_timesteps, steps_offset,
-    prediction_type.
+    config: of diffusers' scheduler: beta_schedule, beta_start, beta_end or trained_betas, num_train_timesteps,
+    rescale_betas_zero_snr, prediction_type, timestep_spacing, steps_offset, set_alpha_to_one. `schedule.py`
+    refuses what is not known here.
     """
 
     def __init__(self, config: Any) -> None:
         self.parametrisation: Parametrisation = config["prediction_type"]
         self.offset = int(config["steps_offset"])
-        start, end = config["beta_start"] ** 0.5, config["beta_end"] ** 0.5  # scaled_linear: roots of the betas are evenly spaced
-        betas = torch.linspace(start, end, config["num_train_timesteps"], dtype=torch.float64) ** 2
-        self.alphas_cumprod: Tensor = torch.cumprod(1 - betas, dim=0)
+        self.spacing: str = config["timestep_spacing"]
+        self.alphas_cumprod: Tensor = torch.cumprod(1 - training_betas(config), dim=0)
+        if config["rescale_betas_zero_snr"]:
+            self.alphas_cumprod = without_terminal_signal(self.alphas_cumprod)
+        self.final_alpha = 1.0 if config["set_alpha_to_one"] else float(self.alphas_cumprod[0])
         self._there: dict[torch.device, Tensor] = {}  # brought to a device once: a step must not wait for it
 
     def alpha_bar(self, t: int) -> float:
-        """ā_t; t = -1, the clean end, has the final alpha: ā_0, since `set_alpha_to_one` is False
+        """ā_t; t = -1, the clean end, has the final alpha: ā_0, or 1 with `set_alpha_to_one`
         (docs/method.md §1)."""
-        return float(self.alphas_cumprod[max(t, 0)])
+        return self.final_alpha if t < 0 else float(self.alphas_cumprod[t])
 
     def timesteps(self, steps: int) -> list[int]:
-        """DDIM's descending times: "leading" spacing with the scheduler's `steps_offset`, as in
-        diffusers."""
+        """DDIM's descending times, as in diffusers: "leading" spacing with the scheduler's `steps_offset`, or
+        "trailing" (Lin et al. 2024, arXiv 2305.08891, table 2). Raises UserError where there are too many, or
+        where the first of them has no signal, so that no inversion could come back from it."""
         total = len(self.alphas_cumprod)
         if not 1 <= steps < total:  # the offset would push the first of `total` steps past the schedule's end
             raise UserError(f"steps is {steps}, expected a whole number from 1 to {total - 1}: set steps=… to one.")
-        return [index * (total // steps) + self.offset for index in reversed(range(steps))]
+        if self.spacing == "leading":
+            times = [index * (total // steps) + self.offset for index in reversed(range(steps))]
+        else:
+            times = [round(total - index * total / steps) - 1 for index in range(steps)]
+        if self.alpha_bar(times[0]) <= 0:
+            raise UserError(
+                f"the first denoising step is at time {times[0]}, where the model's schedule (rescale_betas_zero_snr) has no "
+                "signal left, so that an inversion could not come back from it: set backbone.timestep_spacing=leading."
+            )
+        return times
 
     def steps(self, count: int) -> Steps:
         """`count` denoising steps; the last of the count + 1 states is the clean one."""
@@ -92,3 +110,24 @@ class DiscreteProcess:
         alpha = self._there[z.device][t].to(z.dtype)[:, None, None, None]
         signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
         return signal * output + sigma * z if self.parametrisation == "v_prediction" else (z - signal * output) / sigma
+
+
+def training_betas(config: Any) -> Tensor:
+    """The betas (T,) float64 that a scheduler's config describes."""
+    total = config["num_train_timesteps"]
+    if config["trained_betas"] is not None:
+        return torch.tensor(config["trained_betas"], dtype=torch.float64)
+    kind, start, end = config["beta_schedule"], config["beta_start"], config["beta_end"]
+    if kind == "scaled_linear":  # roots of the betas are evenly spaced
+        return torch.linspace(start**0.5, end**0.5, total, dtype=torch.float64) ** 2
+    if kind == "linear":
+        return torch.linspace(start, end, total, dtype=torch.float64)
+    # Squared cosine (Nichol & Dhariwal 2021, eq. 17): ā(u) = cos²(π/2 (u + .008) / 1.008).
+    bar = torch.cos((torch.arange(total + 1, dtype=torch.float64) / total + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (1 - bar[1:] / bar[:-1]).clamp(max=0.999)
+
+
+def without_terminal_signal(alphas_cumprod: Tensor) -> Tensor:
+    """ā_t shifted and scaled so that the last has no signal and the first stays (Lin et al. 2024, algorithm 1)."""
+    signal = alphas_cumprod.sqrt()
+    return ((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])) ** 2

@@ -65,7 +65,8 @@ class PuppetSettings(BackboneSettings):
             )
         revision = weights_revision(self)
         check_seal(self.folder, revision)
-        extras = {"loose": LOOSE_FOLDER, "decoder": DECODER_FOLDER}
-        parts = load_parts(str(self.folder), str(self.folder), "controlnet", self.dtype, download=False, **extras)
+        extras = [self.folder / name for name in (LOOSE_FOLDER, DECODER_FOLDER)]
+        loose, decoder = (folder if folder.is_dir() else None for folder in extras)
+        parts = load_parts(self.folder, self.folder / "controlnet", self.dtype, loose, decoder)
         size = parts.vae.config["sample_size"]
         return DiffusionBackbone(parts, (size, size), revision or "unknown", device, self.channels_last, self.acceleration)

@@ -56,6 +56,8 @@ def check_seal(folder: Path, revision: str | None) -> None:
 def _hash(folders: Iterable[Path]) -> str:
     digest, named = hashlib.sha256(), (*PARTS, LOOSE_FOLDER, DECODER_FOLDER)
     for folder in folders:
+        if folder.is_file():
+            digest.update(f"{_sha256(folder)}\n".encode())
         for path in sorted(p for p in folder.glob("*") if p.suffix in KINDS):
             digest.update(f"{folder.name if folder.name in named else 'controlnet'}/{path.name} {_sha256(path)}\n".encode())
     return digest.hexdigest()[:LENGTH]

@@ -1,64 +1,166 @@
-"""Stable Diffusion 1.5 and a ControlNet for it, from local folders or the Hugging Face hub's cache."""
+"""Stable Diffusion 1.x or 2.x and ControlNets for it, from folders, single files, or the Hugging Face hub's cache."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, PassCosts
+from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, NetControl, PassCosts
+from qnerf.backbones.kinds import Kind, drawing_for, drawing_problem, kind_of
+from qnerf.backbones.sd_settings import EmbeddingSettings, FurtherNetSettings, LoraSettings, NetSettings
+from qnerf.errors import UserError
+from qnerf.scenes.settings import Drawing
 
 if TYPE_CHECKING:
     import torch
 
     from qnerf.backbones.diffusion import DiffusionBackbone
+    from qnerf.backbones.model_files import ModelFiles, NetFiles
 
 SLOWER = 550.0
 """A pass at 512 pixels on 2 CPU cores takes 15 to 18 s in float32, the embedded model's .030 s."""
 
 
 class Sd15Settings(BackboneSettings):
-    """model: hub id, or a folder in diffusers' layout. controlnet: hub id or folder of the ControlNet.
-    download: fetch missing weights from the hub; otherwise only folders and the local cache of the hub
-    are used. image_size: height and width of the images, pixels.
+    """model, controlnet: hub id, folder in diffusers' layout, or `.safetensors` file. revision, controlnet_revision: of hub ids.
+    tokenizer: of a model in one file. prediction_type, timestep_spacing: in the place of what the model's scheduler says. vae:
+    another autoencoder. clip_skip: how many of the text encoder's last layers are left out. download: fetch what is missing from
+    the hub. image_size: height and width of the images, pixels.
     """
 
     name: Literal["sd15"] = "sd15"
     model: str = Field(default="stable-diffusion-v1-5/stable-diffusion-v1-5", min_length=1)
+    revision: str | None = None
+    tokenizer: str | None = None
+    prediction_type: Literal["auto", "epsilon", "v_prediction", "sample"] = "auto"
+    timestep_spacing: Literal["auto", "leading", "trailing"] = "auto"
+    vae: str | None = None
+    loras: tuple[LoraSettings, ...] = ()
+    embeddings: tuple[EmbeddingSettings, ...] = ()
+    clip_skip: int = Field(default=0, ge=0, le=11)
     controlnet: str = Field(default="lllyasviel/control_v11p_sd15_openpose", min_length=1)
+    controlnet_revision: str | None = None
+    control: NetSettings = NetSettings()
+    more_controlnets: tuple[FurtherNetSettings, ...] = ()
     download: bool = False
-    dtype: Literal["float32", "bfloat16", "float16"] = "float16"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # pyright: ignore[reportIncompatibleVariableOverride]
     image_size: int = Field(default=512, ge=64, multiple_of=64)
 
     def pixels(self) -> int:
         return self.image_size
 
     def weights(self) -> list[Path] | None:
-        model, net = (_folder(name) for name in (self.model, self.controlnet))
-        return None if model is None or net is None else [*(model / part for part in PARTS), net]
+        try:
+            places = self._places()
+        except UserError:
+            return None
+        if any(place is None for place in places):
+            return None
+        model, *others = [place for place in places if place is not None]
+        return [*([model] if model.is_file() else (model / part for part in PARTS)), *others]
+
+    def _places(self) -> list[Path | None]:
+        """Of the model, all ControlNets, the tokenizer of a single file, the autoencoder, LoRAs and embeddings."""
+        from qnerf.backbones.places import find_place
+
+        named = [(self.model, self.revision)]
+        named += [(net, revision) for _, net, revision in self._nets()]
+        named += [(name, None) for name in (self.vae, self.tokenizer) if name]
+        named += [(one.path, None) for one in (*self.loras, *self.embeddings)]
+        return [find_place(name, revision) for name, revision in named]
+
+    def _nets(self) -> list[tuple[str, str, str | None]]:
+        """Each ControlNet's key, name and revision."""
+        further = [
+            (f"backbone.more_controlnets.{i}.controlnet", n.controlnet, n.revision) for i, n in enumerate(self.more_controlnets)
+        ]
+        return [("backbone.controlnet", self.controlnet, self.controlnet_revision), *further]
 
     def costs(self, pixels: int) -> PassCosts:
         return PassCosts(slowness=SLOWER * (pixels / 512) ** 2, process=8 * GIB, view=3 * GIB, keys=23 * MIB)
 
+    def controls(self, drawing: Drawing, scale: float, images: tuple[str | None, str | None]) -> tuple[NetControl, ...]:
+        first = self._kind_of(self.controlnet, self.control)
+        found = [NetControl(drawing_for(first, drawing), scale, self.control.start, self.control.stop, *images)]
+        for i, net in enumerate(self.more_controlnets):
+            own = (net.source_images, net.target_images)
+            kind = self._kind_of(net.controlnet, net)
+            chosen: Drawing = "images" if any(own) else drawing_for(kind, "auto")
+            found.append(NetControl(chosen, net.scale, net.start, net.stop, *own, f"backbone.more_controlnets.{i}"))
+        return tuple(found)
+
+    def control_problems(self, drawing: Drawing) -> list[str]:
+        kind = kind_of(self.controlnet, self.control.kind)
+        found = [drawing_problem(self.controlnet, "control.detail", "backbone.control.kind", kind, drawing)]
+        for i, net in enumerate(self.more_controlnets):
+            where = f"backbone.more_controlnets.{i}"
+            wanted: Drawing = "images" if net.source_images or net.target_images else "auto"
+            found.append(drawing_problem(net.controlnet, where, f"{where}.kind", kind_of(net.controlnet, net.kind), wanted))
+        return [problem for problem in found if problem]
+
+    @staticmethod
+    def _kind_of(name: str, net: NetSettings) -> Kind:
+        kind = kind_of(name, net.kind)
+        if kind is None:
+            raise UserError(str(drawing_problem(name, "control.detail", "backbone.control.kind", None, "auto")))
+        return kind
+
+    def read(self) -> tuple[ModelFiles | None, list[NetFiles], list[str]]:
+        """The files of model and ControlNets, and all that is wrong with them, a sentence each."""
+        from qnerf.backbones.hub import find_or_fetch
+        from qnerf.backbones.model_files import read_controlnet, read_model
+
+        problems: list[str] = []
+        place = find_or_fetch("backbone.model", "diffusion model", self.model, self.revision, self.download, problems)
+        model = None
+        if place is not None:
+            model, found = read_model(place, self.tokenizer, self.vae, self.prediction_type, self.timestep_spacing)
+            problems += found
+        nets = []
+        for key, name, revision in self._nets():
+            place = find_or_fetch(key, "ControlNet", name, revision, self.download, problems)
+            if place is not None:
+                net, found = read_controlnet(place, key, model)
+                problems += found
+                nets += [net] if net else []
+        return model, nets, problems
+
+    def problems(self, prompts: Sequence[str], drawing: Drawing) -> list[str]:
+        from qnerf.backbones.additions import addition_problems
+        from qnerf.backbones.tokens import prompt_problems
+
+        model, _, problems = self.read()
+        problems += self.control_problems(drawing)
+        problems += addition_problems(self.loras, self.embeddings, model)
+        if model is not None:
+            problems += prompt_problems(model, prompts, bool(self.embeddings))
+            layers = model.text.get("num_hidden_layers", 12)
+            if self.clip_skip >= layers:
+                problems.append(f"backbone.clip_skip: got {self.clip_skip}, but the text encoder has {layers} layers; set fewer")
+        return problems
+
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:
+        from qnerf.backbones.additions import addition_problems
         from qnerf.backbones.diffusion import DiffusionBackbone
-        from qnerf.backbones.load import load_parts
+        from qnerf.backbones.load_model import load_model
         from qnerf.backbones.revision import weights_revision
 
-        parts = load_parts(self.model, self.controlnet, None, self.dtype, self.download)
-        size = (self.image_size, self.image_size)
-        return DiffusionBackbone(parts, size, weights_revision(self) or "unknown", device, self.channels_last, self.acceleration)
+        model, nets, problems = self.read()
+        problems += addition_problems(self.loras, self.embeddings, model)
+        if problems or model is None:
+            raise UserError("\n".join(problems))
+        parts = load_model(model, nets, self._dtype_on(str(device)))
+        if self.loras or self.embeddings:
+            from qnerf.backbones.lora import add_embeddings, add_loras
 
+            add_loras(parts, self.loras)
+            parts = add_embeddings(parts, self.embeddings)
+        size, revision = (self.image_size, self.image_size), weights_revision(self) or "unknown"
+        return DiffusionBackbone(parts, size, revision, device, self.channels_last, self.acceleration, self.clip_skip)
 
-def _folder(name: str) -> Path | None:
-    """The folder of a model: itself, or the snapshot in the hub's cache."""
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import snapshot_download  # half a second, and only those who name a model by its id pay
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
+    def _dtype_on(self, device: str) -> str:
+        """auto: half precision where a GPU is fast at it."""
+        return self.dtype if self.dtype != "auto" else "float16" if device.startswith("cuda") else "float32"

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 class SourceBranch:
     """The source predictor of some views: source prompt and control, and the inversion's own changes.
 
-    conditioning: the source prompt and control of N views. null_text: (N, L, C). view_names: of these views, for errors; none:
-    their numbers. first_view: the number of the first, which what is drawn for a view goes by.
+    conditioning: the source prompt and control of N views. null_text: (N, L, C). negative: (N, L, C), what edits are steered away
+    from in its place; None: the null text. view_names: of these views, for errors; none: their numbers. first_view: the number of
+    the first, which what is drawn for a view goes by.
     """
 
     backbone: DiffusionBackbone
@@ -40,6 +41,7 @@ class SourceBranch:
     null_text: Tensor
     view_names: Sequence[str] = ()
     first_view: int = 0
+    negative: Tensor | None = None
 
     def noise(self, z: Tensor, k: int, text: Tensor | None = None, edits: Edits | None = None) -> Tensor:
         """ε of one prompt at step k, by default that of the inversion's conditional pass."""
@@ -128,8 +130,10 @@ class SourceReader:
         return len(self.branch.conditioning)
 
     def null_text(self, k: int) -> Tensor:
-        """∅ of step k, (V, L, C): the optimised one where there is one."""
-        return self.branch.null_text if self.trajectory.null_text is None else self.trajectory.null_text[k]
+        """∅ of step k, (V, L, C): the optimised one where there is one, else the negative prompt if there is one."""
+        if self.trajectory.null_text is not None:
+            return self.trajectory.null_text[k]
+        return self.branch.null_text if self.branch.negative is None else self.branch.negative
 
     @torch.no_grad()
     def read(self, k: int, rows: Sequence[str], edits: Edits) -> None:

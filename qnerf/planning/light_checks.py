@@ -9,8 +9,11 @@ from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
+from qnerf.scenes.drawing_files import drawing_files
 from qnerf.scenes.fingerprint import proxy_file, scene_folder
+from qnerf.scenes.images import read_json
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
+from qnerf.scenes.openpose_joints import missing_sentence
 from qnerf.scenes.readers.reader import reader_of
 
 
@@ -18,7 +21,7 @@ def check_files(cells: Iterable[RunSettings]) -> list[str]:
     """One sentence for each thing that the cells ask for and that their scenes and weights do not have."""
     errors: dict[str, None] = {}
     for settings in cells:
-        errors.update(dict.fromkeys([*_scene_errors(settings), *_backbone_errors(settings)]))
+        errors.update(dict.fromkeys([*_scene_errors(settings), *_backbone_errors(settings), *_control_errors(settings)]))
     return list(errors)
 
 
@@ -67,8 +70,61 @@ def _prompt_errors(settings: RunSettings, folder: Path) -> list[str]:
     return prompt_problems(settings, source, target) if isinstance(source, str) and isinstance(target, str) else []
 
 
+def _control_errors(settings: RunSettings) -> list[str]:
+    """What of the drawings for the ControlNets cannot be made."""
+    errors: list[str] = []
+    try:
+        nets = settings.net_controls()
+        folder = None if is_unwritten(settings.scene.path) else scene_folder(settings.scene.path)
+        proxy = folder and proxy_file(folder, settings.scene.proxy)
+    except UserError:  # of the backbone's kinds or of the scene, which are told elsewhere
+        return []
+    for net in nets:
+        if net.drawing == "openpose" and proxy and proxy.is_file():
+            document = read_json(proxy)
+            problem = missing_sentence(f"{net.key}: {proxy}", document.get("kind", "file"), document.get("joints", []))
+            errors += [problem] if problem else []
+        for state, place in (("source", net.source_images), ("target", net.target_images)):
+            if net.drawing == "images":
+                errors += _image_errors(settings, place, f"{net.key}.{state}_images")
+    return errors
+
+
+def _image_errors(settings: RunSettings, place: str | None, key: str) -> list[str]:
+    try:
+        there, names = drawing_files(place, key), _view_names(settings)
+    except UserError as error:
+        return [str(error)]
+    missing = [name for name in names if name not in there]
+    shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+    return [f"{key}: {place} has no drawing for {len(missing)} of {len(names)} views ({shown}); add <view>.png"] if missing else []
+
+
+def _view_names(settings: RunSettings) -> list[str]:
+    """Names of the views that will be edited, where file names alone tell them apart."""
+    folder = scene_folder(settings.scene.path)
+    frames = [frame for frame in reader_of(folder, settings.scene.reader).read(folder)[1] if frame.exists]
+    stems = [Path(frame.file_path).stem for frame in frames]
+    wanted = settings.scene.views or len(stems)
+    return [stems[index * len(stems) // wanted] for index in range(wanted)] if len(set(stems)) == len(stems) else []
+
+
+def _prompts(settings: RunSettings) -> list[str]:
+    """The prompts of the settings, or of the scene's folder."""
+    given, document = settings.scene, {}
+    try:
+        if not is_unwritten(given.path):
+            folder = scene_folder(given.path)
+            document = reader_of(folder, given.reader).read(folder)[0]
+    except UserError:
+        pass  # told with the scene's errors
+    source = given.source_prompt or document.get("prompt")
+    target = given.target_prompt or document.get("target_prompt")
+    return [prompt for prompt in (source, target, settings.negative_prompt) if isinstance(prompt, str)]
+
+
 def _backbone_errors(settings: RunSettings) -> list[str]:
-    errors = []
+    errors = list(settings.backbone.problems(_prompts(settings), settings.control.detail))
     size, layers = settings.backbone.pixels(), settings.backbone.self_attention_layers()
     if size is not None and settings.scene.size != size:
         found = f"got {settings.scene.size}, but backbone={settings.backbone.name} works at {size} pixels"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from qnerf.backbones.revision import weights_revision
+from qnerf.common.hashes import checksum, digest
 from qnerf.config import RunSettings
+from qnerf.scenes.drawing_files import drawing_files
 from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
 from qnerf.scenes.readers.reader import reader_of
 
@@ -26,9 +28,15 @@ WITHOUT_EFFECT = (
     "scene.path",
     "scene.reader",  # its code counts by itself
     "scene.proxy",
+    "control.source_images",  # hashed with the scene
+    "control.target_images",
     "backbone.path",
     "backbone.model",
+    "backbone.revision",
+    "backbone.tokenizer",
+    "backbone.vae",
     "backbone.controlnet",
+    "backbone.controlnet_revision",
     "backbone.download",
     "backbone.acceleration",
     "inversion.warn_below_psnr",
@@ -55,6 +63,9 @@ def read_inputs(settings: RunSettings) -> Inputs:
     """Hashes the scene's and the backbone's files. Raises UserError where the scene's cannot be read."""
     given, folder = settings.scene, scene_folder(settings.scene.path)
     scene = scene_fingerprint(folder, given.proxy, given.reader)
+    if own := [net for net in settings.net_controls() if net.drawing == "images"]:
+        places = [(place, net.key) for net in own for place in (net.source_images, net.target_images)]
+        scene = digest([scene, *(checksum(path) for place in places for path in drawing_files(*place).values())])
     return Inputs(scene, weights_revision(settings.backbone), reader_of(folder, given.reader).module)
 
 

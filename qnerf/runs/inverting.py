@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from qnerf.backbones.conditioning import Conditioning
+from qnerf.backbones.conditioning import Conditioning, Control
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.finite import require_finite
 from qnerf.config import RunSettings
@@ -22,10 +23,10 @@ from qnerf.runs.foreign import warn_of_example_proxy, warn_of_foreign_scene
 from qnerf.runs.pictures import encode
 from qnerf.runs.stages import Views
 from qnerf.runs.work import ALONE, Workshop
-from qnerf.scenes.controls import draw_proxy_control
+from qnerf.scenes.drawings import Sources, draw
 from qnerf.scenes.kept import change_mask
 from qnerf.scenes.region import EditedRegion, edited_region, given_region
-from qnerf.scenes.scene import Scene
+from qnerf.scenes.scene import Scene, State
 from qnerf.scenes.shadow import find_light, shadow_region
 from qnerf.store.entry import Artefact
 
@@ -34,11 +35,11 @@ Branch = Callable[[slice], SourceBranch]
 
 @dataclass(frozen=True)
 class Controls:
-    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1], None for images without cameras; and
-    where the edit may be, at the latents' size."""
+    """What each ControlNet sees of every view before and after the edit, drawings (N, 3, H, W) in [0, 1], none for images without
+    cameras; and where the edit may be, at the latents' size."""
 
-    source: Tensor | None
-    target: Tensor | None
+    source: tuple[Control, ...]
+    target: tuple[Control, ...]
     region: EditedRegion
 
 
@@ -85,7 +86,7 @@ def invert(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, wor
     """
     warn_of_foreign_scene(settings, scene, backbone)
     warn_of_example_proxy(settings)
-    controls = draw_controls(settings, scene, backbone)
+    controls = draw_controls(settings, scene, backbone, work)
     work.progress.enter("inverting the views")
     branch = source_branch(settings, scene, backbone, scene.source_prompts, controls.source)
     trajectory, seconds = _invert(settings, scene, backbone, branch, scene.images, "source", work)
@@ -112,32 +113,44 @@ def invert_posed(inverted: Inverted, images: Tensor, work: Workshop = ALONE) -> 
     return _invert(settings, scene, backbone, branch, images, "posed", work)[0], branch
 
 
-def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> Controls:
-    """Both controls at the backbone's image size. Raises UserError where a scene with cameras has no proxy."""
+def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, work: Workshop = ALONE) -> Controls:
+    """The controls at the backbone's image size. Raises UserError where a scene with cameras has no proxy, or it cannot be drawn
+    so."""
     proxy, device = scene.proxy, backbone.device
     if not scene.posed:
-        return Controls(None, None, given_region(scene.masks, len(scene.cameras), backbone.latent_size).to(device))
+        return Controls((), (), given_region(scene.masks, len(scene.cameras), backbone.latent_size).to(device))
     if proxy is None:
         raise UserError(
             f"{settings.scene.path} has no proxy.json, which describes the edit: write one, or give it with scene.proxy=…"
         )
-    how = (scene.cameras, settings.control.detail, backbone.image_size)
-    source, target = draw_proxy_control(proxy, "source", *how), draw_proxy_control(proxy, "target", *how)
+    size, drawn = backbone.image_size, ([], [])
+
+    @cache
+    def depth() -> Tensor:
+        # By name: an inversion depends on the code of fields only where its key says so (`Stages.inversion`).
+        return import_module("qnerf.runs.source_depth").source_depth(settings, scene, size, work)
+
+    for number, net in enumerate(settings.net_controls()):
+        folders: tuple[tuple[State, str | None], ...] = (("source", net.source_images), ("target", net.target_images))
+        for (state, images), found in zip(folders, drawn, strict=True):
+            drawing = draw(scene, proxy, state, net.drawing, size, Sources(images, net.key, depth)).to(device)
+            found.append(Control(drawing, net.scale, net.start, net.stop, number))
     cells = (scene.cameras, backbone.latent_size, settings.control.margin)
     region = edited_region(proxy, *cells)
     if settings.control.shadow:
         light = find_light(proxy, scene.images, scene.cameras, settings.control.margin)
         region = replace(region, shadow=shadow_region(proxy, *cells, light))
-    return Controls(source.to(device), target.to(device), region.to(device))
+    return Controls(tuple(drawn[0]), tuple(drawn[1]), region.to(device))
 
 
 def source_branch(
-    settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, prompts: Sequence[str], control: Tensor | None
+    settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, prompts: Sequence[str], controls: tuple[Control, ...]
 ) -> Branch:
-    """The inversion's predictor of some of the views, under their N prompts and a control (N, 3, H, W)."""
+    """The inversion's predictor of some of the views, under their N prompts and controls of all of them."""
     null_text = text_of(backbone, [""] * len(prompts))
+    negative = text_of(backbone, [settings.negative_prompt] * len(prompts)) if settings.negative_prompt else None
     inversion = settings.inversion.build()
-    conditioning = Conditioning.of(text_of(backbone, prompts), control, settings.control.scale)
+    conditioning = Conditioning(text_of(backbone, prompts), controls)
     steps = backbone.process.steps(settings.steps)
 
     def branch(views: slice) -> SourceBranch:
@@ -149,6 +162,7 @@ def source_branch(
             null_text=null_text[views],
             view_names=scene.view_names[views],
             first_view=views.start,
+            negative=None if negative is None else negative[views],
         )
 
     return branch

@@ -42,7 +42,7 @@ from qnerf.store.entry import Artefact
 
 log = logging.getLogger(__name__)
 
-OF_THE_INVERSION = ("scene", "backbone", "control", "inversion", "steps")
+OF_THE_INVERSION = ("scene", "backbone", "control", "inversion", "steps", "negative_prompt")
 """The settings that an edit must share with the inversion that it starts from."""
 
 
@@ -196,7 +196,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         steps=backbone.process.steps(settings.steps),
         trajectory=inverted.trajectory,
         source=inverted.branch,
-        target=Conditioning.of(text_of(backbone, scene.target_prompts), controls.target, settings.control.scale),
+        target=Conditioning(text_of(backbone, scene.target_prompts), controls.target),
         region=controls.region,
         editor=build_editor(editor),
         guidance_scale=settings.edit_scale(method),

@@ -30,6 +30,7 @@ CODE = {  # the modules that a stage runs, beside the variants that it builds an
     "reconstruction": ("qnerf.runs.reconstruction",),
     "round_trip": ("qnerf.runs.round_trip",),
     "source_field": ("qnerf.fields.source_field", "qnerf.scenes.reader"),
+    "source_depth": ("qnerf.runs.source_depth",),
     "posed": ("qnerf.runs.posing",),
     "edit": ("qnerf.runs.methods",),
     "kept pixels": ("qnerf.scenes.kept",),
@@ -55,6 +56,9 @@ class Stages:
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         code = _code("inversion", self.settings.inversion, self.settings.backbone, also=reader)
         of = [self.posed().identity] if views == "posed" else []
+        drawn = self._drawings()
+        of += [self.source_depth().identity] if "depth" in drawn else []
+        of += drawn if "auto" in drawn or len(drawn) > 1 else []
         return Key("inversion", digest([views, scene, parts, self.inputs.scene, self.inputs.weights, code, *of]))
 
     def source_field(self) -> Key:
@@ -63,6 +67,10 @@ class Stages:
         reader = [] if self.inputs.reader is None else [self.inputs.reader]
         parts = [self._plain["source_field"], self.settings.seed, self._plain["deterministic"]]
         return Key("source_field", digest([scene, self.inputs.scene, parts, _code("source_field", also=reader)]))
+
+    def source_depth(self) -> Key:
+        """The depth that the source's radiance field expects, at the size of the model's images."""
+        return Key("source_depth", digest([self.source_field().identity, self.settings.backbone.pixels(), _code("source_depth")]))
 
     def posed(self) -> Key:
         """The source's radiance field, posed and rendered from every view."""
@@ -128,8 +136,12 @@ class Stages:
         methods = self.settings.methods().values()
         if uses_oracle(self.settings):
             yield self.inversion("truth")
-        if uses_posed(self.settings):
+        depth = "depth" in self._drawings()
+        if depth or uses_posed(self.settings):
             yield self.source_field()
+        if depth:
+            yield self.source_depth()
+        if uses_posed(self.settings):
             yield self.posed()
         if follows_posed(self.settings):
             yield self.inversion("posed")
@@ -152,7 +164,8 @@ class Stages:
         kept = [self._margin, self.settings.control.shadow]
         region, scale = kept if chosen.keep_background else None, self.settings.edit_scale(method)
         code = _code("edit", method.schedule, *chosen.parts)
-        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code]
+        negative = [self.settings.negative_prompt] if self.settings.negative_prompt and scale != 1 else []
+        return [self.inversion().identity, self._plain["scene"]["target_prompt"], editor, scale, region, schedule, code, *negative]
 
     def _guidance(self, method: MethodSettings) -> list[Any]:
         guidance = method.guidance.model_dump(mode="json", exclude=WITHOUT_EFFECT_OF_GUIDANCE)
@@ -167,6 +180,15 @@ class Stages:
         if method_follows_posed(self.settings, method):
             return [self.inversion("posed").identity]
         return [self.posed().identity] if method.schedule.reads_posed else []
+
+    def _drawings(self) -> list[str]:
+        """What is drawn for each ControlNet, and "auto" where the ControlNet's name chose it."""
+        try:
+            nets = self.settings.net_controls()
+        except UserError:  # of a ControlNet of unknown kind, which no run takes
+            return []
+        chosen = ["auto"] if self.settings.control.detail == "auto" else []
+        return [*chosen, *(net.drawing for net in nets)]
 
     @property
     def _keeps_pixels(self) -> bool:

@@ -9,6 +9,8 @@ from pydantic import Field
 from qnerf.settings import Settings
 
 Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy is drawn
+# Also the drawings that foreign ControlNets were trained on, and the user's own. auto: the one that the ControlNet knows.
+Drawing = Literal["auto", "bones", "joints", "ends", "box", "loose_depth", "openpose", "depth", "images"]
 Vector = tuple[float, float, float]
 
 

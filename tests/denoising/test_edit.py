@@ -13,6 +13,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.edit import EditStep
+from qnerf.denoising.source import SourceReader
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.editors.editor import Editor
 from qnerf.editors.masactrl import MasaCtrlSettings
@@ -173,3 +174,16 @@ def test_a_step_by_hand_with_an_editor_that_revises_and_blends() -> None:
     wanted = steps.signal[3] * clean + steps.sigma[3] * 0.5
     wanted[:, :, 4:] = job.trajectory.states[3, VIEWS, :, 4:]
     torch.testing.assert_close(branch.step(z, noise, 2), wanted + 10)
+
+
+def test_a_negative_prompt_takes_the_place_of_the_null_prompt_in_edits_alone() -> None:
+    job, _ = make_job(steps=3)
+    source, negative = job.source(slice(0, 2)), job.backbone.embed(["a red shirt", "a red shirt"])
+    steered = replace(source, negative=negative)
+    plain, away = (SourceReader(branch, job.trajectory.views(slice(0, 2)), SourceCache(0.0), "x") for branch in (source, steered))
+    assert torch.equal(plain.null_text(1), source.null_text)
+    assert torch.equal(away.null_text(1), negative)
+    assert torch.equal(source.noise(job.trajectory.states[0, :2], 0), steered.noise(job.trajectory.states[0, :2], 0))
+    optimised = torch.zeros(3, 4, *negative.shape[1:])
+    own = SourceReader(steered, replace(job.trajectory, null_text=optimised).views(slice(0, 2)), SourceCache(0.0), "x")
+    assert torch.equal(own.null_text(1), optimised[1, :2]), "an optimised one comes first"

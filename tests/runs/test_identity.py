@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 
 from qnerf.config import MethodSettings, RunSettings, parse
+from qnerf.errors import UserError
 from qnerf.guidance.off import OffSettings
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import WITHOUT_EFFECT, Inputs, effective_settings, read_inputs
@@ -109,6 +110,8 @@ def unread(settings: RunSettings) -> set[str]:
     read = kept or settings.output.keep_pixels or any(reads_the_margin(m) for m in guided.values())
     found |= set() if read else {"control.margin"}
     found |= set() if kept else {"control.shadow"}
+    steered = any(settings.edit_scale(method) != 1 for method in edits.values())
+    found |= set() if steered else {"negative_prompt"}
     twice = settings.output.keep_pixels and set(groups) & set(settings.metrics.decoded_groups)
     found |= set() if twice else {"metrics.decoded_groups"}
     return found
@@ -193,6 +196,15 @@ def test_what_no_stage_of_the_run_reads_is_no_part_of_it() -> None:
     plain = ("schedule=independent", "baselines=[]", "metrics=quick")
     for unread in ("field.optimiser.iterations=7", "seed=3", "guidance=hard", "recorder=decoder_fine", "metrics.heldout_every=3"):
         assert stages_of(*plain, unread).identity() == stages_of(*plain).identity(), unread
+
+
+def test_a_negative_prompt_counts_in_edits_that_are_steered_away_from_it() -> None:
+    guided = "editor.guidance_scale=7.5"
+    assert stages_of("negative_prompt=x").identity() == stages_of().identity()
+    assert stages_of("negative_prompt=x", guided).identity() != stages_of(guided).identity()
+    assert stages_of("negative_prompt=x", guided).inversion() == stages_of(guided).inversion()
+    with pytest.raises(UserError, match="inversion=null_text optimises the prompt in its place"):
+        settings_of("negative_prompt=x", "inversion=null_text")
 
 
 def test_the_margin_counts_where_the_region_is_read() -> None:

@@ -1,0 +1,236 @@
+"""A diffusion model and its ControlNets as files: their configs, and everything that does not fit, found before anything is loaded.
+
+Reads JSON and the headers of weights alone, and needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qnerf.backbones.misfits import misfits, misfits_of_net
+from qnerf.backbones.places import find_place
+from qnerf.backbones.schedule import SD_SCHEDULE, complete_schedule, schedule_problems
+from qnerf.backbones.single_file import (
+    OPEN_CLIP,
+    TEXT,
+    V_MARK,
+    VAE,
+    ZERO_SNR_MARK,
+    controlnet_config,
+    kind_of_file,
+    text_config,
+    unet_config,
+    vae_config,
+)
+from qnerf.backbones.weight_files import file_shapes, read_object, shapes_of, weights_of
+from qnerf.errors import UserError
+
+TOKENIZERS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "openai/clip-vit-large-patch14")
+"""Models whose tokenizer, if it is in the hub's cache, serves a model in one file. All of CLIP's and OpenCLIP's are one."""
+
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on the disk. place: a folder in diffusers' layout, or a single file. schedule: complete (`complete_schedule`).
+    vae_place: folder or file of the autoencoder, whose config is `vae`. pad: the tokenizer's padding, where not its own."""
+
+    place: Path
+    unet: dict[str, Any]
+    vae: dict[str, Any]
+    text: dict[str, Any]
+    schedule: dict[str, Any]
+    tokenizer: Path
+    vae_place: Path
+    pad: str | None = None
+
+
+@dataclass(frozen=True)
+class NetFiles:
+    """A ControlNet on the disk: a folder of diffusers, or a single file."""
+
+    place: Path
+    config: dict[str, Any]
+
+
+def read_model(
+    place: Path, tokenizer: str | None = None, vae: str | None = None, prediction: str = "auto", spacing: str = "auto"
+) -> tuple[ModelFiles | None, list[str]]:
+    """The model at a place, and a sentence for each thing that is wrong with it. None where too much is missing to go on."""
+    problems: list[str] = []
+    vae_place = _collect(problems, lambda: find_place(vae)) if vae else None
+    if place.is_file():
+        found = _collect(problems, lambda: _read_file(place, tokenizer, vae_place, prediction, spacing, problems))
+    else:
+        found = _read_folder(place, vae_place, prediction, spacing, problems)
+    if found is not None:
+        problems += misfits(found)
+    return found, problems
+
+
+def read_controlnet(place: Path, key: str, model: ModelFiles | None) -> tuple[NetFiles | None, list[str]]:
+    """The ControlNet at a place, and a sentence for each thing that is wrong with it or does not fit the model."""
+    problems: list[str] = []
+    config = _collect(problems, lambda: _controlnet_config(place, key, model))
+    if config is None:
+        return None, problems
+    if model is not None and not misfits(model):
+        problems += misfits_of_net(place, key, config, model.unet)
+    return NetFiles(place, config), problems
+
+
+def _read_folder(place: Path, vae_place: Path | None, prediction: str, spacing: str, problems: list[str]) -> ModelFiles | None:
+    if kind := _foreign_folder(place):
+        problems.append(f"backbone.model: {place} is {kind}: give a model of Stable Diffusion 1.x or 2.x.")
+        return None
+    vae_place = vae_place or place / "vae"
+    unet, text = (_part(place / part, problems) for part in ("unet", "text_encoder"))
+    vae = _collect(problems, lambda: _vae_config(vae_place))
+    where = place / "scheduler" / "scheduler_config.json"
+    schedule = _collect(problems, lambda: complete_schedule(read_object(where), prediction, spacing))
+    problems += schedule_problems(str(where), schedule) if schedule else []
+    problems += tokenizer_problems(place / "tokenizer", text)
+    if unet is None or vae is None or text is None or schedule is None:
+        return None
+    return ModelFiles(place, unet, vae, text, schedule, place / "tokenizer", vae_place)
+
+
+def _foreign_folder(place: Path) -> str | None:
+    """What a folder is that has no model of Stable Diffusion in it, or None."""
+    index, own = place / "model_index.json", place / "config.json"
+    pipeline = read_object(index).get("_class_name", "") if index.is_file() else ""
+    if "XL" in pipeline or (place / "text_encoder_2").is_dir():
+        return "SDXL, which has two text encoders and is not supported"
+    if (place / "transformer").is_dir():
+        return f"a model without a U-Net ({pipeline or 'such as SD 3 or Flux'})"
+    if not (place / "unet").is_dir():
+        if own.is_file():
+            return f"one part of a model ({read_object(own).get('_class_name', 'of an unknown class')}), not a whole one"
+        files = ", ".join(sorted(p.name for p in place.glob("*.safetensors"))[:3])
+        hint = f" (give one of its files: {files})" if files else ""
+        return f"no folder in diffusers' layout, which has unet/, vae/ and so on{hint}"
+    return None
+
+
+def _part(folder: Path, problems: list[str]) -> dict[str, Any] | None:
+    """The config of a part whose weights are there and whole."""
+    config = _collect(problems, lambda: read_object(folder / "config.json"))
+    _collect(problems, lambda: shapes_of(weights_of(folder)[0]))
+    return config
+
+
+def _vae_config(place: Path) -> dict[str, Any]:
+    if place.is_file():
+        shapes = file_shapes(place)
+        if kind_of_file(shapes) not in ("vae", "model"):
+            raise UserError(f"backbone.vae: {place} is a {kind_of_file(shapes)}, expected an autoencoder: give another file.")
+        return vae_config(shapes)
+    config = read_object(place / "config.json")
+    shapes_of(weights_of(place)[0])
+    return config
+
+
+def tokenizer_problems(folder: Path, text: dict[str, Any] | None) -> list[str]:
+    """Without its files transformers makes a tokenizer of two words, to which all prompts are alike."""
+    needed = [] if (folder / "tokenizer.json").is_file() else ["vocab.json", "merges.txt"]
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        return [f"{folder} has no {' and no '.join(missing)}, without which all prompts are alike: download the tokenizer."]
+    try:
+        document = read_object(folder / ("vocab.json" if needed else "tokenizer.json"))
+        words = len(document if needed else document["model"]["vocab"])
+    except (UserError, KeyError, TypeError) as error:
+        return [str(error) if isinstance(error, UserError) else f"{folder}/tokenizer.json has no vocabulary: download it again."]
+    known = text.get("vocab_size", words) if text else words
+    if words > known or 2 * words < known:
+        return [f"{folder} has {words} tokens, but the text encoder {known}: the two do not belong together; download both again."]
+    return []
+
+
+def _read_file(
+    place: Path, tokenizer: str | None, vae_place: Path | None, prediction: str, spacing: str, problems: list[str]
+) -> ModelFiles:
+    shapes = file_shapes(place)
+    kind = kind_of_file(shapes)
+    if kind != "model":
+        advice = {
+            "controlnet": "a ControlNet: give it as backbone.controlnet",
+            "lora": "a LoRA: give it in backbone.loras",
+            "vae": "an autoencoder: give it as backbone.vae",
+            "embedding": "a textual-inversion embedding: give it in backbone.embeddings",
+            "unet": "one part of a model in diffusers' layout (a U-Net): give the folder of the whole model",
+        }.get(kind, f"a{'n' if kind[:1] in 'AEIOS' else ''} {kind}, which is not supported: give Stable Diffusion 1.x or 2.x")
+        raise UserError(f"backbone.model: {place} is {advice}.")
+    missing = [
+        name for name, start in (("text encoder", TEXT), ("autoencoder", VAE)) if not any(n.startswith(start) for n in shapes)
+    ]
+    missing = [name for name in missing if not (name == "autoencoder" and vae_place)]
+    if missing:
+        raise UserError(
+            f"backbone.model: {place} has no {' and no '.join(missing)}: give a whole checkpoint"
+            + (", or the autoencoder as backbone.vae." if missing == ["autoencoder"] else ".")
+        )
+    open_clip = f"{OPEN_CLIP}token_embedding.weight" in shapes
+    if prediction == "auto":
+        if open_clip and V_MARK not in shapes:
+            raise UserError(
+                f"backbone.model: {place} is of Stable Diffusion 2, and such a file does not say whether it "
+                "predicts noise (512-pixel "
+                "base models) or v (768-pixel ones): set backbone.prediction_type to epsilon or v_prediction."
+            )
+        prediction = "v_prediction" if V_MARK in shapes else "epsilon"
+    schedule = complete_schedule({**SD_SCHEDULE, "rescale_betas_zero_snr": ZERO_SNR_MARK in shapes}, prediction, spacing)
+    text = text_config(shapes)
+    folder = _tokenizer_folder(place, tokenizer)
+    problems += tokenizer_problems(folder, text)
+    vae = vae_config(shapes) if vae_place is None else _vae_config(vae_place)
+    return ModelFiles(place, unet_config(shapes), vae, text, schedule, folder, vae_place or place, "!" if open_clip else None)
+
+
+def _tokenizer_folder(place: Path, given: str | None) -> Path:
+    names = (given,) if given else TOKENIZERS
+    for name in names:
+        found = find_place(name)
+        if found is not None:
+            return found / "tokenizer" if (found / "tokenizer").is_dir() else found
+    raise UserError(
+        f"backbone.tokenizer: {place} is a single file, which has no tokenizer, and none is in the hub's cache: "
+        "give the folder of "
+        "CLIP's (vocab.json and merges.txt), such as the tokenizer/ of any Stable Diffusion model, or set "
+        "backbone.download=true."
+    )
+
+
+def _controlnet_config(place: Path, key: str, model: ModelFiles | None) -> dict[str, Any]:
+    if place.is_file():
+        shapes = file_shapes(place)
+        kind = kind_of_file(shapes)
+        if kind != "controlnet":
+            raise UserError(f"{key}: {place} is a {kind}, not a ControlNet: give another file.")
+        return controlnet_config(shapes, model.unet if model else {})
+    if not (place / "config.json").is_file() and (place / "unet").is_dir():
+        inside = f"; it has one in {place / 'controlnet'}" if (place / "controlnet").is_dir() else ""
+        raise UserError(f"{key}: {place} is a whole model, not a ControlNet{inside}: give the ControlNet's folder.")
+    config = read_object(place / "config.json")
+    found = config.get("_class_name", "ControlNetModel")
+    if found != "ControlNetModel":
+        called = {"UNet2DConditionModel": "a U-Net", "AutoencoderKL": "an autoencoder"}.get(found, f"a {found}")
+        raise UserError(f"{key}: {place} is {called}, not a ControlNet: give the ControlNet's folder.")
+    names = set(shapes_of(weights_of(place)[0]))
+    if "controlnet_mid_block.weight" not in names:
+        raise UserError(f"{key}: the weights in {place} are those of another network, not of a ControlNet: download it again.")
+    return config
+
+
+def _collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
+    """What is read, or None with its error among the problems."""
+    try:
+        return read()
+    except UserError as error:
+        problems.append(str(error))
+        return None

@@ -1,0 +1,259 @@
+"""Models in every form that people have on their disk: each loads and is the same model, or is refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+
+from qnerf.backbones.conditioning import Conditioning
+from qnerf.backbones.load import load_part
+from qnerf.backbones.sd15 import Sd15Settings
+from qnerf.errors import UserError
+from tests.backbones import sd_models as sd
+
+Z = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+DRAWING = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+SHAPES = {"sd15": sd.SD15, "sd21": sd.SD21}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("models")
+    return {name: sd.build_folder(home / name, shape) for name, shape in SHAPES.items()}
+
+
+@pytest.fixture(scope="module")
+def made(models: dict[str, Path]) -> dict[str, list[torch.Tensor]]:
+    """What each of them makes."""
+    return {name: outputs(settings(folder)) for name, folder in models.items()}
+
+
+@pytest.fixture
+def model(models: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of SD 1.5 to spoil, with its ControlNet."""
+    shutil.copytree(sd.controlnet_of(models["sd15"]), tmp_path / "sd_controlnet")
+    return Path(shutil.copytree(models["sd15"], tmp_path / "sd"))
+
+
+def settings(model: Path | str, controlnet: Path | str | None = None, **others: Any) -> Sd15Settings:
+    net = controlnet or sd.controlnet_of(Path(model))
+    return Sd15Settings(model=str(model), controlnet=str(net), image_size=64, **{"control": {"kind": "other"}, **others})
+
+
+def outputs(found: Sd15Settings) -> list[torch.Tensor]:
+    """What every part of the model makes: text, noise under control, and a picture."""
+    backbone = found.build()
+    text = backbone.embed(["a red fox"])
+    return [text, backbone.predict(Z, 500, Conditioning.of(text, DRAWING)), backbone.decode(Z)]
+
+
+def check_same(found: Sd15Settings, wanted: list[torch.Tensor], within: float = 1e-5) -> None:
+    for ours, theirs in zip(outputs(found), wanted, strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) <= within
+
+
+def problems(found: Sd15Settings, prompt: str = "a fox") -> str:
+    """What is said of the model by `qnerf validate`; a run says the same."""
+    said = found.problems([prompt], "auto")
+    with pytest.raises(UserError):
+        found.build()
+    return "\n".join(said)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_one_file_is_the_model_of_the_folder(
+    models: dict[str, Path], made: dict[str, list[torch.Tensor]], name: str, tmp_path: Path
+) -> None:
+    folder = models[name]
+    whole = sd.write_single_file(folder, tmp_path / "v1-5-pruned-emaonly.safetensors")
+    net = sd.write_single_controlnet(sd.controlnet_of(folder), tmp_path / "control.safetensors")
+    prediction = sd.SD21.prediction if name == "sd21" else "auto"
+    shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer")
+    single = settings(whole, net, tokenizer=str(tmp_path / "tokenizer"), prediction_type=prediction)
+    assert single.problems(["a fox"], "auto") == []
+    check_same(single, made[name])
+    if name == "sd21":
+        assert "does not say whether it predicts noise" in problems(settings(whole, net, tokenizer=str(tmp_path / "tokenizer")))
+
+
+def test_half_weights_and_shards_are_found(
+    made: dict[str, list[torch.Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = made["sd15"]
+    check_same(settings(sd.build_folder(tmp_path / "half", half=True)), wanted, within=2e-2)
+    sharded = sd.build_folder(tmp_path / "sharded", sharded=True)
+    assert len(list((sharded / "unet").glob("*-of-*.safetensors"))) > 1
+    monkeypatch.setenv("HOME", str(tmp_path))
+    check_same(settings("~/sharded", "~/sharded_controlnet"), wanted)
+
+
+def test_a_folder_of_the_hubs_cache_is_its_snapshot(models: dict[str, Path], tmp_path: Path) -> None:
+    cache = tmp_path / "models--someone--sd"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("abc")
+    (cache / "snapshots").mkdir()
+    (cache / "snapshots" / "abc").symlink_to(models["sd15"])
+    found = settings(cache, sd.controlnet_of(models["sd15"]))
+    assert found.problems(["a fox"], "auto") == []
+    said = problems(settings(cache, sd.controlnet_of(models["sd15"]), revision="v2"))
+    assert "without the revision v2 (it has abc)" in said
+
+
+def test_an_autoencoder_of_its_own(models: dict[str, Path], tmp_path: Path) -> None:
+    other, file = sd.build_folder(tmp_path / "other", seed=7), tmp_path / "vae.safetensors"
+    save_file({n: x.contiguous() for n, x in sd.ldm_vae(sd.read(other / "vae")).items()}, file)
+    expected = load_part(AutoencoderKL, other / "vae", "float32").state_dict()
+    for vae in (file, other / "vae"):
+        found = settings(models["sd15"], vae=str(vae)).build().vae.state_dict()
+        assert all(torch.equal(found[name], x) for name, x in expected.items())
+
+
+def test_scale_and_shift_of_the_latents(model: Path) -> None:
+    sd.edit_json(model / "vae" / "config.json", scaling_factor=0.5, shift_factor=0.25)
+    backbone, images = settings(model).build(), torch.rand(1, 3, 64, 64)
+    mean: Any = backbone.vae.encode(2 * images - 1)
+    torch.testing.assert_close(backbone.encode(images), (mean.latent_dist.mean - 0.25) * 0.5)
+    vae: Any = backbone.vae
+    decoded = vae.decode(Z / 0.5 + 0.25)
+    torch.testing.assert_close(backbone.decode(Z), (decoded.sample / 2 + 0.5).clamp(0, 1))
+
+
+BAD_CONFIGS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "sdxl": ("unet", {"addition_embed_type": "text_time"}, "asks for more than a text, as SDXL's do"),
+    "inpainting": ("unet", {"in_channels": 9}, r"an inpainting model, whose U-Net reads a mask too \(9 channels, expected 4\)"),
+    "width": ("unet", {"cross_attention_dim": 1024}, r"of width 1024 \(Stable Diffusion 2.x\), but a text encoder of 64"),
+    "text encoder": ("text_encoder", {"architectures": ["T5EncoderModel"]}, "class T5EncoderModel, expected CLIPTextModel"),
+    "statistics": ("vae", {"latents_mean": [0.0] * 4}, "scales latents by latents_mean"),
+    "another SD's ControlNet": (
+        "../sd_controlnet",
+        {"cross_attention_dim": 1024},
+        r"made for texts of width 1024 .*but backbone.model for 64",
+    ),
+    "a U-Net as ControlNet": (
+        "../sd_controlnet",
+        {"_class_name": "UNet2DConditionModel"},
+        "sd_controlnet is a U-Net, not a ControlNet",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONFIGS)
+def test_configs_that_do_not_fit_are_refused_by_name(case: str, model: Path) -> None:
+    part, changes, expected = BAD_CONFIGS[case]
+    sd.edit_json(model / part / "config.json", **changes)
+    said = problems(settings(model))
+    assert len(said.splitlines()) == 1, said
+    assert re.search(expected, said), said
+
+
+SCHEDULES: dict[str, tuple[dict[str, Any], str]] = {
+    "flow": (
+        {"prediction_type": "flow_prediction"},
+        "prediction_type = flow_prediction, expected epsilon or v_prediction or sample",
+    ),
+    "betas": ({"beta_schedule": "sigmoid"}, "beta_schedule = sigmoid, expected scaled_linear or linear or squaredcos_cap_v2"),
+    "no betas": ({"beta_schedule": None}, "has no beta_schedule, which every step depends on"),
+    "linspace": ({"timestep_spacing": "linspace"}, "timestep_spacing = linspace.*set backbone.timestep_spacing=leading"),
+    "clipping": ({"clip_sample": True}, "clip_sample = true, expected false"),
+}
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+def test_schedules_that_are_not_known_are_refused_by_name(case: str, model: Path) -> None:
+    changes, expected = SCHEDULES[case]
+    sd.set_scheduler(model, **changes)
+    assert re.search(expected, problems(settings(model)))
+    if case == "linspace":
+        assert settings(model, timestep_spacing="leading").problems(["a fox"], "auto") == []
+
+
+def test_pure_noise_at_the_first_step_is_refused(model: Path) -> None:
+    sd.set_scheduler(model, rescale_betas_zero_snr=True, timestep_spacing="trailing", prediction_type="v_prediction")
+    with pytest.raises(UserError, match=r"no signal left.*set backbone.timestep_spacing=leading"):
+        settings(model).build().process.steps(5)
+
+
+def test_files_that_are_missing_or_not_whole_are_named(model: Path) -> None:
+    (model / "tokenizer" / "vocab.json").unlink()
+    weights = model / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    (model / "vae" / "diffusion_pytorch_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (model / "text_encoder" / "model.safetensors").rename(model / "text_encoder" / "pytorch_model.bin")
+    (model.with_name("sd_controlnet") / "config.json").unlink()
+    lines = problems(settings(model)).splitlines()
+    assert len(lines) == 5, "all of them together"
+    said = set(lines)
+    for part in (
+        "tokenizer has no vocab.json, without which all prompts are alike",
+        "diffusion_pytorch_model.safetensors has",
+        "is a git-lfs pointer",
+        "pytorch_model.bin alone, a pickled file",
+        "sd_controlnet/config.json is missing",
+    ):
+        assert any(part in line for line in said), part
+
+
+def test_a_vocabulary_of_another_model_is_refused(model: Path) -> None:
+    (model / "tokenizer" / "vocab.json").write_text('{"a": 0, "b": 1}')
+    assert "has 2 tokens, but the text encoder" in problems(settings(model))
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+def test_every_tensor_is_accounted_for(part: str, model: Path) -> None:
+    (file,) = (model / part).glob("*.safetensors")
+    tensors = load_file(file)
+    first, *others = sorted(tensors)
+    save_file({f"foreign.{first}": tensors[first], **{n: tensors[n].clone() for n in others}}, file, {"format": "pt"})
+    with pytest.raises(UserError) as error:
+        settings(model).build()
+    name = first.removeprefix("text_model.")
+    assert f"no {name}" in str(error.value)
+    assert "foreign." in str(error.value)
+    save_file({n: torch.zeros(3) if n == first else tensors[n].clone() for n in tensors}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=rf"of another shape {name} 3 for .*model of another size"):
+        settings(model).build()
+
+
+def test_mixed_up_places(models: dict[str, Path], tmp_path: Path) -> None:
+    folder, net = models["sd15"], sd.controlnet_of(models["sd15"])
+    control = sd.write_single_controlnet(net, tmp_path / "control.safetensors")
+    cases = [
+        (settings(net, net), "is one part of a model (ControlNetModel), not a whole one"),
+        (settings(folder, folder), "is a whole model, not a ControlNet"),
+        (settings(folder, folder / "unet"), "is a U-Net, not a ControlNet"),
+        (settings(control, net), "is a ControlNet: give it as backbone.controlnet"),
+        (settings(folder, folder / "vae" / "diffusion_pytorch_model.safetensors"), "is a vae, not a ControlNet"),
+        (settings("/no/where", net), "/no/where does not exist"),
+        (settings("no/such-model", net), "set backbone.download=true, fetch it with `hf download no/such-model"),
+    ]
+    for case, expected in cases:
+        assert expected in problems(case)
+    (tmp_path / "x.ckpt").write_bytes(b"")
+    assert "is a pickled file" in problems(settings(tmp_path / "x.ckpt", net))
+    xl = {"conditioner.embedders.0.x": torch.zeros(1), "model.diffusion_model.label_emb.0.0.weight": torch.zeros(1)}
+    save_file(xl, tmp_path / "xl.safetensors")
+    assert "is an SDXL checkpoint, which is not supported" in problems(settings(tmp_path / "xl.safetensors", net))
+    xl_folder = Path(shutil.copytree(folder, tmp_path / "xl_folder"))
+    (xl_folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
+    assert "is SDXL, which has two text encoders" in problems(settings(xl_folder, net))
+
+
+def test_prompts_that_are_too_long_are_told_before_and_warned_of(models: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
+    long = "a red fox with tall ears in the snow " * 3
+    found = settings(models["sd15"])
+    assert ["has 29 tokens, but the model reads 16" in line for line in found.problems([long, "a fox"], "auto")] == [True]
+    found.build().embed([long])
+    assert "has 29 tokens, but the model reads 16" in caplog.text
+
+
+def test_half_precision_is_not_the_default_of_a_cpu(models: dict[str, Path]) -> None:
+    assert settings(models["sd15"]).build().dtype == torch.float32
+    assert settings(models["sd15"])._dtype_on("cuda:1") == "float16"

@@ -1,0 +1,135 @@
+"""What a command line with Stable Diffusion is told before anything is loaded: all of it, and only what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from qnerf import validate
+from qnerf.backbones import hub
+from qnerf.backbones.kinds import kind_of
+from qnerf.backbones.sd15 import Sd15Settings
+from qnerf.scenes.images import read_json
+from tests.backbones import sd_models as sd
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = sd.build_folder(tmp_path_factory.mktemp("sd") / "sd15")
+    shutil.copytree(sd.controlnet_of(folder), folder.with_name("control_v11p_sd15_openpose"))
+    return folder
+
+
+def told(capsys: pytest.CaptureFixture[str], model: Path, *overrides: str) -> str:
+    """What `qnerf validate` says of the demo scene with this model."""
+    net = model.with_name("control_v11p_sd15_openpose")
+    own = [f"backbone.model={model}", f"backbone.controlnet={net}", "scene.path=asset:puppet_a", "backbone.image_size=64"]
+    own += ["scene.source_prompt=a fox", "scene.target_prompt=a red fox"]
+    code = validate.main(["+exp=photographs", *own, "scene.size=64", *overrides])
+    said = capsys.readouterr()
+    assert code == (2 if said.err else 0)
+    return said.err
+
+
+def test_a_model_and_a_drawing_that_fit_are_good(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, model) == ""
+    assert told(capsys, model, "control.detail=openpose") == ""
+    assert told(capsys, model, "backbone.control.kind=puppet", "control.detail=bones") == ""
+    assert told(capsys, model, "backbone.control.kind=box", "control.detail=box") == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["control.detail=box"],
+            "control.detail: got box, but .*openpose is a ControlNet of kind openpose, which reads openpose or images",
+        ),
+        (
+            ["control.detail=bones"],
+            r"set control.detail=openpose, or give a ControlNet for bones \(if it is one, backbone.control.kind=puppet\)",
+        ),
+        (["backbone.control.kind=other"], "control.source_images: no value given, but a control is drawn from images"),
+        (["scene.proxy=asset:fox_box.json"], "fox_box.json is a box, which has no joints to draw for an OpenPose ControlNet"),
+        (["scene.proxy=asset:fox_ears.json"], "fox_ears.json has no joints .*right_shoulder"),
+        (
+            ["control.detail=images", "control.source_images=/no", "control.target_images=/no"],
+            "control.target_images: /no is not a folder",
+        ),
+        (["scene.target_prompt=" + "fox " * 20], "the prompt 'fox fox .* has 22 tokens, but the model reads 16"),
+        (["backbone.model=/no/where"], "backbone.model: /no/where does not exist"),
+        (["scene.size=128"], "scene.size: got 128, but backbone=sd15 works at 64 pixels"),
+    ],
+)
+def test_each_fault_is_told(model: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], expected: str) -> None:
+    import re
+
+    assert re.search(expected, told(capsys, model, *overrides))
+
+
+def test_all_faults_are_told_together(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = Path(shutil.copytree(model, tmp_path / "broken"))
+    (broken / "tokenizer" / "merges.txt").unlink()
+    sd.edit_json(broken / "unet" / "config.json", in_channels=9)
+    faults = [f"backbone.model={broken}", "control.detail=box", "scene.proxy=/no.json", "recorder.layers=[99]"]
+    said = told(capsys, model, *faults)
+    for part in ("has no merges.txt", "an inpainting model", "kind openpose", "/no.json does not exist", "got [99]"):
+        assert part in said
+    assert len(said.splitlines()) == 5
+
+
+def test_images_are_counted_by_the_names_of_views(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "000.png").write_bytes(b"")
+    own = [f"control.{state}_images={tmp_path}" for state in ("source", "target")]
+    said = told(capsys, model, "control.detail=images", "scene.views=4", *own)
+    assert "control.source_images: " in said
+    assert "has no drawing for 3 of 4 views (003, 006, 009)" in said
+
+
+def test_kinds_by_name() -> None:
+    assert kind_of("lllyasviel/control_v11p_sd15_openpose") == "openpose"
+    assert kind_of("/x/models--lllyasviel--control_v11f1p_sd15_depth/snapshots/0f3c") == "depth"
+    assert kind_of("/x/control_v11p_sd15_canny.safetensors") == "other"
+    assert kind_of("/path/to/controlnet") is None
+    assert kind_of("/path/to/controlnet", "puppet") == "puppet"
+
+
+def test_what_is_in_the_cache_is_loaded_without_network(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a network connection was attempted")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    for name, folder in (("sd15", model), ("net", sd.controlnet_of(model))):
+        place = tmp_path / f"models--someone--{name}"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text("abc")
+        shutil.copytree(folder, place / "snapshots" / "abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = Sd15Settings(model="someone/sd15", controlnet="someone/net", download=True, control={"kind": "other"})  # pyright: ignore
+    assert found.problems(["a fox"], "images") == []
+    assert found.weights() is not None
+
+
+def test_what_is_not_there_fails_once_with_the_command_to_fetch_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def no_network(self: object, name: str, **how: object) -> None:
+        asked.append(name)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_network)
+    problems: list[str] = []
+    assert hub.find_or_fetch("backbone.model", "diffusion model", "no/such", "v1", True, problems) is None
+    assert asked == ["no/such"]
+    assert "was not fetched (OSError: no route to host)" in problems[0]
+    assert "`hf download no/such --revision v1 --local-dir such`" in problems[0]
+
+
+def test_the_demos_skeleton_has_openposes_joints() -> None:
+    from qnerf.common.places import ASSETS
+    from qnerf.scenes.openpose_joints import missing_joints
+
+    assert missing_joints(read_json(ASSETS / "scenes" / "puppet_a" / "proxy.json")["joints"]) == []
