@@ -101,7 +101,7 @@ class TransportSettings(LookAheadSettings):
 class Transport(LookAhead):
     """Progressive consolidation whose steps have a second target: the posed views' queries of that very step."""
 
-    settings: TransportSettings
+    settings: TransportSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def edit(self, guidance: Guidance, layers: Layers, job: EditJob, checkpoints: Checkpoints) -> EditResult:
         trust, below = mean_trust(job), self.settings.consolidate_below
@@ -140,5 +140,5 @@ def mean_trust(job: EditJob) -> float:
     from qnerf.devices import HOST
 
     trust, moved = job.needed_posed().trust[:, None], job.region.moved[:, None].to(HOST)
-    trust = F.adaptive_avg_pool2d(trust, moved.shape[-2:])
+    trust = F.adaptive_avg_pool2d(trust, (moved.shape[-2], moved.shape[-1]))
     return ((trust * moved).sum() / moved.sum().clamp(min=1e-6)).item()
