@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -68,8 +69,8 @@ class EditJob:
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
     target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
-    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: as they were
-    written, for editors that look for words.
+    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: of each view
+    as they were written, for editors that look for words; (): none are known.
     """
 
     backbone: DiffusionBackbone
@@ -93,7 +94,7 @@ class EditJob:
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
     method: str = ""
     view_names: Sequence[str] = ()
-    prompts: Prompts = NO_PROMPTS
+    prompts: tuple[Prompts, ...] = ()
 
     @property
     def views(self) -> int:
@@ -105,8 +106,12 @@ class EditJob:
         return self.backbone.device
 
     def chunks(self) -> Iterator[slice]:
-        """Slices of views that are denoised together."""
-        return chunks(self.views, self.chunk_size)
+        """Slices of views that are denoised together. All views of a chunk have the same prompts, whose words editors look for."""
+        start = 0
+        for _, alike in groupby(self.prompts or (NO_PROMPTS,) * self.views):
+            count = len(list(alike))
+            yield from (slice(start + part.start, start + part.stop) for part in chunks(count, self.chunk_size))
+            start += count
 
     def branch(self, views: slice) -> EditBranch:
         """The edit's noise predictor for some of the views."""
@@ -122,7 +127,7 @@ class EditJob:
             conditioning=self.target.views(views),
             guidance_scale=self.guidance_scale,
             region=self.region.views(views),
-            prompts=self.prompts,
+            prompts=self.prompts[views.start] if self.prompts else NO_PROMPTS,
         )
 
     def _posed_reader(self, views: slice) -> SourceReader:

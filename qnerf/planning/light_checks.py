@@ -48,7 +48,7 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         unwritten = is_unwritten(settings.scene.path)  # it will have a proxy and the truth, and nothing is written for a check
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
         if not unwritten and not reader_of(folder, settings.scene.reader).posed:
-            return list(unposed_problems(settings))
+            return list(unposed_problems(settings)) + _prompt_errors(settings, folder)
         proxy = proxy_file(folder, settings.scene.proxy)
         errors = [] if unwritten else _prompt_errors(settings, folder)
     except UserError as error:
@@ -64,10 +64,13 @@ def _scene_errors(settings: RunSettings) -> list[str]:
 
 def _prompt_errors(settings: RunSettings, folder: Path) -> list[str]:
     """What editors look for in the prompts and do not find, where the folder or the settings say both."""
-    said, _ = reader_of(folder, settings.scene.reader).read(folder)
+    said, frames = reader_of(folder, settings.scene.reader).read(folder)
     source = settings.scene.source_prompt if settings.scene.source_prompt is not None else said.get("prompt")
     target = settings.scene.target_prompt if settings.scene.target_prompt is not None else said.get("target_prompt", source)
-    return prompt_problems(settings, source, target) if isinstance(source, str) and isinstance(target, str) else []
+    pairs = [frame.prompts for frame in frames if frame.prompts is not None]
+    if isinstance(source, str) and isinstance(target, str):
+        pairs.append((source, target))
+    return prompt_problems(settings, pairs)
 
 
 def _control_errors(settings: RunSettings) -> list[str]:

@@ -60,17 +60,14 @@ def on_device(scene: Scene, device: torch.device) -> Scene:
 
 def check_scene(settings: RunSettings, scene: Scene) -> None:
     """Raises UserError where a method asks for what the scene does not have."""
-    if not scene.posed:
-        if problems := list(unposed_problems(settings)):
-            raise UserError("\n".join(problems))
-        return
-    if scene.truth is None and uses_oracle(settings):
+    unposed = [] if scene.posed else list(unposed_problems(settings))
+    if problems := unposed + prompt_problems(settings, scene.prompts):
+        raise UserError("\n".join(problems))
+    if scene.posed and scene.truth is None and uses_oracle(settings):
         raise UserError(
             f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; leave it out: "
             "baselines=[independent]"
         )
-    if problems := prompt_problems(settings, scene.source_prompt, scene.target_prompt):
-        raise UserError("\n".join(problems))
 
 
 def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:

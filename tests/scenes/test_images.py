@@ -120,19 +120,32 @@ def test_what_needs_cameras_or_a_proxy_is_refused_before_anything_is_loaded(list
         load_scene(settings)
 
 
+def test_words_are_looked_for_in_the_prompts_of_each_image(listed: Path) -> None:
+    both = ["editor.local_blend.source=[figure]", "editor.local_blend.target=[blue]"]
+    settings = settings_of(listed, "editor=p2p", *both, "device=cpu")
+    errors = check_files([settings])
+    assert any("'figure' is not in the prompt 'a lamp'" in error for error in errors), errors
+    with pytest.raises(UserError, match="'figure' is not in the prompt 'a lamp'"):
+        load_scene(settings)
+
+
 def edited(path: Path, *overrides: str) -> tuple[Tensor, Tensor]:
     """Latents after the edit, and of the source."""
-    settings = settings_of(path, "device=cpu", "editor.start=0", *overrides)
+    settings = settings_of(path, "device=cpu", *overrides)
     inverted = invert(settings, load_scene(settings), BACKBONE)
     return edit(settings, inverted).latents, inverted.latents
 
 
-@pytest.mark.parametrize("inversion", ["ddim", "ddpm", "negative_prompt", "noise", "uniform_attention"])
-def test_an_image_of_a_list_is_edited_as_it_is_alone(listed: Path, inversion: str) -> None:
-    """The first of the list, so that what is drawn for it is the same. Outside its mask it stays the source's."""
-    both, source = edited(listed, f"inversion={inversion}")
+@pytest.mark.parametrize(
+    "choice",
+    [*(f"inversion={name} editor.start=0" for name in ("ddim", "ddpm", "negative_prompt", "noise", "uniform_attention")),
+     "editor=p2p editor.keep_background=true"],
+)  # fmt: skip
+def test_an_image_of_a_list_is_edited_as_it_is_alone(listed: Path, choice: str) -> None:
+    """The first of the list, so that what is drawn for it is the same, by its own words. Outside its mask it stays the source's."""
+    both, source = edited(listed, *choice.split())
     path = listed.parent / "first.json"
     path.write_text(json.dumps([ENTRIES["000"]]))
-    torch.testing.assert_close(edited(path, f"inversion={inversion}")[0], both[:1], rtol=0, atol=1e-4)
+    torch.testing.assert_close(edited(path, *choice.split())[0], both[:1], rtol=0, atol=1e-4)
     torch.testing.assert_close(both[0, :, 3:], source[0, :, 3:], rtol=0, atol=1e-4)
     assert (both[1] - source[1]).abs().max() > 1e-2
