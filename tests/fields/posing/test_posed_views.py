@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from qnerf.fields.posing.posed_views import PosedViews, pose_views
+from qnerf.fields.posing.posed_views import PosedViews, _even, pose_views
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.bounds import BOX_EDGES
 from qnerf.scenes.proxies import BOX_CORNERS, box_corners
@@ -133,3 +133,14 @@ def test_no_tear_at_a_bent_joint() -> None:
     assert (found.images - 0.5).abs().amax(1)[core].min() > 0.04
     outside = torch.nn.functional.max_pool2d(inside.float(), 5, 1, 2)[:, 0] == 0
     assert (found.images - 0.5).abs().amax(1)[outside].max() < 0.04
+
+
+def test_trust_is_smooth_where_something_changes_and_that_of_the_pixel_elsewhere() -> None:
+    """A pixel of which a trillionth changes has not changed."""
+    trust, changed = torch.ones(1, 5, 9), torch.full((1, 5, 9), 1e-12)
+    changed[:, :, 4:7] = 1
+    trust[:, 2, 5] = 0.1
+    found = _even(trust, changed)
+    assert (found[:, :, :4] == 1).all()
+    assert found[0, 2, 5] == pytest.approx(0.9)
+    assert found[0, 2, 4] == pytest.approx(1 - 0.9 / 6)
