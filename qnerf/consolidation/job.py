@@ -14,7 +14,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
-from qnerf.backbones.words import NO_PROMPTS, Prompts
+from qnerf.backbones.words import Prompts
 from qnerf.common.finite import FiniteWatch
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.edit import EditBranch
@@ -66,8 +66,8 @@ class EditJob:
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
     target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
-    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: as they were
-    written, for editors that look for words.
+    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: of each view as
+    they were written, for editors that look for words.
     """
 
     backbone: DiffusionBackbone
@@ -91,7 +91,7 @@ class EditJob:
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
     method: str = ""
     view_names: Sequence[str] = ()
-    prompts: Prompts = NO_PROMPTS
+    prompts: tuple[Prompts, ...] = ()
 
     @property
     def views(self) -> int:
@@ -120,7 +120,7 @@ class EditJob:
             conditioning=self.target.views(views),
             guidance_scale=self.guidance_scale,
             region=self.region.views(views),
-            prompts=self.prompts,
+            prompts=self.prompts[views],
         )
 
     def _posed_reader(self, views: slice) -> SourceReader:

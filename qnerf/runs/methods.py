@@ -205,7 +205,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
         method=name,
         view_names=scene.view_names,
-        prompts=Prompts(scene.source_prompt, scene.target_prompt),
+        prompts=(Prompts(scene.source_prompt, scene.target_prompt),) * len(scene.cameras),
     )
 
 
