@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from qnerf.attention.settings import RecorderSettings
@@ -43,6 +43,10 @@ else:  # each the union of what is registered
     AnyBackbone, AnyEditor, AnyGuidance = union("backbones"), union("editors"), union("guidance")
     AnyInversion, AnySchedule, AnyTracker = union("inversions"), union("schedules"), union("trackers")
 
+
+SHORT_NAMES = ("image", "prompt", "target")
+"""Keys at the top of a config that an experiment adds for the command line: its other keys refer to them, and nobody else reads
+them (conf/exp/edit_image.yaml)."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -150,18 +154,28 @@ class RunSettings(Settings):
         where = "" if name == MAIN_METHOD else f"baselines.{name}."
         if problem := method.schedule.problem(method.guidance, self.steps, where):
             yield problem
-        scale, required = (method.editor or self.editor).guidance_scale, self.inversion.required_scale
+        editor = method.editor or self.editor
+        scale, required = editor.guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
             yield (
                 f"{where}editor.guidance_scale: got {scale:g}; expected {required:g} "
                 f"(inversion.guidance_scale), the scale that the prompts of inversion={self.inversion.name} "
                 "are optimised for: leave it null, or set both to one value"
             )
+        if method.schedule.starts_posed and self.inversion.adds_noise:
+            yield (
+                f"{where}schedule.start: got posed, but inversion={self.inversion.name} goes on with noise that it found for the "
+                f"source views; expected source, or another inversion: {where}schedule.start=source"
+            )
+        if self.inversion.needs_guidance and self.edit_scale(method) == 1 and method.schedule.edits:
+            yield (
+                f"{where}editor.guidance_scale: got 1, at which inversion.proximal has no effect; expected more, or "
+                "inversion.proximal=null"
+            )
 
     def edit_scale(self, method: MethodSettings) -> float:
-        """γ of a method's edit: the editor's, else the one that the inversion's prompts were optimised
-        for, else 1."""
-        for scale in ((method.editor or self.editor).guidance_scale, self.inversion.required_scale):
+        """γ of a method's edit: the editor's, else the inversion's, else 1."""
+        for scale in ((method.editor or self.editor).guidance_scale, self.inversion.edit_scale):
             if scale is not None:
                 return scale
         return 1.0
@@ -174,7 +188,11 @@ class RunSettings(Settings):
             name: m.model_copy(update={"recorder": m.recorder or self.recorder, "editor": m.editor or self.editor})
             for name, m in self.baselines.items()
         }
-        return {**filled, MAIN_METHOD: main}
+        skipped = self.inversion.skipped
+        return {
+            name: m.model_copy(update={"schedule": m.schedule.skipping(skipped)})
+            for name, m in {**filled, MAIN_METHOD: main}.items()
+        }
 
 
 def parse(config: DictConfig) -> RunSettings:
@@ -190,9 +208,14 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
     variants comes first, since it may be why a config is not valid."""
     if broken := problems():
         return broken, None
+    unset: list[str] = []
     try:
         unset = sorted(OmegaConf.missing_keys(config))
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+        data = {key: value for key, value in data.items() if key not in SHORT_NAMES} if isinstance(data, dict) else data
+        unset = [key for key in unset if key not in SHORT_NAMES]
+    except InterpolationToMissingValueError:
+        return [_unset(key) for key in unset], None
     except OmegaConfBaseException as error:
         return [f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"], None
     if clashes := _choose_editors(data):

@@ -30,6 +30,14 @@ class Steps:
     def __len__(self) -> int:
         return len(self.timesteps)
 
+    def time(self, state: int) -> int:
+        """The time of a state. The clean state's is 0, whose noise level it has (`DiscreteProcess.alpha_bar`)."""
+        return self.timesteps[state] if state < len(self) else 0
+
+    def variance(self, k: int) -> float:
+        """Of the noise that step k draws at η = 1: (1 - ā_{k+1}) / (1 - ā_k) · (1 - ā_k / ā_{k+1}) (Song et al. 2021, eq. 16)."""
+        return (self.sigma[k + 1] / self.sigma[k]) ** 2 * (1 - (self.signal[k] / self.signal[k + 1]) ** 2)
+
     def clean(self, z: Tensor, noise: Tensor, state: int) -> Tensor:
         """The clean latents that a state's noise implies, x = (z - sigma ε) / signal."""
         return (z - self.sigma[state] * noise) / self.signal[state]

@@ -139,10 +139,10 @@ class EditJob:
         return self.posed
 
     def first_latents(self, start: str, state: int) -> Tensor:
-        """Where an edit starts: all views (N, 4, h, w) at state 0 of the source's inversion, or for start "posed" at `state`: where
-        parts move of the posed views' inversion, elsewhere of the source's."""
+        """Where an edit starts: all views (N, 4, h, w) at a state of the source's inversion, or for start "posed" where parts move
+        of the posed views' inversion."""
         if start == "source":
-            return self.trajectory.states[0]
+            return self.trajectory.states[state]
         trajectory, _ = self.needed_posed().inverted()
         moved = self.region.moved[:, None].to(trajectory.states.device) > 0
         return torch.where(moved, trajectory.states[state], self.trajectory.states[state])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -16,8 +16,7 @@ from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
 from qnerf.backbones.words import Prompts
-from qnerf.denoising.combination import guided_noise, keep_background, pushed_from
-from qnerf.denoising.ddim import ddim_step
+from qnerf.denoising.combination import keep_background, pushed_from
 from qnerf.denoising.source import SourceReader
 from qnerf.scenes.region import EditedRegion
 
@@ -52,7 +51,8 @@ class EditBranch:
 
     views: which of all views, of which there are `all_views`. conditioning: the target prompt and control, of these views.
     guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
-    region: where the edit happens, at the latents' size. reads: what the editor reads in the place of the source.
+    region: where the edit happens, at the latents' size. reads: what the editor reads in the place of the source. predicted: the
+    predictions by name that `noise` was last combined from.
     """
 
     backbone: DiffusionBackbone
@@ -66,6 +66,7 @@ class EditBranch:
     region: EditedRegion
     reads: SourceReader | None = None
     prompts: tuple[Prompts, ...] = ()
+    predicted: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -85,9 +86,11 @@ class EditBranch:
         rows = self.rows
         noise = self._predict(z, k, rows, edits)
         found = dict(zip(rows, noise.chunk(len(rows)), strict=True))
+        self.predicted.clear()
+        self.predicted.update(found)
         noise = conditional = found[CONDITIONAL]
         if NULL in found:
-            noise = guided_noise(found[NULL], conditional, self.guidance_scale)
+            noise = self.source.branch.inversion.guided(found[NULL], conditional, self.guidance_scale)
         if SOURCE_CONTROL in found:
             noise = pushed_from(noise, conditional, found[SOURCE_CONTROL], self.editor.settings.control_guidance)
         return noise
@@ -102,10 +105,18 @@ class EditBranch:
         inversion's own latents, if the editor is set so."""
         seen = self.seen(z, k, self.rows)
         noise = self.editor.steer(seen, noise)
-        z = ddim_step(z, noise, self.steps, k, k + 1, lambda clean: self.editor.revise(seen, clean))
+        z = self.source.trajectory.step(z, noise, self.steps, k, lambda clean: self.editor.revise(seen, self._drawn(clean, k)))
         if self.editor.settings.keep_background:
             z = keep_background(z, self.source.trajectory.states[k + 1], self.region)
         return self.editor.blend(seen, z)
+
+    def _drawn(self, clean: Tensor, k: int) -> Tensor:
+        """What the inversion makes of the predicted clean latents of step k, under guidance."""
+        if NULL not in self.predicted:
+            return clean
+        null, conditional = self.predicted[NULL], self.predicted[CONDITIONAL]
+        own, time = self.source.trajectory.states[-1], self.steps.timesteps[k]
+        return self.source.branch.inversion.revise(clean, null, conditional, own, time)
 
     @contextmanager
     def attention(self, z: Tensor, k: int, rows: Sequence[str], edits: Edits | None = None) -> Iterator[None]:

@@ -18,7 +18,7 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
 from qnerf.common.finite import FiniteWatch
 from qnerf.denoising.combination import guided_noise
-from qnerf.denoising.ddim import NoisePredictor, Trajectory, denoise
+from qnerf.denoising.ddim import NoisePredictor, Trajectory
 from qnerf.denoising.source_cache import SourceCache
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class SourceBranch:
     """The source predictor of some views: source prompt and control, and the inversion's own changes.
 
     conditioning: the source prompt and control of N views. null_text: (N, L, C). view_names: of these views, for errors; none:
-    their numbers.
+    their numbers. first_view: the number of the first, which what is drawn for a view goes by.
     """
 
     backbone: DiffusionBackbone
@@ -39,6 +39,7 @@ class SourceBranch:
     conditioning: Conditioning
     null_text: Tensor
     view_names: Sequence[str] = ()
+    first_view: int = 0
 
     def noise(self, z: Tensor, k: int, text: Tensor | None = None, edits: Edits | None = None) -> Tensor:
         """ε of one prompt at step k, by default that of the inversion's conditional pass."""
@@ -46,11 +47,18 @@ class SourceBranch:
         return self.run(z, Batch.of(k, [CONDITIONAL], len(z)), [text], edits)
 
     def run(self, z: Tensor, batch: Batch, texts: Sequence[Tensor], edits: Edits | None = None) -> Tensor:
-        """The noise of latents z (rows, C, h, w), a text for each named part of the batch, under the source's control."""
-        share = batch.step / len(self.steps)
+        """The noise of latents z (rows, C, h, w), a text for each named part of the batch, under the source's control.
+
+        batch.step: the state at whose time the model is asked; beyond the last step that is the clean one.
+        """
+        share = min(batch.step, len(self.steps) - 1) / len(self.steps)
         conditioning = Conditioning.joined([replace(self.conditioning, text=text) for text in texts]).at(share)
         with self.backbone.bound(self.inversion.edits(self.backbone) | (edits or Edits()), batch):
-            return self.backbone.predict(z, self.steps.timesteps[batch.step], conditioning)
+            return self.backbone.predict(z, self.steps.time(batch.step), conditioning)
+
+    def auxiliary_noise(self, z: Tensor, k: int) -> Tensor:
+        """ε of the inversion's auxiliary branch at step k: under the null prompt."""
+        return self.noise(z, k, self.null_text, self.inversion.auxiliary_edits(self.backbone))
 
     def guided(self, scale: float, null_text: Tensor | None = None) -> NoisePredictor:
         """The predictor at a guidance scale γ. null_text: (T, N, L, C), the ∅ of every step where it
@@ -71,33 +79,32 @@ class SourceBranch:
     def checked(self, trajectory: Trajectory) -> Trajectory:
         """The trajectory, if it is finite. Raises UserError naming the step and the view where it is not."""
         watch = self._watch("inversion")
-        for k in reversed(range(len(trajectory.states))):  # as the inversion walks
-            watch.see(trajectory.states[k], min(k, len(self.steps) - 1))
-        watch.check()
-        for k, null in enumerate(() if trajectory.null_text is None else trajectory.null_text):
-            watch.see(null, k)
-        watch.check()
+        for name, values in trajectory.tensors().items():  # the states come first
+            walk = range(len(values))
+            for k in reversed(walk) if name == "states" else walk:  # as the inversion walks
+                watch.see(values[k], min(k, len(self.steps) - 1))
+            watch.check()
         return trajectory
 
     @torch.no_grad()
     def reconstruct(self, trajectory: Trajectory, scale: float | None = None) -> Tensor:
-        """Denoise from the noisiest state without any edit: clean latents (N, 4, h, w).
+        """Denoise from the noisiest state without any edit: clean latents (N, 4, h, w). Where the inversion has an auxiliary
+        branch, that is the one which reconstructs.
 
         scale: γ; by default the one at which the inversion claims to reconstruct. Raises UserError where a step of it gives NaN
         or infinities.
         """
         scale = self.inversion.settings.reconstruction_scale if scale is None else scale
-        watch, predictor = self._watch("reconstruction"), self.guided(scale, trajectory.null_text)
-
-        def watched(z: Tensor, k: int) -> Tensor:
+        watch, z, predictor = self._watch("reconstruction"), trajectory.states[0], self.guided(scale, trajectory.null_text)
+        if trajectory.auxiliary is not None:
+            z, predictor = trajectory.auxiliary[0], self.auxiliary_noise
+        for k in range(len(self.steps)):
             noise = predictor(z, k)
             watch.see(noise, k)
-            return noise
-
-        clean = denoise(watched, trajectory.states[0], self.steps)
-        watch.see(clean, len(self.steps) - 1)
+            z = trajectory.source_step(z, noise, self.steps, k)
+        watch.see(z, len(self.steps) - 1)
         watch.check()
-        return clean
+        return z
 
     def _watch(self, stage: str) -> FiniteWatch:
         return FiniteWatch(stage, self.backbone.dtype, len(self.conditioning), self.backbone.device, self.view_names)

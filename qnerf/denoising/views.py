@@ -34,5 +34,4 @@ def invert_views(
     for views in chunks(len(clean), len(clean) if joint else chunk_size):
         parts.append(branch(views).invert(clean[views]).to(HOST))
         on_chunk(views.stop)
-    nulls = [part.null_text for part in parts if part.null_text is not None]
-    return Trajectory(torch.cat([part.states for part in parts], dim=1), torch.cat(nulls, dim=1) if nulls else None)
+    return Trajectory.joined(parts)

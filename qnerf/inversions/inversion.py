@@ -31,6 +31,26 @@ class InversionSettings(Variant):
         """γ that an edit must use, because the prompts were optimised for it; None: any."""
         return None
 
+    @property
+    def edit_scale(self) -> float | None:
+        """γ of an edit whose editor sets none; None: 1."""
+        return self.required_scale
+
+    @property
+    def skipped(self) -> float:
+        """The share of the steps that an edit leaves out, unless its schedule says how many: it starts from a later state."""
+        return 0.0
+
+    @property
+    def needs_guidance(self) -> bool:
+        """Whether what it does to an edit has no effect at γ = 1."""
+        return False
+
+    @property
+    def adds_noise(self) -> bool:
+        """Whether every step adds noise that the inversion has found for this view (η = 1)."""
+        return False
+
     def passes(self, steps: int) -> int:
         """U-Net passes of one view to invert it in `steps` steps, without its reconstruction; a backward
         pass counts as two."""
@@ -65,6 +85,23 @@ class Inversion:
         from qnerf.attention.hooks import Edits
 
         return Edits()
+
+    def auxiliary_edits(self, backbone: DiffusionBackbone) -> Edits:
+        """The edits of the model in the passes of the auxiliary branch, beside those of the source branch."""
+        from qnerf.attention.hooks import Edits
+
+        return Edits()
+
+    def guided(self, null: Tensor, conditional: Tensor, scale: float) -> Tensor:
+        """The noise of an edit's step under guidance, from its predictions (V, 4, h, w) under ∅ and under the target's prompt."""
+        from qnerf.denoising.combination import guided_noise
+
+        return guided_noise(null, conditional, scale)
+
+    def revise(self, clean: Tensor, null: Tensor, conditional: Tensor, source: Tensor, time: int) -> Tensor:
+        """What an edit under guidance uses in the place of its predicted clean latents (V, 4, h, w). null, conditional: the
+        step's predictions. source: the view's own clean latents. time: of the step."""
+        return clean
 
     def invert(self, branch: SourceBranch, clean: Tensor) -> Trajectory:
         """From clean latents (N, 4, h, w) of the branch's views to their trajectory."""

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 
 class UniformAttentionInversionSettings(InversionSettings):
-    """Every cross-attention map is the constant 1 / tokens, so that the prompt has no effect."""
+    """Every cross-attention map is the constant 1 / tokens, so that the prompt has no effect. branches: where. In the "auxiliary"
+    branch alone, which is inverted for itself, while source and target start from a plain inversion under the null prompt (as
+    published); or in "all" of the inversion and of the source's passes, so that the edit starts from the uniform one (ours)."""
 
     name: Literal["uniform_attention"]
+    branches: Literal["auxiliary", "all"] = "auxiliary"
+
+    def passes(self, steps: int) -> int:
+        return steps * (2 if self.branches == "auxiliary" else 1)
 
     def build(self) -> UniformAttentionInversion:
         return UniformAttentionInversion(self)
@@ -31,12 +37,25 @@ class UniformAttentionInversion(Inversion):
         return branch.null_text
 
     def edits(self, backbone: DiffusionBackbone) -> Edits:
-        from qnerf.attention.edits import UniformAttention
         from qnerf.attention.hooks import Edits
 
-        return Edits.at(backbone.cross_attention_layers, UniformAttention())
+        return uniform_maps(backbone) if self.settings.branches == "all" else Edits()
+
+    def auxiliary_edits(self, backbone: DiffusionBackbone) -> Edits:
+        return uniform_maps(backbone)
 
     def invert(self, branch: SourceBranch, clean: Tensor) -> Trajectory:
         from qnerf.denoising.ddim import Trajectory, invert
 
-        return Trajectory(invert(branch.noise, clean, branch.steps))
+        states = invert(branch.noise, clean, branch.steps)
+        if self.settings.branches == "all":
+            return Trajectory(states)
+        return Trajectory(states, auxiliary=invert(branch.auxiliary_noise, clean, branch.steps))
+
+
+def uniform_maps(backbone: DiffusionBackbone) -> Edits:
+    """Uniform maps in every cross-attention layer."""
+    from qnerf.attention.edits import UniformAttention
+    from qnerf.attention.hooks import Edits
+
+    return Edits.at(backbone.cross_attention_layers, UniformAttention())

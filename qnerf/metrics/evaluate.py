@@ -40,6 +40,7 @@ class Edited:
             "truth": truth is not None,
             "plates": truth is not None and truth.plates is not None,
             "query field": self.field_depth is not None,
+            "held-out views": self.scene.posed,
         }
         return all(there.get(need, True) for need in metric.needs)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import prompt_problems, uses_oracle
+from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.fingerprint import proxy_file, scene_folder
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
 from qnerf.scenes.readers.reader import reader_of
@@ -24,15 +25,16 @@ def check_files(cells: Iterable[RunSettings]) -> list[str]:
 def count_views(settings: RunSettings) -> int:
     """How many views a run will edit: `scene.views`, or all images that are there. Raises UserError for a bad scene."""
     if is_unwritten(settings.scene.path):
-        there = VIEWS
+        there, least = VIEWS, 2
     else:
         folder = scene_folder(settings.scene.path)
-        _, frames = reader_of(folder, settings.scene.reader).read(folder)
-        there = sum(frame.exists for frame in frames)
+        reader = reader_of(folder, settings.scene.reader)
+        there, least = sum(frame.exists for frame in reader.read(folder)[1]), reader.least
     wanted = settings.scene.views or there
-    if there < max(2, wanted):
+    if there < max(least, wanted):
         raise UserError(
-            f"scene.views: {settings.scene.path} has {there} images; expected at least {max(2, wanted)}: set a smaller scene.views"
+            f"scene.views: {settings.scene.path} has {there} images; expected at least {max(least, wanted)}: set a smaller "
+            "scene.views"
         )
     return wanted
 
@@ -42,8 +44,10 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         count_views(settings)
         unwritten = is_unwritten(settings.scene.path)  # it will have a proxy and the truth, and nothing is written for a check
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
-        proxy = proxy_file(folder, settings.scene.proxy)
         errors = [] if unwritten else _prompt_errors(settings, folder)
+        if not unwritten and not reader_of(folder, settings.scene.reader).posed:
+            return [*errors, *unposed_problems(settings)]
+        proxy = proxy_file(folder, settings.scene.proxy)
     except UserError as error:
         return str(error).splitlines()
     if not proxy.is_file() and (settings.scene.proxy or not unwritten):
@@ -57,10 +61,13 @@ def _scene_errors(settings: RunSettings) -> list[str]:
 
 def _prompt_errors(settings: RunSettings, folder: Path) -> list[str]:
     """What editors look for in the prompts and do not find, where the folder or the settings say both."""
-    said, _ = reader_of(folder, settings.scene.reader).read(folder)
-    source = settings.scene.source_prompt if settings.scene.source_prompt is not None else said.get("prompt")
-    target = settings.scene.target_prompt if settings.scene.target_prompt is not None else said.get("target_prompt", source)
-    return prompt_problems(settings, source, target) if isinstance(source, str) and isinstance(target, str) else []
+    said, frames = reader_of(folder, settings.scene.reader).read(folder)
+    own = [frame.prompts for frame in frames if frame.prompts is not None]
+    given, pairs = (settings.scene.source_prompt, settings.scene.target_prompt), []
+    for pair in own or [(said.get("prompt"), said.get("target_prompt"))]:
+        source, target = (text if text is not None else found for text, found in zip(given, pair, strict=True))
+        pairs.append((source, source if target is None else target))
+    return prompt_problems(settings, [pair for pair in pairs if all(isinstance(text, str) for text in pair)])
 
 
 def _backbone_errors(settings: RunSettings) -> list[str]:

@@ -9,9 +9,12 @@ from qnerf.scenes.writer import transforms_document
 
 
 def export_views(folder: Path, views: Sequence[Pixels], scene: Scene) -> None:
-    """Writes edited/<view>.png and transforms.json. views: (H, W, 3) bytes, one for each of the scene's cameras."""
+    """Writes edited/<view>.png and, where cameras are known, transforms.json. views: (H, W, 3) bytes, one for each of the scene's
+    cameras."""
     paths = [f"edited/{name}.png" for name in scene.view_names]
     for path, pixels in zip(paths, views, strict=True):
         write_image(folder / path, pixels)
+    if not scene.posed:
+        return
     region = {"prompt": scene.target_prompt, "focus": scene.focus.tolist(), "radius": scene.radius}
     write_json(folder / "transforms.json", {**transforms_document(scene.cameras, paths), **region})

@@ -29,6 +29,8 @@ def export_full_size(folder: Path, decoded: Tensor, mask: Tensor, scene: Scene) 
         numbers = {"w": photograph.width, "h": photograph.height, "fl_x": focal_x, "fl_y": focal_y, "cx": x, "cy": y}
         pose = scene.cameras.camera_to_world[index].tolist()
         frames.append({"file_path": f"{name}.png", **numbers, "transform_matrix": pose})
+    if not scene.posed:
+        return
     region = {"prompt": scene.target_prompt, "focus": scene.focus.tolist(), "radius": scene.radius}
     write_json(folder / "transforms.json", {"camera_model": "OPENCV", "frames": frames, **region})
 

@@ -23,7 +23,7 @@ def warn_of_foreign_scene(settings: RunSettings, scene: Scene, backbone: Diffusi
             "The embedded model has only seen rendered puppets, so its pictures of photographs are poor. Cameras, fields and "
             "files are as for any run; for good pictures use backbone=sd15."
         )
-    if unknown := unknown_words(backbone, scene.source_prompt, scene.target_prompt):
+    if unknown := unknown_words(backbone, *(prompt for pair in scene.prompts for prompt in pair)):
         log.warning(
             "The embedded model does not know %s and ignores such words: it knows only the words of its training "
             "(docs/embedded-backbone.md).",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from qnerf.backbones.conditioning import Conditioning
@@ -23,7 +24,7 @@ from qnerf.runs.stages import Views
 from qnerf.runs.work import ALONE, Workshop
 from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.kept import change_mask
-from qnerf.scenes.region import EditedRegion, edited_region
+from qnerf.scenes.region import EditedRegion, edited_region, given_region
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.shadow import find_light, shadow_region
 from qnerf.store.entry import Artefact
@@ -33,11 +34,11 @@ Branch = Callable[[slice], SourceBranch]
 
 @dataclass(frozen=True)
 class Controls:
-    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1]; and where it is in either, at the
-    latents' size."""
+    """The proxy drawn into every view before and after the edit, each (N, 3, H, W) in [0, 1], None for images without cameras; and
+    where the edit may be, at the latents' size."""
 
-    source: Tensor
-    target: Tensor
+    source: Tensor | None
+    target: Tensor | None
     region: EditedRegion
 
 
@@ -86,7 +87,7 @@ def invert(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, wor
     warn_of_example_proxy(settings)
     controls = draw_controls(settings, scene, backbone)
     work.progress.enter("inverting the views")
-    branch = source_branch(settings, scene, backbone, scene.source_prompt, controls.source)
+    branch = source_branch(settings, scene, backbone, scene.source_prompts, controls.source)
     trajectory, seconds = _invert(settings, scene, backbone, branch, scene.images, "source", work)
     cache = SourceCache(settings.editor.cache_gib)
     return Inverted(settings, scene, backbone, controls, trajectory, seconds, branch, cache)
@@ -99,7 +100,7 @@ def invert_truth(inverted: Inverted, work: Workshop = ALONE) -> Trajectory:
     if scene.truth is None:
         raise UserError(f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; edit by another method")
     work.progress.enter("inverting the true edited views, for the oracle")
-    branch = source_branch(settings, scene, backbone, scene.target_prompt, inverted.controls.target)
+    branch = source_branch(settings, scene, backbone, scene.target_prompts, inverted.controls.target)
     return _invert(settings, scene, backbone, branch, scene.truth.edited_images, "truth", work)[0]
 
 
@@ -107,13 +108,15 @@ def invert_posed(inverted: Inverted, images: Tensor, work: Workshop = ALONE) -> 
     """The trajectory of the posed views (N, 3, H, W) under the target's prompt and control, and its noise predictor."""
     settings, scene, backbone = inverted.settings, inverted.scene, inverted.backbone
     work.progress.enter("inverting the posed views")
-    branch = source_branch(settings, scene, backbone, scene.target_prompt, inverted.controls.target)
+    branch = source_branch(settings, scene, backbone, scene.target_prompts, inverted.controls.target)
     return _invert(settings, scene, backbone, branch, images, "posed", work)[0], branch
 
 
 def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone) -> Controls:
-    """Both controls at the backbone's image size. Raises UserError where the scene has no proxy."""
+    """Both controls at the backbone's image size. Raises UserError where a scene with cameras has no proxy."""
     proxy, device = scene.proxy, backbone.device
+    if not scene.posed:
+        return Controls(None, None, given_region(scene.masks, len(scene.cameras), backbone.latent_size).to(device))
     if proxy is None:
         raise UserError(
             f"{settings.scene.path} has no proxy.json, which describes the edit: write one, or give it with scene.proxy=…"
@@ -128,11 +131,13 @@ def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbo
     return Controls(source.to(device), target.to(device), region.to(device))
 
 
-def source_branch(settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, prompt: str, control: Tensor) -> Branch:
-    """The inversion's predictor of some of the views, under a prompt and a control (N, 3, H, W)."""
-    null_text = text_of(backbone, "", len(control))
+def source_branch(
+    settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, prompts: Sequence[str], control: Tensor | None
+) -> Branch:
+    """The inversion's predictor of some of the views, under their N prompts and a control (N, 3, H, W)."""
+    null_text = text_of(backbone, [""] * len(prompts))
     inversion = settings.inversion.build()
-    conditioning = Conditioning.of(text_of(backbone, prompt, len(control)), control, settings.control.scale)
+    conditioning = Conditioning.of(text_of(backbone, prompts), control, settings.control.scale)
     steps = backbone.process.steps(settings.steps)
 
     def branch(views: slice) -> SourceBranch:
@@ -143,14 +148,18 @@ def source_branch(settings: RunSettings, scene: Scene, backbone: DiffusionBackbo
             conditioning=conditioning.views(views),
             null_text=null_text[views],
             view_names=scene.view_names[views],
+            first_view=views.start,
         )
 
     return branch
 
 
-def text_of(backbone: DiffusionBackbone, prompt: str, views: int) -> Tensor:
-    """The states of one prompt for every view, (N, L, C)."""
-    return backbone.embed([prompt]).expand(views, -1, -1)
+def text_of(backbone: DiffusionBackbone, prompts: Sequence[str]) -> Tensor:
+    """The states of each view's prompt, (N, L, C). One prompt of all is in memory once."""
+    found = {prompt: backbone.embed([prompt]) for prompt in dict.fromkeys(prompts)}
+    if len(found) == 1:
+        return found[prompts[0]].expand(len(prompts), -1, -1)
+    return torch.cat([found[prompt] for prompt in prompts])
 
 
 def _invert(
@@ -173,10 +182,8 @@ def _invert(
     def compute() -> Artefact:
         clean = encode(backbone, images, settings.chunk_size, work.progress)
         require_finite(clean, "encoding the views: latents", scene.view_names)
-        trajectory = invert_views(branch, clean, settings.chunk_size, report)
-        null = {} if trajectory.null_text is None else {"null_text": trajectory.null_text}
-        return Artefact({"states": trajectory.states, **null})
+        return Artefact(invert_views(branch, clean, settings.chunk_size, report).tensors())
 
     with work.progress.expecting({"invert": passes * len(images), "encode": len(images)}):
         found = work.once(lambda stages: stages.inversion(views), compute)
-    return Trajectory(found.tensors["states"], found.tensors.get("null_text")), found.seconds
+    return Trajectory(**found.tensors), found.seconds

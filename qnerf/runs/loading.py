@@ -13,6 +13,7 @@ from qnerf.devices import pick_device
 from qnerf.errors import UserError
 from qnerf.runs.methods import recorded_layers
 from qnerf.runs.plan import prompt_problems, uses_oracle
+from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
 
@@ -59,13 +60,14 @@ def on_device(scene: Scene, device: torch.device) -> Scene:
 
 def check_scene(settings: RunSettings, scene: Scene) -> None:
     """Raises UserError where a method asks for what the scene does not have."""
-    if scene.truth is None and uses_oracle(settings):
+    problems = prompt_problems(settings, scene.prompts)
+    if problems := [*problems, *(() if scene.posed else unposed_problems(settings))]:
+        raise UserError("\n".join(problems))
+    if scene.posed and scene.truth is None and uses_oracle(settings):
         raise UserError(
             f"{settings.scene.path} has no true edited views (truth/), which the oracle needs; leave it out: "
             "baselines=[independent]"
         )
-    if problems := prompt_problems(settings, scene.source_prompt, scene.target_prompt):
-        raise UserError("\n".join(problems))
 
 
 def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:

@@ -189,7 +189,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         steps=backbone.process.steps(settings.steps),
         trajectory=inverted.trajectory,
         source=inverted.branch,
-        target=Conditioning.of(text_of(backbone, scene.target_prompt, len(scene.cameras)), controls.target, settings.control.scale),
+        target=Conditioning.of(text_of(backbone, scene.target_prompts), controls.target, settings.control.scale),
         region=controls.region,
         editor=build_editor(editor),
         guidance_scale=settings.edit_scale(method),
@@ -205,7 +205,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
         method=name,
         view_names=scene.view_names,
-        prompts=(Prompts(scene.source_prompt, scene.target_prompt),) * len(scene.cameras),
+        prompts=tuple(Prompts(*each) for each in scene.prompts),
     )
 
 

@@ -116,7 +116,7 @@ def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str
         write_image(folder / "comparison.png", contact_sheet(columns, scene.view_names, title, results.verdict()))
         sheet = np.asarray(Image.open(folder / "comparison.png"))
     orbit = folder / "orbit.mp4"
-    filmed = orbit_video(orbit, [c for c in chosen if c.title != "true edit"])
+    filmed = scene.posed and orbit_video(orbit, [c for c in chosen if c.title != "true edit"])
     report = _report(results, command, warnings, sheet, orbit.read_bytes() if filmed else None)
     write_text(folder / "report.html", render_report(report))
     for name in ("contact_sheet", "comparison"):
@@ -126,6 +126,10 @@ def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str
 
 def edit_in_words(scene: Scene) -> str:
     """What the edit asks for: new words, or the same words in the target's pose."""
+    if not scene.posed:
+        pairs = list(dict.fromkeys(scene.prompts))
+        more = f", and {len(pairs) - 1} other edits, each of an image of its own" if len(pairs) > 1 else ""
+        return f"from “{pairs[0][0]}” to “{pairs[0][1]}”{more}"
     if scene.source_prompt == scene.target_prompt:
         return f"“{scene.source_prompt}”, moved from the proxy's source pose to its target pose"
     return f"from “{scene.source_prompt}” to “{scene.target_prompt}”, and from the proxy's source pose to its target pose"

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qnerf.scenes.region import edited_region
+from qnerf.scenes.region import edited_region, given_region
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.shadow import find_light, shadow_region
 
@@ -19,14 +19,17 @@ def change_mask(scene: Scene, margin: float) -> Tensor:
     """How far each pixel of the views may change, (N, H, W) in [0, 1], on the images' device: 1 where a part that moves may be
     before or after the edit and where its shadow may be, falling to 0 over a soft edge; 0 everywhere else.
 
-    margin: thickness round the proxy's bones, as a share of its height. The scene has a proxy.
+    margin: thickness round the proxy's bones, as a share of its height. A scene without a proxy may change where its masks say, or
+    everywhere.
     """
     proxy, cameras = scene.proxy, scene.cameras
-    assert proxy is not None
     size = (cameras.height, cameras.width)
+    edge = max(LEAST_EDGE, EDGE * min(size))
+    if proxy is None:
+        return soft_edged(given_region(scene.masks, len(cameras), size).moved, edge).to(scene.images)
     shadow = shadow_region(proxy, cameras, size, margin, find_light(proxy, scene.images, cameras, margin), finer=1)
     moved = edited_region(proxy, cameras, size, margin, finer=1).moved
-    return soft_edged(torch.maximum(moved, shadow), max(LEAST_EDGE, EDGE * min(size))).to(scene.images)
+    return soft_edged(torch.maximum(moved, shadow), edge).to(scene.images)
 
 
 def soft_edged(region: Tensor, width: float) -> Tensor:

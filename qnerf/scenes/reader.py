@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,16 @@ def read_scene(settings: SceneSettings) -> Scene:
     folder = scene_folder(settings.path)
     reader = reader_of(folder, settings.reader)
     document, frames = reader.read(folder)
-    origin = folder / reader.looks_for
-    frames = _present(origin, frames, settings.views)
+    origin = folder / reader.looks_for if reader.posed else folder
+    frames = _present(origin, frames, settings.views, reader.least)
     problems: list[str] = []
     read = [pair for frame in frames if (pair := _read_view(frame, settings, problems)) is not None]
-    views, photographs = [view for view, _ in read], tuple(photograph for _, photograph in read)
+    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     names = _view_names(frames)
     proxy = _read_proxy(folder, settings, problems)
     truth = None if settings.proxy else read_truth(folder / "truth", names, settings.size, problems)  # that of its own proxy
-    prompts = _prompts(origin, document, settings, problems)
+    own = _own_prompts(frames, settings)
+    prompts = ("", "") if own else _prompts(origin, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
     focus, radius = _region(origin, document, settings, poses, problems)
     raise_problems(str(folder), problems)
@@ -67,17 +69,19 @@ def read_scene(settings: SceneSettings) -> Scene:
     point = torch.tensor(focus, dtype=torch.float32)
     larger = any(photograph.width * photograph.height > settings.size**2 for photograph in photographs)
     whole = photographs if larger else None
-    return Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
+    masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
+    scene = Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
+    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks)
 
 
-def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Frame]:
+def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) -> list[Frame]:
     """The frames whose images exist, `wanted` of them evenly spread."""
     present = [frame for frame in frames if frame.exists]
     missing = [frame.file_path for frame in frames if not frame.exists]
-    if len(present) < 2:
+    if len(present) < least:
         raise UserError(
             f"{origin} names {len(frames)} images, of which {len(present)} exist (missing: "
-            f"{', '.join(missing[:3])}, …), expected at least 2: add the images or correct file_path."
+            f"{', '.join(missing[:3])}, …), expected at least {least}: add the images or correct file_path."
         )
     if missing:
         logger.warning(
@@ -89,14 +93,41 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None) -> list[Fram
     return [present[index] for index in spread_evenly(len(present), wanted)]
 
 
-def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tuple[View, Photograph] | None:
+def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tuple[View, Photograph, np.ndarray] | None:
+    """The view, what it was made of, and where its edit may be, (H, W) float32, 0 or 1."""
     try:
         view = undistort(make_view(frame, read_image(frame.image)))
+        allowed = replace(view, image=mask_of(frame, *view.image.shape[:2]))
     except UserError as error:
         problems.append(str(error))
         return None
     height, width = view.image.shape[:2]
-    return resize(crop_square(view) if settings.crop else view, settings.size), Photograph(frame, width, height, settings.crop)
+    view, allowed = (resize(crop_square(each) if settings.crop else each, settings.size) for each in (view, allowed))
+    return view, Photograph(frame, width, height, settings.crop), (allowed.image > 0).astype(np.float32)
+
+
+def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:
+    """Where the edit of a frame's image may be, (height, width) uint8, 0 or 255; everywhere if it has no mask. Raises UserError
+    where the mask is of a larger image."""
+    if not frame.mask:
+        return np.full((height, width), 255, dtype=np.uint8)
+    mask = np.zeros(height * width, dtype=np.uint8)
+    for first, count in zip(frame.mask[::2], frame.mask[1::2], strict=True):
+        if first >= len(mask):
+            raise UserError(
+                f"{frame.image} has {width} x {height} pixels, but its mask begins a run at pixel {first}: let image_path name the "
+                "image that the mask belongs to."
+            )
+        mask[first : first + count] = 255
+    return mask.reshape(height, width)
+
+
+def _own_prompts(frames: list[Frame], settings: SceneSettings) -> tuple[tuple[str, str], ...] | None:
+    """The prompts of images that have their own, the settings' in their place where these have some."""
+    found = [frame.prompts for frame in frames if frame.prompts is not None]
+    given = settings.source_prompt, settings.target_prompt
+    replaced = (tuple(own if text is None else text for text, own in zip(given, prompts, strict=True)) for prompts in found)
+    return tuple((source, target) for source, target in replaced) or None
 
 
 def _view_names(frames: list[Frame]) -> tuple[str, ...]:

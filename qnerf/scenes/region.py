@@ -56,6 +56,12 @@ def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin:
     return EditedRegion(*(_covered(part, cameras, size, flesh, finer) for part in (proxy, moved_part(proxy))))
 
 
+def given_region(masks: Tensor | None, views: int, size: tuple[int, int]) -> EditedRegion:
+    """The region of images without a proxy: where their masks (N, H, W) say, at size (h, w), or everywhere."""
+    region = torch.ones(views, *size) if masks is None else tokens_inside(masks, *size).float()
+    return EditedRegion(region, region)
+
+
 def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
     """Which tokens of a map of rows x columns cover any of the region (V, h, w), 0 or 1: (V, rows, columns) bool."""
     return F.adaptive_max_pool2d(region, (rows, columns)) > 0

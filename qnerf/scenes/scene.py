@@ -68,7 +68,9 @@ class Truth:
 class Scene:
     """A capture read from disk. images: (N, 3, H, W) in [0, 1], float32, H and W as the cameras say.
 
-    photographs: of each view, at its own resolution; none where that is the views'.
+    photographs: of each view, at its own resolution; none where that is the views'. posed: whether the cameras are known; of images
+    without, each is edited by itself, cameras and region mean nothing, and there is no proxy. own_prompts: of source and target, by
+    view, where views have their own. masks: (N, H, W), 0 or 1, where the edit may be, where that is given.
 
     focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, world
     units. Fields map the ball of that radius to the uncontracted unit ball.
@@ -85,3 +87,19 @@ class Scene:
     proxy: Proxy | None
     truth: Truth | None
     photographs: tuple[Photograph, ...] | None = None
+    posed: bool = True
+    own_prompts: tuple[tuple[str, str], ...] | None = None
+    masks: Tensor | None = None
+
+    @property
+    def prompts(self) -> tuple[tuple[str, str], ...]:
+        """Of source and target, by view."""
+        return self.own_prompts or ((self.source_prompt, self.target_prompt),) * len(self.view_names)
+
+    @property
+    def source_prompts(self) -> tuple[str, ...]:
+        return tuple(source for source, _ in self.prompts)
+
+    @property
+    def target_prompts(self) -> tuple[str, ...]:
+        return tuple(target for _, target in self.prompts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qnerf.errors import UserError
 from qnerf.guidance.guidance import GuidanceSettings
-from qnerf.schedules.schedule import Schedule, ScheduleSettings, Work
+from qnerf.schedules.schedule import Schedule, SkippingSettings, Work
 
 if TYPE_CHECKING:
     from qnerf.attention.layers import AttentionLayer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
 
 
-class OracleSettings(ScheduleSettings):
+class OracleSettings(SkippingSettings):
     """Queries of the true edited views, from their own inversion, at every step. Needs a scene with
     truth."""
 
@@ -32,13 +32,16 @@ class OracleSettings(ScheduleSettings):
         return True
 
     def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
-        return {"unet": views * sum(guidance.guides(k, steps) + guidance.step_passes(k, steps) for k in range(steps))}
+        walk = range(self.first_state(steps), steps)
+        return {"unet": views * sum(guidance.guides(k, steps) + guidance.step_passes(k, steps) for k in walk)}
 
     def build(self) -> Schedule:
         return Oracle(self)
 
 
 class Oracle(Schedule):
+    settings: OracleSettings
+
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
         """Guided at each step, as long as guidance lasts, by the true edited views' queries of that
         step."""
@@ -52,8 +55,10 @@ class Oracle(Schedule):
                 "needs: use a procedural scene or another schedule."
             )
         job.editor.restore({})
-        z, steps = job.trajectory.states[0], len(job.steps)
-        for k in range(steps):
+        steps = len(job.steps)
+        first = self.settings.first_state(steps)
+        z = job.first_latents("source", first)
+        for k in range(first, steps):
             target = queries_along(job, job.oracle, layers, k) if guidance.settings.guides(k, steps) else None
             z = guided_steps(job, guidance, z, k, k + 1, target)
         return EditResult(z)

@@ -14,7 +14,7 @@ class ProgressiveSettings(LookAheadSettings):
     name: Literal["progressive"]
 
     def unguided(self, stop: int) -> bool:
-        return stop == self.interval and self.start == "source"
+        return stop == self.interval and self.start == "source" and not self.skip
 
     def build(self) -> Schedule:
         return LookAhead(self)

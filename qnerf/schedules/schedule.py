@@ -3,7 +3,7 @@ Needs no torch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
@@ -53,6 +53,11 @@ class ScheduleSettings(Variant):
         return False
 
     @property
+    def starts_posed(self) -> bool:
+        """Whether the edit starts from the posed views' inversion."""
+        return False
+
+    @property
     def trains_fields(self) -> bool:
         """Whether query fields are trained; otherwise their settings and the seed have no effect."""
         return False
@@ -82,6 +87,10 @@ class ScheduleSettings(Variant):
         """The settings that an interval depends on, as plain data."""
         return self.effective_settings()
 
+    def skipping(self, share: float) -> Self:
+        """The same, which leaves out this share of the steps unless it says itself how many."""
+        return self
+
     def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
         """Why the settings cannot work together, one sentence, or None. where: prefix of this method's
         keys."""
@@ -91,7 +100,24 @@ class ScheduleSettings(Variant):
         raise NotImplementedError
 
 
-class StartingSettings(ScheduleSettings):
+class SkippingSettings(ScheduleSettings):
+    """skip: share of the steps that is left out: the edit starts from a later state of the source views' inversion, and so keeps
+    more of them. None: as many as the inversion says (ddpm), 0 by most."""
+
+    skip: float | None = Field(default=None, ge=0, lt=1)
+
+    def skipping(self, share: float) -> Self:
+        return self if self.skip is not None or share == 0 else self.model_copy(update={"skip": share})
+
+    def effective_settings(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=set() if self.skip else {"skip"})
+
+    def first_state(self, steps: int) -> int:
+        """The state that the edit starts from, 0 to steps - 1."""
+        return min(round((self.skip or 0.0) * steps), steps - 1)
+
+
+class StartingSettings(SkippingSettings):
     """start: what the first state is. "source": the noisiest of the source views' inversion. "posed": where parts
     move, that of the posed views' inversion after `start_at` of the steps, which are then left out; the source
     views' elsewhere. Early states decide about geometry, so a late start keeps more of the posed views."""
@@ -100,15 +126,19 @@ class StartingSettings(ScheduleSettings):
     start_at: float = Field(default=0.4, ge=0, lt=1)
 
     @property
-    def follows_posed(self) -> bool:
+    def starts_posed(self) -> bool:
         return self.start == "posed"
 
+    @property
+    def follows_posed(self) -> bool:
+        return self.starts_posed
+
     def effective_settings(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"start_at"} if self.start == "source" else set())
+        unread = {"start_at"} if self.start == "source" else {"skip"}
+        return {key: value for key, value in super().effective_settings().items() if key not in unread}
 
     def first_state(self, steps: int) -> int:
-        """The state that the edit starts from, 0 to steps - 1."""
-        return min(round(self.start_at * steps), steps - 1) if self.start == "posed" else 0
+        return min(round(self.start_at * steps), steps - 1) if self.start == "posed" else super().first_state(steps)
 
 
 class Schedule:

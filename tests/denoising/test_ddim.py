@@ -56,6 +56,17 @@ def test_more_steps_reconstruct_better() -> None:
     assert errors[0] > errors[1] > errors[2]
 
 
+def test_fixed_point_iterations_invert_denoising_itself() -> None:
+    """The state that is asked again is the one that denoising comes from, so few steps come back as well as many."""
+    clean, steps = torch.linspace(-1, 1, 9, dtype=torch.float64).view(9, 1, 1, 1), steps_of(10)
+    predictor = gaussian_predictor(steps, 0.2)
+    errors = [
+        (denoise(predictor, invert(predictor, clean, steps, fixed_point=n)[0], steps) - clean).abs().max() for n in (0, 3, 40)
+    ]
+    assert errors[0] > 10 * errors[1]
+    assert errors[2] < 1e-6
+
+
 def test_denoise_in_two_parts_is_denoise_in_one() -> None:
     steps = steps_of(12)
     predictor, z = gaussian_predictor(steps, 0.5), torch.ones(1, 1, 1, 1, dtype=torch.float64)

@@ -35,7 +35,8 @@ class Frame:
     camera to world, OpenGL axes. numbers: its intrinsics as far as they are given, by the keys of
     transforms.json (fl_x, fl_y, cx, cy, w, h, camera_angle_x, k1, …).
 
-    image: its file, which is there or not (exists).
+    image: its file, which is there or not (exists). prompts: of source and target, where the image has its own. mask: where the
+    edit may be, pairs of a first pixel and a number of pixels, in the order of rows; empty: everywhere.
     """
 
     file_path: str
@@ -43,6 +44,8 @@ class Frame:
     exists: bool
     pose: np.ndarray
     numbers: dict[str, float]
+    prompts: tuple[str, str] | None = None
+    mask: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Reader:
     finds: whether a folder has the format. read: what is said of the whole scene ("prompt",
     "target_prompt", "focus", "radius", each if known), and its frames in order; it raises one UserError
     that names everything that is wrong. files: what it reads of a folder beside the frames' images,
-    all of which counts in the scene's identity.
+    all of which counts in the scene's identity. posed: whether images have cameras; of others, each is edited by itself.
     """
 
     name: str
@@ -61,6 +64,12 @@ class Reader:
     finds: Callable[[Path], bool]
     read: Callable[[Path], tuple[dict[str, Any], list[Frame]]]
     files: Callable[[Path], Sequence[Path]]
+    posed: bool = True
+
+    @property
+    def least(self) -> int:
+        """The number of images below which there is no scene."""
+        return 2 if self.posed else 1
 
     @property
     def module(self) -> str:
@@ -97,14 +106,20 @@ def reader_of(folder: Path, chosen: str | None = None) -> Reader:
     if chosen is not None and chosen not in known:
         raise UserError(sentence("scene.reader", f"{chosen!r} is not valid", chosen, known))
     asked = [reader for name, reader in known.items() if chosen in (None, name)]
-    if not folder.is_dir():
-        problem, wanted = "is a file" if folder.exists() else "does not exist", " or ".join(reader.looks_for for reader in asked)
-        raise UserError(f"scene.path {folder} {problem}, expected a folder with {wanted}: give the right path.")
+    if not folder.is_dir() and not any(reader.finds(folder) for reader in asked):
+        problem, wanted = "is a file" if folder.exists() else "does not exist", _wanted(asked)
+        raise UserError(f"scene.path {folder} {problem}, expected {wanted}: give the right path.")
     found = [reader for reader in asked if reader.finds(folder)]
     if len(found) > 1:
         both = " and ".join(f"{reader.looks_for} (reader {reader.name})" for reader in found)
         raise UserError(f"{folder} has {both}, expected one of them: choose one, for example scene.reader={found[0].name}.")
     if not found:
-        missing = ", ".join(f"{reader.looks_for} is missing (reader {reader.name})" for reader in asked)
+        missing = ", ".join(f"{reader.looks_for} is missing (reader {reader.name})" for reader in asked if reader.posed)
         raise UserError(f"{folder} has no posed images ({missing}): give a folder that has one of these.")
     return found[0]
+
+
+def _wanted(asked: Sequence[Reader]) -> str:
+    """What readers look for, in words."""
+    folders, files = ([reader.looks_for for reader in asked if reader.posed is posed] for posed in (True, False))
+    return " or ".join([*([f"a folder with {' or '.join(folders)}"] if folders else []), *files])
