@@ -12,7 +12,7 @@ from hydra import initialize_config_dir
 from qnerf.consolidation.phases import plain_steps
 from qnerf.run import CONFIGS
 from tests.fields.posing.analytic import skeleton
-from tests.schedules.helpers import layers, make_job, tiny_field
+from tests.schedules.helpers import BACKBONE, layers, make_job, tiny_field
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
@@ -108,3 +108,27 @@ def test_the_study_of_posing_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     study.main()
     rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith("| puppet_a")]
     assert [name.strip() for _, name in rows] == ["none", "joints 2 %", "joints 5 %", "joints 10 %"]
+
+
+def test_every_row_of_the_study_of_inversions_is_a_setting() -> None:
+    study = load("inversions/study.py")
+    found = {name: study.inversion_of(row.inversion) for name, row in study.ROWS.items()}
+    assert {inversion.name for inversion in found.values()} == {
+        "ddim", "uniform_attention", "null_text", "negative_prompt", "direct", "ddpm",
+    }  # fmt: skip
+    assert found["ddpm, γ 7.5"].reconstruction_scale == 7.5
+
+
+def test_the_study_of_inversions_measures_by_row_and_says_what_it_has(tmp_path: Path) -> None:
+    study = load("inversions/study.py")
+    study.STEPS = 2
+    image = study.Image(BACKBONE, torch.rand(1, 3, 32, 32), {"caption": "a figure", "empty": "", "wrong": "a lamp"})
+    assert image.measure(study.ROWS["direct, γ 7.5"])["psnr"] > 80, "the source comes back"
+    null_text = image.measure(study.Row("null_text inversion.inner_steps=2 inversion.early_stop=0 inversion.early_stop_growth=0"))
+    assert null_text["inner_steps"] == "2 2"
+    path = tmp_path / "results.csv"
+    rows = ["row,image,psnr,ssim,mse,inner_steps", '"ddim, γ 1",0,20,0.5,0.01,', '"ddim, γ 1",1,30,0.7,0.001,']
+    path.write_text("\n".join([*rows, '"null-text, γ 7.5",0,25,0.6,0.003,1 4 4']))
+    lines = study.table(path).splitlines()
+    assert lines[2] == "| ddim, γ 1 | 2 | 25.00 ± 7.1 | 0.6000 | 5.50 |"
+    assert lines[-1] == "Null-text: 3.00 forward and backward passes a step (1: 33%, 4: 67%)."

@@ -115,7 +115,7 @@ class Image:
 
 def inversion_of(overrides: str) -> InversionSettings:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return parse(compose("config", f"inversion={overrides} steps={STEPS}".split())).inversion
+        return parse(compose("config", f"inversion={overrides}".split())).inversion
 
 
 def measure_all(path: Path, images: int, wanted: Callable[[str], bool]) -> None:

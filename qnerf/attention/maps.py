@@ -81,10 +81,14 @@ class ChangeProbs(AttentionEdit):
         return p
 
 
-def word_maps(maps: Mapping[AttentionLayer, Tensor], tokens: tuple[int, ...]) -> Tensor:
-    """The mean over layers and heads of cross-attention maps (V, heads, n, m) of layers of one size, summed over some tokens:
-    (V, n)."""
-    return torch.stack([p[..., list(tokens)].sum(dim=-1).mean(dim=1) for p in maps.values()]).mean(dim=0)
+def word_map(p: Tensor, weights: Tensor) -> Tensor:
+    """(V, n): the mean over heads of a cross-attention map (V, heads, n, L), summed over tokens by weights (V, L)."""
+    return torch.einsum("vhnl,vl->vn", p, weights.to(p)) / p.shape[1]
+
+
+def word_maps(maps: Mapping[AttentionLayer, Tensor], weights: Tensor) -> Tensor:
+    """(V, n): the mean of the word maps of layers of one size."""
+    return torch.stack([word_map(p, weights) for p in maps.values()]).mean(dim=0)
 
 
 def sixteenth(layers: tuple[AttentionLayer, ...]) -> tuple[AttentionLayer, ...]:
@@ -108,28 +112,29 @@ class MaskByWords(AttentionEdit):
     """Queries where some words are seen attend to keys where the source's pass sees them, all others to the rest (MasaCtrl's
     automatic masks).
 
-    record: keeps the pass's cross-attention maps, of layers of one size; those that were met before this layer count. tokens: of
-    the words. threshold: of their map, scaled to 0 … 1. source: (V, n) bool, where the source's pass sees them, at the tokens of
-    `grid`. latent_size: (h, w) of the latents. union: keys are the source's and the own ones.
+    record: keeps the pass's cross-attention maps, of layers of one size; those that were met before this layer
+    count. words: (V, L), the weights of their tokens. threshold: of their map, scaled to 0 … 1. source: (V, n)
+    bool, where the source's pass sees them, at the tokens of `grid`. latent_size: (h, w) of the latents. union:
+    keys are the source's and the own ones.
     """
 
     def __init__(
         self,
         record: RecordMaps,
-        tokens: tuple[int, ...],
+        words: Tensor,
         threshold: float,
         source: Tensor,
         grid: tuple[int, int],
         latent_size: tuple[int, int],
         union: bool,
     ) -> None:
-        self.record, self.tokens, self.threshold, self.source = record, tokens, threshold, source
+        self.record, self.words, self.threshold, self.source = record, words, threshold, source
         self.grid, self.latent_size, self.union = grid, latent_size, union
 
     def before(self, call: AttentionCall) -> AttentionCall:
         if not self.record.maps:
             return call
-        own = normalised(word_maps(self.record.maps, self.tokens)) >= self.threshold
+        own = normalised(word_maps(self.record.maps, self.words)) >= self.threshold
         size = call.layer.token_grid(self.latent_size)
         queries, keys = (
             F.interpolate(mask.unflatten(1, self.grid)[:, None].float(), size)[:, 0].flatten(1) > 0 for mask in (own, self.source)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnerf.common.messages import sentence
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -16,9 +19,6 @@ class Prompts:
 
     source: str = ""
     target: str = ""
-
-
-NO_PROMPTS = Prompts()
 
 
 def words_of(prompt: str) -> list[str]:
@@ -59,3 +59,13 @@ def tokens_of(tokenizer: Any, prompt: str, words: Sequence[str], length: int) ->
     wanted = {part for word in words for part in words_of(word)}
     each = zip(words_of(prompt), word_tokens(tokenizer, prompt, length), strict=True)
     return tuple(place for word, places in each if word in wanted for place in places)
+
+
+def word_weights(tokenizer: Any, prompts: Sequence[str], words: Sequence[Sequence[str]], length: int) -> Tensor:
+    """(V, L) of V prompts and the words of each: 1 at the tokens of these words, else 0."""
+    import torch
+
+    weights = torch.zeros(len(prompts), length)
+    for row, prompt, some in zip(weights, prompts, words, strict=True):
+        row[list(tokens_of(tokenizer, prompt, some, length))] = 1.0
+    return weights

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +14,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
-from qnerf.backbones.words import NO_PROMPTS, Prompts
+from qnerf.backbones.words import Prompts
 from qnerf.common.finite import FiniteWatch
 from qnerf.denoising.ddim import Trajectory
 from qnerf.denoising.edit import EditBranch
@@ -69,8 +68,8 @@ class EditJob:
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
     target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
-    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: of each view
-    as they were written, for editors that look for words; (): none are known.
+    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: of each view as
+    they were written, for editors that look for words.
     """
 
     backbone: DiffusionBackbone
@@ -106,12 +105,8 @@ class EditJob:
         return self.backbone.device
 
     def chunks(self) -> Iterator[slice]:
-        """Slices of views that are denoised together. All views of a chunk have the same prompts, whose words editors look for."""
-        start = 0
-        for _, alike in groupby(self.prompts or (NO_PROMPTS,) * self.views):
-            count = len(list(alike))
-            yield from (slice(start + part.start, start + part.stop) for part in chunks(count, self.chunk_size))
-            start += count
+        """Slices of views that are denoised together."""
+        return chunks(self.views, self.chunk_size)
 
     def branch(self, views: slice) -> EditBranch:
         """The edit's noise predictor for some of the views."""
@@ -127,7 +122,7 @@ class EditJob:
             conditioning=self.target.views(views),
             guidance_scale=self.guidance_scale,
             region=self.region.views(views),
-            prompts=self.prompts[views.start] if self.prompts else NO_PROMPTS,
+            prompts=self.prompts[views],
         )
 
     def _posed_reader(self, views: slice) -> SourceReader:

@@ -15,7 +15,7 @@ from qnerf.attention.layers import AttentionLayer
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import Steps
-from qnerf.backbones.words import NO_PROMPTS, Prompts
+from qnerf.backbones.words import Prompts
 from qnerf.denoising.combination import keep_background, pushed_from
 from qnerf.denoising.source import SourceReader
 from qnerf.scenes.region import EditedRegion
@@ -29,7 +29,7 @@ class EditStep:
     """What an editor sees of one step of some views: step k of `steps`, of the rows of `batch`.
 
     views: which of all views, of which there are `all_views`. z: (V, 4, h, w), their latents. layers: the model's self-attention
-    layers. source: reads the source's passes. region: where the edit happens, at the latents' size. prompts: as they were written.
+    layers. source: reads the source's passes. region: where the edit happens, at the latents' size. prompts: of each view.
     """
 
     k: int
@@ -42,7 +42,7 @@ class EditStep:
     source: SourceReader
     region: EditedRegion
     backbone: DiffusionBackbone
-    prompts: Prompts
+    prompts: tuple[Prompts, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class EditBranch:
     guidance_scale: float
     region: EditedRegion
     reads: SourceReader | None = None
-    prompts: Prompts = NO_PROMPTS
+    prompts: tuple[Prompts, ...] = ()
     predicted: dict[str, Tensor] = field(default_factory=dict)
 
     @property

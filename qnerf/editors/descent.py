@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qnerf.backbones.words import Prompts, new_words, tokens_of, word_problem
+from qnerf.backbones.words import Prompts, new_words, word_problem, word_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,10 +26,11 @@ def added_words_problem(key: str, words: Sequence[str], source_prompt: str, targ
     )
 
 
-def target_tokens(branch: EditBranch, words: Sequence[str]) -> tuple[int, ...]:
-    """The places of words in the target's prompt; of none, of those that the source's prompt has not."""
-    length = branch.conditioning.text.shape[1]
-    return tokens_of(branch.backbone.tokenizer, branch.prompts.target, words or new_words(branch.prompts), length)
+def target_words(branch: EditBranch, words: Sequence[str]) -> Tensor:
+    """(V, L): 1 at the tokens of words in the target's prompts, else 0; of no words, of those that a source's prompt has not."""
+    each = [words or new_words(prompts) for prompts in branch.prompts]
+    length, targets = branch.conditioning.text.shape[1], [prompts.target for prompts in branch.prompts]
+    return word_weights(branch.backbone.tokenizer, targets, each, length).to(branch.conditioning.text.device)
 
 
 def descend(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from qnerf.backbones.words import tokens_of, word_problem
+from qnerf.backbones.words import word_problem, word_weights
 from qnerf.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ class LocalBlend:
 
         from qnerf.attention.maps import word_maps
 
-        prompt, length = getattr(step.prompts, name), step.source.branch.conditioning.text.shape[1]
-        lists = (getattr(self.settings, key) for key in (name, f"subtract_{name}"))
-        tokens = [tokens_of(step.backbone.tokenizer, prompt, words, length) for words in lists]
-        return torch.stack([word_maps(maps, found).detach() for found in tokens], dim=1)
+        prompts, length = [getattr(each, name) for each in step.prompts], step.source.branch.conditioning.text.shape[1]
+        lists = [[getattr(self.settings, key)] * len(prompts) for key in (name, f"subtract_{name}")]
+        weights = [word_weights(step.backbone.tokenizer, prompts, words, length) for words in lists]
+        return torch.stack([word_maps(maps, each).detach() for each in weights], dim=1)
 
     def _mask(self, step: EditStep, z: Tensor) -> Tensor:
         """(V, 1, h, w), 0 or 1."""

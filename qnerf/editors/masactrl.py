@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from qnerf.backbones.words import tokens_of, word_problem
+from qnerf.backbones.words import word_problem, word_weights
 from qnerf.editors.editor import Editor, EditorSettings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from qnerf.attention.hooks import Edits
     from qnerf.attention.layers import AttentionLayer
     from qnerf.denoising.edit import EditStep
@@ -108,7 +110,7 @@ class MasaCtrl(Editor):
         from qnerf.attention.maps import MaskByWords, RecordMaps, normalised, sixteenth, word_maps
 
         cross, threshold = sixteenth(step.backbone.cross_attention_layers), self.settings.mask_threshold
-        source, target = self._tokens(step, step.prompts.source), self._tokens(step, step.prompts.target)
+        source, target = (self._words(step, [getattr(prompts, side) for prompts in step.prompts]) for side in ("source", "target"))
         seen, own = RecordMaps(), RecordMaps()
         step.source.read(step.k, [CONDITIONAL], Edits.at(cross, seen))
         inside = normalised(word_maps(seen.maps, source)) >= threshold
@@ -116,6 +118,6 @@ class MasaCtrl(Editor):
         mask = MaskByWords(own, target, threshold, inside, cross[0].token_grid(size), size, union)
         return Edits.at(cross, own) | Edits.at(layers, mask)
 
-    def _tokens(self, step: EditStep, prompt: str) -> tuple[int, ...]:
-        length = step.source.branch.conditioning.text.shape[1]
-        return tokens_of(step.backbone.tokenizer, prompt, self.settings.mask_words, length)
+    def _words(self, step: EditStep, prompts: list[str]) -> Tensor:
+        words, length = [self.settings.mask_words] * len(prompts), step.source.branch.conditioning.text.shape[1]
+        return word_weights(step.backbone.tokenizer, prompts, words, length)

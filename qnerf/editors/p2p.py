@@ -83,20 +83,23 @@ class P2p(Editor):
 
     def _mapped(self, step: EditStep, source: RecordMaps) -> Change:
         """The change of the target's maps (V, heads, n, L): the source's by words, and their weights."""
+        import torch
+
         from qnerf.editors.p2p_words import equaliser, refinement_mapper, replacement_mapper
 
-        s, tokenizer, prompts = self.settings, step.backbone.tokenizer, step.prompts
-        length = step.source.branch.conditioning.text.shape[1]
-        pair = (tokenizer, prompts.source, prompts.target, length)
-        factors = equaliser(tokenizer, prompts.target, s.weights, length).to(step.z.device)
+        s, device, length = self.settings, step.z.device, step.source.branch.conditioning.text.shape[1]
+        tokenizer, pairs = step.backbone.tokenizer, [(prompts.source, prompts.target) for prompts in step.prompts]
+        factors = torch.stack([equaliser(tokenizer, target, s.weights, length) for _, target in pairs]).to(device)[:, None, None]
         if s.words == "replace":
-            mapper = replacement_mapper(*pair).to(step.z.device)
-            return lambda layer, p: (source.maps[layer] @ mapper.to(p.dtype)) * factors.to(p.dtype)
-        places, alpha = (x.to(step.z.device) for x in refinement_mapper(*pair))
+            mappers = torch.stack([replacement_mapper(tokenizer, *pair, length) for pair in pairs]).to(device)[:, None]
+            return lambda layer, p: (source.maps[layer] @ mappers.to(p.dtype)) * factors.to(p.dtype)
+        found = zip(*(refinement_mapper(tokenizer, *pair, length) for pair in pairs), strict=True)
+        places, alpha = (torch.stack(each).to(device)[:, None, None] for each in found)
 
         def refined(layer: AttentionLayer, p: Tensor) -> Tensor:
             share = alpha.to(p.dtype)
-            return (share * source.maps[layer][..., places] + (1 - share) * p) * factors.to(p.dtype)
+            own = source.maps[layer].gather(3, places.expand_as(p))
+            return (share * own + (1 - share) * p) * factors.to(p.dtype)
 
         return refined
 

@@ -47,10 +47,10 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         count_views(settings)
         unwritten = is_unwritten(settings.scene.path)  # it will have a proxy and the truth, and nothing is written for a check
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
-        if not unwritten and not reader_of(folder, settings.scene.reader).posed:
-            return list(unposed_problems(settings)) + _prompt_errors(settings, folder)
-        proxy = proxy_file(folder, settings.scene.proxy)
         errors = [] if unwritten else _prompt_errors(settings, folder)
+        if not unwritten and not reader_of(folder, settings.scene.reader).posed:
+            return [*errors, *unposed_problems(settings)]
+        proxy = proxy_file(folder, settings.scene.proxy)
     except UserError as error:
         return str(error).splitlines()
     if not proxy.is_file() and (settings.scene.proxy or not unwritten):
@@ -65,12 +65,12 @@ def _scene_errors(settings: RunSettings) -> list[str]:
 def _prompt_errors(settings: RunSettings, folder: Path) -> list[str]:
     """What editors look for in the prompts and do not find, where the folder or the settings say both."""
     said, frames = reader_of(folder, settings.scene.reader).read(folder)
-    source = settings.scene.source_prompt if settings.scene.source_prompt is not None else said.get("prompt")
-    target = settings.scene.target_prompt if settings.scene.target_prompt is not None else said.get("target_prompt", source)
-    pairs = [frame.prompts for frame in frames if frame.prompts is not None]
-    if isinstance(source, str) and isinstance(target, str):
-        pairs.append((source, target))
-    return prompt_problems(settings, pairs)
+    own = [frame.prompts for frame in frames if frame.prompts is not None]
+    given, pairs = (settings.scene.source_prompt, settings.scene.target_prompt), []
+    for pair in own or [(said.get("prompt"), said.get("target_prompt"))]:
+        source, target = (text if text is not None else found for text, found in zip(given, pair, strict=True))
+        pairs.append((source, source if target is None else target))
+    return prompt_problems(settings, [pair for pair in pairs if all(isinstance(text, str) for text in pair)])
 
 
 def _control_errors(settings: RunSettings) -> list[str]:

@@ -60,8 +60,8 @@ def on_device(scene: Scene, device: torch.device) -> Scene:
 
 def check_scene(settings: RunSettings, scene: Scene) -> None:
     """Raises UserError where a method asks for what the scene does not have."""
-    unposed = [] if scene.posed else list(unposed_problems(settings))
-    if problems := unposed + prompt_problems(settings, scene.prompts):
+    problems = prompt_problems(settings, scene.prompts)
+    if problems := [*problems, *(() if scene.posed else unposed_problems(settings))]:
         raise UserError("\n".join(problems))
     if scene.posed and scene.truth is None and uses_oracle(settings):
         raise UserError(

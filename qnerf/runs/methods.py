@@ -212,7 +212,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
         method=name,
         view_names=scene.view_names,
-        prompts=tuple(Prompts(source, target) for source, target in scene.prompts),
+        prompts=tuple(Prompts(*each) for each in scene.prompts),
     )
 
 

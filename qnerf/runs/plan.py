@@ -1,6 +1,6 @@
 """How much work a run will be, before it starts: what the progress bar and its remaining time are made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from qnerf.config import MAIN_METHOD, MethodSettings, RunSettings
 
@@ -67,14 +67,15 @@ def method_follows_posed(settings: RunSettings, method: MethodSettings) -> bool:
     return method.schedule.follows_posed or (method.schedule.edits and reads)
 
 
-def prompt_problems(settings: RunSettings, prompts: Sequence[tuple[str, str]]) -> list[str]:
-    """A sentence for each editor that cannot edit between some of these prompts, of source and target, such as one that looks for a
-    word which they have not."""
+def prompt_problems(settings: RunSettings, prompts: Iterable[tuple[str, str]]) -> list[str]:
+    """A sentence for each editor that cannot edit between some of these prompts, of source and target by view: such as one that
+    looks for a word which they have not."""
+    pairs = tuple(dict.fromkeys(prompts))
     editors = {name: method.editor or settings.editor for name, method in settings.methods().items() if method.schedule.edits}
     found = []
     for name, editor in editors.items():
         own = name == MAIN_METHOD or settings.baselines[name].editor is None
-        problems = (part.problem(*pair) for pair in dict.fromkeys(prompts) for part in editor.parts)
+        problems = (part.problem(*pair) for pair in pairs for part in editor.parts)
         found += [problem if own else f"baselines.{name}.{problem}" for problem in problems if problem]
     return list(dict.fromkeys(found))
 

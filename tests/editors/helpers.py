@@ -53,7 +53,7 @@ def _job() -> EditJob:
 def job_of(editor: EditorSettings, chunk_size: int = VIEWS, source: str = SOURCE, target: str = TARGET, **changes: Any) -> EditJob:
     """The edit by an editor, of two random views whose inversion is no more than plausible."""
     job = replace(_job(), editor=build_editor(editor), guidance_scale=editor.guidance_scale or 1.0, chunk_size=chunk_size)
-    job = replace(job, prompts=(Prompts(source, target),) * job.views, **changes)
+    job = replace(job, **{"prompts": (Prompts(source, target),) * VIEWS, **changes})
     if target != TARGET:
         job = replace(job, target=replace(job.target, text=double().embed([target] * VIEWS)))
     return job

@@ -34,8 +34,14 @@ def branch_of(*additions: Any, chunk: slice = EVERY) -> EditBranch:
     return job_of(PLAIN.model_copy(update={"additions": {part.name: part for part in additions}})).branch(chunk)
 
 
+def weights(branch: EditBranch, *tokens: int) -> Tensor:
+    found = torch.zeros(branch.conditioning.text.shape[:2])
+    found[:, list(tokens)] = 1
+    return found
+
+
 ENERGIES: dict[str, Callable[[EditBranch], Any]] = {
-    "excite": lambda branch: Overlooked(branch, (2, BLUE)),
+    "excite": lambda branch: Overlooked(branch, weights(branch, 2, BLUE)),
     "layout": lambda branch: OutsideBoxes(branch, LAYOUT),
     "guidance": lambda branch: ObjectMoved(branch, K, GUIDANCE),
 }
@@ -148,9 +154,9 @@ def test_the_steps_that_energies_take() -> None:
     )
     z = job_of(PLAIN).trajectory.states[K]
     with torch.no_grad():
-        gradient = energy_gradient(branch, z, K, Overlooked(branch, (BLUE,)))
+        gradient = energy_gradient(branch, z, K, Overlooked(branch, weights(branch, BLUE)))
         torch.testing.assert_close(excite.pull(branch, z, K), z - 20 * (1 - 0.5 / 3) ** 0.5 * gradient, rtol=0, atol=1e-9)
-        assert torch.equal(excite.pull(branch, z, 3), z) is False, "at 3 of 4 it is refined"
+        assert not torch.equal(excite.pull(branch, z, 3), z), "at 3 of 4 it is refined"
         expected = z
         for _ in range(2):
             energy = OutsideBoxes(branch, LAYOUT)
@@ -169,7 +175,7 @@ def test_the_steps_that_energies_take() -> None:
 def test_a_view_that_has_enough_is_left_alone() -> None:
     """Refined until its word is seen enough: of two views the one that begins below."""
     z, branch = job_of(PLAIN).trajectory.states[K], branch_of()
-    values = value_at(branch, z, Overlooked(branch, (BLUE,)))
+    values = value_at(branch, z, Overlooked(branch, weights(branch, BLUE)))
     between = {"until": 0.0, "refine_at": (0.25,), "reach": (1 - float(values.mean()),)}
     with torch.no_grad():
         found = EXCITE.model_copy(update=between).build().pull(branch, z, K)

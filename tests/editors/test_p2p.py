@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qnerf.backbones.words import tokens_of, word_tokens, words_of
+from qnerf.backbones.words import Prompts, tokens_of, word_tokens, words_of
 from qnerf.editors.local_blend import BlendSettings
 from qnerf.editors.p2p import P2pSettings
 from qnerf.editors.p2p_words import aligned, refinement_mapper, replacement_mapper
@@ -147,6 +147,16 @@ def test_equal_prompts_are_plain_sampling() -> None:
         PlainEditorSettings(name="plain", guidance_scale=SCALE, keep_background=False),
     )
     assert torch.equal(latents(job_of(none)), latents(job_of(plain)))
+
+
+def test_views_may_have_prompts_of_their_own() -> None:
+    """Of which each view's words, maps and masks are found: together as one by one."""
+    given = editor(weights={"shirt": 1.5}, local_blend=BLEND.model_copy(update={"subtract_source": (), "start": 0.0}))
+    own = (Prompts(SOURCE, TARGET), Prompts(TARGET, "a blue figure in a red shirt"))
+    text = double().embed([prompts.target for prompts in own])
+    jobs = [job_of(given, chunk_size=size, prompts=own) for size in (1, 2)]
+    one, both = (latents(replace(job, target=replace(job.target, text=text))) for job in jobs)
+    torch.testing.assert_close(one, both, rtol=0, atol=1e-6)
 
 
 def test_words_are_looked_for_before_anything_is_computed() -> None:

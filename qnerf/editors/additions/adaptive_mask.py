@@ -139,7 +139,8 @@ def _auxiliary(step: EditStep, below: int) -> Iterator[tuple[int, Tensor]]:
     def noise_of(z: Tensor, k: int) -> Tensor:
         return branch.noise(z, k, branch.null_text, uniform)
 
-    z = invert(noise_of, step.source.trajectory.states[-1], steps)[0]
+    trajectory = step.source.trajectory  # of the uniform-attention inversion it has this branch's states, too
+    z = invert(noise_of, trajectory.states[-1], steps)[0] if trajectory.auxiliary is None else trajectory.auxiliary[0]
     for k in range(len(steps)):
         noise = noise_of(z, k)
         if steps.timesteps[k] < below:

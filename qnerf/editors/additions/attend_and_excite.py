@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from qnerf.editors.base import AdditionSettings, Part
-from qnerf.editors.descent import GRADIENT_PASSES, added_words_problem, descend, target_tokens
+from qnerf.editors.descent import GRADIENT_PASSES, added_words_problem, descend, target_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class AttendAndExcite(Part):
 
     def pull(self, branch: EditBranch, z: Tensor, k: int) -> Tensor:
         s, steps = self.settings, len(branch.steps)
-        energy = Overlooked(branch, target_tokens(branch, s.words))
+        energy = Overlooked(branch, target_words(branch, s.words))
         rate = s.step_size * (1 - 0.5 * k / max(steps - 1, 1)) ** 0.5
         for share, reach in zip(s.refine_at, s.reach, strict=True):
             if k == round(share * steps):
@@ -64,10 +64,10 @@ class Overlooked:
     """E = max over words of 1 - max over places of the word's weight: the mean of the cross-attention maps of a quarter of the
     latents' side, a softmax over all words of 100 times it, smoothed over 3 x 3 places."""
 
-    def __init__(self, branch: EditBranch, tokens: tuple[int, ...]) -> None:
+    def __init__(self, branch: EditBranch, words: Tensor) -> None:
         from qnerf.attention.maps import RecordMaps, sixteenth
 
-        self.layers, self.tokens, self.record = sixteenth(branch.backbone.cross_attention_layers), tokens, RecordMaps()
+        self.layers, self.words, self.record = sixteenth(branch.backbone.cross_attention_layers), words, RecordMaps()
         self.grid = self.layers[0].token_grid(branch.backbone.latent_size)
 
     def edits(self) -> Edits:
@@ -81,9 +81,9 @@ class Overlooked:
         import torch.nn.functional as F
 
         maps = torch.stack([self.record.maps[layer].mean(dim=1) for layer in self.layers]).mean(dim=0)
-        words = (100 * maps[..., 1:-1]).softmax(dim=-1)[..., [token - 1 for token in self.tokens]]  # without start and end
-        images = words.transpose(1, 2).unflatten(-1, self.grid)
+        images = (100 * maps[..., 1:-1]).softmax(dim=-1).transpose(1, 2).unflatten(-1, self.grid)  # without start and end
         bell = torch.tensor([-1.0, 0.0, 1.0]).div(0.5).square().div(-2).exp().to(images)
-        kernel = (bell[:, None] * bell / bell.sum() ** 2).expand(len(self.tokens), 1, 3, 3)
-        smooth = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=len(self.tokens))
-        return (1 - smooth.amax(dim=(2, 3))).clamp_min(0).amax(dim=1)
+        kernel = (bell[:, None] * bell / bell.sum() ** 2).expand(images.shape[1], 1, 3, 3)
+        smooth = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=images.shape[1])
+        overlooked = (1 - smooth.amax(dim=(2, 3))).clamp_min(0)
+        return (overlooked * self.words[:, 1:-1].to(overlooked)).amax(dim=1)

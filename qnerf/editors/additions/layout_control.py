@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from qnerf.backbones.words import word_problem
 from qnerf.editors.base import AdditionSettings, Part
-from qnerf.editors.descent import GRADIENT_PASSES, added_words_problem, descend, target_tokens
+from qnerf.editors.descent import GRADIENT_PASSES, added_words_problem, descend, target_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,12 +93,12 @@ class OutsideBoxes:
 
         given, found = self.settings.boxes, []
         for words, box in [((word,), box) for word, box in given.items()] or [((), None)]:
-            tokens = list(target_tokens(self.branch, words))
+            weights = target_words(self.branch, words)
             for layer in self.layers:
-                maps = self.record.maps[layer][..., tokens]
+                maps = self.record.maps[layer]
                 inside = self._inside(layer, box).to(maps)[:, None, :, None]
-                share = (maps * inside).sum(dim=2) / maps.sum(dim=2)
-                found.append((1 - share).square().mean(dim=(1, 2)))
+                outside = (1 - (maps * inside).sum(dim=2) / maps.sum(dim=2)).square().mean(dim=1)
+                found.append((outside * weights.to(maps)).sum(dim=1) / weights.sum(dim=1).clamp_min(1).to(maps))
         return torch.stack(found).mean(dim=0)
 
     def _inside(self, layer: AttentionLayer, box: Box | None) -> Tensor:

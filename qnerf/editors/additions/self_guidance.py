@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from qnerf.backbones.words import tokens_of, word_problem
+from qnerf.backbones.words import word_problem, word_weights
 from qnerf.editors.base import AdditionSettings, Part
 from qnerf.editors.descent import GRADIENT_PASSES
 
@@ -85,7 +85,8 @@ class ObjectMoved:
         from qnerf.attention.hooks import CONDITIONAL
 
         self.settings = settings
-        self.target, source = (_Seen(branch, prompt, settings.words) for prompt in (branch.prompts.target, branch.prompts.source))
+        prompts = ([getattr(each, side) for each in branch.prompts] for side in ("target", "source"))
+        self.target, source = (_Seen(branch, some, settings.words) for some in prompts)
         (branch.reads or branch.source).read(k, [CONDITIONAL], source.edits())
         self.source = source.features()
 
@@ -108,12 +109,13 @@ class ObjectMoved:
 class _Seen:
     """An object in one pass."""
 
-    def __init__(self, branch: EditBranch, prompt: str, words: tuple[str, ...]) -> None:
+    def __init__(self, branch: EditBranch, prompts: list[str], words: tuple[str, ...]) -> None:
         from qnerf.attention.maps import KeepOutput, RecordMaps
 
         model = branch.backbone
         self.layers = tuple(layer for layer in model.cross_attention_layers if layer.path.startswith("up_blocks"))
-        self.tokens = list(tokens_of(model.tokenizer, prompt, words, branch.conditioning.text.shape[1]))
+        length = branch.conditioning.text.shape[1]
+        self.words = word_weights(model.tokenizer, prompts, [words] * len(prompts), length)
         self.size, self.block = model.latent_size, self.layers[-1].path.split(".attentions")[0]
         self.record, self.output = RecordMaps(), KeepOutput()
 
@@ -126,11 +128,11 @@ class _Seen:
         """position (V, layers, 2), size (V, layers), shape (V, places of all layers), appearance (V, channels)."""
         import torch
 
-        from qnerf.attention.maps import thresholded
+        from qnerf.attention.maps import thresholded, word_map
 
         positions, sizes, shapes = [], [], []
         for layer in self.layers:
-            seen = thresholded(self.record.maps[layer][..., self.tokens].sum(dim=-1).mean(dim=1))
+            seen = thresholded(word_map(self.record.maps[layer], self.words))
             rows, columns = layer.token_grid(self.size)
             y, x = (torch.arange(n).add(0.5).div(n).to(seen) for n in (rows, columns))
             image, total = seen.unflatten(1, (rows, columns)), seen.sum(dim=1)
