@@ -124,7 +124,7 @@ def measure_all(path: Path, first: int, images: int, wanted: Callable[[str], boo
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", []))
     backbone = settings.backbone.build(torch.device("cpu"))
-    views = heldout_views(SEED, 0, images, settings.scene.size, WORLD, ("joints",))
+    views = heldout_views(SEED, 0, images + 1, settings.scene.size, WORLD, ("joints",))
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not done:
