@@ -137,11 +137,11 @@ def measure_all(path: Path, first: int, images: int, wanted: Callable[[str], boo
             ]
             if not left:
                 continue
-            # The wrong prompt is another image's caption, of another kind of object.
+            # The wrong prompt is the next image's caption, of another kind of object.
             texts: dict[Prompt, str] = {
                 "caption": views.captions[number],
                 "empty": "",
-                "wrong": views.captions[(number + 1) % images],
+                "wrong": views.captions[number + 1],
             }
             image = Image(backbone, views.images[number : number + 1], texts)
             for name in left:
