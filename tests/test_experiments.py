@@ -129,6 +129,6 @@ def test_the_study_of_inversions_measures_by_row_and_says_what_it_has(tmp_path: 
     path = tmp_path / "results.csv"
     rows = ["row,image,psnr,ssim,mse,inner_steps", '"ddim, γ 1",0,20,0.5,0.01,', '"ddim, γ 1",1,30,0.7,0.001,']
     path.write_text("\n".join([*rows, '"null-text, γ 7.5",0,25,0.6,0.003,1 4 4']))
-    lines = study.table(path).splitlines()
+    lines = study.table([path]).splitlines()
     assert lines[2] == "| ddim, γ 1 | 2 | 25.00 ± 7.1 | 0.6000 | 5.50 |"
     assert lines[-1] == "Null-text: 3.00 forward and backward passes a step (1: 33%, 4: 67%)."

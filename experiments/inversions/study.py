@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,18 +118,18 @@ def inversion_of(overrides: str) -> InversionSettings:
         return parse(compose("config", f"inversion={overrides}".split())).inversion
 
 
-def measure_all(path: Path, images: int, wanted: Callable[[str], bool]) -> None:
+def measure_all(path: Path, first: int, images: int, wanted: Callable[[str], bool]) -> None:
     """Every row of every image that the file lacks, image by image, so that a broken-off study has whole images."""
     done = {(found["row"], int(found["image"])) for found in read(path)} if path.exists() else set()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", []))
     backbone = settings.backbone.build(torch.device("cpu"))
-    views = heldout_views(SEED, 0, images, settings.scene.size, WORLD, ("joints",))
+    views = heldout_views(SEED, 0, images + 1, settings.scene.size, WORLD, ("joints",))
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not done:
             writer.writeheader()
-        for number in range(images):
+        for number in range(first, images):
             left = [
                 name
                 for name, row in ROWS.items()
@@ -137,11 +137,11 @@ def measure_all(path: Path, images: int, wanted: Callable[[str], bool]) -> None:
             ]
             if not left:
                 continue
-            # The wrong prompt is another image's caption, of another kind of object.
+            # The wrong prompt is the next image's caption, of another kind of object.
             texts: dict[Prompt, str] = {
                 "caption": views.captions[number],
                 "empty": "",
-                "wrong": views.captions[(number + 1) % images],
+                "wrong": views.captions[number + 1],
             }
             image = Image(backbone, views.images[number : number + 1], texts)
             for name in left:
@@ -154,10 +154,10 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def table(path: Path) -> str:
+def table(paths: Sequence[Path]) -> str:
     """Means and standard deviations over the images of each row, as Markdown; and how many steps optimisation took."""
     lines = ["| inversion | images | PSNR, dB | SSIM | MSE x 1000 |", "|---|---|---|---|---|"]
-    found = read(path)
+    found = [each for path in paths for each in read(path)]
     for name in ROWS:
         some = [each for each in found if each["row"] == name]
         if some:
@@ -174,13 +174,14 @@ def table(path: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+", help="what is measured goes to the first; the table has all")
     parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--first", type=int, default=0, help="the first of these images, for a second process beside another")
     parser.add_argument("--rows", default="", help="only rows whose names begin so")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if not given.table:
-        measure_all(given.results, given.images, lambda name: name.startswith(given.rows))
+        measure_all(given.results[0], given.first, given.images, lambda name: name.startswith(given.rows))
     print(table(given.results))
 
 

@@ -51,6 +51,13 @@ def test_each_view_is_optimised_as_if_alone() -> None:
     torch.testing.assert_close(together[:, 1:2], alone, rtol=0, atol=1e-6)
 
 
+def test_a_scaled_gradient_changes_no_digit() -> None:
+    """In float32, where nothing underflows: a power of two."""
+    pivot, text, empty = example()
+    plain, scaled = (optimise_null_text(noise_of, pivot, text, empty, STEPS, setting(inner_steps=5), by) for by in (1.0, 2.0**14))
+    assert torch.equal(plain, scaled)
+
+
 def test_joint_mode_shares_one_prompt() -> None:
     pivot, text, empty = example()
     null = optimise_null_text(noise_of, pivot, text, empty, STEPS, setting(joint=True, inner_steps=5))
