@@ -111,6 +111,10 @@ def test_what_is_in_the_cache_is_loaded_without_network(model: Path, tmp_path: P
     found = Sd15Settings(model="someone/sd15", controlnet="someone/net", download=True, control={"kind": "other"})  # pyright: ignore
     assert found.problems(["a fox"], "images") == []
     assert found.weights() is not None
+    (tmp_path / "models--someone--net" / "snapshots" / "abc" / "diffusion_pytorch_model.safetensors").unlink()
+    part = Sd15Settings(model="someone/sd15", controlnet="someone/net", control={"kind": "other"})  # pyright: ignore
+    (said,) = part.problems(["a fox"], "images")
+    assert "'someone/net' was not found" in said, "a part of it is none"
 
 
 def test_what_is_not_there_fails_once_with_the_command_to_fetch_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +130,15 @@ def test_what_is_not_there_fails_once_with_the_command_to_fetch_it(monkeypatch: 
     assert asked == ["no/such"]
     assert "was not fetched (OSError: no route to host)" in problems[0]
     assert "`hf download no/such --revision v1 --local-dir such`" in problems[0]
+
+
+def test_only_what_is_read_is_fetched() -> None:
+    whole = ["model_index.json", "v1-5-pruned-emaonly.safetensors", "unet/config.json", "safety_checker/model.safetensors"]
+    read = [f"unet/diffusion_pytorch_model{variant}.safetensors" for variant in ("", ".fp16", ".non_ema")]
+    assert hub.files_to_fetch([*whole, *read, "unet/model.bin"]) == ["model_index.json", "unet/config.json", read[0]]
+    assert hub.files_to_fetch(["config.json", "diffusion_pytorch_model.fp16.safetensors"])[1:] == [
+        "diffusion_pytorch_model.fp16.safetensors"
+    ]
 
 
 def test_the_demos_skeleton_has_openposes_joints() -> None:
