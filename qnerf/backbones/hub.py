@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.backbones.model_files import TOKENIZERS
+from qnerf.backbones.model_parts import TOKENIZERS
 from qnerf.backbones.places import find_place
 from qnerf.backbones.weight_files import weights_of
 from qnerf.errors import UserError

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from qnerf.backbones.diffusion import DiffusionBackbone
-    from qnerf.backbones.model_files import ModelFiles, NetFiles
+    from qnerf.backbones.model_parts import ModelFiles, NetFiles
 
 SLOWER = 550.0
 """A pass at 512 pixels on 2 CPU cores takes 15 to 18 s in float32, the embedded model's .030 s."""

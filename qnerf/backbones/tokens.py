@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qnerf.backbones.model_files import ModelFiles, tokenizer_problems
+from qnerf.backbones.model_parts import ModelFiles, tokenizer_problems
 
 
 def prompt_problems(model: ModelFiles, prompts: Sequence[str], embeddings: bool) -> list[str]:

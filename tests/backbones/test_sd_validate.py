@@ -12,6 +12,9 @@ from qnerf import validate
 from qnerf.backbones import hub
 from qnerf.backbones.kinds import kind_of
 from qnerf.backbones.sd15 import Sd15Settings
+from qnerf.config import RunSettings
+from qnerf.errors import UserError
+from qnerf.runs.loading import load_backbone
 from qnerf.scenes.images import read_json
 from tests.backbones import sd_models as sd
 
@@ -87,6 +90,12 @@ def test_images_are_counted_by_the_names_of_views(model: Path, tmp_path: Path, c
     said = told(capsys, model, "control.detail=images", "scene.views=4", *own)
     assert "control.source_images: " in said
     assert "has no drawing for 3 of 4 views (003, 006, 009)" in said
+
+
+def test_the_embedded_models_controlnets_know_no_foreign_drawings() -> None:
+    settings = RunSettings.compose("control.detail=openpose")
+    with pytest.raises(UserError, match="the embedded model's ControlNets read bones"):
+        load_backbone(settings)
 
 
 def test_kinds_by_name() -> None:
