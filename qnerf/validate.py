@@ -38,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     estimate = estimate_cost(plan.cells)
     print(describe_plan(plan))
     print(describe_cost(estimate, len(plan.cells)))
+    if named := sorted({cell.device for cell in plan.cells} - {"auto", "cpu"}):
+        print(f"No GPU was measured: on device={named[0]} all but the disk is another, and time far less.")
     free = free_bytes(Path(plan.cells[0].output_dir))
     if free < estimate.disk:
         print(f"Warning: {plan.cells[0].output_dir} has only {_size(free)} free; set output_dir=… to a larger disk.")

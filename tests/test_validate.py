@@ -13,6 +13,9 @@ def test_a_good_sweep_is_told_with_its_cost(capsys: pytest.CaptureFixture[str], 
     assert "Valid: 4 runs of articulation by independent, full, over\n  guidance.strength: 0.01, 0.02\n  seed: 1, 2" in out
     assert "on 2 CPU cores with 1 inversion" in out
     assert "Estimate: " in out
+    assert "No GPU" not in out
+    assert validate.main(["device=cuda:1"]) == 0
+    assert "No GPU was measured: on device=cuda:1" in capsys.readouterr().out
 
 
 def test_every_error_is_a_line_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from qnerf.backbones.weight_files import Shapes, file_shapes
 from qnerf.errors import UserError
 
 if TYPE_CHECKING:
-    from qnerf.backbones.model_files import ModelFiles
+    from qnerf.backbones.model_parts import ModelFiles
 
 
 def addition_problems(

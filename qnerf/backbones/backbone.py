@@ -97,6 +97,10 @@ class BackboneSettings(Variant):
     def problems(self, prompts: Sequence[str], drawing: Drawing) -> list[str]:
         """What is wrong with its files, and does not fit the prompts and the control, a sentence each: read from JSON and headers,
         before anything is loaded."""
+        return self.control_problems(drawing)
+
+    def control_problems(self, drawing: Drawing) -> list[str]:
+        """Why its ControlNets cannot read a drawing, a sentence each."""
         return []
 
     def costs(self, pixels: int) -> PassCosts:

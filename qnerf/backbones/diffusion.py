@@ -127,7 +127,7 @@ class DiffusionBackbone:
         longer is cut, with a warning."""
         spelt = prompts if self.parts.spell is None else self.parts.spell(prompts)
         limit = self.text_encoder.config.max_position_embeddings
-        for prompt, words in zip(prompts, self.tokenizer(spelt).input_ids, strict=True):
+        for prompt, words in zip(prompts, self.tokenizer(spelt, verbose=False).input_ids, strict=True):
             if len(words) > limit:
                 log.warning("%s; what is beyond is left out.", too_long(prompt, len(words), limit))
         tokens = self.tokenizer(spelt, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")

@@ -3,23 +3,19 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.backbones.model_parts import TOKENIZERS
 from qnerf.backbones.places import find_place
+from qnerf.backbones.weight_files import weights_of
 from qnerf.errors import UserError
 
-PATTERNS = ["*.json", "*.txt", "*/*.json", "*/*.txt", "*.safetensors", "*/*.safetensors"]
-WHOLE_MODELS = [
-    "*-emaonly*",
-    "v1-5-pruned*",
-    "v2-1_*",
-    "*.non_ema.*",
-    "*/*.non_ema.*",
-    "safety_checker/*",
-    "*.fp16.*",
-    "*/*.fp16.*",
-]
-"""Not fetched: copies of a model as one file, weights for training, the safety checker, and the half copies of full weights."""
+log = logging.getLogger(__name__)
+
+READ = (".json", ".txt", ".safetensors")
+UNREAD = ("safety_checker/", "feature_extractor/")
 WAIT = 10.0  # seconds for the hub's first answer
 
 
@@ -27,6 +23,8 @@ def find_or_fetch(key: str, what: str, name: str, revision: str | None, download
     """The place of a model, or None with a sentence among the problems."""
     try:
         place = find_place(name, revision)
+        if place is not None and not Path(name).expanduser().exists() and not is_whole(place):
+            place = None  # a part of it was fetched, such as a tokenizer, or the fetching was interrupted
         if place is None and download:
             place = fetch(key, what, name, revision)
     except UserError as error:
@@ -40,23 +38,58 @@ def find_or_fetch(key: str, what: str, name: str, revision: str | None, download
     return place
 
 
-def fetch(key: str, what: str, name: str, revision: str | None) -> Path:
-    """The snapshot of a hub id, fetched. Raises one UserError where that does not work: nothing is tried twice."""
-    import httpx
+def fetch(key: str, what: str, name: str, revision: str | None, folder: str = "") -> Path:
+    """The snapshot of a hub id, fetched, or one folder of it. Raises one UserError where that does not work; nothing is tried
+    twice."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         info = HfApi().model_info(name, revision=revision, timeout=WAIT, files_metadata=True)
-        return Path(snapshot_download(name, revision=info.sha, allow_patterns=PATTERNS, ignore_patterns=WHOLE_MODELS))
-    except (OSError, HFValidationError, HfHubHTTPError, httpx.HTTPError) as error:
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        chosen = [file for file in files_to_fetch(list(sizes)) if file.startswith(folder)]
+        log.info("Fetching %s, %.2f GiB.", name, sum(sizes[file] for file in chosen) / 2**30)
+        return Path(snapshot_download(name, revision=info.sha, allow_patterns=chosen))
+    except Exception as error:  # of whichever client (requests, httpx …) the version of huggingface_hub has
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
-            f"{key}: the {what} {name!r} is not in the Hugging Face cache and was not fetched "
-            f"({type(error).__name__}: {reason}): check "
-            f"name and connection, or on a machine with a connection run `{command(name, revision)}`, bring the "
-            "folder here and give it."
+            f"{key}: the {what} {name!r} is not in the Hugging Face cache and was not fetched ({type(error).__name__}: {reason}): "
+            f"check name and connection, or on a machine with a connection run `{command(name, revision)}`, bring the folder here "
+            "and give it."
         ) from None
+
+
+def files_to_fetch(files: Sequence[str]) -> list[str]:
+    """Those that are read: no weights for training, no half copy beside full weights, and no copy of a whole model as one file."""
+    whole = any(file.startswith("unet/") for file in files)
+    return [
+        file
+        for file in files
+        if file.endswith(READ)
+        and not file.startswith(UNREAD)
+        and ".non_ema" not in file
+        and not (".fp16" in file and file.replace(".fp16", "") in files)
+        and not (whole and "/" not in file and file.endswith(".safetensors"))
+    ]
+
+
+def is_whole(snapshot: Path) -> bool:
+    """Whether a snapshot has a network and the weights of all its parts."""
+    parts = [folder for part in ("unet", "vae", "text_encoder") if (folder := snapshot / part).is_dir()]
+    try:
+        for folder in parts or [snapshot]:
+            weights_of(folder)
+    except UserError:
+        return False
+    return not parts or (snapshot / "unet").is_dir()
+
+
+def fetch_tokenizer(problems: list[str]) -> None:
+    """Brings CLIP's tokenizer into the hub's cache, for a model in one file, unless it is there."""
+    if all(find_place(name) is None for name in TOKENIZERS):
+        try:
+            fetch("backbone.tokenizer", "tokenizer of", TOKENIZERS[0], None, "tokenizer/")
+        except UserError as error:
+            problems.append(str(error))
 
 
 def command(name: str, revision: str | None) -> str:

@@ -59,12 +59,13 @@ def load_part(cls: type[Part], folder: Path, dtype: str) -> Part:
         raise UserError(f"{folder} cannot be loaded ({_first_line(error)}): download it again.") from error
 
 
-def part_of_tensors(cls: type[Part], config: dict[str, Any], tensors: Mapping[str, Tensor], where: str, dtype: str) -> Part:
+def part_of_tensors(cls: type[Part], config: dict[str, Any], tensors: Mapping[str, Tensor | None], where: str, dtype: str) -> Part:
     """A network of these tensors, by diffusers' names. where: their file, for the errors."""
-    _account(where, expected_shapes(cls, config, where), {name: tuple(x.shape) for name, x in tensors.items()})
+    found = {name: x for name, x in tensors.items() if x is not None}  # a converter's word for what it did not find
+    _account(where, expected_shapes(cls, config, where), {name: tuple(x.shape) for name, x in found.items()})
     with torch.device("meta"):
         net = cls.from_config(config)
-    net.load_state_dict({name: x.to(getattr(torch, dtype)) for name, x in tensors.items()}, strict=True, assign=True)  # pyright: ignore
+    net.load_state_dict({name: x.to(getattr(torch, dtype)) for name, x in found.items()}, strict=True, assign=True)  # pyright: ignore
     return cast(Part, net)
 
 

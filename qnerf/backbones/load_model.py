@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from qnerf.backbones.diffusion import BackboneParts
 from qnerf.backbones.load import load_part, load_text_encoder, load_tokenizer
 from qnerf.backbones.load_single import controlnet_of, read_tensors, text_encoder_of, unet_of, vae_of
-from qnerf.backbones.model_files import ModelFiles, NetFiles
+from qnerf.backbones.model_parts import ModelFiles, NetFiles
 
 
 def load_model(model: ModelFiles, nets: Sequence[NetFiles], dtype: str) -> BackboneParts:

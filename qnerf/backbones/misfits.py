@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qnerf.backbones.single_file import WIDTHS
 
 if TYPE_CHECKING:
-    from qnerf.backbones.model_files import ModelFiles
+    from qnerf.backbones.model_parts import ModelFiles
 
 
 def misfits(model: ModelFiles) -> list[str]:

@@ -6,12 +6,18 @@ Reads JSON and the headers of weights alone, and needs no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from qnerf.backbones.misfits import misfits, misfits_of_net
-from qnerf.backbones.places import find_place
+from qnerf.backbones.model_parts import (
+    ModelFiles,
+    NetFiles,
+    config_of_vae,
+    place_of_vae,
+    tokenizer_folder,
+    tokenizer_problems,
+)
 from qnerf.backbones.schedule import SD_SCHEDULE, complete_schedule, schedule_problems
 from qnerf.backbones.single_file import (
     OPEN_CLIP,
@@ -25,37 +31,10 @@ from qnerf.backbones.single_file import (
     unet_config,
     vae_config,
 )
-from qnerf.backbones.weight_files import file_shapes, read_object, shapes_of, weights_of
+from qnerf.backbones.weight_files import Shapes, file_shapes, read_object, shapes_of, weights_of
 from qnerf.errors import UserError
 
-TOKENIZERS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "openai/clip-vit-large-patch14")
-"""Models whose tokenizer, if it is in the hub's cache, serves a model in one file. All of CLIP's and OpenCLIP's are one."""
-
-
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """A model on the disk. place: a folder in diffusers' layout, or a single file. schedule: complete (`complete_schedule`).
-    vae_place: folder or file of the autoencoder, whose config is `vae`. pad: the tokenizer's padding, where not its own."""
-
-    place: Path
-    unet: dict[str, Any]
-    vae: dict[str, Any]
-    text: dict[str, Any]
-    schedule: dict[str, Any]
-    tokenizer: Path
-    vae_place: Path
-    pad: str | None = None
-
-
-@dataclass(frozen=True)
-class NetFiles:
-    """A ControlNet on the disk: a folder of diffusers, or a single file."""
-
-    place: Path
-    config: dict[str, Any]
 
 
 def read_model(
@@ -63,7 +42,7 @@ def read_model(
 ) -> tuple[ModelFiles | None, list[str]]:
     """The model at a place, and a sentence for each thing that is wrong with it. None where too much is missing to go on."""
     problems: list[str] = []
-    vae_place = _collect(problems, lambda: find_place(vae)) if vae else None
+    vae_place = _collect(problems, lambda: place_of_vae(vae)) if vae else None
     if place.is_file():
         found = _collect(problems, lambda: _read_file(place, tokenizer, vae_place, prediction, spacing, problems))
     else:
@@ -90,7 +69,7 @@ def _read_folder(place: Path, vae_place: Path | None, prediction: str, spacing: 
         return None
     vae_place = vae_place or place / "vae"
     unet, text = (_part(place / part, problems) for part in ("unet", "text_encoder"))
-    vae = _collect(problems, lambda: _vae_config(vae_place))
+    vae = _collect(problems, lambda: config_of_vae(vae_place))
     where = place / "scheduler" / "scheduler_config.json"
     schedule = _collect(problems, lambda: complete_schedule(read_object(where), prediction, spacing))
     problems += schedule_problems(str(where), schedule) if schedule else []
@@ -124,39 +103,27 @@ def _part(folder: Path, problems: list[str]) -> dict[str, Any] | None:
     return config
 
 
-def _vae_config(place: Path) -> dict[str, Any]:
-    if place.is_file():
-        shapes = file_shapes(place)
-        if kind_of_file(shapes) not in ("vae", "model"):
-            raise UserError(f"backbone.vae: {place} is a {kind_of_file(shapes)}, expected an autoencoder: give another file.")
-        return vae_config(shapes)
-    config = read_object(place / "config.json")
-    shapes_of(weights_of(place)[0])
-    return config
-
-
-def tokenizer_problems(folder: Path, text: dict[str, Any] | None) -> list[str]:
-    """Without its files transformers makes a tokenizer of two words, to which all prompts are alike."""
-    needed = [] if (folder / "tokenizer.json").is_file() else ["vocab.json", "merges.txt"]
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        return [f"{folder} has no {' and no '.join(missing)}, without which all prompts are alike: download the tokenizer."]
-    try:
-        document = read_object(folder / ("vocab.json" if needed else "tokenizer.json"))
-        words = len(document if needed else document["model"]["vocab"])
-    except (UserError, KeyError, TypeError) as error:
-        return [str(error) if isinstance(error, UserError) else f"{folder}/tokenizer.json has no vocabulary: download it again."]
-    known = text.get("vocab_size", words) if text else words
-    if words > known or 2 * words < known:
-        return [f"{folder} has {words} tokens, but the text encoder {known}: the two do not belong together; download both again."]
-    return []
-
-
 def _read_file(
     place: Path, tokenizer: str | None, vae_place: Path | None, prediction: str, spacing: str, problems: list[str]
 ) -> ModelFiles:
     shapes = file_shapes(place)
     kind = kind_of_file(shapes)
+    try:
+        return _read_checkpoint(place, shapes, kind, tokenizer, vae_place, prediction, spacing, problems)
+    except (KeyError, IndexError, ValueError, StopIteration) as error:
+        raise UserError(f"backbone.model: {place} has not the tensors of a whole model (no {error}): download it again.") from None
+
+
+def _read_checkpoint(
+    place: Path,
+    shapes: Shapes,
+    kind: str,
+    tokenizer: str | None,
+    vae_place: Path | None,
+    prediction: str,
+    spacing: str,
+    problems: list[str],
+) -> ModelFiles:
     if kind != "model":
         advice = {
             "controlnet": "a ControlNet: give it as backbone.controlnet",
@@ -186,24 +153,10 @@ def _read_file(
         prediction = "v_prediction" if V_MARK in shapes else "epsilon"
     schedule = complete_schedule({**SD_SCHEDULE, "rescale_betas_zero_snr": ZERO_SNR_MARK in shapes}, prediction, spacing)
     text = text_config(shapes)
-    folder = _tokenizer_folder(place, tokenizer)
+    folder = tokenizer_folder(place, tokenizer)
     problems += tokenizer_problems(folder, text)
-    vae = vae_config(shapes) if vae_place is None else _vae_config(vae_place)
+    vae = vae_config(shapes) if vae_place is None else config_of_vae(vae_place)
     return ModelFiles(place, unet_config(shapes), vae, text, schedule, folder, vae_place or place, "!" if open_clip else None)
-
-
-def _tokenizer_folder(place: Path, given: str | None) -> Path:
-    names = (given,) if given else TOKENIZERS
-    for name in names:
-        found = find_place(name)
-        if found is not None:
-            return found / "tokenizer" if (found / "tokenizer").is_dir() else found
-    raise UserError(
-        f"backbone.tokenizer: {place} is a single file, which has no tokenizer, and none is in the hub's cache: "
-        "give the folder of "
-        "CLIP's (vocab.json and merges.txt), such as the tokenizer/ of any Stable Diffusion model, or set "
-        "backbone.download=true."
-    )
 
 
 def _controlnet_config(place: Path, key: str, model: ModelFiles | None) -> dict[str, Any]:
@@ -212,7 +165,10 @@ def _controlnet_config(place: Path, key: str, model: ModelFiles | None) -> dict[
         kind = kind_of_file(shapes)
         if kind != "controlnet":
             raise UserError(f"{key}: {place} is a {kind}, not a ControlNet: give another file.")
-        return controlnet_config(shapes, model.unet if model else {})
+        try:
+            return controlnet_config(shapes, model.unet if model else {})
+        except (KeyError, IndexError, ValueError, StopIteration) as error:
+            raise UserError(f"{key}: {place} has not the tensors of a whole ControlNet (no {error}): download it again.") from None
     if not (place / "config.json").is_file() and (place / "unet").is_dir():
         inside = f"; it has one in {place / 'controlnet'}" if (place / "controlnet").is_dir() else ""
         raise UserError(f"{key}: {place} is a whole model, not a ControlNet{inside}: give the ControlNet's folder.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, PassCosts
 from qnerf.common.places import ASSETS
 from qnerf.errors import UserError
+from qnerf.scenes.settings import Drawing
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +49,14 @@ class PuppetSettings(BackboneSettings):
         if not (self.folder / "unet" / "config.json").is_file():
             return None
         return [self.folder / part for part in (*PARTS, "controlnet", LOOSE_FOLDER, DECODER_FOLDER)]
+
+    def control_problems(self, drawing: Drawing) -> list[str]:
+        if drawing not in ("openpose", "depth"):
+            return []
+        return [
+            f"control.detail: got {drawing}, but the embedded model's ControlNets read bones, joints, ends, loose_depth and box; "
+            "choose one of these, or backbone=sd15 with a ControlNet for it"
+        ]
 
     def costs(self, pixels: int) -> PassCosts:
         """Measured: 1.43 GiB for the demo, 0.98 for +exp=smoke, 0.83 with chunk_size=1."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from qnerf.backbones.diffusion import DiffusionBackbone
-    from qnerf.backbones.model_files import ModelFiles, NetFiles
+    from qnerf.backbones.model_parts import ModelFiles, NetFiles
 
 SLOWER = 550.0
 """A pass at 512 pixels on 2 CPU cores takes 15 to 18 s in float32, the embedded model's .030 s."""
@@ -110,13 +110,15 @@ class Sd15Settings(BackboneSettings):
 
     def read(self) -> tuple[ModelFiles | None, list[NetFiles], list[str]]:
         """The files of model and ControlNets, and all that is wrong with them, a sentence each."""
-        from qnerf.backbones.hub import find_or_fetch
+        from qnerf.backbones.hub import fetch_tokenizer, find_or_fetch
         from qnerf.backbones.model_files import read_controlnet, read_model
 
         problems: list[str] = []
         place = find_or_fetch("backbone.model", "diffusion model", self.model, self.revision, self.download, problems)
         model = None
         if place is not None:
+            if self.download and place.is_file() and not self.tokenizer:
+                fetch_tokenizer(problems)
             model, found = read_model(place, self.tokenizer, self.vae, self.prediction_type, self.timestep_spacing)
             problems += found
         nets = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qnerf.backbones.model_files import ModelFiles, tokenizer_problems
+from qnerf.backbones.model_parts import ModelFiles, tokenizer_problems
 
 
 def prompt_problems(model: ModelFiles, prompts: Sequence[str], embeddings: bool) -> list[str]:
@@ -17,7 +17,7 @@ def prompt_problems(model: ModelFiles, prompts: Sequence[str], embeddings: bool)
     from transformers import CLIPTokenizer  # a second, which only long prompts pay
 
     tokenizer = CLIPTokenizer.from_pretrained(str(model.tokenizer), local_files_only=True)
-    counts = {prompt: len(tokenizer(prompt).input_ids) for prompt in long}
+    counts = {prompt: len(tokenizer(prompt, verbose=False).input_ids) for prompt in long}
     return [too_long(prompt, count, limit) for prompt, count in counts.items() if count > limit]
 
 

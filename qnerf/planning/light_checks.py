@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.drawing_files import drawing_files
 from qnerf.scenes.fingerprint import proxy_file, scene_folder
-from qnerf.scenes.images import read_json
 from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
 from qnerf.scenes.openpose_joints import missing_sentence
 from qnerf.scenes.readers.reader import reader_of
@@ -84,13 +84,21 @@ def _control_errors(settings: RunSettings) -> list[str]:
         return []
     for net in nets:
         if net.drawing == "openpose" and proxy and proxy.is_file():
-            document = read_json(proxy)
-            problem = missing_sentence(f"{net.key}: {proxy}", document.get("kind", "file"), document.get("joints", []))
+            problem = _unnamed_joints(f"{net.key}: {proxy}", proxy)
             errors += [problem] if problem else []
         for state, place in (("source", net.source_images), ("target", net.target_images)):
             if net.drawing == "images":
                 errors += _image_errors(settings, place, f"{net.key}.{state}_images")
     return errors
+
+
+def _unnamed_joints(where: str, proxy: Path) -> str | None:
+    """Why OpenPose's figure cannot be drawn of a proxy's file; what else is wrong with it, its reader says."""
+    try:
+        document = json.loads(proxy.read_text(encoding="utf-8"))
+        return missing_sentence(where, document["kind"], document.get("joints", []))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _image_errors(settings: RunSettings, place: str | None, key: str) -> list[str]:

@@ -35,9 +35,11 @@ def load_backbone(settings: RunSettings) -> DiffusionBackbone:
     """The diffusion model of `settings.backbone` on the device of `settings.device`, with the ControlNet for
     `settings.control.detail`.
 
-    Raises UserError where its weights are not there, or where it does not fit the settings: images of another size, a layer to
-    record that it does not have.
+    Raises UserError where its weights are not there, where its ControlNets cannot read the control, or where it does not fit the
+    settings: images of another size, a layer to record that it does not have.
     """
+    if problems := settings.backbone.control_problems(settings.control.detail):
+        raise UserError("\n".join(problems))
     backbone = settings.backbone.build(prepare_device(settings)).for_control(settings.control.detail)
     check_backbone(settings, backbone)
     return backbone

@@ -45,7 +45,7 @@ def fill_in(values: Tensor, hole: Tensor) -> Tensor:
             continue
         _, labels = cv2.distanceTransformWithLabels(wide, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
         value_of = np.zeros(int(labels.max()) + 1, dtype=np.float32)
-        labels = np.asarray(labels, dtype=np.intp)
-        value_of[labels[wide == 0]] = view[wide == 0]
-        filled.append(value_of[labels])
+        nearest = labels.astype(np.int64)
+        value_of[nearest[wide == 0]] = view[wide == 0]
+        filled.append(value_of[nearest])
     return torch.from_numpy(np.stack(filled))

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
+from qnerf.attention.layers import self_attention_layers
 from qnerf.backbones.conditioning import Conditioning, Control
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.process import DiscreteProcess
@@ -187,3 +188,20 @@ def test_textual_inversions_are_words_of_prompts(sd15: Path, tmp_path: Path) -> 
     table: Any = backbone.text_encoder.get_input_embeddings().weight
     torch.testing.assert_close(table[ids[2:4]], vectors)
     assert not torch.equal(backbone.embed(["a <mine> fox"]), backbone.embed(["a fox"]))
+
+
+@pytest.mark.parametrize(("text", "linear"), [(768, False), (1024, True)], ids=["1.5", "2.1"])
+def test_full_size_models_have_the_layers_whose_queries_are_recorded(text: int, linear: bool) -> None:
+    """On the meta device, by their published configs: 16 self-attention layers, and the decoder's 9 of 6,720 channels."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            cross_attention_dim=text,
+            attention_head_dim=[5, 10, 20, 20] if linear else 8,  # pyright: ignore[reportArgumentType]
+            use_linear_projection=linear,
+        )
+    layers: list[Any] = [unet.get_submodule(layer.path) for layer in self_attention_layers(unet)]
+    channels = [layer.to_q.weight.shape[0] for layer in layers]
+    assert len(layers) == 16
+    assert sum(channels[7:]) == 6720
+    heads = {count // layer.heads for count, layer in zip(channels, layers, strict=True)}
+    assert heads == ({64} if linear else {40, 80, 160})

@@ -236,6 +236,19 @@ def test_mixed_up_places(models: dict[str, Path], tmp_path: Path) -> None:
     ]
     for case, expected in cases:
         assert expected in problems(case)
+    assert "nor in the Hugging Face cache" in problems(settings(folder, vae="no/such-vae"))
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    assert "has the names of diffusers' layout: give its folder" in problems(settings(folder, vae=str(weights)))
+    half = {name: x for name, x in load_file(control).items() if "middle_block_out" not in name}
+    save_file(half, tmp_path / "half.safetensors")
+    with pytest.raises(
+        UserError, match=r"half.safetensors does not have .*no controlnet_mid_block.bias, controlnet_mid_block.weight"
+    ):
+        settings(folder, tmp_path / "half.safetensors").build()
+    save_file({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)}, tmp_path / "little.safetensors")
+    assert "has no text encoder and no autoencoder" in problems(settings(tmp_path / "little.safetensors", net))
+    save_file({"control_model.zero_convs.0.0.weight": torch.zeros(1)}, tmp_path / "none.safetensors")
+    assert "has not the tensors of a whole ControlNet" in problems(settings(folder, tmp_path / "none.safetensors"))
     (tmp_path / "x.ckpt").write_bytes(b"")
     assert "is a pickled file" in problems(settings(tmp_path / "x.ckpt", net))
     xl = {"conditioner.embedders.0.x": torch.zeros(1), "model.diffusion_model.label_emb.0.0.weight": torch.zeros(1)}

@@ -12,6 +12,9 @@ from qnerf import validate
 from qnerf.backbones import hub
 from qnerf.backbones.kinds import kind_of
 from qnerf.backbones.sd15 import Sd15Settings
+from qnerf.config import RunSettings
+from qnerf.errors import UserError
+from qnerf.runs.loading import load_backbone
 from qnerf.scenes.images import read_json
 from tests.backbones import sd_models as sd
 
@@ -89,6 +92,12 @@ def test_images_are_counted_by_the_names_of_views(model: Path, tmp_path: Path, c
     assert "has no drawing for 3 of 4 views (003, 006, 009)" in said
 
 
+def test_the_embedded_models_controlnets_know_no_foreign_drawings() -> None:
+    settings = RunSettings.compose("control.detail=openpose")
+    with pytest.raises(UserError, match="the embedded model's ControlNets read bones"):
+        load_backbone(settings)
+
+
 def test_kinds_by_name() -> None:
     assert kind_of("lllyasviel/control_v11p_sd15_openpose") == "openpose"
     assert kind_of("/x/models--lllyasviel--control_v11f1p_sd15_depth/snapshots/0f3c") == "depth"
@@ -111,6 +120,10 @@ def test_what_is_in_the_cache_is_loaded_without_network(model: Path, tmp_path: P
     found = Sd15Settings(model="someone/sd15", controlnet="someone/net", download=True, control={"kind": "other"})  # pyright: ignore
     assert found.problems(["a fox"], "images") == []
     assert found.weights() is not None
+    (tmp_path / "models--someone--net" / "snapshots" / "abc" / "diffusion_pytorch_model.safetensors").unlink()
+    part = Sd15Settings(model="someone/sd15", controlnet="someone/net", control={"kind": "other"})  # pyright: ignore
+    (said,) = part.problems(["a fox"], "images")
+    assert "'someone/net' was not found" in said, "a part of it is none"
 
 
 def test_what_is_not_there_fails_once_with_the_command_to_fetch_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +139,15 @@ def test_what_is_not_there_fails_once_with_the_command_to_fetch_it(monkeypatch: 
     assert asked == ["no/such"]
     assert "was not fetched (OSError: no route to host)" in problems[0]
     assert "`hf download no/such --revision v1 --local-dir such`" in problems[0]
+
+
+def test_only_what_is_read_is_fetched() -> None:
+    whole = ["model_index.json", "v1-5-pruned-emaonly.safetensors", "unet/config.json", "safety_checker/model.safetensors"]
+    read = [f"unet/diffusion_pytorch_model{variant}.safetensors" for variant in ("", ".fp16", ".non_ema")]
+    assert hub.files_to_fetch([*whole, *read, "unet/model.bin"]) == ["model_index.json", "unet/config.json", read[0]]
+    assert hub.files_to_fetch(["config.json", "diffusion_pytorch_model.fp16.safetensors"])[1:] == [
+        "diffusion_pytorch_model.fp16.safetensors"
+    ]
 
 
 def test_the_demos_skeleton_has_openposes_joints() -> None:

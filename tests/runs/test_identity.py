@@ -134,6 +134,7 @@ def check_every_leaf(settings: RunSettings) -> int:
     """Flips each leaf that has another valid value; how many those were."""
     plain = settings.model_dump(mode="json")
     before, seen, silent = Stages(settings, INPUTS).identity(), 0, {*WITHOUT_EFFECT, *unread(settings)}
+    silent -= {"backbone.controlnet"} if settings.control.detail == "auto" else set()  # its name chooses the drawing
     for path, value in leaves(plain):
         other = flipped(plain, path, value) if path[-1] not in ONE_VALUE else None
         if other is not None:

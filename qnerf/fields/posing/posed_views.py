@@ -135,8 +135,8 @@ def _widened(changed: Tensor, border: float) -> Tensor:
 
 
 def _even(trust: Tensor, changed: Tensor) -> Tensor:
-    """Trust (N, H, W) as the mean over 3 x 3 pixels, by how far each changes, where any does noticeably: a depth that one ray misses
-    is no speck."""
+    """Trust (N, H, W) as the mean over 3 x 3 pixels, by how far each changes, where any does noticeably: a depth that one
+    ray misses is no speck."""
     pair = F.avg_pool2d(torch.stack([trust * changed, changed], dim=1), 3, 1, 1)
     return torch.where(changed > 1e-3, pair[:, 0] / pair[:, 1].clamp_min(1e-9), trust)
 

@@ -1,0 +1,94 @@
+"""A model's autoencoder and tokenizer on the disk, wherever they are, and what is wrong with them. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qnerf.backbones.places import find_place
+from qnerf.backbones.single_file import kind_of_file, vae_config
+from qnerf.backbones.weight_files import file_shapes, read_object, shapes_of, weights_of
+from qnerf.errors import UserError
+
+TOKENIZERS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "openai/clip-vit-large-patch14")
+"""Models whose tokenizer, if it is in the hub's cache, serves a model in one file. All of CLIP's and OpenCLIP's are one."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A model on the disk. place: a folder in diffusers' layout, or a single file. schedule: complete (`complete_schedule`).
+    vae_place: folder or file of the autoencoder, whose config is `vae`. pad: the tokenizer's padding, where not its own."""
+
+    place: Path
+    unet: dict[str, Any]
+    vae: dict[str, Any]
+    text: dict[str, Any]
+    schedule: dict[str, Any]
+    tokenizer: Path
+    vae_place: Path
+    pad: str | None = None
+
+
+@dataclass(frozen=True)
+class NetFiles:
+    """A ControlNet on the disk: a folder of diffusers, or a single file."""
+
+    place: Path
+    config: dict[str, Any]
+
+
+def place_of_vae(name: str) -> Path:
+    """Where `backbone.vae` is. Raises UserError where it is not."""
+    place = find_place(name)
+    if place is None:
+        raise UserError(
+            f"backbone.vae: {name!r} is neither a folder, a file, nor in the Hugging Face cache: give a folder or file."
+        )
+    return place
+
+
+def config_of_vae(place: Path) -> dict[str, Any]:
+    """The config of an autoencoder in a folder or a file whose weights are whole; UserError otherwise."""
+    if place.is_file():
+        shapes = file_shapes(place)
+        if any(name.startswith("encoder.down_blocks.") for name in shapes):
+            raise UserError(f"backbone.vae: {place} has the names of diffusers' layout: give its folder, with config.json.")
+        if kind_of_file(shapes) not in ("vae", "model"):
+            raise UserError(f"backbone.vae: {place} is a {kind_of_file(shapes)}, expected an autoencoder: give another file.")
+        return vae_config(shapes)
+    config = read_object(place / "config.json")
+    shapes_of(weights_of(place)[0])
+    return config
+
+
+def tokenizer_problems(folder: Path, text: dict[str, Any] | None) -> list[str]:
+    """Without its files transformers makes a tokenizer of two words, to which all prompts are alike."""
+    needed = [] if (folder / "tokenizer.json").is_file() else ["vocab.json", "merges.txt"]
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        return [f"{folder} has no {' and no '.join(missing)}, without which all prompts are alike: download the tokenizer."]
+    try:
+        document = read_object(folder / ("vocab.json" if needed else "tokenizer.json"))
+        words = len(document if needed else document["model"]["vocab"])
+    except (UserError, KeyError, TypeError) as error:
+        return [str(error) if isinstance(error, UserError) else f"{folder}/tokenizer.json has no vocabulary: download it again."]
+    known = text.get("vocab_size", words) if text else words
+    if words > known or 2 * words < known:
+        return [f"{folder} has {words} tokens, but the text encoder {known}: the two do not belong together; download both again."]
+    return []
+
+
+def tokenizer_folder(place: Path, given: str | None) -> Path:
+    """The tokenizer of a model in one file: the given one, or one from the hub's cache. Raises UserError where there is none."""
+    names = (given,) if given else TOKENIZERS
+    for name in names:
+        found = find_place(name)
+        if found is not None:
+            return found / "tokenizer" if (found / "tokenizer").is_dir() else found
+    raise UserError(
+        f"backbone.tokenizer: {place} is a single file, which has no tokenizer, and none is in the hub's cache: "
+        "give the folder of "
+        "CLIP's (vocab.json and merges.txt), such as the tokenizer/ of any Stable Diffusion model, or set "
+        "backbone.download=true."
+    )
