@@ -119,9 +119,9 @@ def test_every_row_of_the_study_of_inversions_is_a_setting() -> None:
     assert found["ddpm, γ 7.5"].reconstruction_scale == 7.5
 
 
-def test_the_study_of_inversions_measures_by_row_and_says_what_it_has(tmp_path: Path) -> None:
+def test_the_study_of_inversions_measures_by_row_and_says_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = load("inversions/study.py")
-    study.STEPS = 2
+    monkeypatch.setattr(study, "STEPS", 2)
     image = study.Image(BACKBONE, torch.rand(1, 3, 32, 32), {"caption": "a figure", "empty": "", "wrong": "a lamp"})
     assert image.measure(study.ROWS["direct, γ 7.5"])["psnr"] > 80, "the source comes back"
     null_text = image.measure(study.Row("null_text inversion.inner_steps=2 inversion.early_stop=0 inversion.early_stop_growth=0"))
