@@ -225,14 +225,13 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
     variants comes first, since it may be why a config is not valid."""
     if broken := problems():
         return broken, None
-    unset: list[str] = []
     try:
         unset = sorted(OmegaConf.missing_keys(config))
         data = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
         data = {key: value for key, value in data.items() if key not in SHORT_NAMES} if isinstance(data, dict) else data
         unset = [key for key in unset if key not in SHORT_NAMES]
-    except InterpolationToMissingValueError:
-        return [_unset(key) for key in unset], None
+    except InterpolationToMissingValueError as error:
+        return [_unset(key) for key in SHORT_NAMES if OmegaConf.is_missing(config, key)] or [_unset(str(error.full_key))], None
     except OmegaConfBaseException as error:
         return [f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"], None
     if clashes := _choose_editors(data):

@@ -131,11 +131,12 @@ def _own_prompts(frames: list[Frame], settings: SceneSettings) -> tuple[tuple[st
 
 
 def _view_names(frames: list[Frame]) -> tuple[str, ...]:
-    """File names without extension; with their folders where two would be the same."""
+    """File names without extension; with their folders where two would be the same, and numbered where one file is there twice."""
     stems = [Path(frame.file_path).stem for frame in frames]
     if len(set(stems)) == len(stems):
         return tuple(stems)
-    return tuple("_".join(Path(frame.file_path).with_suffix("").parts) for frame in frames)
+    names = ["_".join(Path(frame.file_path).with_suffix("").parts) for frame in frames]
+    return tuple(names) if len(set(names)) == len(names) else tuple(f"{name}_{index}" for index, name in enumerate(names))
 
 
 def _read_proxy(folder: Path, settings: SceneSettings, problems: list[str]) -> Proxy | None:

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from qnerf.backbones.architecture import tiny_backbone
-from qnerf.config import RunSettings, parse
+from qnerf.config import RunSettings, check, parse
 from qnerf.errors import UserError
 from qnerf.planning.light_checks import check_files, count_views
 from qnerf.run import CONFIGS
@@ -72,6 +72,17 @@ def test_a_list_has_prompts_and_masks_of_its_own(listed: Path) -> None:
     assert change_mask(scene, 0.1)[0, 16:].max() == 0
     assert scene_of(listed, "target=a chair").target_prompts == ("a chair", "a chair")
     assert count_views(settings_of(listed)) == 2
+
+
+def test_an_image_may_be_listed_twice(listed: Path) -> None:
+    path = listed.parent / "twice.json"
+    path.write_text(json.dumps([ENTRIES["001"], {**ENTRIES["001"], "editing_prompt": "a chair"}]))
+    assert scene_of(path).view_names == ("0_random_b_0", "0_random_b_1")
+
+
+def test_no_image_is_said_in_a_sentence() -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        assert check(compose("config", ["+exp=edit_image"])) == (["image: no value given; set image=… on the command line"], None)
 
 
 def test_one_image_needs_a_prompt(listed: Path) -> None:
