@@ -7,18 +7,23 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor
 
-from qnerf.consolidation.targets import TargetQueries
+from qnerf.consolidation.targets import TargetQueries, region_tokens
 
 
-def shared(posed: TargetQueries, trust: Tensor, rendered: TargetQueries | None, size: tuple[int, int]) -> TargetQueries:
+def shared(
+    posed: TargetQueries, trust: Tensor, rendered: TargetQueries | None, size: tuple[int, int], where: Tensor | None = None
+) -> TargetQueries:
     """One target of two: each token is guided by the posed views' queries as far as these are trusted, and for the rest by the
     rendered ones, where there are any.
 
-    trust: (N, H, W), 0 to 1. A token's is the mean over its patch. size: the latents', (h, w).
+    trust: (N, H, W), 0 to 1. A token's is the mean over its patch. size: the latents', (h, w). where: (N, 1, h, w), 0 or 1, where
+    the posed views' queries guide; None: where the guidance says so.
     """
     weights = {
         layer: F.adaptive_avg_pool2d(trust[:, None], layer.token_grid(size)).flatten(1)[..., None].to(maps)
         for layer, maps in posed.maps.items()
     }
     beside = rendered and replace(rendered, weights={layer: 1 - w.to(rendered.maps[layer]) for layer, w in weights.items()})
-    return replace(posed, weights=weights, beside=beside)
+    if where is not None:
+        weights = {layer: w * region_tokens(where.to(w), layer) for layer, w in weights.items()}
+    return replace(posed, weights=weights, beside=beside, regional=where is None)

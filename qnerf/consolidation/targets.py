@@ -26,7 +26,8 @@ class TargetQueries:
     difference of queries times this matrix has each principal component scaled by the share of its
     variance that is explained, 0 to 1.
 
-    weights: (V, tokens, 1) of each layer, 0 to 1: how strongly each token is guided; None: all alike, by 1.
+    weights: (V, tokens, 1) of each layer, 0 to 1: how strongly each token is guided; None: all alike, by 1. regional: only
+    where the guidance's region is; else the weights alone count.
     beside: a second target of the same layers, with weights of its own, say for what the first one's leave.
     """
 
@@ -36,6 +37,7 @@ class TargetQueries:
     components: dict[AttentionLayer, Tensor]
     weights: dict[AttentionLayer, Tensor] | None = None
     beside: TargetQueries | None = None
+    regional: bool = True
 
     @property
     def each(self) -> Iterator[TargetQueries]:
@@ -48,7 +50,9 @@ class TargetQueries:
     def token_weights(self, where: Tensor, layer: AttentionLayer) -> Tensor:
         """How strongly a layer's tokens are guided where the region (V, 1, h, w) says so: (V, tokens, 1), 0 to 1."""
         inside = region_tokens(where, layer)
-        return inside if self.weights is None else inside * self.weights[layer]
+        if self.weights is None:
+            return inside
+        return inside * self.weights[layer] if self.regional else self.weights[layer]
 
     def views(self, views: slice) -> TargetQueries:
         return self._with(lambda x: x[views], lambda x: x, lambda target: target.views(views))

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class TransportSettings(LookAheadSettings):
     """The source's radiance field, posed, says what the moved parts look like, and the queries of its renderings guide
     the views. A token's share of that guidance is its trust times a factor that falls from 1 at `full_until` to 0 at
-    `gone_at`, shares of the steps. Progressive consolidation has the rest where there is a field.
+    `gone_at`, shares of the steps. Progressive consolidation has the rest where there is a field. The posed views know
+    all of the object, so they guide all of it; `guidance.region` is that of the fields.
 
     consolidate_below: query fields are trained only where the mean trust of the moved parts is below this; 0: never;
     1: always. Where the posed views are trusted, they alone were better, and cost no field (docs/log.md).
@@ -128,7 +129,8 @@ class Transport(LookAhead):
         for k in range(start, stop):
             factor, both = self.settings.transported(k, count), target
             if factor > 0 and guidance.settings.guides(k, count):
-                both = shared(queries_along(job, trajectory, layers, k), factor * posed.trust, target, job.backbone.latent_size)
+                own = queries_along(job, trajectory, layers, k)
+                both = shared(own, factor * posed.trust, target, job.backbone.latent_size, job.region.object[:, None])
             z = guided_steps(job, guidance, z, k, k + 1, both)
         return z
 

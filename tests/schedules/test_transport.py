@@ -104,6 +104,22 @@ def test_each_token_is_guided_by_what_it_is_given_to() -> None:
     assert torch.equal(at_home.beside.maps[layer], maps[1])
 
 
+def test_the_posed_views_guide_the_object_whatever_the_region_of_the_fields() -> None:
+    """The object's left half alone, of which the lower part moves."""
+    left, low = torch.zeros(4, 8, 8), torch.zeros(4, 8, 8)
+    left[..., :4], low[:, 4:, :4] = 1, 1
+    (layer,) = layers(13)
+    rows, columns = layer.token_grid((8, 8))
+    maps = torch.zeros(4, rows * columns, 16)
+    one = TargetQueries({layer: maps}, {layer: 1.0}, {layer: 1.0}, {layer: torch.eye(16)})
+    both = shared(one, torch.full((4, 8, 8), 0.75), one, (8, 8), left[:, None])
+    first, second = (target.token_weights(low[:, None], layer).view(4, rows, columns) for target in both.each)
+    assert first[..., : columns // 2].eq(0.75).all()
+    assert first[..., columns // 2 :].eq(0).all()
+    assert second[:, rows // 2 :, : columns // 2].eq(0.25).all()
+    assert second.sum() == 0.25 * 4 * (rows // 2) * (columns // 2)
+
+
 def test_a_target_of_two_blends_and_pulls_like_each_where_it_counts() -> None:
     """Queries guided by both, a token by one alone: as by one target that has each token's own queries."""
     job, _ = make_job()
