@@ -49,7 +49,7 @@ def test_every_name_is_there_and_says_what_it_is() -> None:
 def test_settings_are_composed_as_on_the_command_line(tmp_path: Path) -> None:
     settings = qnerf.Settings.compose("+exp=compare", "guidance.strength=0.4")
     assert settings.model_dump()["guidance"]["strength"] == 0.4
-    assert set(settings.methods()) == {"independent", "one_shot", "hard", "oracle", "full"}
+    assert set(settings.methods()) == {"independent", "one_shot", "hard", "progressive", "posed", "oracle", "full"}
     (tmp_path / "exp").mkdir()
     (tmp_path / "exp" / "mine.yaml").write_text("# @package _global_\nseed: 7\nexperiment: mine\n")
     assert qnerf.Settings.compose("+exp=mine", config_dir=tmp_path).seed == 7

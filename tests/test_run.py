@@ -38,7 +38,7 @@ SMALL = (
     "rgb_field.optimiser.iterations=3",
     "device=cpu",
 )
-COMPARE = ("+exp=compare", "baselines.one_shot.schedule.interval=2")
+COMPARE = ("+exp=compare", "baselines=[independent,one_shot,hard,oracle]", "baselines.one_shot.schedule.interval=2")
 FILES = {
     "config.yaml", "metrics.json", "metrics.jsonl", "comparison.csv", "transforms.json", "contact_sheet.png", "orbit.mp4",
     "report.html", "run.log", "done",
@@ -155,7 +155,7 @@ def test_each_choice_is_one_override(override: str, scene_folder: Path, tmp_path
     steps = [] if "independent" not in override else ["~schedule.interval"]
     settings = parse(
         compose("config", [f"scene.path={scene_folder}", f"output_dir={tmp_path}", override, "metrics=quick", *extra]
-                + [s for s in SMALL if not (steps and s.startswith("schedule."))])
+                + [s for s in SMALL if not (steps and s.startswith("schedule"))])
     )  # fmt: skip
     assert (pipeline.run(settings, "") / "done").exists()
 

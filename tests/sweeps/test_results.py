@@ -67,7 +67,7 @@ def test_the_table_says_what_will_be_done(grid: Grid) -> None:
     assert lines[0].split() == ["cell", "seed", "identity", "state"]
     assert lines[1].endswith("done in 0 s")
     assert lines[2].endswith("failed: out of memory; run again")
-    assert "new: 1 of 13 stages ready" in lines[3]
+    assert "new: 1 of 17 stages ready" in lines[3]
     assert lines[4].endswith("the same run as cell 3")
     assert lines[5] == "4 cells: 1 done, 1 failed, 2 new; 2 to run."
     assert [row.is_run for row in plan_rows(grid, retry_failed=False)] == [False, False, True, False]

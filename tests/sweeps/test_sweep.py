@@ -137,7 +137,7 @@ def test_a_broken_sweep_goes_on_at_the_last_finished_interval(
     calls.clear()
     capsys.readouterr()
     assert run(small, *one) == 0
-    assert "partial: 2 of 12 stages ready, full at interval 2 of 4" in capsys.readouterr().out
+    assert "partial: 3 of 13 stages ready, full at interval 2 of 4" in capsys.readouterr().out
     assert calls == {"run": 1, "_compute": 1, "_finish_interval": 1}
     resumed = results(tmp_path)[0]
     assert run([*small, f"output_dir={tmp_path / 'whole'}"], *one) == 0
