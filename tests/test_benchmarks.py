@@ -72,7 +72,7 @@ def test_a_model_with_random_weights_runs_by_the_path_of_sd15(capsys: pytest.Cap
     assert not found["gpu"] or torch.cuda.is_available()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_run_is_held_against_as_many_bare_passes() -> None:
     found = in_a_process(2, None, [*SMALL])
     assert found["views"] == found["chunk"] == 2

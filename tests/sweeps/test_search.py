@@ -70,6 +70,7 @@ def test_a_search_comes_nearer_to_the_best_than_chance(small: list[str], tmp_pat
     assert max(made_up.values()) == 1
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_what_is_done_and_more_trials_lengthen_it(
     small: list[str], tmp_path: Path, made_up: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
