@@ -23,8 +23,8 @@ pytestmark = pytest.mark.integration
 ROOT, PLUGIN = CONFIGS.parent, Path(__file__).parent / "plugin"
 CHOICES = (
     *("backbone=tiny", "editor=anchored", "guidance=fading", "inversion=fixed_point", "metrics=redness", "baselines=[halves]"),
-    *("schedule=progressive", "steps=4", "schedule.interval=2", "schedule.feedback=null", "field.optimiser.iterations=2", "control.detail=box"),
-    *("scene.size=32", "device=cpu"),
+    *("steps=4", "schedule=progressive", "schedule.interval=2", "schedule.feedback=null", "field.optimiser.iterations=2"),
+    *("scene.size=32", "control.detail=box", "device=cpu"),
 )
 VARIANTS = {  # where each file of the example would be inside the package
     "anchored": "editors", "fading": "guidance", "halves": "schedules", "listing": "scenes/readers", "redness": "metrics/groups",
