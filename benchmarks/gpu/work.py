@@ -46,7 +46,7 @@ class Work:
     def consolidated(self, iterations: int) -> list[str]:
         """The overrides of a full edit with a query field of this size."""
         size = ["field.grid.log2_table_size=10", "schedule.interval=1"] if self.toy else ["field=sd15"]
-        return [*size, f"field.optimiser.iterations={iterations}", "schedule.feedback=null"]
+        return ["schedule=progressive", *size, f"field.optimiser.iterations={iterations}", "schedule.feedback=null"]
 
     def chunk(self) -> int:
         """Views that an edit takes at once."""
