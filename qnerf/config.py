@@ -167,10 +167,18 @@ class RunSettings(Settings):
         if problem := method.schedule.problem(method.guidance, self.steps, where):
             yield problem
         editor = method.editor or self.editor
+        inherited = name != MAIN_METHOD and self.baselines[name].editor in (None, self.editor)
+        of_editor, first = "" if inherited else where, method.schedule.first_state(self.steps)
+        for addition in editor.additions.values():
+            if method.schedule.edits and not addition.acts(first, self.steps):
+                yield (
+                    f"{of_editor}editor.additions.{addition.name}: it acts before step {first} of {self.steps} alone, where this "
+                    f"edit begins; expected an edit from earlier on: set {where}schedule.skip=0, or leave it out"
+                )
         scale, required = editor.guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
             yield (
-                f"{where}editor.guidance_scale: got {scale:g}; expected {required:g} "
+                f"{of_editor}editor.guidance_scale: got {scale:g}; expected {required:g} "
                 f"(inversion.guidance_scale), the scale that the prompts of inversion={self.inversion.name} "
                 "are optimised for: leave it null, or set both to one value"
             )

@@ -44,10 +44,13 @@ def import_weights(source: Path, folder: Path) -> str:
     """
     from safetensors.torch import save_file
 
-    if source.suffix not in PICKLED:
+    if source.suffix.lower() not in PICKLED:
         raise UserError(f"{source} is not a pickled file ({', '.join(PICKLED)}): .safetensors files are read as they are.")
     tensors = read_tensors(source)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made a folder ({error.strerror}): give another one.") from None
     target = folder / f"{NAMES.get(source.stem, source.stem)}.safetensors"
     if target.exists():
         raise UserError(f"{target} exists: delete it, or give another folder.")

@@ -124,13 +124,13 @@ def errors_of(*overrides: str) -> list[str]:
         ("seed=[1", "seed=[1: not a valid override"),
         ("seed", "seed: not a valid override"),
         ("schedule.interval=1,2", "schedule.interval=1,2: several values need a sweep; add -m"),
-        ("steps=5", "schedule.interval: got 5; expected less than steps, 5, or no field"),
+        ("+exp=paper steps=5", "schedule.interval: got 5; expected less than steps, 5, or no field"),
         ("output_dir=${nowhere}", "output_dir: Interpolation key 'nowhere' not found"),
         ("+baselines.full={schedule:{name:independent},guidance:{name:off}}", "baselines.full: full is the name of the main"),
     ],
 )
 def test_one_mistake_is_one_sentence_with_the_remedy(override: str, expected: str) -> None:
-    errors = errors_of(override)
+    errors = errors_of(*override.split(" ") if override.startswith("+exp=paper") else [override])
     assert len(errors) == 1, errors
     assert expected in errors[0]
 

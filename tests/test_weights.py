@@ -24,6 +24,8 @@ def test_a_checkpoint_becomes_a_sealed_file_and_is_described(tmp_path: Path, cap
     assert seal == {"from": "control.pth", "sha256_of_source": checksum(source), "sha256": checksum(written)}
     assert weights.main(["import", str(source), str(tmp_path / "out")]) == 2
     assert "exists: delete it" in capsys.readouterr().err
+    assert weights.main(["import", str(source), str(written)]) == 2
+    assert "control.safetensors cannot be made a folder" in capsys.readouterr().err
 
 
 def test_names_of_folders_become_those_that_are_read(tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from qnerf.backbones.kinds import Kind
 from qnerf.settings import Settings
@@ -19,6 +19,12 @@ class NetSettings(Settings):
     kind: Kind = "auto"
     start: Share = 0.0
     stop: Share = 1.0
+
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        if self.start >= self.stop:
+            raise ValueError(f"start: got {self.start:g}, and stop {self.stop:g}; expected start before stop, or it never acts")
+        return self
 
 
 class FurtherNetSettings(NetSettings):

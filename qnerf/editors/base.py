@@ -42,6 +42,10 @@ class PartSettings(Variant):
         """Keys that have no effect in an edit of so many steps, beside those of the others' values."""
         return set()
 
+    def acts(self, first: int, steps: int) -> bool:
+        """Whether it changes anything in an edit of so many steps that begins at state `first`."""
+        return True
+
     def problem(self, source_prompt: str, target_prompt: str) -> str | None:
         """Why it cannot edit between these prompts, one sentence that begins with its key, or None."""
         return None

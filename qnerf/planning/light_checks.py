@@ -63,14 +63,16 @@ def _scene_errors(settings: RunSettings) -> list[str]:
 
 
 def _prompt_errors(settings: RunSettings, folder: Path) -> list[str]:
-    """What editors look for in the prompts and do not find, where the folder or the settings say both."""
+    """Prompts that neither the folder nor the settings say, and what editors look for in those that there are."""
     said, frames = reader_of(folder, settings.scene.reader).read(folder)
     own = [frame.prompts for frame in frames if frame.prompts is not None]
     given, pairs = (settings.scene.source_prompt, settings.scene.target_prompt), []
     for pair in own or [(said.get("prompt"), said.get("target_prompt"))]:
         source, target = (text if text is not None else found for text, found in zip(given, pair, strict=True))
         pairs.append((source, source if target is None else target))
-    return prompt_problems(settings, [pair for pair in pairs if all(isinstance(text, str) for text in pair)])
+    known = [pair for pair in pairs if all(isinstance(text, str) for text in pair)]
+    missing = [] if len(known) == len(pairs) else [f"{folder} has no 'prompt' (what the views show): set scene.source_prompt."]
+    return [*missing, *prompt_problems(settings, known)]
 
 
 def _control_errors(settings: RunSettings) -> list[str]:
@@ -82,6 +84,9 @@ def _control_errors(settings: RunSettings) -> list[str]:
         proxy = folder and proxy_file(folder, settings.scene.proxy)
     except UserError:  # of the backbone's kinds or of the scene, which are told elsewhere
         return []
+    given = [state for state in ("source", "target") if getattr(settings.control, f"{state}_images") is not None]
+    if given and not any(net.drawing == "images" for net in nets):
+        errors.append(f"control.{given[0]}_images: no ControlNet is given it; set control.detail=images, or leave it out")
     for net in nets:
         if net.drawing == "openpose" and proxy and proxy.is_file():
             problem = _unnamed_joints(f"{net.key}: {proxy}", proxy)

@@ -79,6 +79,10 @@ class ScheduleSettings(Variant):
         """Whether the interval that ends at state `stop` is unguided, so that all guidances share it."""
         return False
 
+    def first_state(self, steps: int) -> int:
+        """The state that the edit starts from, 0 to steps - 1."""
+        return 0
+
     def effective_settings(self) -> dict[str, Any]:
         """The settings that can change a result, as plain data."""
         return self.model_dump(mode="json")

@@ -93,7 +93,14 @@ class TransportSettings(LookAheadSettings):
             )
         if guidance.only_shows or not guidance.guides(self.first_state(steps), steps):
             return f"{where}guidance: {guidance.name} guides no step; schedule=transport needs one that does: guidance=explained"
-        return super().problem(guidance, steps, where) if self.trains_fields else None
+        if self.consolidate_below < 1:  # fields are trained where the posed views are not trusted, if any interval is left then
+            return None
+        if not self.stops(guidance, steps) and super().stops(guidance, steps):
+            return (
+                f"{where}schedule.consolidate_from: got {self.consolidate_from:g}, behind the last interval; expected less, or no "
+                "field is ever trained"
+            )
+        return super().problem(guidance, steps, where)
 
     def build(self) -> Schedule:
         return Transport(self)

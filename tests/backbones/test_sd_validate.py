@@ -62,6 +62,14 @@ def test_a_model_and_a_drawing_that_fit_are_good(model: Path, capsys: pytest.Cap
             ["control.detail=images", "control.source_images=/no", "control.target_images=/no"],
             "control.target_images: /no is not a folder",
         ),
+        (
+            ["control.detail=openpose", "control.source_images=/no"],
+            "control.source_images: no ControlNet is given it; set control.detail=images",
+        ),
+        (
+            ["backbone.control.start=0.8", "backbone.control.stop=0.2"],
+            "backbone.control.*got 0.8, and stop 0.2; expected start before",
+        ),
         (["scene.target_prompt=" + "fox " * 20], "the prompt 'fox fox .* has 22 tokens, but the model reads 16"),
         (["backbone.model=/no/where"], "backbone.model: /no/where does not exist"),
         (["scene.size=128"], "scene.size: got 128, but backbone=sd15 works at 64 pixels"),

@@ -86,3 +86,22 @@ def test_no_editor_s_file_is_long(name: str) -> None:
     assert kind[name].__module__ == f"qnerf.{folder.replace('/', '.')}.{name}"
     path = CONFIGS.parent / "qnerf" / folder / f"{name}.py"
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    ("words", "acts"),
+    [
+        (["editor=sdedit", "schedule.skip=0.5"], False),
+        (["editor=sdedit", "editor.additions.sdedit.strength=0.5", "schedule.skip=0.5"], True),
+        (["editor=layout_control", "inversion=ddpm"], False),
+        (["editor=self_guidance", "editor.additions.self_guidance.words=[figure]", "schedule.skip=0.2"], False),
+        (["editor=attend_and_excite", "schedule.skip=0.5"], False),
+        (["editor=adaptive_mask", "schedule.skip=0.5"], True),
+    ],
+)
+def test_an_addition_that_acts_before_the_edit_begins_is_refused(words: list[str], acts: bool) -> None:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose("config", ["schedule=independent", "guidance=off", "baselines=[]", *words])
+    errors, settings = check(config)
+    assert (settings is not None) == acts, errors
+    assert acts or "it acts before step" in errors[0]

@@ -33,7 +33,7 @@ def test_choices_are_swept_beside_values() -> None:
 
 
 def test_errors_of_any_cell_are_found_and_told_once() -> None:
-    plan = plan_command(["guidance.strength=.01,-1", "steps=30,4", "seed=0,1"], CONFIGS)
+    plan = plan_command(["schedule=progressive", "guidance.strength=.01,-1", "steps=30,4", "seed=0,1"], CONFIGS)
     assert plan.errors == [
         "schedule.interval: got 5; expected less than steps, 4, or no field is ever trained",
         "guidance.strength: got -1; expected greater than 0",
@@ -41,7 +41,7 @@ def test_errors_of_any_cell_are_found_and_told_once() -> None:
 
 
 def test_guidance_that_would_end_before_its_first_field_is_refused() -> None:
-    errors = plan_command(["guidance.until=.35,.1", "schedule.interval=5"], CONFIGS).errors
+    errors = plan_command(["schedule=progressive", "guidance.until=.35,.1", "schedule.interval=5"], CONFIGS).errors
     assert errors == [
         "guidance.until: guidance ends before step 5 of 30, where the first field is trained; expected more than 0.167, "
         "or a shorter schedule.interval"

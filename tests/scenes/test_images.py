@@ -92,6 +92,7 @@ def test_one_image_needs_a_prompt(listed: Path) -> None:
     assert scene.masks is None
     with pytest.raises(UserError, match=r"has no 'prompt' \(what the views show\): set scene\.source_prompt"):
         scene_of(image)
+    assert "has no 'prompt'" in check_files([settings_of(image, "device=cpu")])[0], "before anything is loaded"
 
 
 @pytest.mark.parametrize(

@@ -251,3 +251,12 @@ def test_what_cannot_work_is_told() -> None:
     late = ProgressiveSettings(name="progressive", start="posed", start_at=0.9).problem(MIXED, 30, "")
     assert late
     assert "schedule.start_at" in late
+
+
+def test_only_a_schedule_that_always_trains_fields_needs_room_for_them() -> None:
+    short = TransportSettings(name="transport", interval=5)
+    assert short.problem(MIXED, 4, "") is None
+    always = short.model_copy(update={"consolidate_below": 1.0})
+    assert "schedule.interval: got 5; expected less than steps, 4" in str(always.problem(MIXED, 4, ""))
+    late = always.model_copy(update={"consolidate_from": 1.0})
+    assert str(late.problem(MIXED, 30, "")).startswith("schedule.consolidate_from: got 1, behind the last interval")

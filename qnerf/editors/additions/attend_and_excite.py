@@ -42,6 +42,9 @@ class AttendAndExciteSettings(AdditionSettings):
     def problem(self, source_prompt: str, target_prompt: str) -> str | None:
         return added_words_problem("editor.additions.attend_and_excite.words", self.words, source_prompt, target_prompt)
 
+    def acts(self, first: int, steps: int) -> bool:
+        return first < int(self.until * steps)
+
     def build(self) -> AttendAndExcite:
         return AttendAndExcite(self)
 

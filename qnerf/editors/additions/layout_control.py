@@ -52,6 +52,9 @@ class LayoutControlSettings(AdditionSettings):
             return word_problem(key, self.boxes, target_prompt)
         return added_words_problem(key, (), source_prompt, target_prompt)
 
+    def acts(self, first: int, steps: int) -> bool:
+        return first < round(self.until * steps)
+
     def build(self) -> LayoutControl:
         return LayoutControl(self)
 

@@ -23,6 +23,13 @@ class SdeditSettings(AdditionSettings):
     strength: float = Field(default=0.8, gt=0, le=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
+    def first_step(self, steps: int) -> int:
+        """The first of the steps that is taken."""
+        return min(round((1 - self.strength) * steps), steps - 1)
+
+    def acts(self, first: int, steps: int) -> bool:
+        return first <= self.first_step(steps)
+
     def build(self) -> Sdedit:
         return Sdedit(self)
 
@@ -32,7 +39,7 @@ class Sdedit(Part):
     pulls = True
 
     def first_step(self, steps: int) -> int:
-        return min(round((1 - self.settings.strength) * steps), steps - 1)
+        return self.settings.first_step(steps)
 
     def pull(self, branch: EditBranch, z: Tensor, k: int) -> Tensor:
         """Up to the first step the source's clean latents z0 at the noise of state k, √ā z0 + √(1 - ā) ε: nothing of an inversion

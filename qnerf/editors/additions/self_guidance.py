@@ -51,6 +51,9 @@ class SelfGuidanceSettings(AdditionSettings):
             return f"{key}: none given; expected the words of the object, of both prompts: {key}=[figure]"
         return word_problem(key, self.words, source_prompt) or word_problem(key, self.words, target_prompt)
 
+    def acts(self, first: int, steps: int) -> bool:
+        return first < round(self.until * steps)
+
     def build(self) -> SelfGuidance:
         return SelfGuidance(self)
 
@@ -101,9 +104,8 @@ class ObjectMoved:
         wanted = dict(self.source)
         wanted["position"] = wanted["position"] + torch.tensor(s.shift).to(wanted["position"])
         wanted["size"] = s.scale * wanted["size"]
-        return torch.stack([getattr(s, name) * (x - wanted[name]).abs().flatten(1).mean(dim=1) for name, x in found.items()]).sum(
-            dim=0
-        )
+        each = [getattr(s, name) * (x - wanted[name]).abs().flatten(1).mean(dim=1) for name, x in found.items()]
+        return torch.stack(each).sum(dim=0)
 
 
 class _Seen:
@@ -142,9 +144,5 @@ class _Seen:
             shapes.append(seen)
         finest, output = shapes[-1], self.output.kept[self.block].flatten(2)
         look = (output * finest[:, None]).sum(dim=2) / finest.sum(dim=1).clamp_min(1e-12)[:, None]
-        return {
-            "position": torch.stack(positions, dim=1),
-            "size": torch.stack(sizes, dim=1),
-            "shape": torch.cat(shapes, dim=1),
-            "appearance": look,
-        }
+        position, size, shape = torch.stack(positions, dim=1), torch.stack(sizes, dim=1), torch.cat(shapes, dim=1)
+        return {"position": position, "size": size, "shape": shape, "appearance": look}
