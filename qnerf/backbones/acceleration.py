@@ -1,5 +1,5 @@
-"""Passes of the U-Net and its ControlNet that are recorded once and replayed, with their edits: CUDA graphs, "
-"or torch.compile."""
+"""Passes of the U-Net and its ControlNet that are recorded once and replayed, with their edits: CUDA graphs, 
+or torch.compile."""
 
 from __future__ import annotations
 

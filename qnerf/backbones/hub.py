@@ -1,5 +1,5 @@
-"""Models of the Hugging Face hub: what is in its cache needs no network; what is not is fetched if that is "
-"asked for. Needs no torch."""
+"""Models of the Hugging Face hub: what is in its cache needs no network; what is not is fetched if that is
+asked for. Needs no torch."""
 
 from __future__ import annotations
 

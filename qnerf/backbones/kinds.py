@@ -29,8 +29,8 @@ _NAMED = (
 
 
 def kind_of(name: str, given: Kind = "auto") -> Kind | None:
-    """The kind of a ControlNet: the one that is given, else what its hub id, file or folder is called; None: "
-    "that says nothing."""
+    """The kind of a ControlNet: the one that is given, else what its hub id, file or folder is called; None:
+    that says nothing."""
     if given != "auto":
         return given
     path = Path(name)

@@ -70,8 +70,8 @@ def part_of_tensors(cls: type[Part], config: dict[str, Any], tensors: Mapping[st
 
 
 def load_text_encoder(folder: Path, dtype: str) -> CLIPTextModel:
-    """CLIP's text model in a folder of transformers. Raises UserError where a tensor is missing, unexpected or "
-    "of another shape."""
+    """CLIP's text model in a folder of transformers. Raises UserError where a tensor is missing, unexpected or
+    of another shape."""
     files, variant = weights_of(folder)
     with torch.device("meta"):
         expected = CLIPTextModel(CLIPTextConfig.from_pretrained(str(folder), local_files_only=True)).state_dict()

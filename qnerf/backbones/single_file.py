@@ -83,8 +83,8 @@ def controlnet_prefix(shapes: Shapes) -> str | None:
 
 
 def controlnet_config(shapes: Shapes, unet: dict[str, Any]) -> dict[str, Any]:
-    """Of a `ControlNetModel`. unet: the config of its U-Net, which says what shapes do not, for a file with "
-    "diffusers' names."""
+    """Of a `ControlNetModel`. unet: the config of its U-Net, which says what shapes do not, for a file with
+    diffusers' names."""
     prefix = controlnet_prefix(shapes)
     if prefix is None:
         base = {key: unet[key] for key in _SHARED if key in unet}
