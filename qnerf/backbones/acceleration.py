@@ -1,4 +1,4 @@
-"""Passes of the U-Net and its ControlNet that are recorded once and replayed, with their edits: CUDA graphs, 
+"""Passes of the U-Net and its ControlNet that are recorded once and replayed, with their edits: CUDA graphs,
 or torch.compile."""
 
 from __future__ import annotations
