@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qnerf.errors import UserError, explain_os_error
-from qnerf.run import USER_ERROR
+
+USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -228,7 +228,7 @@ def _truth(
         return None, None
     if (folder / TRUTH).is_file() and size[0] == size[1]:
         return read_truth(folder, names, size[0], problems), None
-    images = [_collect(problems, lambda name=name: read_image(pictures[name])) for name in names]
+    images = [_collect(problems, lambda path=pictures[name]: read_image(path)) for name in names]
     if any(image is None for image in images):
         return None, None
     return None, _stacked([fitted(View(image, np.ones(2), np.zeros(2), np.zeros(5)), *size).image for image in images])

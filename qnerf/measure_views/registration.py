@@ -45,7 +45,7 @@ def unavailable() -> str | None:
 def registration_figures(images: Tensor) -> dict[str, float]:
     """registered_views, reprojection_error and track_length of views (N, 3, H, W) in [0, 1]; without a model the share is 0 and the
     others do not exist. Needs pycolmap."""
-    import pycolmap
+    import pycolmap  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as folder:
         pictures, database = Path(folder) / "images", Path(folder) / "database.db"

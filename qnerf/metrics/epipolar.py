@@ -103,7 +103,8 @@ def symmetric_distances(matrix: np.ndarray, first: np.ndarray, second: np.ndarra
     a, b = (np.concatenate([points, np.ones((len(points), 1))], axis=1) for points in (first, second))
     in_second, in_first = a @ matrix.T, b @ matrix
     residual = np.abs((b * in_second).sum(axis=1))
-    return 0.5 * sum(residual / np.linalg.norm(lines[:, :2], axis=1).clip(1e-12) for lines in (in_second, in_first))
+    lengths = [np.linalg.norm(lines[:, :2], axis=1).clip(1e-12) for lines in (in_second, in_first)]
+    return 0.5 * residual * (1 / lengths[0] + 1 / lengths[1])
 
 
 def _pair_distances(features: Sequence[Features], cameras: Cameras, first: int, second: int) -> np.ndarray:

@@ -45,7 +45,8 @@ def textures(seed: int) -> list[np.ndarray]:
     """Two colour textures (512, 512, 3) in [0, 1] with coarse and fine grain."""
     random = np.random.default_rng(seed)
     grains = [[random.random((n, n, 3)) for n in (8, 24, 64)] for _ in range(2)]
-    return [sum(cv2.resize(each, (512, 512), interpolation=cv2.INTER_CUBIC) for each in some) / 3 for some in grains]
+    enlarged = [[cv2.resize(each, (512, 512), interpolation=cv2.INTER_CUBIC) for each in some] for some in grains]
+    return [np.mean(some, axis=0) for some in enlarged]
 
 
 def trace(seed: int, view: int) -> Tensor:
@@ -58,8 +59,8 @@ def trace(seed: int, view: int) -> Tensor:
         reach = -(origins @ normal) / (directions @ normal)
         x, _, z = np.moveaxis(origins + reach[..., None] * directions, -1, 0)
         seen = (reach > 0) & (sign * x >= 0)
-        place = [((coordinate + 2) * 128).astype(np.float32) for coordinate in (x, z)]
-        image[seen] = cv2.remap(texture, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)[seen]
+        across, down = (((coordinate + 2) * 128).astype(np.float32) for coordinate in (x, z))
+        image[seen] = cv2.remap(texture, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)[seen]
     return torch.from_numpy(image).permute(2, 0, 1).float()
 
 
