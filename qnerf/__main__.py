@@ -15,6 +15,7 @@ COMMANDS = {
     "ls": "list the experiments and choices",
     "compare": "write the page of a sweep",
     "measure": "measure edited views by any method, ours or not",
+    "rate": "write a page on which raters choose between unnamed edits",
     "benchmark": "write the tables and charts of the benchmark's sweep",
     "dashboard": "make a dashboard of a sweep at W&B",
     "store": "list, check and prune the artefact store",
