@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qnerf.attention.hooks import Edits
     from qnerf.denoising.edit import EditBranch, EditStep
 
+
 class PnpSettings(EditorSettings):
     """feature_steps, attention_steps: shares of the denoising steps, from the first on, whose feature, and whose
     self-attention maps, are the source's. feature_text: the prompt under which the source is read: "empty", as
