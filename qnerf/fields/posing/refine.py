@@ -94,7 +94,7 @@ def _bones_away(parts: list[Part]) -> dict[int, int]:
     """How many bones are between a joint and what stays; joints without such a way are left out."""
     found = {end: 0 for part in parts if not part.moved for end in part.joints}
     for count in range(len(parts)):
-        for a, b in (part.joints for part in parts):
+        for a, b in (part.joints for part in parts if len(part.joints) == 2):
             for near, far in ((a, b), (b, a)):
                 if found.get(near) == count:
                     found.setdefault(far, count + 1)
