@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from qnerf.scenes.settings import Drawing
 from qnerf.variants import Variant
@@ -76,9 +76,22 @@ class BackboneSettings(Variant):
         """Pixels per latent, along a side."""
         return 8
 
-    def pixels(self) -> int | None:
-        """The side of its images, or None where nothing on this machine can say."""
+    def pixels(self) -> int | tuple[int, int] | None:
+        """The side of its square images, or their width and height; None where nothing on this machine can say."""
         raise NotImplementedError
+
+    @property
+    def reads_control(self) -> bool:
+        """Whether it has a ControlNet."""
+        return True
+
+    def without_control(self) -> Self:
+        """The same without ControlNets, for images that have no proxy: where weights are the user's, none is asked for."""
+        return self
+
+    def dtype_on(self, device: str) -> str:
+        """What the model computes in on a device ("cpu", "cuda:1" …)."""
+        return self.dtype
 
     def self_attention_layers(self) -> int:
         """How many there are; indices of recorded layers count from 0."""
@@ -103,8 +116,8 @@ class BackboneSettings(Variant):
         """Why its ControlNets cannot read a drawing, a sentence each."""
         return []
 
-    def costs(self, pixels: int) -> PassCosts:
-        """What a pass of one view of so many pixels a side takes."""
+    def costs(self, width: int, height: int) -> PassCosts:
+        """What a pass of one view of so many pixels takes."""
         raise NotImplementedError
 
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:

@@ -31,7 +31,7 @@ LOOSE_DETAILS: tuple[Detail, ...] = ("loose_depth", "box")  # bounds rather than
 
 @dataclass(frozen=True)
 class BackboneParts:
-    """The parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them.
+    """The parts of a Stable Diffusion model with a ControlNet or without, as diffusers builds and saves them.
 
     loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every
     control. more_controlnets: further ones, which act beside it. spell: prompts as the tokenizer takes
@@ -39,7 +39,7 @@ class BackboneParts:
     """
 
     unet: UNet2DConditionModel
-    controlnet: ControlNetModel
+    controlnet: ControlNetModel | None
     vae: AutoencoderKL
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
@@ -68,7 +68,7 @@ class DiffusionBackbone:
         acceleration: Acceleration = "none",
         clip_skip: int = 0,
     ) -> None:
-        self.parts, self.controlnets = parts, (parts.controlnet, *parts.more_controlnets)
+        self.parts, self.controlnets = parts, _nets(parts.controlnet, parts)
         self.clip_skip = clip_skip
         self.unet, self.vae = parts.unet, parts.vae
         self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
@@ -98,7 +98,7 @@ class DiffusionBackbone:
         """The same model with the ControlNet for this grade of control."""
         twin = copy(self)
         loose = self.parts.loose_controlnet if detail in LOOSE_DETAILS else None
-        twin.controlnets = (loose or self.parts.controlnet, *self.parts.more_controlnets)
+        twin.controlnets = _nets(loose or self.parts.controlnet, self.parts)
         return twin
 
     def encode(self, images: Tensor) -> Tensor:
@@ -202,3 +202,7 @@ class DiffusionBackbone:
 
     def _pixels(self, images: Tensor) -> Tensor:
         return images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self.memory_format)
+
+
+def _nets(first: ControlNetModel | None, parts: BackboneParts) -> tuple[ControlNetModel, ...]:
+    return (*([] if first is None else [first]), *parts.more_controlnets)

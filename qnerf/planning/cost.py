@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from qnerf.config import MethodSettings, RunSettings
 from qnerf.planning.light_checks import count_views
 from qnerf.runs.plan import follows_posed, method_follows_posed, plan_method, plan_work, uses_oracle, uses_posed
+from qnerf.scenes.settings import width_height
 
 MIB, GIB = 2**20, 2**30
 
@@ -66,7 +67,7 @@ def _posing(settings: RunSettings) -> dict[str, float]:
     if not uses_posed(settings):
         return {}
     field = settings.model_dump_json(include={"scene", "source_field", "seed"})
-    rendered = POSED_VIEW * count_views(settings) * (settings.scene.size / 128) ** 2
+    rendered = POSED_VIEW * count_views(settings) * _area(settings)
     return {f"source field {field}": SOURCE_STEP * settings.source_field.optimiser.iterations, _posed_key(settings): rendered}
 
 
@@ -117,21 +118,21 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
 
 def run_memory(settings: RunSettings) -> float:
     """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
-    costs, editor = settings.backbone.costs(settings.scene.size), settings.editor
+    costs, editor = settings.backbone.costs(*width_height(settings.scene.size)), settings.editor
     needed = editor.source_bytes(settings.steps, costs.keys) * count_views(settings)
     return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed)
 
 
 def trajectory_bytes(settings: RunSettings) -> float:
-    """An inversion's latents at every step: 4 channels of float32 at a share of the image's side."""
-    latents = count_views(settings) * 4 * (settings.scene.size // settings.backbone.downsampling) ** 2 * 4
+    """An inversion's latents at every step: 4 channels of float32 at a share of the image's sides."""
+    columns, rows = (side // settings.backbone.downsampling for side in width_height(settings.scene.size))
+    latents = count_views(settings) * 4 * columns * rows * 4
     return latents * (settings.steps + 1)
 
 
 def run_bytes(settings: RunSettings) -> float:
     """The files of a run folder: views, sheets, video and page, and each method's latents."""
-    area = (settings.scene.size / 128) ** 2
-    return area * (METHOD_FILES + VIEW_FILES * count_views(settings)) * len(settings.methods())
+    return _area(settings) * (METHOD_FILES + VIEW_FILES * count_views(settings)) * len(settings.methods())
 
 
 def _inversion_key(settings: RunSettings) -> str:
@@ -140,4 +141,10 @@ def _inversion_key(settings: RunSettings) -> str:
 
 def _slowness(settings: RunSettings) -> float:
     """How many times slower a pass is than the embedded backbone's."""
-    return settings.backbone.costs(settings.scene.size).slowness
+    return settings.backbone.costs(*width_height(settings.scene.size)).slowness
+
+
+def _area(settings: RunSettings) -> float:
+    """Of a view, in those of the demo."""
+    width, height = width_height(settings.scene.size)
+    return width * height / 128**2

@@ -78,6 +78,10 @@ def effective_settings(settings: RunSettings) -> dict[str, Any]:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
+    if kept["backbone"]["dtype"] == "auto":  # what it is counts, not how it was chosen
+        from qnerf.devices import pick_device  # torch, for those alone who leave it open
+
+        kept["backbone"]["dtype"] = settings.backbone.dtype_on(str(pick_device(settings.device)))
     return kept
 
 

@@ -65,6 +65,7 @@ def problems(found: Sd15Settings, prompt: str = "a fox") -> str:
     said = found.problems([prompt], "auto")
     with pytest.raises(UserError):
         found.build()
+    assert all(line.startswith("backbone.") for line in said), "every sentence begins with the setting that it is of"
     return "\n".join(said)
 
 
@@ -212,7 +213,7 @@ def test_every_tensor_is_accounted_for(part: str, model: Path) -> None:
     tensors = load_file(file)
     first, *others = sorted(tensors)
     save_file({f"foreign.{first}": tensors[first], **{n: tensors[n].clone() for n in others}}, file, {"format": "pt"})
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=r"^backbone.model: ") as error:
         settings(model).build()
     name = first.removeprefix("text_model.")
     assert f"no {name}" in str(error.value)
@@ -242,7 +243,8 @@ def test_mixed_up_places(models: dict[str, Path], tmp_path: Path) -> None:
     half = {name: x for name, x in load_file(control).items() if "middle_block_out" not in name}
     save_file(half, tmp_path / "half.safetensors")
     with pytest.raises(
-        UserError, match=r"half.safetensors does not have .*no controlnet_mid_block.bias, controlnet_mid_block.weight"
+        UserError,
+        match=r"backbone.controlnet: .*half.safetensors does not have .*no controlnet_mid_block.bias, controlnet_mid_block.weight",
     ):
         settings(folder, tmp_path / "half.safetensors").build()
     save_file({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)}, tmp_path / "little.safetensors")
@@ -269,4 +271,4 @@ def test_prompts_that_are_too_long_are_told_before_and_warned_of(models: dict[st
 
 def test_half_precision_is_not_the_default_of_a_cpu(models: dict[str, Path]) -> None:
     assert settings(models["sd15"]).build().dtype == torch.float32
-    assert settings(models["sd15"])._dtype_on("cuda:1") == "float16"
+    assert settings(models["sd15"]).dtype_on("cuda:1") == "float16"
