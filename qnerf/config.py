@@ -6,7 +6,7 @@ diffusers is imported: a typo is answered in about a second, before any model is
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -109,6 +109,7 @@ class RunSettings(Settings):
     deterministic: bool = False  # bit-equal results from run to run on a GPU too, but slower
     negative_prompt: str = ""  # what edits with a guidance scale are steered away from, in the place of the empty prompt
     chunk_size: int = Field(gt=0)  # views per pass of the U-Net: affects memory and speed, not results
+    memory: Literal["auto", "24gb", "16gb", "12gb", "8gb"] = "auto"  # of the GPU: what is lowered to fit (qnerf/runs/memory.py)
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
     backbone: AnyBackbone

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 GIB, MIB = 2**30, 2**20
 
+TILE = 512
+"""Pixels of a side, above which an autoencoder that works in tiles has more than one."""
+
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """The folders of a model in diffusers' layout."""
 
@@ -26,13 +29,15 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 class PassCosts:
     """Measured on 2 CPU cores. slowness: of a pass, beside the embedded backbone's. process: bytes of a
     process at its peak without views. view: bytes of each view in a chunk. keys: bytes of one view's
-    keys and values at one step, of the layers that MasaCtrl reads.
+    keys and values at one step, of the layers that MasaCtrl reads. code: seconds to encode or to decode one
+    view; null: slower than the embedded backbone as its passes are.
     """
 
     slowness: float
     process: float
     view: float
     keys: float
+    code: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,8 @@ class BackboneSettings(Variant):
         """Why its ControlNets cannot read a drawing, a sentence each."""
         return []
 
-    def costs(self, width: int, height: int) -> PassCosts:
-        """What a pass of one view of so many pixels takes."""
+    def costs(self, width: int, height: int, device: str = "cpu") -> PassCosts:
+        """What a pass of one view of so many pixels takes. device: whose dtype counts for memory; time is that of 2 CPU cores."""
         raise NotImplementedError
 
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:

@@ -54,6 +54,16 @@ def read_model(
     return found, problems
 
 
+def lost_parts(vae: str | None, tokenizer: str | None) -> list[str]:
+    """What is wrong with the places of the parts that have settings of their own, where there is no model to read them with."""
+    problems: list[str] = []
+    if vae:
+        _collect("backbone.vae", problems, lambda: config_of_vae(place_of_vae(vae)))
+    if tokenizer:
+        _collect("backbone.tokenizer", problems, lambda: tokenizer_folder(Path(tokenizer), tokenizer))
+    return problems
+
+
 def read_controlnet(place: Path, key: str, model: ModelFiles | None) -> tuple[NetFiles | None, list[str]]:
     """The ControlNet at a place, and a sentence for each thing that is wrong with it or does not fit the model."""
     problems: list[str] = []

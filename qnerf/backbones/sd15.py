@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
-from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, NetControl, PassCosts
+from qnerf.backbones.backbone import PARTS, BackboneSettings, NetControl, PassCosts
 from qnerf.backbones.kinds import Kind, drawing_for, drawing_problem, kind_of
 from qnerf.backbones.sd_settings import EmbeddingSettings, FurtherNetSettings, LoraSettings, NetSettings
 from qnerf.errors import UserError
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from qnerf.backbones.diffusion import DiffusionBackbone
     from qnerf.backbones.model_parts import ModelFiles, NetFiles
-
-SLOWER = 550.0
-"""A pass at 512 pixels on 2 CPU cores takes 15 to 18 s in float32, the embedded model's .030 s."""
 
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=64)]
 ImageSize = Annotated[Side | tuple[Side, Side], size_of("a multiple of 64 from 64 to 2048")]
@@ -91,8 +88,11 @@ class Sd15Settings(BackboneSettings):
     def without_control(self) -> Self:
         return self.model_copy(update={"controlnet": None, "more_controlnets": ()})
 
-    def costs(self, width: int, height: int) -> PassCosts:
-        return PassCosts(slowness=SLOWER * width * height / 512**2, process=8 * GIB, view=3 * GIB, keys=23 * MIB)
+    def costs(self, width: int, height: int, device: str = "cpu") -> PassCosts:
+        from qnerf.backbones.sd_costs import sd_costs
+
+        model, nets, _ = self.model_copy(update={"download": False}).read()
+        return sd_costs(model, nets, width, height, self.dtype_on(device))
 
     def controls(self, drawing: Drawing, scale: float, images: tuple[str | None, str | None]) -> tuple[NetControl, ...]:
         found = []
@@ -127,7 +127,7 @@ class Sd15Settings(BackboneSettings):
     def read(self) -> tuple[ModelFiles | None, list[NetFiles], list[str]]:
         """The files of model and ControlNets, and all that is wrong with them, a sentence each."""
         from qnerf.backbones.hub import fetch_tokenizer, find_or_fetch
-        from qnerf.backbones.model_files import read_controlnet, read_model
+        from qnerf.backbones.model_files import lost_parts, read_controlnet, read_model
 
         problems: list[str] = []
         place = find_or_fetch("backbone.model", "diffusion model", self.model, self.revision, self.download, problems)
@@ -137,6 +137,8 @@ class Sd15Settings(BackboneSettings):
                 fetch_tokenizer(problems)
             model, found = read_model(place, self.tokenizer, self.vae, self.prediction_type, self.timestep_spacing)
             problems += found
+        else:
+            problems += lost_parts(self.vae, self.tokenizer)
         nets = []
         for key, name, revision in self._nets():
             place = find_or_fetch(key, "ControlNet", name, revision, self.download, problems)

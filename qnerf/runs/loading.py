@@ -11,6 +11,7 @@ from qnerf.config import RunSettings
 from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
+from qnerf.runs.memory import limits_of
 from qnerf.runs.methods import recorded_layers
 from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
@@ -42,6 +43,8 @@ def load_backbone(settings: RunSettings) -> DiffusionBackbone:
     if problems := settings.backbone.control_problems(settings.control.detail):
         raise UserError("\n".join(problems))
     backbone = settings.backbone.build(prepare_device(settings)).for_control(settings.control.detail)
+    if limits := limits_of(settings):
+        backbone.spare(limits.sliced, limits.tiled, limits.offloaded)
     check_backbone(settings, backbone)
     return backbone
 

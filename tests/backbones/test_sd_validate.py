@@ -89,6 +89,7 @@ def test_a_model_and_a_drawing_that_fit_are_good(model: Path, capsys: pytest.Cap
             "backbone.loras.0.sale: unknown key; nearest valid: scale; expected one of path, scale",
         ),
         (["backbone.more_controlnets=[{scale: 2}]"], "backbone.more_controlnets.0.controlnet: missing; expected a value$"),
+        (["+backbone.lora=x"], "backbone.lora: unknown key; nearest valid: loras"),
         (["backbone.vae=/no/vae"], "backbone.vae: /no/vae does not exist"),
     ],
 )
@@ -136,6 +137,20 @@ def test_without_a_controlnet_there_is_no_control_to_be_steered_away_from() -> N
     assert RunSettings.compose(*own, "editor.control_guidance=1").net_controls() == ()
 
 
+def test_what_fits_stable_diffusion_is_what_photographs_are_edited_with() -> None:
+    settings = RunSettings.compose("+exp=photographs", "scene.path=x", "scene.size=[768,512]")
+    assert settings.methods()["full"].editor == settings.editor
+    assert (settings.editor.guidance_scale, settings.backbone.pixels()) == (7.5, (768, 512))
+    assert (settings.field.grid.levels, settings.field.optimiser.iterations) == (16, 5000), "field=sd15"
+
+
+def test_the_capture_experiment_draws_no_box_for_openpose(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = model.with_name("control_v11p_sd15_openpose")
+    own = [f"backbone.model={model}", f"backbone.controlnet={net}", "scene.path=asset:puppet_a", "backbone.image_size=64"]
+    assert validate.main(["+exp=capture", "backbone=sd15", *own, "scene.size=64", "scene.proxy=asset:fox_box.json"]) == 2
+    assert "is a ControlNet of kind openpose, which reads openpose or images" in capsys.readouterr().err
+
+
 def test_all_faults_are_told_together(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = Path(shutil.copytree(model, tmp_path / "broken"))
     (broken / "tokenizer" / "merges.txt").unlink()
@@ -145,6 +160,8 @@ def test_all_faults_are_told_together(model: Path, tmp_path: Path, capsys: pytes
     for part in ("has no merges.txt", "an inpainting model", "kind openpose", "/no.json does not exist", "got [99]"):
         assert part in said
     assert len(said.splitlines()) == 5
+    lost = told(capsys, model, "backbone.model=/no/model", "backbone.vae=/no/vae", "backbone.tokenizer=/no/words")
+    assert [line.split(": ")[1] for line in lost.splitlines()] == ["backbone.model", "backbone.vae", "backbone.tokenizer"]
 
 
 def test_images_are_counted_by_the_names_of_views(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

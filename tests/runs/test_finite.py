@@ -95,6 +95,11 @@ def test_a_nan_that_only_the_edit_or_only_the_autoencoder_meets(
     assert said.startswith("encoding the views: latents"), said
 
     backbone = in_precision(torch.float32)
+    with_a_nan(backbone.vae, "decoder.conv_out")
+    said = run(scene_folder, tmp_path / "decoder", backbone, monkeypatch, *ALONE)
+    assert said.startswith("checking the inversion: the autoencoder's round trip"), "no PSNR of it passes a threshold"
+
+    backbone = in_precision(torch.float32)
     embed = backbone.embed
     monkeypatch.setattr(backbone, "embed", lambda prompts: embed(prompts) * (torch.nan if "zebra" in prompts[0] else 1))
     said = run(scene_folder, tmp_path / "edit", backbone, monkeypatch, "scene.target_prompt='a zebra'", *FULL)
