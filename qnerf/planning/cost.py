@@ -6,10 +6,11 @@ full one 79 s, the whole run 140 s. Other machines and backbones scale; a GPU is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 from qnerf.backbones.backbone import BackboneSettings, PassCosts
 from qnerf.config import MethodSettings, RunSettings
@@ -160,7 +161,7 @@ def _code(settings: RunSettings) -> float:
 
 
 def _costs(settings: RunSettings) -> PassCosts:
-    return _costs_of(settings.backbone, *width_height(settings.scene.size), "cuda" if on_gpu(settings) else "cpu")
+    return _costs_of(cast("Hashable", settings.backbone), *width_height(settings.scene.size), "cuda" if on_gpu(settings) else "cpu")
 
 
 def on_gpu(settings: RunSettings) -> bool:
@@ -169,8 +170,9 @@ def on_gpu(settings: RunSettings) -> bool:
 
 
 @cache
-def _costs_of(backbone: BackboneSettings, width: int, height: int, device: str) -> PassCosts:
+def _costs_of(backbone: Hashable, width: int, height: int, device: str) -> PassCosts:
     """Once for each backbone: its files are read."""
+    assert isinstance(backbone, BackboneSettings)
     return backbone.costs(width, height, device)
 
 

@@ -55,7 +55,7 @@ def joints_of(path: str) -> tuple[str, ...]:
     from qnerf.scenes.procedural.seat import Seat
     from qnerf.scenes.procedural.toy import Toy
 
-    shapes = dict(zip(KINDS, (Puppet, Lamp, Seat, Toy), strict=True))
+    shapes: dict[str, type[Puppet | Lamp | Seat | Toy]] = dict(zip(KINDS, (Puppet, Lamp, Seat, Toy), strict=True))
     return shapes[kind_and_seed(path)[0]].JOINTS
 
 

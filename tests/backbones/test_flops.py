@@ -46,7 +46,7 @@ def test_an_autoencoder() -> None:
             layers_per_block=2,
         )
         image, z = torch.zeros(1, 3, 64, 96), torch.zeros(1, 4, 16, 24)
-    for run, x, expected in zip((vae.encode, vae.decode), (image, z), autoencoder_flops(vae.config, (64, 96)), strict=True):
+    for run, x, expected in zip((vae.encoder, vae.decoder), (image, z), autoencoder_flops(vae.config, (64, 96)), strict=True):
         with FlopCounterMode(display=False) as counted, torch.no_grad():
             run(x)
         assert expected == pytest.approx(counted.get_total_flops(), rel=0.02)
