@@ -15,7 +15,8 @@ from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.capture import (
     View,
-    crop_square,
+    centre_piece,
+    crop_to,
     make_view,
     nearest_point_to_axes,
     radius_from_cameras,
@@ -29,15 +30,15 @@ from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.readers.reader import Frame, reader_of
-from qnerf.scenes.scene import Proxy, Scene
-from qnerf.scenes.settings import SceneSettings
+from qnerf.scenes.scene import Proxy, Scene, Truth
+from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
 
 logger = logging.getLogger(__name__)
 
 
 def read_scene(settings: SceneSettings) -> Scene:
-    """The scene at settings.path as square views of settings.size pixels.
+    """The scene at settings.path as views of settings.size pixels.
 
     Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else with the
     images, the proxy, the prompts and the truth. Images that are named but missing are left out with one warning.
@@ -52,7 +53,7 @@ def read_scene(settings: SceneSettings) -> Scene:
     views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     names = _view_names(frames)
     proxy = _read_proxy(folder, settings, problems)
-    truth = None if settings.proxy else read_truth(folder / "truth", names, settings.size, problems)  # that of its own proxy
+    truth = None if settings.proxy else _read_truth(folder, names, settings, photographs, problems)  # its own proxy's
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
@@ -63,11 +64,11 @@ def read_scene(settings: SceneSettings) -> Scene:
         torch.from_numpy(poses).float(),
         torch.from_numpy(np.stack([view.focal for view in views])).float(),
         torch.from_numpy(np.stack([view.centre for view in views])).float(),
-        settings.size,
-        settings.size,
+        *width_height(settings.size),
     )
     point = torch.tensor(focus, dtype=torch.float32)
-    larger = any(photograph.width * photograph.height > settings.size**2 for photograph in photographs)
+    width, height = width_height(settings.size)
+    larger = any(photograph.width * photograph.height > width * height for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
     scene = Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
@@ -101,9 +102,10 @@ def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tu
     except UserError as error:
         problems.append(str(error))
         return None
-    height, width = view.image.shape[:2]
-    view, allowed = (resize(crop_square(each) if settings.crop else each, settings.size) for each in (view, allowed))
-    return view, Photograph(frame, width, height, settings.crop), (allowed.image > 0).astype(np.float32)
+    (height, width), size = view.image.shape[:2], width_height(settings.size)
+    window = centre_piece(width, height, size) if settings.crop else (0, 0, width, height)
+    view, allowed = (resize(crop_to(each, size) if settings.crop else each, size) for each in (view, allowed))
+    return view, Photograph(frame, width, height, window), (allowed.image > 0).astype(np.float32)
 
 
 def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:
@@ -137,6 +139,16 @@ def _view_names(frames: list[Frame]) -> tuple[str, ...]:
         return tuple(stems)
     names = ["_".join(Path(frame.file_path).with_suffix("").parts) for frame in frames]
     return tuple(names) if len(set(names)) == len(names) else tuple(f"{name}_{index}" for index, name in enumerate(names))
+
+
+def _read_truth(
+    folder: Path, names: tuple[str, ...], settings: SceneSettings, photographs: tuple[Photograph, ...], problems: list[str]
+) -> Truth | None:
+    """What the edited views really look like, cut and scaled as the photographs are."""
+    if len(photographs) < len(names):  # one could not be read, which is told
+        return None
+    of = [(photograph.width, photograph.height) for photograph in photographs]
+    return read_truth(folder / "truth", names, of, width_height(settings.size), settings.crop, problems)
 
 
 def _read_proxy(folder: Path, settings: SceneSettings, problems: list[str]) -> Proxy | None:
