@@ -175,6 +175,12 @@ class RunSettings(Settings):
                     f"{of_editor}editor.additions.{addition.name}: it acts before step {first} of {self.steps} alone, where this "
                     f"edit begins; expected an edit from earlier on: set {where}schedule.skip=0, or leave it out"
                 )
+        for addition in editor.additions.values():
+            if method.schedule.edits and addition.draws_start and (other := self._other_start(method, where)):
+                yield (
+                    f"{of_editor}editor.additions.{addition.name}: it starts from noise that it draws itself, but {other}; "
+                    f"expected one start: leave {addition.name} out, or choose another"
+                )
         scale, required = editor.guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
             yield (
@@ -192,6 +198,12 @@ class RunSettings(Settings):
                 f"{where}editor.guidance_scale: got 1, at which inversion.proximal has no effect; expected more, or "
                 "inversion.proximal=null"
             )
+
+    def _other_start(self, method: MethodSettings, where: str) -> str | None:
+        """What an edit starts from other than states that any noise may take the place of, or None."""
+        if self.inversion.adds_noise:
+            return f"inversion={self.inversion.name} goes on with noise that it found for the source views"
+        return f"{where}schedule.start is posed" if method.schedule.starts_posed else None
 
     def edit_scale(self, method: MethodSettings) -> float:
         """γ of a method's edit: the editor's, else the inversion's, else 1."""

@@ -49,7 +49,9 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
         errors = [] if unwritten else _prompt_errors(settings, folder)
         if not unwritten and not reader_of(folder, settings.scene.reader).posed:
-            return [*errors, *unposed_problems(settings)]
+            frames = reader_of(folder, settings.scene.reader).read(folder)[1]
+            masked = settings.scene.views is not None or all(frame.mask for frame in frames)  # of some views: when they are read
+            return [*errors, *unposed_problems(settings, count_views(settings), masked)]
         proxy = proxy_file(folder, settings.scene.proxy)
     except UserError as error:
         return str(error).splitlines()

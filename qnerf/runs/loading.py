@@ -63,7 +63,7 @@ def on_device(scene: Scene, device: torch.device) -> Scene:
 def check_scene(settings: RunSettings, scene: Scene) -> None:
     """Raises UserError where a method asks for what the scene does not have."""
     problems = prompt_problems(settings, scene.prompts)
-    if problems := [*problems, *(() if scene.posed else unposed_problems(settings))]:
+    if problems := [*problems, *(() if scene.posed else unposed_problems(settings, len(scene.cameras), scene.masked))]:
         raise UserError("\n".join(problems))
     if scene.posed and scene.truth is None and uses_oracle(settings):
         raise UserError(
