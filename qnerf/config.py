@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from qnerf.attention.settings import RecorderSettings
+from qnerf.attention.settings import AttentionSettings, RecorderSettings
 from qnerf.backbones.backbone import BackboneSettings, NetControl
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.combined import combination_problem, over_plain
@@ -123,6 +123,7 @@ class RunSettings(Settings):
     schedule: AnySchedule
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]
     metrics: MetricsSettings
+    attention: AttentionSettings | None = None  # none: nothing of it is shown
     output: OutputSettings = OutputSettings()
     tracker: AnyTracker
     store: StoreSettings = StoreSettings()

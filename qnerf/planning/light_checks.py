@@ -147,6 +147,9 @@ def _backbone_errors(settings: RunSettings) -> list[str]:
     if size is not None and settings.scene.size != size:
         found = f"got {settings.scene.size}, but backbone={settings.backbone.name} works at {size} pixels"
         errors.append(f"scene.size: {found}; set scene.size={size}")
+    shown = () if settings.attention is None else settings.attention.layers
+    if bad := [index for index in shown if not 0 <= index < layers]:
+        errors.append(f"attention.layers: got {bad}; expected indices from 0 to {layers - 1}")
     for method in settings.methods().values():
         bad = [index for index in (method.recorder or settings.recorder).layers if not 0 <= index < layers]
         if bad:

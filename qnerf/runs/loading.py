@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import torch
 
+from qnerf.attention.layers import select_layers
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
 from qnerf.determinism import set_deterministic
@@ -80,5 +81,7 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
             f"scene.size is {settings.scene.size}, but backbone={settings.backbone.name} works at {width} x {height} "
             f"pixels; set scene.size={width}"
         )
+    if settings.attention is not None:
+        select_layers(backbone.layers, settings.attention.layers, "attention.layers")
     for method in settings.methods().values():
         recorded_layers(backbone, method.recorder or settings.recorder)
