@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from qnerf.attention.settings import RecorderSettings
+from qnerf.attention.settings import AttentionSettings, RecorderSettings
 from qnerf.backbones.backbone import BackboneSettings, NetControl
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.combined import combination_problem, over_plain
@@ -125,6 +125,7 @@ class RunSettings(Settings):
     schedule: AnySchedule
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]
     metrics: MetricsSettings
+    attention: AttentionSettings | None = None  # none: nothing of it is shown
     output: OutputSettings = OutputSettings()
     tracker: AnyTracker
     store: StoreSettings = StoreSettings()
@@ -177,6 +178,12 @@ class RunSettings(Settings):
                     f"{of_editor}editor.additions.{addition.name}: it acts before step {first} of {self.steps} alone, where this "
                     f"edit begins; expected an edit from earlier on: set {where}schedule.skip=0, or leave it out"
                 )
+        for addition in editor.additions.values():
+            if method.schedule.edits and addition.draws_start and (other := self._other_start(method, where)):
+                yield (
+                    f"{of_editor}editor.additions.{addition.name}: it starts from noise that it draws itself, but {other}; "
+                    f"expected one start: leave {addition.name} out, or choose another"
+                )
         scale, required = editor.guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
             yield (
@@ -199,6 +206,12 @@ class RunSettings(Settings):
                 f"{where}editor.guidance_scale: got 1, at which inversion.proximal has no effect; expected more, or "
                 "inversion.proximal=null"
             )
+
+    def _other_start(self, method: MethodSettings, where: str) -> str | None:
+        """What an edit starts from other than states that any noise may take the place of, or None."""
+        if self.inversion.adds_noise:
+            return f"inversion={self.inversion.name} goes on with noise that it found for the source views"
+        return f"{where}schedule.start is posed" if method.schedule.starts_posed else None
 
     def edit_scale(self, method: MethodSettings) -> float:
         """γ of a method's edit: the editor's, else the inversion's, else 1."""

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -133,3 +134,13 @@ def _quoted(text: str) -> list[str]:
 
 def _expectation(message: str) -> str:
     return re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) should (be|have)", r"\2", message).removeprefix("be ")
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Words as a shell takes them, on one line whatever is in them: a newline in a prompt is written as bash's $'\\n'."""
+    return " ".join(shlex.quote(word) if word.isprintable() else f"$'{_escaped(word)}'" for word in words)
+
+
+def _escaped(word: str) -> str:
+    plain = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)

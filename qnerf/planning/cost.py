@@ -108,6 +108,8 @@ def run_seconds(settings: RunSettings) -> float:
     """All of a run but its inversions and edits."""
     decoding = plan_work(settings, count_views(settings))["decode"] * _code(settings)
     heldout = HELDOUT_STEP * settings.rgb_field.optimiser.iterations if "heldout" in settings.metrics.groups else 0.0
+    looked = settings.attention.views if settings.attention is not None else 0
+    decoding += settings.steps * PASS * _slowness(settings) * min(count_views(settings), looked)
     return START + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
 
 
@@ -130,7 +132,8 @@ def run_memory(settings: RunSettings) -> float:
     """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
     costs, editor = _costs(settings), settings.editor
     needed = editor.source_bytes(settings.steps, costs.keys) * count_views(settings)
-    return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed)
+    looked = settings.attention.memory(count_views(settings), costs.keys) if settings.attention is not None else 0.0
+    return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed) + looked
 
 
 def trajectory_bytes(settings: RunSettings) -> float:

@@ -50,7 +50,9 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
         errors = [] if unwritten else _prompt_errors(settings, folder)
         if not unwritten and not reader_of(folder, settings.scene.reader).posed:
-            return [*errors, *unposed_problems(settings)]
+            frames = reader_of(folder, settings.scene.reader).read(folder)[1]
+            masked = settings.scene.views is not None or all(frame.mask for frame in frames)  # of some views: when they are read
+            return [*errors, *unposed_problems(settings, count_views(settings), masked)]
         proxy = proxy_file(folder, settings.scene.proxy)
     except UserError as error:
         return str(error).splitlines()
@@ -153,6 +155,9 @@ def _backbone_errors(settings: RunSettings) -> list[str]:
         works = "{} pixels" if isinstance(size, int) else "{} pixels (width, height)"
         found = f"got {written(settings.scene.size)}, but backbone={settings.backbone.name} works at {works.format(written(size))}"
         errors.append(f"scene.size: {found}; set scene.size={written(size)}")
+    shown = () if settings.attention is None else settings.attention.layers
+    if bad := [index for index in shown if not 0 <= index < layers]:
+        errors.append(f"attention.layers: got {bad}; expected indices from 0 to {layers - 1}")
     for method in settings.methods().values():
         bad = [index for index in (method.recorder or settings.recorder).layers if not 0 <= index < layers]
         if bad:

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import torch
 
+from qnerf.attention.layers import select_layers
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
 from qnerf.determinism import set_deterministic
@@ -67,7 +68,7 @@ def on_device(scene: Scene, device: torch.device) -> Scene:
 def check_scene(settings: RunSettings, scene: Scene) -> None:
     """Raises UserError where a method asks for what the scene does not have."""
     problems = prompt_problems(settings, scene.prompts)
-    if problems := [*problems, *(() if scene.posed else unposed_problems(settings))]:
+    if problems := [*problems, *(() if scene.posed else unposed_problems(settings, len(scene.cameras), scene.masked))]:
         raise UserError("\n".join(problems))
     if scene.posed and scene.truth is None and uses_oracle(settings):
         raise UserError(
@@ -84,5 +85,7 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
             f"scene.size is {written(settings.scene.size)}, but backbone={settings.backbone.name} works at {width} x {height} "
             f"pixels; set scene.size={width if width == height else written((width, height))}"
         )
+    if settings.attention is not None:
+        select_layers(backbone.layers, settings.attention.layers, "attention.layers")
     for method in settings.methods().values():
         recorded_layers(backbone, method.recorder or settings.recorder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,13 @@ def read_scene(settings: SceneSettings) -> Scene:
     views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     names = _view_names(frames)
     proxy = _read_proxy(folder, settings, problems)
-    truth = None if settings.proxy else _read_truth(folder, names, settings, photographs, problems)  # its own proxy's
+    twice = [path for path, count in Counter(frame.file_path for frame in frames).items() if count > 1 and reader.posed]
+    if twice and (folder / "truth").is_dir():  # named by view, so that two views of one name have none
+        problems.append(f"{origin} names {', '.join(twice[:3])} twice, expected each image once: remove the second frame.")
+    elif twice:
+        logger.warning("%s names %s twice: each is a view of its own, with a number in its name.", origin, ", ".join(twice[:3]))
+    of_own_proxy = not settings.proxy and not twice
+    truth = _read_truth(folder, names, settings, photographs, problems) if of_own_proxy else None
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
@@ -80,10 +87,10 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) 
     present = [frame for frame in frames if frame.exists]
     missing = [frame.file_path for frame in frames if not frame.exists]
     if len(present) < least:
-        raise UserError(
-            f"{origin} names {len(frames)} images, of which {len(present)} exist (missing: "
-            f"{', '.join(missing[:3])}, …), expected at least {least}: add the images or correct file_path."
-        )
+        named = f"{origin} names {len(frames)} image{'s' * (len(frames) != 1)}"
+        if missing:
+            named += f", of which {len(present)} exist (missing: {', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
+        raise UserError(f"{named}, expected at least {least}: add {'the' if missing else 'more'} images or correct file_path.")
     if missing:
         logger.warning(
             "%s names %d images, of which %d exist; the %d missing ones (%s, …) are left out.",
@@ -105,20 +112,26 @@ def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tu
     (height, width), size = view.image.shape[:2], width_height(settings.size)
     window = centre_piece(width, height, size) if settings.crop else (0, 0, width, height)
     view, allowed = (resize(crop_to(each, size) if settings.crop else each, size) for each in (view, allowed))
+    if not allowed.image.any():
+        problems.append(
+            f"{frame.image} has a mask that lies outside the part of the image which is used: set scene.crop=false, which uses all "
+            "of it, or correct the mask."
+        )
+        return None
     return view, Photograph(frame, width, height, window), (allowed.image > 0).astype(np.float32)
 
 
 def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:
     """Where the edit of a frame's image may be, (height, width) uint8, 0 or 255; everywhere if it has no mask. Raises UserError
-    where the mask is of a larger image."""
+    where the mask goes beyond the image."""
     if not frame.mask:
         return np.full((height, width), 255, dtype=np.uint8)
     mask = np.zeros(height * width, dtype=np.uint8)
     for first, count in zip(frame.mask[::2], frame.mask[1::2], strict=True):
-        if first >= len(mask):
+        if first + count > len(mask):
             raise UserError(
-                f"{frame.image} has {width} x {height} pixels, but its mask begins a run at pixel {first}: let image_path name the "
-                "image that the mask belongs to."
+                f"{frame.image} has {width} x {height} pixels, from 0 to {len(mask) - 1}, but its mask has a run of {count} "
+                f"from pixel {first} on: let image_path name the image that the mask belongs to, or shorten the run."
             )
         mask[first : first + count] = 255
     return mask.reshape(height, width)
