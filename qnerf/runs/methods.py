@@ -189,7 +189,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
     shares = editor == inverted.settings.editor
     scene, backbone, controls = inverted.scene, inverted.backbone, inverted.controls
     depth = None
-    if settings.field.depth_weight > 0 and scene.proxy is not None:
+    if (settings.field.depth_weight > 0 or method.schedule.reads_bounds) and scene.proxy is not None:
         depth = bounds_distance(scene.proxy, "target", scene.cameras, backbone.image_size).to(backbone.device)
     return EditJob(
         backbone=backbone,
