@@ -31,7 +31,7 @@ from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.readers.reader import Frame, reader_of
-from qnerf.scenes.scene import Proxy, Scene, Truth
+from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
 
@@ -50,9 +50,11 @@ def read_scene(settings: SceneSettings) -> Scene:
     origin = folder / reader.looks_for if reader.posed else folder
     frames = _present(origin, frames, settings.views, reader.least)
     problems: list[str] = []
-    read = [pair for frame in frames if (pair := _read_view(frame, settings, problems)) is not None]
-    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     names = _view_names(frames)
+    tried = [_read_view(frame, settings, problems) for frame in frames]
+    read = [each for each in tried if each is not None]
+    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
+    sizes = {name: (each[1].width, each[1].height) for name, each in zip(names, tried, strict=True) if each is not None}
     proxy = _read_proxy(folder, settings, problems)
     twice = [path for path, count in Counter(frame.file_path for frame in frames).items() if count > 1 and reader.posed]
     if twice and (folder / "truth").is_dir():  # named by view, so that two views of one name have none
@@ -60,7 +62,8 @@ def read_scene(settings: SceneSettings) -> Scene:
     elif twice:
         logger.warning("%s names %s twice: each is a view of its own, with a number in its name.", origin, ", ".join(twice[:3]))
     of_own_proxy = not settings.proxy and not twice
-    truth = _read_truth(folder, names, settings, photographs, problems) if of_own_proxy else None
+    size = width_height(settings.size)
+    truth = read_truth(folder / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
@@ -71,11 +74,10 @@ def read_scene(settings: SceneSettings) -> Scene:
         torch.from_numpy(poses).float(),
         torch.from_numpy(np.stack([view.focal for view in views])).float(),
         torch.from_numpy(np.stack([view.centre for view in views])).float(),
-        *width_height(settings.size),
+        *size,
     )
     point = torch.tensor(focus, dtype=torch.float32)
-    width, height = width_height(settings.size)
-    larger = any(photograph.width * photograph.height > width * height for photograph in photographs)
+    larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
     scene = Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
@@ -152,16 +154,6 @@ def _view_names(frames: list[Frame]) -> tuple[str, ...]:
         return tuple(stems)
     names = ["_".join(Path(frame.file_path).with_suffix("").parts) for frame in frames]
     return tuple(names) if len(set(names)) == len(names) else tuple(f"{name}_{index}" for index, name in enumerate(names))
-
-
-def _read_truth(
-    folder: Path, names: tuple[str, ...], settings: SceneSettings, photographs: tuple[Photograph, ...], problems: list[str]
-) -> Truth | None:
-    """What the edited views really look like, cut and scaled as the photographs are."""
-    if len(photographs) < len(names):  # one could not be read, which is told
-        return None
-    of = [(photograph.width, photograph.height) for photograph in photographs]
-    return read_truth(folder / "truth", names, of, width_height(settings.size), settings.crop, problems)
 
 
 def _read_proxy(folder: Path, settings: SceneSettings, problems: list[str]) -> Proxy | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -58,13 +58,14 @@ def write_truth(folder: Path, truth: Truth, names: tuple[str, ...], farthest: fl
 def read_truth(
     folder: Path,
     names: tuple[str, ...],
-    of: Sequence[tuple[int, int]],
+    of: Mapping[str, tuple[int, int]],
     size: tuple[int, int],
     crop: bool,
     problems: list[str],
 ) -> Truth | None:
     """The truth of the named views, cut to the proportions of size (width, height, pixels) if `crop`, and scaled to it (colours
-    area-averaged, maps by the nearest pixel). of: width and height of each view's photograph, whose proportions it must have.
+    area-averaged, maps by the nearest pixel). of: width and height of photographs by the view's name, whose proportions a map must
+    have; those that could not be read are left out.
 
     None where the scene has none, or where something is wrong with it: what, is added to problems.
     """
@@ -80,18 +81,18 @@ def read_truth(
         if kind in OPTIONAL and not (folder / kind).is_dir():
             continue
         paths = [folder / kind / f"{name}.png" for name in names]
-        views = [_read_map(path, kind, scale, one, size, crop, problems) for path, one in zip(paths, of, strict=True)]
+        views = [_read_map(path, kind, scale, of.get(path.stem), size, crop, problems) for path in paths]
         if len(problems) == found:
             maps[field] = torch.from_numpy(np.stack(views))
     return Truth(**maps) if len(problems) == found else None
 
 
 def _read_map(
-    path: Path, kind: str, scale: float, of: tuple[int, int], size: tuple[int, int], crop: bool, problems: list[str]
+    path: Path, kind: str, scale: float, of: tuple[int, int] | None, size: tuple[int, int], crop: bool, problems: list[str]
 ) -> np.ndarray:
     def fitted(values: np.ndarray, mode: int) -> np.ndarray:
         height, width = values.shape[:2]
-        if width * of[1] != height * of[0]:
+        if of is not None and width * of[1] != height * of[0]:
             raise UserError(
                 f"{path} is {width} x {height} pixels, expected the proportions of its photograph, {of[0]} x {of[1]}: remove "
                 "truth/ or write it again."
