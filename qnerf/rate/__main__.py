@@ -44,13 +44,14 @@ def _page(options: argparse.Namespace) -> int:
     folders = {name: Path(path) for name, _, path in (word.partition("=") for word in options.given)}
     if len(folders) < 2 or len(folders) < len(options.given):
         problems.append(f"{len(folders)} methods with names of their own, expected at least two, each with another name: add one")
-    if options.source is None:
+    source: str | None = options.source
+    if source is None:
         problems.append("--source: none given, expected the capture that was edited")
-    if problems:
+    if problems or source is None:
         raise UserError("\n".join(problems))
     from qnerf.rate.page import rating_page  # torch comes with it: not before the options are good
 
-    write_text(options.out, rating_page(folders, options.source, options.seed))
+    write_text(options.out, rating_page(folders, source, options.seed))
     print(f"{options.out}: open it in a browser, and send it to the raters; each sends a CSV file back.")
     return 0
 

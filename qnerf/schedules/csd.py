@@ -85,7 +85,7 @@ class Csd(Schedule):
             def compute(before: Tensor = before, start: int = start, stop: int = stop) -> dict[str, Tensor]:
                 return {"latents": self.descend(job, states, before, start, stop)}
 
-            kept = compute() if stop == self.settings.iterations else checkpoints.once(stop, compute)
+            kept: dict[str, Tensor] = compute() if stop == self.settings.iterations else checkpoints.once(stop, compute)
             clean, first = kept["latents"], stop
         return EditResult(clean)
 
