@@ -38,7 +38,7 @@ class Posed:
     §7).
 
     images: (N, 3, H, W) in [0, 1]. trust: (N, H, W), 0 to 1: how far each pixel of them is to be believed. changed:
-    (N, H, W), 0 to 1: the share of it that a moved part covers before or after the edit. trajectory:
+    (N, H, W), 0 to 1: the share of it that a moved part covers before or after the edit; moved: after it. trajectory:
     their inversion under the target's prompt and control, and branch: its predictor of some of the views; None where
     no method follows it. All of them lie in the host's memory.
     """
@@ -46,6 +46,7 @@ class Posed:
     images: Tensor
     trust: Tensor
     changed: Tensor
+    moved: Tensor
     trajectory: Trajectory | None = None
     branch: Callable[[slice], SourceBranch] | None = None
 

@@ -38,6 +38,7 @@ def _posed(posed: Posed, own: slice) -> Posed:
         posed.images[own],
         posed.trust[own],
         posed.changed[own],
+        posed.moved[own],
         None if trajectory is None else trajectory.views(own),
         None if branch is None else lambda _: branch(own),
     )

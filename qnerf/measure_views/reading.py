@@ -226,8 +226,8 @@ def _truth(
     """All of the truth, or its pictures alone, at the views' size."""
     if folder is None or pictures is None:
         return None, None
-    if (folder / TRUTH).is_file() and size[0] == size[1]:
-        return read_truth(folder, names, size[0], problems), None
+    if (folder / TRUTH).is_file():
+        return read_truth(folder, names, {}, size, True, problems), None
     images = [_collect(problems, lambda path=pictures[name]: read_image(path)) for name in names]
     if any(image is None for image in images):
         return None, None

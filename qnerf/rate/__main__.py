@@ -44,10 +44,10 @@ def _page(options: argparse.Namespace) -> int:
     folders = {name: Path(path) for name, _, path in (word.partition("=") for word in options.given)}
     if len(folders) < 2 or len(folders) < len(options.given):
         problems.append(f"{len(folders)} methods with names of their own, expected at least two, each with another name: add one")
-    source: str = options.source or ""
-    if not source:
+    source: str | None = options.source
+    if source is None:
         problems.append("--source: none given, expected the capture that was edited")
-    if problems:
+    if problems or source is None:
         raise UserError("\n".join(problems))
     from qnerf.rate.page import rating_page  # torch comes with it: not before the options are good
 

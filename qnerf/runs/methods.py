@@ -155,7 +155,7 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
     decoded = found.tensors["images"].to(backbone.device) if "images" in found.tensors else None
     if decoded is None:
         decoded = decode(backbone, latents, settings.chunk_size, work.progress)
-    require_finite(decoded, "decoding the edit: pictures", names, method)
+    require_finite(decoded, "decoding the edit: pictures", names, method, backbone.dtype)
     mask = _change_mask(inverted, posed) if settings.output.keep_pixels else None
     return Edited(
         method=method,
