@@ -79,10 +79,14 @@ def flipped(plain: dict[str, Any], path: tuple[str, ...], value: Any) -> RunSett
     return None
 
 
+UNGUIDED = ("independent", "source", "posed", "anchor_warp", "csd", "in2n")
+READ_NO_SOURCE = ("plain", "reference_attention")
+
+
 def unread(settings: RunSettings) -> set[str]:
     """The keys (with all below them) that no stage of these settings reads, said here once more, by what the methods do."""
     methods, groups = settings.methods(), settings.metrics.groups
-    guided = {name: method for name, method in methods.items() if method.schedule.name not in ("independent", "source", "posed")}
+    guided = {name: method for name, method in methods.items() if method.schedule.name not in UNGUIDED}
     fields, heldout = any(m.schedule.trains_fields for m in methods.values()), "heldout" in groups
     found = {"baselines." + name + part for name in methods if name not in guided for part in (".guidance", ".recorder")}
     found |= {f"baselines.{name}.editor" for name, method in methods.items() if not method.schedule.edits}
@@ -98,7 +102,7 @@ def unread(settings: RunSettings) -> set[str]:
     for name, method in methods.items():
         where = "" if name == "full" else f"baselines.{name}."
         found |= {f"{where}schedule.start_at"} if getattr(method.schedule, "start", "source") == "source" else set()
-        found |= {f"{where}editor.source"} if (method.editor or settings.editor).name == "plain" else set()
+        found |= {f"{where}editor.source"} if (method.editor or settings.editor).name in READ_NO_SOURCE else set()
         if getattr(method.editor or settings.editor, "mask", "words") != "words":
             found |= {f"{where}editor.{key}" for key in ("mask_words", "mask_threshold")}
         if getattr(method.schedule, "consolidate_below", 1) == 0:  # no query field is trained
