@@ -41,6 +41,7 @@ from qnerf.scenes.on_demand import WORLD, is_procedural, kind_and_seed
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import extent
 from qnerf.scenes.scene import Bounds, Proxy, Scene
+from qnerf.scenes.settings import width_height
 from qnerf.scenes.solids import Box, Capsule
 
 SCENES = "asset:puppet_a,procedural:figure_104,procedural:lamp_104,procedural:seat_104,procedural:toy_104"
@@ -173,11 +174,12 @@ def other_fields(settings: RunSettings, only: list[str], count: int, done: set[t
         views, name = (value, f"{value} views") if kind == "views" else (RING, f"{value:g} of the steps")
         if (label(settings), name) in done:
             continue
-        scene = ring(path, int(views), settings.scene.size)
+        size, _ = width_height(settings.scene.size)  # procedural views are square
+        scene = ring(path, int(views), size)
         steps = round(source_field.optimiser.iterations * (1 if kind == "views" else value))
         optimiser = source_field.optimiser.model_copy(update={"iterations": steps})
         changed = settings.model_copy(update={"source_field": source_field.model_copy(update={"optimiser": optimiser})})
-        field, dense = trained(scene, changed), ring(path, 3 * len(scene.cameras), settings.scene.size)
+        field, dense = trained(scene, changed), ring(path, 3 * len(scene.cameras), size)
         assert scene.proxy
         assert dense.truth
         between = [3 * round(k * len(scene.cameras) / HELD_OUT) + 1 for k in range(HELD_OUT)]

@@ -69,8 +69,8 @@ class EditJob:
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
     target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
-    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: of each view as
-    they were written, for editors that look for words.
+    `field.depth_weight` or the schedule asks for it. method, view_names: for errors; without names views
+    are numbered. prompts: of each view as they were written, for editors that look for words.
     """
 
     backbone: DiffusionBackbone

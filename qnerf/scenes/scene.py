@@ -99,6 +99,11 @@ class Scene:
         return self.own_prompts or ((self.source_prompt, self.target_prompt),) * len(self.view_names)
 
     @property
+    def masked(self) -> bool:
+        """Whether each view has a mask that leaves anything out."""
+        return self.masks is not None and bool((self.masks.flatten(1).amin(dim=1) == 0).all())
+
+    @property
     def source_prompts(self) -> tuple[str, ...]:
         return tuple(source for source, _ in self.prompts)
 

@@ -261,7 +261,10 @@ def test_an_editor_that_reads_the_posed_branch_reads_its_states_and_control() ->
     plain, _ = make_job()
     own, _ = make_job(editor=reads_posed)
     own = replace(
-        own, posed=Posed(torch.zeros(4, 3, 32, 32), torch.ones(4, 8, 8), *torch.ones(2, 4, 32, 32), own.trajectory, own.source)
+        own,
+        posed=Posed(
+            torch.zeros(4, 3, 32, 32), torch.ones(4, 8, 8), torch.ones(4, 32, 32), torch.ones(4, 32, 32), own.trajectory, own.source
+        ),
     )
     schedule = IndependentSettings(name="independent")
     wanted = edit(schedule, MIXED, plain).latents
