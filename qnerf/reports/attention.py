@@ -84,7 +84,7 @@ def document(look: AttentionLook) -> dict[str, Any]:
                 top = float(words.max()) if words.numel() else 0.0
                 row.append({
                     "own": _bytes(own / own.amax(dim=1, keepdim=True).clamp_min(1e-12)),
-                    "side": [round(len(own) ** 0.5)] * 2,
+                    "side": pooled_grid(len(own), (words.shape[1], words.shape[2])),
                     "words": _bytes(words / max(top, 1e-12)),
                     "grid": list(words.shape[1:]),
                     "top": top,
@@ -93,6 +93,13 @@ def document(look: AttentionLook) -> dict[str, Any]:
         picture = png(to_pixels(view.image))
         views.append({"name": view.name, "image": picture, "prompt": view.prompt, "words": list(view.words), "maps": maps})
     return {"views": views, "steps": list(look.steps), "total": look.total, "layers": [layer.index for layer in look.layers]}
+
+
+def pooled_grid(places: int, grid: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of a map of so many places, to which one of a grid (rows, columns) was pooled: at most as many each
+    (`pooled_map`)."""
+    sides = ((min(side, grid[0]), min(side, grid[1])) for side in range(1, max(grid) + 1))
+    return next(each for each in sides if each[0] * each[1] == places)
 
 
 def words_sheet(view: ViewLook, look: AttentionLook) -> Pixels:
