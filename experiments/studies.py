@@ -17,6 +17,7 @@ import numpy as np
 
 from experiments.editors import study as editors
 from experiments.inversions import study as inversions
+from experiments.inversions import transformed
 
 LEAST_IMAGES = 8  # below, a difference is a first look
 
@@ -27,6 +28,7 @@ class Script(Protocol):
     """A measuring script: rows by name, what it has measured, a table of it, and a sheet of pictures."""
 
     ROWS: Mapping[str, Any]
+    RESULTS: str
 
     def measure_all(self, folder: Path, images: int, wanted: Callable[[str], bool]) -> None: ...
 
@@ -95,12 +97,12 @@ def judge(claim: Claim, found: Found) -> Verdict:
 
 def report(study: Study, folder: Path) -> str:
     """Claims, published figures, ours and verdicts, and the table of what was measured, as Markdown."""
-    found = study.script.read(folder / "results.csv")
+    found = study.script.read(folder / study.script.RESULTS)
     lines = ["| claim | published | ours | images | verdict |", "|---|---|---|---|---|"]
     for claim in study.claims:
         verdict = judge(claim, found)
         lines.append(f"| {claim.says} | {claim.published} | {verdict.ours} | {verdict.images} | {verdict.in_words} |")
-    shown = [line for line in study.script.table(folder / "results.csv").splitlines() if _is_of(line, study.rows)]
+    shown = [line for line in study.script.table(folder / study.script.RESULTS).splitlines() if _is_of(line, study.rows)]
     return "\n".join([f"# {study.title}", "", *(lines if study.claims else []), "", *shown])
 
 
@@ -111,9 +113,11 @@ def _counts(claim: Claim, each: Mapping[str, str]) -> bool:
 def _is_of(line: str, rows: Sequence[str]) -> bool:
     """Whether a line of a table is its head or one of these rows."""
     cells = line.split("|")
-    return not line.startswith("|") or cells[1].strip() in (*rows, "inversion", "editor") or set(line) <= set("|-")
+    return not line.startswith("|") or cells[1].strip() in (*rows, "inversion", "editor", "transform") or set(line) <= set("|-")
 
 
+WARMER, TURNED = "much warmer", "turned by 20 degrees"
+STEPS_OF = "fpe, γ 3.5, map_steps"
 FPE, P2P = "fpe, γ 7.5", "p2p, γ 7.5"
 PSNR, WRONG = "psnr", "ddim, wrong prompt, γ 7.5"
 OF_U1 = (
@@ -166,6 +170,30 @@ STUDIES: Mapping[str, Study] = {
             Claim("and keeps more of the structure", "by figures", "silhouette", FPE, P2P, 0, "colour"),
         ),
     ),
+    "F2-steps": Study(
+        "F2: for how many steps fpe replaces maps",
+        editors,
+        (*(f"{STEPS_OF} {share:g}" for share in (0, 0.2, 0.4, 0.6, 1)), "fpe, γ 3.5"),
+        (
+            Claim("more steps keep more structure: .8 than .2", "by pictures", "silhouette", "fpe, γ 3.5", f"{STEPS_OF} 0.2"),
+            Claim("all steps change a colour less often than .4", "by pictures", "right", f"{STEPS_OF} 0.4", f"{STEPS_OF} 1",
+                  change="colour"),
+        ),
+    ),
+    "U3": Study(
+        "U3: quantile, T_mask (below) and dilation of the adaptive mask, one at a time",
+        editors,
+        (editors.MASKED, *(name for name in editors.ROWS if name.startswith(f"{editors.MASKED}, "))),
+    ),
+    "J20": Study(
+        "J20: trajectories of transformed images",
+        transformed,
+        tuple(transformed.ROWS),
+        (
+            Claim("a change of colour is kept in the noisiest state, a turn is lost", "by a plot", "noisiest", WARMER, TURNED),
+            Claim("and a scaling", "by a plot", "noisiest", WARMER, "1.5 times as large"),
+        ),
+    ),
     "editors": Study(
         "The editors beside each other, on single images",
         editors,
@@ -179,11 +207,10 @@ STUDIES: Mapping[str, Study] = {
 }  # fmt: skip
 
 NOT_BUILT: Mapping[str, str] = {
-    "U3": "quantile, T_mask and dilation of the adaptive mask: the settings are there, the grid is not",
     "U4": "memory and time of uniform maps against ordinary ones",
     "F1": "probes of attention maps",
-    "F2": "which layers' maps to replace, and for how many steps",
-    "J17-J20": "null embeddings by step and carried to other views; trajectories of transformed images",
+    "F2": "which layers' maps to replace; for how many steps is built, as F2-steps",
+    "J17-J19": "null embeddings by step and carried to other views",
     "J22, J26, J27": "maps by word and principal components: as pictures by +exp=attention, without figures",
     "J24, J25, J28-J30": "injected maps, noise in the steps, transformed features, extraction by injection, centroids of words",
 }

@@ -13,6 +13,7 @@ from experiments import __main__ as commands
 from experiments import studies
 from experiments.editors import study as editors
 from experiments.editors.cases import make_case
+from experiments.inversions import transformed
 from qnerf.classifiers.classifiers import load_classifiers
 from qnerf.classifiers.labels import NAMES
 from qnerf.config import RunSettings
@@ -187,6 +188,21 @@ def test_the_study_of_editors_edits_and_measures(tmp_path: Path, monkeypatch: py
     assert measured.figures(image, 1.0)["psnr_background"] < 100
 
 
+def test_transformed_images_and_the_cosines_of_their_trajectories() -> None:
+    image = torch.zeros(1, 3, 16, 16)
+    image[..., 4:8] = 1
+    torch.testing.assert_close(transformed.moved(across=1 / 4)(image)[..., 8:12], torch.ones(1, 3, 16, 4))
+    assert transformed.moved(turn=90)(image)[0, 0].sum(dim=0).max() == pytest.approx(4, abs=0.01), "it lies"
+    torch.testing.assert_close(transformed.moved(scale=2)(image)[0, 0, 0].sum(), torch.tensor(8.0), rtol=0, atol=0.6)
+    assert transformed.tinted(0.5, 1, 2)(torch.full((1, 3, 1, 1), 0.6)).flatten().tolist() == pytest.approx([0.3, 0.6, 1])
+    first = torch.zeros(5, 1, 1, 1, 2)
+    first[..., 0] = 1
+    second = first.flip(-1)
+    second[4] = first[4]
+    found = transformed.cosines(first, second)
+    assert (found["noisiest"], found["last quarter"], found["clean"]) == pytest.approx((0, 0, 1))
+
+
 def test_a_verdict_is_of_the_images_that_have_both_rows() -> None:
     claim = studies.Claim("a beats b by 1", "-", "psnr", "a", "b", 1.0)
 
@@ -217,6 +233,6 @@ def test_studies_are_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "| ddim, wrong prompt, γ 1 | 1 | 29.00 | 0.9000 | 1.00 |" in told
     assert (folder / "U2.png").exists()
     assert commands.main(["run", "U9"]) == 2
-    assert "'U9' is not built; nearest valid: U2" in capsys.readouterr().err
+    assert "'U9' is not built; nearest valid: U" in capsys.readouterr().err
     assert commands.main(["list"]) == 0
     assert "F1" in capsys.readouterr().out

@@ -35,7 +35,8 @@ FIGURES = ("right", "psnr_edit", "psnr_background", "silhouette", "seconds")
 """right: the classifiers see what was asked for, 0 or 1. psnr_edit, psnr_background: dB, to the true edited image, where it differs
 from the source and elsewhere. silhouette: intersection over union of the classifiers' silhouettes of edit and source. seconds: of
 the edit alone."""
-COLUMNS = ("row", "image", "change", *FIGURES)
+RESULTS = "results.csv"
+COLUMNS: list[str] = ["row", "image", "change", *FIGURES]
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,27 @@ class Row:
     editor: str
     scale: float
     inversion: str = "ddim"
+    more: tuple[str, ...] = ()
 
     @property
     def overrides(self) -> list[str]:
-        return [f"editor={self.editor}", f"editor.guidance_scale={self.scale:g}", *f"inversion={self.inversion}".split()]
+        return [f"editor={self.editor}", f"editor.guidance_scale={self.scale:g}", f"inversion={self.inversion}", *self.more]
 
 
 SCALES = (1.0, 2.0, 3.5, 7.5)
+MASKED, MASK = "masactrl + adaptive_mask, γ 3.5", "editor.additions.adaptive_mask"
 ROWS: Mapping[str, Row] = {
     **{f"{editor}, γ {scale:g}": Row(editor, scale) for editor in ("plain", "masactrl", "fpe", "p2p", "pnp") for scale in SCALES},
     **{f"{editor} + adaptive_mask, γ 3.5": Row(f"[{editor},adaptive_mask]", 3.5) for editor in ("masactrl", "fpe", "p2p")},
+    **{
+        f"{MASKED}, {key} {value:g}": Row("[masactrl,adaptive_mask]", 3.5, more=(f"{MASK}.{key}={value:g}",))
+        for key, values in {"quantile": (0.25, 0.75), "below": (100, 400), "dilation": (0, 2), "multiple": (1,)}.items()
+        for value in values
+    },
+    **{
+        f"fpe, γ 3.5, map_steps {share:g}": Row("fpe", 3.5, more=(f"editor.map_steps={share:g}",))
+        for share in (0, 0.2, 0.4, 0.6, 1)
+    },
     "sdedit, γ 3.5": Row("[plain,sdedit]", 3.5),
     "plain after ddpm, γ 3.5": Row("plain", 3.5, "ddpm"),
     "plain after negative_prompt, γ 3.5": Row("plain", 3.5, "negative_prompt"),
@@ -99,7 +111,7 @@ class Measured:
 
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first: int = 0) -> None:
     """Every row of every image that the folder lacks, image by image, so that a broken-off study has whole images."""
-    path = folder / "results.csv"
+    path = folder / RESULTS
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     done = {(found["row"], int(found["image"])) for found in read(path)}
     classifiers = load_classifiers()
@@ -149,7 +161,7 @@ def table(path: Path) -> str:
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 8) -> np.ndarray:
     """Source, truth and edits of some images, the figures of each row below it."""
-    found = read(folder / "results.csv")
+    found = read(folder / RESULTS)
     numbers = sorted({int(each["image"]) for each in found})[:most]
     columns = [
         Column("source", [read_image(folder / "images" / f"{number:03d}.png") for number in numbers]),
@@ -178,7 +190,7 @@ def main() -> None:
     given = parser.parse_args()
     if not given.table:
         measure_all(given.results, given.images, lambda name: name.startswith(tuple(given.rows.split(";"))), given.first)
-    print(table(given.results / "results.csv"))
+    print(table(given.results / RESULTS))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ ROWS: Mapping[str, Row] = {
     "ddim, 3 fixed-point iterations, γ 1": Row("ddim inversion.fixed_point=3", scale=1.0, few=True),
 }
 FEW = 8
+RESULTS = "results.csv"
 COLUMNS: tuple[Field, ...] = ("row", "image", *FIGURES, "inner_steps")
 
 
@@ -124,9 +125,17 @@ def inversion_of(overrides: str) -> InversionSettings:
 
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first: int = 0) -> None:
     """Every row of every image that the folder lacks, image by image, so that a broken-off study has whole images."""
-    path = folder / "results.csv"
+    path = folder / RESULTS
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     done = {(found["row"], int(found["image"])) for found in read(path)}
+    todo = {
+        number: [
+            name for name, row in ROWS.items() if wanted(name) and (name, number) not in done and not (row.few and number >= FEW)
+        ]
+        for number in range(first, images)
+    }
+    if not any(todo.values()):
+        return
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", []))
     backbone = settings.backbone.build(torch.device("cpu"))
@@ -135,12 +144,7 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not done:
             writer.writeheader()
-        for number in range(first, images):
-            left = [
-                name
-                for name, row in ROWS.items()
-                if wanted(name) and (name, number) not in done and not (row.few and number >= FEW)
-            ]
+        for number, left in todo.items():
             if not left:
                 continue
             # The wrong prompt is the next image's caption, of another kind of object.
@@ -190,7 +194,7 @@ def table(path: Path) -> str:
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
     """What came back of some images, beside the autoencoder's own round trip, with the mean PSNR of all images below."""
-    found = read(folder / "results.csv")
+    found = read(folder / RESULTS)
     numbers = sorted({int(each["image"]) for each in found})[:most]
     columns = []
     for name in ("autoencoder", *rows):
@@ -215,7 +219,7 @@ def main() -> None:
     given = parser.parse_args()
     if not given.table:
         measure_all(given.results, given.images, lambda name: name.startswith(given.rows), given.first)
-    print(table(given.results / "results.csv"))
+    print(table(given.results / RESULTS))
 
 
 if __name__ == "__main__":
