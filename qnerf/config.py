@@ -6,7 +6,7 @@ diffusers is imported: a typo is answered in about a second, before any model is
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -25,6 +25,7 @@ from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.registry import objectives
 from qnerf.metrics.settings import MetricsSettings
 from qnerf.reports.figures import MAIN_METHOD
+from qnerf.scenes.readers.reader import lacks_cameras
 from qnerf.scenes.settings import Drawing, SceneSettings
 from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
@@ -108,6 +109,7 @@ class RunSettings(Settings):
     deterministic: bool = False  # bit-equal results from run to run on a GPU too, but slower
     negative_prompt: str = ""  # what edits with a guidance scale are steered away from, in the place of the empty prompt
     chunk_size: int = Field(gt=0)  # views per pass of the U-Net: affects memory and speed, not results
+    memory: Literal["auto", "24gb", "16gb", "12gb", "8gb"] = "auto"  # of the GPU: what is lowered to fit (qnerf/runs/memory.py)
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
     backbone: AnyBackbone
@@ -189,6 +191,11 @@ class RunSettings(Settings):
                 f"(inversion.guidance_scale), the scale that the prompts of inversion={self.inversion.name} "
                 "are optimised for: leave it null, or set both to one value"
             )
+        if method.schedule.edits and editor.control_guidance != 1 and not self.backbone.reads_control:
+            yield (
+                f"{of_editor}editor.control_guidance: got {editor.control_guidance:g}, but backbone.controlnet is null, so there "
+                f"is no control to be steered away from; set {of_editor}editor.control_guidance=1"
+            )
         if method.schedule.starts_posed and self.inversion.adds_noise:
             yield (
                 f"{where}schedule.start: got posed, but inversion={self.inversion.name} goes on with noise that it found for the "
@@ -264,7 +271,15 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
     except ValidationError as error:
         found = [describe_error(item, RunSettings, data) for item in error.errors()]
         return [_unset(key) for key in unset] + [line for line in found if line.split(":")[0] not in unset], None
-    return ([_unset(key) for key in unset], None) if unset else ([], settings)
+    return ([_unset(key) for key in unset], None) if unset else ([], _fitted(settings))
+
+
+def _fitted(settings: RunSettings) -> RunSettings:
+    """Without ControlNets where nothing would be drawn for them: images without cameras have no proxy."""
+    bare = settings.backbone.without_control()
+    if bare is settings.backbone or not lacks_cameras(settings.scene.path, settings.scene.reader):
+        return settings
+    return settings.model_copy(update={"backbone": bare})
 
 
 def _choose_editors(data: Any) -> list[str]:

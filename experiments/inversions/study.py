@@ -37,6 +37,7 @@ from qnerf.metrics.fidelity import psnr, ssim
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.run import CONFIGS
 from qnerf.scenes.images import read_image, write_image
+from qnerf.scenes.settings import width_height
 
 SEED, WORLD, STEPS = 930, 2, 30  # of the held-out samples
 STRONG = 7.5
@@ -139,7 +140,7 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", []))
     backbone = settings.backbone.build(torch.device("cpu"))
-    views = heldout_views(SEED, 0, images + 1, settings.scene.size, WORLD, ("joints",))
+    views = heldout_views(SEED, 0, images + 1, width_height(settings.scene.size)[0], WORLD, ("joints",))
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not done:

@@ -24,6 +24,7 @@ from qnerf.denoising.source import SourceBranch
 from qnerf.evaluate_backbone.views import Views, heldout_views
 from qnerf.reports.images import to_pixels
 from qnerf.reports.sheet import Column, contact_sheet
+from qnerf.scenes.settings import width_height
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -118,5 +119,5 @@ def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
 
 
 def _views(images: int) -> Views:
-    size = RunSettings.compose().scene.size
-    return heldout_views(SEED, 0, images, size, WORLD, ("joints",))
+    size = width_height(RunSettings.compose().scene.size)
+    return heldout_views(SEED, 0, images, size[0], WORLD, ("joints",))

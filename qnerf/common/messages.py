@@ -41,7 +41,8 @@ def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -
         model = model_at(root, data, path[:-1])
         return sentence(key, "unknown key", path[-1], model.model_fields if model else ())
     if kind == "missing":
-        return f"{key}: missing; expected a value ({key}=…)"
+        listed = any(part.isdigit() for part in path)  # Hydra sets no key inside a list
+        return f"{key}: missing; expected a value" + ("" if listed else f" ({key}=…)")
     if kind == "literal_error":
         return sentence(key, f"{error['input']!r} is not valid", str(error["input"]), _quoted(context["expected"]))
     if kind == "union_tag_invalid":
@@ -73,12 +74,14 @@ def model_at(root: type[BaseModel], data: Any, path: tuple[str, ...]) -> type[Ba
     annotation: Any = root
     for part in path:
         model = _select(annotation, data)
-        data = data.get(part) if isinstance(data, dict) else None
+        data = _inside(data, part)
         if model is not None and part in model.model_fields:
             field = model.model_fields[part]
             annotation = field.annotation
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
+        elif get_origin(annotation) in (list, tuple):
+            annotation = get_args(annotation)[0]
         else:
             return None
     return _select(annotation, data)
@@ -87,8 +90,15 @@ def model_at(root: type[BaseModel], data: Any, path: tuple[str, ...]) -> type[Ba
 def _value_at(data: Any, path: Iterable[str]) -> Any:
     """The value under a path, or none where there is none."""
     for part in path:
-        data = data.get(part) if isinstance(data, dict) else None
+        data = _inside(data, part)
     return data
+
+
+def _inside(data: Any, part: str | int) -> Any:
+    """The value under a key of a mapping or at a place of a list, or none."""
+    if isinstance(data, list | tuple):
+        return data[int(part)] if str(part).isdigit() and int(part) < len(data) else None
+    return data.get(part) if isinstance(data, dict) else None
 
 
 def _select(annotation: Any, data: Any) -> type[BaseModel] | None:
@@ -114,7 +124,7 @@ def _key_path(location: Iterable[str | int], data: Any) -> tuple[str, ...]:
         if is_tag:
             continue
         path.append(str(part))
-        data = data.get(part) if isinstance(data, dict) else None
+        data = _inside(data, part)
     return tuple(path)
 
 

@@ -20,6 +20,7 @@ from qnerf.reports.images import spread
 from qnerf.reports.queries import principal_colours
 from qnerf.runs.inverting import Inverted
 from qnerf.runs.work import ALONE, Workshop
+from qnerf.scenes.settings import width_height
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def look(inverted: Inverted, chosen: AttentionSettings, work: Workshop = ALONE) 
     """
     settings, scene, backbone = inverted.settings, inverted.scene, inverted.backbone
     layers, count = select_layers(backbone.layers, chosen.layers, "attention.layers"), len(scene.view_names)
-    memory = chosen.memory(count, settings.backbone.costs(settings.scene.size).keys)
+    memory = chosen.memory(count, settings.backbone.costs(*width_height(settings.scene.size)).keys)
     log.info("Attention: at most %.0f MiB of memory, and a page of %.1f MiB.", memory / MIB, chosen.page(count) / MIB)
     work.progress.enter("looking at attention")
     views, features = [], defaultdict[tuple[int, int, str], list[Tensor]](list)
@@ -52,7 +53,7 @@ def look(inverted: Inverted, chosen: AttentionSettings, work: Workshop = ALONE) 
             features[key].append(value)
         views.append(ViewLook(scene.view_names[number], scene.images[number].cpu(), prompt, tuple(found.tokens), *found.seen()))
     colours = {key: principal_colours(torch.cat(values), torch.cat(values))[0] for key, values in features.items()}
-    return AttentionLook(views, chosen.steps(settings.steps), layers, settings.steps, colours)
+    return AttentionLook(views, chosen.steps(settings.steps), layers, settings.steps, chosen.side, colours)
 
 
 class _View:

@@ -24,6 +24,7 @@ from qnerf.runs.loading import load_backbone, load_scene
 from qnerf.runs.logs import RunLog
 from qnerf.runs.looking import look
 from qnerf.runs.measuring import measure
+from qnerf.runs.memory import within_memory
 from qnerf.runs.methods import edit
 from qnerf.runs.outcome import Outcome, Results, write_edit, write_outcome
 from qnerf.runs.plan import plan_work, work_weights
@@ -46,6 +47,7 @@ GIB = 2**30
 def run(settings: RunSettings, command: str) -> Path:
     """Runs to the end, or finds that an earlier run has; returns the run folder. Raises UserError for what
     the user can correct."""
+    settings = within_memory(settings)
     with RunLog() as run_log, ExitStack() as stack:
         # 1. Settings are typed and checked. The scene, on this machine's device.
         scene = load_scene(settings)

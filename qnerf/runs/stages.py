@@ -99,6 +99,8 @@ class Stages:
             parts += [self._guidance(method), list(self._layers(method))]
         if schedule.reads_truth:
             parts.append(self.inversion("truth").identity)
+        if schedule.draws:
+            parts.append(self.settings.seed)
         parts += self._posed(method)
         if schedule.trains_fields:
             parts.append(self._field_base(method))

@@ -16,7 +16,8 @@ from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.capture import (
     View,
-    crop_square,
+    centre_piece,
+    crop_to,
     make_view,
     nearest_point_to_axes,
     radius_from_cameras,
@@ -31,14 +32,14 @@ from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.readers.reader import Frame, reader_of
 from qnerf.scenes.scene import Proxy, Scene
-from qnerf.scenes.settings import SceneSettings
+from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
 
 logger = logging.getLogger(__name__)
 
 
 def read_scene(settings: SceneSettings) -> Scene:
-    """The scene at settings.path as square views of settings.size pixels.
+    """The scene at settings.path as views of settings.size pixels.
 
     Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else with the
     images, the proxy, the prompts and the truth. Images that are named but missing are left out with one warning.
@@ -49,9 +50,11 @@ def read_scene(settings: SceneSettings) -> Scene:
     origin = folder / reader.looks_for if reader.posed else folder
     frames = _present(origin, frames, settings.views, reader.least)
     problems: list[str] = []
-    read = [pair for frame in frames if (pair := _read_view(frame, settings, problems)) is not None]
-    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     names = _view_names(frames)
+    tried = [_read_view(frame, settings, problems) for frame in frames]
+    read = [each for each in tried if each is not None]
+    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
+    sizes = {name: (each[1].width, each[1].height) for name, each in zip(names, tried, strict=True) if each is not None}
     proxy = _read_proxy(folder, settings, problems)
     twice = [path for path, count in Counter(frame.file_path for frame in frames).items() if count > 1 and reader.posed]
     if twice and (folder / "truth").is_dir():  # named by view, so that two views of one name have none
@@ -59,7 +62,8 @@ def read_scene(settings: SceneSettings) -> Scene:
     elif twice:
         logger.warning("%s names %s twice: each is a view of its own, with a number in its name.", origin, ", ".join(twice[:3]))
     of_own_proxy = not settings.proxy and not twice
-    truth = read_truth(folder / "truth", names, settings.size, problems) if of_own_proxy else None
+    size = width_height(settings.size)
+    truth = read_truth(folder / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
@@ -70,11 +74,10 @@ def read_scene(settings: SceneSettings) -> Scene:
         torch.from_numpy(poses).float(),
         torch.from_numpy(np.stack([view.focal for view in views])).float(),
         torch.from_numpy(np.stack([view.centre for view in views])).float(),
-        settings.size,
-        settings.size,
+        *size,
     )
     point = torch.tensor(focus, dtype=torch.float32)
-    larger = any(photograph.width * photograph.height > settings.size**2 for photograph in photographs)
+    larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
     scene = Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
@@ -108,15 +111,16 @@ def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tu
     except UserError as error:
         problems.append(str(error))
         return None
-    height, width = view.image.shape[:2]
-    view, allowed = (resize(crop_square(each) if settings.crop else each, settings.size) for each in (view, allowed))
+    (height, width), size = view.image.shape[:2], width_height(settings.size)
+    window = centre_piece(width, height, size) if settings.crop else (0, 0, width, height)
+    view, allowed = (resize(crop_to(each, size) if settings.crop else each, size) for each in (view, allowed))
     if not allowed.image.any():
         problems.append(
             f"{frame.image} has a mask that lies outside the part of the image which is used: set scene.crop=false, which uses all "
             "of it, or correct the mask."
         )
         return None
-    return view, Photograph(frame, width, height, settings.crop), (allowed.image > 0).astype(np.float32)
+    return view, Photograph(frame, width, height, window), (allowed.image > 0).astype(np.float32)
 
 
 def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:

@@ -103,6 +103,10 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
         in_proxy(lambda p: p["bones"].append([0, 15])),
         "bones that are not pairs of joint indices below 15",
     ),
+    "no such joint": (
+        in_proxy(lambda p: p.update(keeps_direction=["crown"])),
+        "keeps_direction = ['crown'], expected a list of names out of joints",
+    ),
     "flat box": (
         in_proxy(lambda p: p.update(kind="box", source={**BOX, "size": [1, 1, 0]}, target=BOX)),
         "expected three lengths above 0",

@@ -121,6 +121,17 @@ def reader_of(folder: Path, chosen: str | None = None) -> Reader:
     return found[0]
 
 
+def lacks_cameras(path: str, chosen: str | None) -> bool:
+    """Whether a scene's path is of images without cameras, as far as its name and `scene.reader` say; errors are for others."""
+    try:
+        known, place = readers(), Path(path).expanduser()
+        if chosen is not None:
+            return chosen in known and not known[chosen].posed
+        return place.is_file() and any(reader.finds(place) for reader in known.values() if not reader.posed)
+    except UserError:
+        return False
+
+
 def _wanted(asked: Sequence[Reader]) -> str:
     """What readers look for, in words."""
     folders, files = ([reader.looks_for for reader in asked if reader.posed is posed] for posed in (True, False))
