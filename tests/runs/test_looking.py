@@ -160,7 +160,7 @@ def one_hot() -> AttentionLook:
         "v", torch.rand(3, 32, 32), "a b", ("a", "b"), {(0, 9): own}, {(0, 9): words}, torch.rand(1, 2), torch.rand(1, 2)
     )
     colours = {(0, 9, name): torch.rand(1, 3, 4, 4) for name in ("queries", "keys", "residuals")}
-    return AttentionLook([view], (0,), (AttentionLayer(9, "up_blocks.1", 1),), 1, colours)
+    return AttentionLook([view], (0,), (AttentionLayer(9, "up_blocks.1", 1),), 1, 16, colours)
 
 
 @pytest.mark.integration
