@@ -19,7 +19,7 @@ RADIUS_FRACTION = 0.5  # of the median distance from the cameras to the focus
 PARALLEL = 1e-4  # smallest eigenvalue of the mean of (I - d d^T) below which optical axes say nothing
 NEARLY_PARALLEL = 0.01  # below which they say little: 4 degrees of spread
 MISSED = 0.3  # median distance of the axes from the focus, as a share of the cameras' from it, that is worth a word
-ONE_POINT = 1e-6  # spread of the cameras, as a share of their distance from the origin
+ONE_POINT = 1e-11  # spread of the cameras, as a share of their distance from the origin
 CONE = 0.966  # cosine of 15 degrees: how near to its axis a camera's points lie
 LEAST_POINTS = 5
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # between OpenGL's and OpenCV's camera axes
@@ -146,7 +146,7 @@ def doubt_about_axes(origin: str, poses: np.ndarray, focus: np.ndarray | None) -
         return f"{origin}: all cameras stand at one point, so nothing says how far the scene is: give poses with their positions."
     if focus is not None and (ahead_of(poses, focus) <= 0).all():
         return f"{origin}: {_FACING_OPENCV.format(what='the focus')}"
-    if focus is None and axes.spread > PARALLEL and axes.ahead == 0:
+    if focus is None and axes.spread > NEARLY_PARALLEL and axes.ahead == 0:
         return f"{origin}: {_FACING_OPENCV.format(what='their common focus')}"
     return None
 
@@ -154,7 +154,10 @@ def doubt_about_axes(origin: str, poses: np.ndarray, focus: np.ndarray | None) -
 def _meet(poses: np.ndarray) -> bool:
     """Whether the cameras clearly look at one point, if these are their poses, with OpenGL's or OpenCV's
     axes."""
-    axes = optical_axes(poses)
+    axes, places = optical_axes(poses), poses[:, :3, 3]
+    apart = np.median(np.linalg.norm(places - np.median(places, axis=0), axis=1))
+    if apart <= 0.1 * np.linalg.norm(places, axis=1).max():
+        return False  # so does a ring of cameras look after it has been inverted
     return len(poses) > 2 and axes.spread > NEARLY_PARALLEL and axes.missed < 0.1 and axes.ahead in (0.0, 1.0)
 
 
@@ -175,8 +178,12 @@ def _focus(origin: str, poses: np.ndarray, every: np.ndarray, points: np.ndarray
     if axes.spread <= PARALLEL:
         return nearest_point_to_axes(every)  # which raises
     own = optical_axes(poses)
-    inside = own.spread > PARALLEL and np.median(ahead_of(poses, own.focus)) > 0
-    focus = own.focus if inside else axes.focus if np.median(ahead_of(every, axes.focus)) > 0 else poses[:, :3, 3].mean(axis=0)
+    if own.spread > PARALLEL and np.median(ahead_of(poses, own.focus)) > 0:
+        focus = own.focus
+    elif axes.spread <= NEARLY_PARALLEL or np.median(ahead_of(every, axes.focus)) > 0:
+        focus = nearest_point_to_axes(every)  # which raises where the axes meet behind the cameras
+    else:
+        focus = poses[:, :3, 3].mean(axis=0)
     length = radius_from_cameras(poses, focus)
     turned = "; if they look the other way, scene.axes=opencv" if axes.spread <= NEARLY_PARALLEL else ""
     warnings.append(f"{origin}: {weak}. Used: focus {_said(focus)}, radius {length:.4g}. Better {_SET}{turned}")

@@ -67,9 +67,8 @@ def read_proxy(path: Path, world: World = UNMOVED) -> Proxy:
         problems.append(f"{path} has only one of source_bounds and target_bounds, expected both or none: add the other.")
     counts = [len(each.solids) for each in bounds.values() if each is not None]
     if len(set(counts)) > 1:
-        problems.append(
-            f"{path} has {counts[0]} solids in source_bounds and {counts[1]} in target_bounds, expected as many in both: give both states the same solids."
-        )
+        found = f"{counts[0]} solids in source_bounds and {counts[1]} in target_bounds"
+        problems.append(f"{path} has {found}, expected as many in both: give both states the same solids.")
     raise_problems(str(path), problems)
     return replace(proxy, **bounds)
 

@@ -155,7 +155,7 @@ def test_problems_of_images_proxy_and_truth_come_together(folder: Path) -> None:
 
 
 def test_paths_that_are_not_there(folder: Path, tmp_path: Path) -> None:
-    assert "does not exist, expected a folder with transforms.json" in complaint(tmp_path / "nowhere")
+    assert "does not exist, expected a folder with " in complaint(tmp_path / "nowhere")
     assert "is a file" in complaint(folder / "proxy.json")
     assert "box.json is missing" in complaint(folder, proxy=str(tmp_path / "box.json"))
     assert "expected one that ships with the package (asset:puppet_a)" in complaint("asset:nobody")
