@@ -12,6 +12,7 @@ USER_ERROR = 2
 COMMANDS = {
     "run": "run an edit, or with -m a sweep",
     "validate": "check a command line, and estimate its cost",
+    "inspect": "look at a capture: cameras, proxy, verdicts",
     "ls": "list the experiments and choices",
     "compare": "write the page of a sweep",
     "benchmark": "write the tables and charts of the benchmark's sweep",

@@ -31,17 +31,25 @@ logger = logging.getLogger(__name__)
 
 
 def read_scene(settings: SceneSettings) -> Scene:
-    """The scene at settings.path as square views of settings.size pixels.
+    """As `read_with_notes`; what is to be said of the scene is logged as warnings."""
+    scene, notes = read_with_notes(settings)
+    for note in notes:
+        logger.warning("%s.", note)
+    return scene
+
+
+def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
+    """The scene at settings.path as square views of settings.size pixels, and what is to be said of how it was read.
 
     Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else
-    with the images, the proxy, the prompts and the truth. Images that are named but missing are left out with
-    one warning.
+    with the images, the proxy, the prompts and the truth. Images that are named but missing are left out, with
+    one note.
     """
     folder = scene_folder(settings.path)
     reader = reader_of(folder, settings.reader)
     document, every = reader.read(folder)
     home = home_of(folder) if reader.posed else folder
-    origin = folder / reader.looks_for if reader.posed and folder.is_dir() else folder
+    origin = _origin(folder, reader)
     frames = [_turned(frame, settings.axes) for frame in _present(origin, every, settings.views, reader.least)]
     problems: list[str] = []
     poses = np.stack([frame.pose for frame in frames])
@@ -53,6 +61,9 @@ def read_scene(settings: SceneSettings) -> Scene:
     names = view_names(frames)
     proxy = _read_proxy(home, settings, world, problems) if reader.posed else None
     truth = None if settings.proxy else read_truth(home / "truth", names, settings.size, problems)  # that of its own proxy
+    if truth is not None and not world.same:
+        depths = (truth.depth_source / world.scale, truth.depth_edited / world.scale)
+        truth = replace(truth, depth_source=depths[0], depth_edited=depths[1])
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
     raise_problems(str(folder), problems)
@@ -73,11 +84,10 @@ def read_scene(settings: SceneSettings) -> Scene:
         raise_problems(str(folder), [problem] if problem else [])
         region.warnings += [warning] if warning else []
     frames = [_with_scale(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
-    for note in [*region.warnings, *_notes(origin, frames)]:
-        logger.warning("%s.", note)
+    notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames)]
     radius = region.radius / world.scale
-    scene = Scene(home.stem, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
-    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world)
+    scene = Scene(home.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
+    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world), notes
 
 
 def region_of(
@@ -94,7 +104,12 @@ def region_of(
     every = np.stack([frame.pose for frame in frames if frame.exists])
     known = reader.axes_known or settings.axes is not None
     points = reader.points(folder) if given[0] is None else None
-    return find_region(str(folder / reader.looks_for if folder.is_dir() else folder), given, poses, every, points, known)
+    return find_region(str(_origin(folder, reader)), given, poses, every, points, known)
+
+
+def _origin(folder: Path, reader: Reader) -> Path:
+    """The file that says where the images are, for messages."""
+    return next(iter(reader.files(folder)), folder) if reader.posed else folder
 
 
 def _turned(frame: Frame, axes: str | None) -> Frame:
@@ -136,14 +151,16 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) 
             f"{origin} names {len(frames)} images, of which {len(present)} exist (missing: "
             f"{', '.join(missing[:3])}, …), expected at least {least}: add the images or correct file_path{outside}."
         )
-    if missing:
-        logger.warning(
-            "%s names %d images, of which %d exist; the %d missing ones (%s, …) are left out.",
-            origin, len(frames), len(present), len(missing), ", ".join(missing[:3]),
-        )  # fmt: skip
     if wanted is not None and wanted > len(present):
-        raise UserError(f"scene.views is {wanted}, but {origin.parent} has {len(present)} images: set it to at most this number.")
+        raise UserError(f"scene.views is {wanted}, but {origin} has {len(present)} images: set it to at most this number.")
     return [present[index] for index in spread_evenly(len(present), wanted)]
+
+
+def _missing(origin: Path, frames: list[Frame]) -> list[str]:
+    missing = [brief(frame.file_path) for frame in frames if not frame.exists]
+    there, shown = len(frames) - len(missing), ", ".join(missing[:3])
+    said = f"{origin} names {len(frames)} images, of which {there} exist; the {len(missing)} missing ones ({shown}, …) are left out"
+    return [said] if missing else []
 
 
 def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tuple[View, Photograph, np.ndarray] | None:
