@@ -50,12 +50,16 @@ def read(folder: Path) -> tuple[dict[str, Any], list[Frame]]:
     return {}, frames
 
 
-def pose_of(image: Image) -> np.ndarray | None:
-    """The pose (4, 4) camera to world with OpenGL's axes; None where it is none.
+def pose_of(image: Image) -> np.ndarray:
+    """The pose (4, 4) camera to world with OpenGL's axes; NaN where it is none.
 
     COLMAP's is x_camera = R(q) x_world + t with OpenCV's axes.
     """
-    w, x, y, z = np.array(image.quaternion) / max(math.hypot(*image.quaternion), 1e-300)
+    whole = all(map(math.isfinite, (*image.quaternion, *image.translation)))
+    length = math.hypot(*image.quaternion)
+    if not whole or not 0 < length < math.inf:
+        return np.full((4, 4), np.nan)
+    w, x, y, z = np.array(image.quaternion) / length
     rotation = np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -65,10 +69,8 @@ def pose_of(image: Image) -> np.ndarray | None:
     )
     pose = np.eye(4)
     pose[:3, :3] = rotation.T
-    with np.errstate(all="ignore"):  # infinities are told by the check of the pose
-        pose[:3, 3] = -rotation.T @ np.array(image.translation)
-    whole = all(map(math.isfinite, (*image.quaternion, *image.translation))) and math.hypot(*image.quaternion) > 0
-    return pose @ FLIP if whole else np.full((4, 4), np.nan)
+    pose[:3, 3] = -rotation.T @ np.array(image.translation)
+    return pose @ FLIP
 
 
 def _lens(where: str, camera: Camera, problems: list[str]) -> tuple[dict[str, float], bool] | None:

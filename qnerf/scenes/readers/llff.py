@@ -7,6 +7,7 @@ pixels. Rows belong to the images in the order of their names.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ def read(folder: Path) -> tuple[dict[str, Any], list[Frame]]:
 def _rows(path: Path) -> np.ndarray:
     """The rows (N, 17) float64. Raises UserError where the file is no such array."""
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a wrong shape in the header costs no memory
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of arrays that Python 2 wrote
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: a wrong shape costs no memory
         shape = getattr(rows, "shape", ())
         if len(shape) == 2 and shape[1] == COLUMNS and shape[0] and np.issubdtype(rows.dtype, np.floating):
             return np.array(rows, dtype=np.float64)
