@@ -33,7 +33,7 @@ MODELS: tuple[tuple[str, tuple[str, ...] | int], ...] = (
     ("THIN_PRISM_FISHEYE", 12),
     ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
 )
-KEYS = dict(MODELS)
+KEYS: dict[str, tuple[str, ...] | int] = dict(MODELS)
 T = TypeVar("T")
 LARGEST = 2 << 30  # bytes of a file that is read whole
 

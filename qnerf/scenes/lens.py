@@ -18,24 +18,23 @@ WIDEST = math.radians(60)  # half the angle that is kept of a fisheye's: a pinho
 FOLDED = 1.0  # pixels by which the lens may miss a point of the image's rim when it is undistorted and distorted again
 _ON_A_SIDE = 33
 _ITERATIONS = 100
+_BESIDE = math.radians(85)  # from the axis: farther off, a ray meets the plane too far away to be of use
 _ADVICE = "refine the intrinsics, or undistort the images first"
 
 
 def focal_of(numbers: Mapping[str, float], width: float, height: float) -> tuple[float, float]:
     """The focal lengths (x, y), pixels of an image of width x height, from `fl_x`, `camera_angle_x` and their
     like for y; the other axis has the same where only one is known. Raises KeyError where neither is."""
-    both = []
-    for length, angle, side in (("fl_x", "camera_angle_x", width), ("fl_y", "camera_angle_y", height)):
-        if length in numbers:
-            both.append(numbers[length])
-        else:
-            both.append(0.5 * side / np.tan(0.5 * numbers[angle]) if angle in numbers else None)
-    if both[1] is not None and "fl_x" in numbers and "fl_y" not in numbers:
-        both[1] = None  # an angle beside a focal length is rounded, and often of another crop
-    x, y = both
+    x, y = (
+        numbers[length] if length in numbers else 0.5 * side / np.tan(0.5 * numbers[angle]) if angle in numbers else None
+        for length, angle, side in (("fl_x", "camera_angle_x", width), ("fl_y", "camera_angle_y", height))
+    )
+    if "fl_x" in numbers and "fl_y" not in numbers:
+        y = None  # an angle beside a focal length is rounded, and often of another crop
     if x is None and y is None:
         raise KeyError("fl_x")
-    return (y if x is None else x), (x if y is None else y)
+    known = x if y is None else y
+    return (known if x is None else x), (known if y is None else y)
 
 
 def intrinsics_problem(focal: tuple[float, float], centre: tuple[float, float], size: tuple[int, int]) -> str | None:
@@ -58,10 +57,7 @@ def folding_problem(focal: np.ndarray, centre: np.ndarray, distortion: np.ndarra
     ray, or rays turn back on the way to it; None where neither is so."""
     rim = (rim_of(size) - centre) / focal
     with np.errstate(all="ignore"):
-        rays = rim.copy()
-        for _ in range(_ITERATIONS):  # OpenCV's own fixed point, with more steps
-            ratio, shift = _radial_and_tangential(rays, distortion)
-            rays = (rim - shift) / ratio
+        rays = _straightened(rim, distortion)
         ways = rays * np.linspace(0.0, 1.0, _ON_A_SIDE)[:, None, None]
         ratio, shift = _radial_and_tangential(ways, distortion)
         lengths = np.linalg.norm(ways * ratio + shift, axis=-1)
@@ -70,6 +66,27 @@ def folding_problem(focal: np.ndarray, centre: np.ndarray, distortion: np.ndarra
         return None
     values = ", ".join(f"{value:.3g}" for value in distortion)
     return f"its distortion ({values}) folds back inside the image, so that two rays meet one pixel: {_ADVICE}"
+
+
+def straight_points(pixels: np.ndarray, focal: np.ndarray, centre: np.ndarray, distortion: np.ndarray, fisheye: bool) -> np.ndarray:
+    """Where the rays through pixels (P, 2) of a distorted image meet the plane z = 1: (P, 2), NaN where the
+    lens sees none, or a fisheye one beside or behind the camera."""
+    bent = (pixels - centre) / focal
+    if not fisheye:
+        return _straightened(bent, distortion) if distortion.any() else bent
+    table = np.linspace(0.0, _BESIDE, 4096)
+    length = np.linalg.norm(bent, axis=1)
+    theta = np.interp(length, fisheye_angle(table, distortion), table, right=np.nan)
+    return bent * (np.tan(theta) / np.maximum(length, 1e-12))[:, None]
+
+
+def _straightened(bent: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """Undistorted points (..., 2) of the plane z = 1, by OpenCV's own fixed point with more steps."""
+    rays = bent.copy()
+    for _ in range(_ITERATIONS):
+        ratio, shift = _radial_and_tangential(rays, distortion)
+        rays = (bent - shift) / ratio
+    return rays
 
 
 def _radial_and_tangential(rays: np.ndarray, distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,5 +146,5 @@ def undistort_fisheye(
     x, y = np.meshgrid((np.arange(width) + 0.5 - middle[0]) / straight[0], (np.arange(height) + 0.5 - middle[1]) / straight[1])
     away = np.maximum(np.hypot(x, y), 1e-12)
     scale = fisheye_angle(np.arctan(away), coefficients) / away
-    seen = [(focal[axis] * scale * part + centre[axis] - 0.5).astype(np.float32) for axis, part in enumerate((x, y))]
-    return cv2.remap(image, *seen, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), straight, middle
+    column, row = ((focal[axis] * scale * part + centre[axis] - 0.5).astype(np.float32) for axis, part in enumerate((x, y)))
+    return cv2.remap(image, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), straight, middle

@@ -26,7 +26,7 @@ def drawn_view(image: Pixels, camera: Cameras, proxy: Proxy | None, window: tupl
     height, width = image.shape[:2]
     scale = SIDE / max(height, width)
     small = cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
-    small = np.ascontiguousarray(small)
+    small = np.ascontiguousarray(small, dtype=np.uint8)
     left, top, across, down = window
     if (across, down) != (width, height):
         corners = [(round(left * scale), round(top * scale)), (round((left + across) * scale) - 1, round((top + down) * scale) - 1)]

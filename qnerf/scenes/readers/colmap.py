@@ -80,7 +80,11 @@ def _lens(where: str, camera: Camera, problems: list[str]) -> tuple[dict[str, fl
         known = ", ".join(name for name, keys in KEYS.items() if not isinstance(keys, int))
         problems.append(f"{where} has the model {camera.model}, expected one of {known}: run colmap image_undistorter.")
         return None
-    if not all(map(math.isfinite, camera.parameters)) or not 0 < min(camera.width, camera.height) <= MOST_SIDE:
+    if (
+        not all(map(math.isfinite, camera.parameters))
+        or not min(camera.width, camera.height) > 0
+        or max(camera.width, camera.height) > MOST_SIDE
+    ):
         problems.append(f"{where} has parameters that are not finite, or no size: export the model again.")
         return None
     numbers = {key: float(value) for key, value in zip(keys, camera.parameters, strict=True)}
@@ -88,8 +92,8 @@ def _lens(where: str, camera: Camera, problems: list[str]) -> tuple[dict[str, fl
         numbers["fl_x"] = numbers["fl_y"] = numbers.pop("f")
     size = (camera.width, camera.height)
     centre = (numbers["cx"], numbers["cy"])
-    if max(size) > MOST_SIDE or (problem := intrinsics_problem(focal_of(numbers, *size), centre, size)):
-        problems.append(f"{where} has {problem if max(size) <= MOST_SIDE else 'no size of an image'}.")
+    if problem := intrinsics_problem(focal_of(numbers, *size), centre, size):
+        problems.append(f"{where} has {problem}.")
         return None
     return {**numbers, "w": float(camera.width), "h": float(camera.height)}, "FISHEYE" in camera.model
 
