@@ -80,19 +80,15 @@ def _lens(where: str, camera: Camera, problems: list[str]) -> tuple[dict[str, fl
         known = ", ".join(name for name, keys in KEYS.items() if not isinstance(keys, int))
         problems.append(f"{where} has the model {camera.model}, expected one of {known}: run colmap image_undistorter.")
         return None
-    if (
-        not all(map(math.isfinite, camera.parameters))
-        or not min(camera.width, camera.height) > 0
-        or max(camera.width, camera.height) > MOST_SIDE
-    ):
+    sides = (camera.width, camera.height)
+    if not all(map(math.isfinite, camera.parameters)) or min(sides) <= 0 or max(sides) > MOST_SIDE:
         problems.append(f"{where} has parameters that are not finite, or no size: export the model again.")
         return None
     numbers = {key: float(value) for key, value in zip(keys, camera.parameters, strict=True)}
     if "f" in numbers:
         numbers["fl_x"] = numbers["fl_y"] = numbers.pop("f")
-    size = (camera.width, camera.height)
     centre = (numbers["cx"], numbers["cy"])
-    if problem := intrinsics_problem(focal_of(numbers, *size), centre, size):
+    if problem := intrinsics_problem(focal_of(numbers, *sides), centre, sides):
         problems.append(f"{where} has {problem}.")
         return None
     return {**numbers, "w": float(camera.width), "h": float(camera.height)}, "FISHEYE" in camera.model
