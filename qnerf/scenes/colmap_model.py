@@ -81,6 +81,18 @@ def read_points(path: Path) -> np.ndarray:
     return np.array(points, dtype=np.float64).reshape(-1, 3)
 
 
+def rotation_of(quaternion: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) of a quaternion (w, x, y, z) of any length above 0."""
+    w, x, y, z = quaternion / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
 def _guarded(path: Path, parse: Callable[[Path], Iterator[T]]) -> Iterator[T]:
     """What a parser gives of a file, with one UserError for whatever is wrong with it."""
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qnerf.errors import UserError
-from qnerf.scenes.colmap_model import KEYS, Camera, Image, model_file, read_cameras, read_images, read_points
+from qnerf.scenes.colmap_model import KEYS, Camera, Image, model_file, read_cameras, read_images, read_points, rotation_of
 from qnerf.scenes.focus import FLIP
 from qnerf.scenes.frames import ImageFinder, checked_pose, in_order
 from qnerf.scenes.lens import focal_of, intrinsics_problem
@@ -56,17 +56,9 @@ def pose_of(image: Image) -> np.ndarray:
     COLMAP's is x_camera = R(q) x_world + t with OpenCV's axes.
     """
     whole = all(map(math.isfinite, (*image.quaternion, *image.translation)))
-    length = math.hypot(*image.quaternion)
-    if not whole or not 0 < length < math.inf:
+    if not whole or not 0 < math.hypot(*image.quaternion) < math.inf:
         return np.full((4, 4), np.nan)
-    w, x, y, z = np.array(image.quaternion) / length
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    rotation = rotation_of(np.array(image.quaternion))
     pose = np.eye(4)
     pose[:3, :3] = rotation.T
     pose[:3, 3] = -rotation.T @ np.array(image.translation)
