@@ -10,7 +10,7 @@ import numpy as np
 
 from qnerf.errors import UserError
 from qnerf.scenes.images import is_scaled, read_image
-from qnerf.scenes.lens import focal_of, folding_problem, intrinsics_problem, undistort_fisheye
+from qnerf.scenes.lens import centre_of, focal_of, folding_problem, intrinsics_problem, undistort_fisheye
 from qnerf.scenes.readers.reader import Frame
 
 OPENCV = ("k1", "k2", "p1", "p2", "k3")  # the order of OpenCV's coefficients
@@ -59,7 +59,7 @@ def make_view(frame: Frame, image: np.ndarray) -> View:
             "intrinsics."
         )
     focal = focal_of(numbers, *named)
-    centre = (numbers.get("cx", named[0] / 2), numbers.get("cy", named[1] / 2))
+    centre = centre_of(numbers, *named)
     if problem := intrinsics_problem(focal, centre, named):
         raise UserError(f"{frame.image}: its camera has {problem}.")
     scale = np.array([width / named[0], height / named[1]])

@@ -22,6 +22,8 @@ MISSED = 0.3  # median distance of the axes from the focus, as a share of the ca
 ONE_POINT = 1e-11  # spread of the cameras, as a share of their distance from the origin
 CONE = 0.966  # cosine of 15 degrees: how near to its axis a camera's points lie
 LEAST_POINTS = 5
+LEAST_DISTANCE, MOST_DISTANCE = 1e-3, 1e4  # of the cameras from the focus, in radii
+OUTLIER = 30
 FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # between OpenGL's and OpenCV's camera axes
 
 _SET = "set scene.focus and scene.radius"
@@ -87,8 +89,14 @@ def find_region(
     except UserError as error:
         region.problems.append(str(error))
         return region
+    distances = np.linalg.norm(every[:, :3, 3] - region.focus, axis=1)
     if not region.radius > 0:
         region.problems.append(f"{origin}: all cameras stand in the focus, so the size of the scene is not known: {_SET}.")
+    elif not LEAST_DISTANCE < np.median(distances) / region.radius < MOST_DISTANCE:
+        found = f"a radius of {region.radius:.3g}, with cameras {np.median(distances):.3g} from the focus"
+        region.problems.append(f"{origin} has {found}, expected {LEAST_DISTANCE:g} to {MOST_DISTANCE:g} radii: {_SET}.")
+    elif (far := int((distances > OUTLIER * np.median(distances)).sum())) > 0:
+        region.warnings.append(f"{origin}: {far} of {len(every)} cameras stand more than {OUTLIER} times as far off as most")
     if point is not None and not (ahead_of(every, point) > 0).any():
         region.warnings.append(f"{origin}: no camera looks towards the focus {_said(point)}; it is used as it is")
     return region

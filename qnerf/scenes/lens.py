@@ -16,6 +16,8 @@ import numpy as np
 LEAST_FOCAL, MOST_FOCAL = 0.04, 1000.0  # of the image's side: 170 and 0.06 degrees across
 WIDEST = math.radians(60)  # half the angle that is kept of a fisheye's: a pinhole's image grows without bound
 FOLDED = 1.0  # pixels by which the lens may miss a point of the image's rim when it is undistorted and distorted again
+SQUARE = 1.2  # by which factor focal lengths may differ before it is said
+OFF_CENTRE = 0.2  # of the image's side, from its middle
 _ON_A_SIDE = 33
 _ITERATIONS = 100
 _BESIDE = math.radians(85)  # from the axis: farther off, a ray meets the plane too far away to be of use
@@ -37,6 +39,11 @@ def focal_of(numbers: Mapping[str, float], width: float, height: float) -> tuple
     return (known if x is None else x), (known if y is None else y)
 
 
+def centre_of(numbers: Mapping[str, float], width: float, height: float) -> tuple[float, float]:
+    """The principal point (x, y), pixels of an image of width x height; its middle where it is not said."""
+    return numbers.get("cx", width / 2), numbers.get("cy", height / 2)
+
+
 def intrinsics_problem(focal: tuple[float, float], centre: tuple[float, float], size: tuple[int, int]) -> str | None:
     """Why no camera has these intrinsics, in words; None where one may. size: width, height, pixels."""
     for axis, length, middle, side in zip("xy", focal, centre, size, strict=True):
@@ -50,6 +57,19 @@ def intrinsics_problem(focal: tuple[float, float], centre: tuple[float, float], 
         if not -side <= middle <= 2 * side:
             return f"c{axis} = {middle:.4g} for an image of {side} pixels, expected a point near it: correct it"
     return None
+
+
+def intrinsics_notes(focal: tuple[float, float], centre: tuple[float, float], size: tuple[int, int]) -> list[str]:
+    """What is strange about intrinsics that a camera may have: phrases that go on from a photograph's
+    name."""
+    notes = []
+    if not 1 / SQUARE < focal[0] / focal[1] < SQUARE:
+        notes.append(f"has pixels that are not square (fl_x / fl_y = {focal[0] / focal[1]:.3g}), which is kept")
+    away = [abs(middle / side - 0.5) for middle, side in zip(centre, size, strict=True)]
+    if max(away) > OFF_CENTRE:
+        place = f"({centre[0]:.4g}, {centre[1]:.4g})"
+        notes.append(f"has its principal point {place} far from the middle of {size[0]} x {size[1]} pixels, which is kept")
+    return notes
 
 
 def folding_problem(focal: np.ndarray, centre: np.ndarray, distortion: np.ndarray, size: tuple[int, int]) -> str | None:

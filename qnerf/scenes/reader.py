@@ -17,6 +17,7 @@ from qnerf.scenes.capture import View, crop_square, named_size, read_view, resiz
 from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
 from qnerf.scenes.focus import FLIP, Region, find_region
 from qnerf.scenes.frames import view_names
+from qnerf.scenes.lens import centre_of, focal_of, intrinsics_notes
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import brief, raise_problems
 from qnerf.scenes.proxies import read_proxy
@@ -83,7 +84,7 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
         problem, warning = visibility_problem(str(proxy_file(home, settings.proxy)), proxy, cameras, names)
         raise_problems(str(folder), [problem] if problem else [])
         region.warnings += [warning] if warning else []
-    frames = [_with_scale(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
+    frames = [_with_notes(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
     notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames)]
     radius = region.radius / world.scale
     scene = Scene(home.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
@@ -116,13 +117,14 @@ def _turned(frame: Frame, axes: str | None) -> Frame:
     return replace(frame, pose=frame.pose @ FLIP) if axes == "opencv" else frame
 
 
-def _with_scale(frame: Frame, photograph: Photograph) -> Frame:
-    """The frame, with a note where its image is a copy in another scale than its intrinsics'."""
-    named, found = named_size(frame), (photograph.width, photograph.height)
-    if named is None or named == found:
-        return frame
-    note = f"has {found[0]} x {found[1]} pixels, its intrinsics {named[0]} x {named[1]}: they are scaled to the image"
-    return replace(frame, notes=(*frame.notes, note))
+def _with_notes(frame: Frame, photograph: Photograph) -> Frame:
+    """The frame, with notes where its image is a copy in another scale than its intrinsics', or these are strange."""
+    found = (photograph.width, photograph.height)
+    named = named_size(frame) or found
+    notes = intrinsics_notes(focal_of(frame.numbers, *named), centre_of(frame.numbers, *named), named)
+    if named != found:
+        notes.append(f"has {found[0]} x {found[1]} pixels, its intrinsics {named[0]} x {named[1]}: they are scaled to the image")
+    return replace(frame, notes=(*frame.notes, *notes))
 
 
 def _notes(origin: Path, frames: list[Frame]) -> list[str]:

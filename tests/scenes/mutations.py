@@ -130,6 +130,18 @@ def _split(folder: Path, rng: random.Random) -> None:
     _json(path.name, json.loads(path.read_text()))(folder, rng)
 
 
+LIST = [
+    {"image_path": f"images/{view:03d}.png", "original_prompt": "a [red] ball", "editing_prompt": "a ball", "mask": [0, 24, 48, 5]}
+    for view in range(4)
+]
+
+
+def _write_list(folder: Path) -> None:
+    write_capture(folder)
+    (folder / "transforms.json").unlink()
+    (folder / "list.json").write_text(json.dumps(LIST))
+
+
 BINARY = tuple(f"sparse/0/{name}.bin" for name in ("cameras", "images", "points3D"))
 TEXT = tuple(f"colmap/sparse/{name}.txt" for name in ("cameras", "images", "points3D"))
 FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Path, random.Random], None]]] = {
@@ -141,5 +153,6 @@ FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Path, random.Random], 
     "COLMAP binary": (lambda folder: write_colmap(folder, binary=True), _bytes(*BINARY)),
     "COLMAP text": (lambda folder: write_colmap(folder, binary=False), _text(*TEXT)),
     "LLFF": (write_llff, _bytes("poses_bounds.npy")),
+    "list": (_write_list, _json("list.json", LIST)),
     "image": (write_capture, _bytes(*(f"images/{view:03d}.png" for view in range(4)))),
 }

@@ -83,6 +83,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "other proportions": (lambda d: d.update(w=96), "is 48 x 48 pixels, but transforms.json says w x h = 96 x 48"),
     "a null byte and half a character": (in_frames("file_path", ["\0", "\ud800", "images/" + "x" * 5000, "²"]), "0 exist"),
     "one view": (lambda d: d.update(frames=d["frames"][:1]), "names 1 images, expected at least 2"),
+    "radius of 1e-300": (lambda d: d.update(focus=[0, 0, 0.9], radius=1e-300), "has a radius of 1e-300, with cameras 3.0"),
     "outside": (
         in_frames("file_path", [f"../else/{name}.png" for name in "abcd"]),
         "lies outside of the folder, where nothing is read",
@@ -179,6 +180,9 @@ def test_opencv_axes_that_are_named_are_turned(tmp_path: Path) -> None:
     [
         (in_frames("mask_path", ["masks/0.png"] * 4), "names a mask (mask_path), which is not used; so do 3 others"),
         (in_frames("depth_file_path", ["d.png"] * 4), "names depth (depth_file_path), which is not used"),
+        (lambda d: d.update(cx=38.0, cy=20.0), "principal point (38, 20) far from the middle of 48 x 48 pixels"),
+        (lambda d: d.update(fl_y=80.0), "pixels that are not square (fl_x / fl_y = 0.688)"),
+        (lambda d: d.update(camera_angle_x=1.5), "has fl_x = 55, which is taken, and a camera_angle_x that says 25.76"),
         (READ["every frame twice"], "listed more than once"),
         (READ["above the folder"], "leads out of the folder"),
         (READ["twice the size"], "has 48 x 48 pixels, its intrinsics 96 x 96: they are scaled"),
@@ -187,8 +191,7 @@ def test_opencv_axes_that_are_named_are_turned(tmp_path: Path) -> None:
 def test_what_is_left_out_is_said(change: Change, expected: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     changed = document()
     change(changed)
-    scene, said = warnings_of(write_capture(tmp_path, changed), caplog)
-    same(scene)
+    _, said = warnings_of(write_capture(tmp_path, changed), caplog)
     assert expected in said
 
 

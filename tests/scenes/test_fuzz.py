@@ -60,7 +60,8 @@ def fuzz(tmp_path: Path, name: str, count: int, seed: int) -> int:
     write, mutate = FORMATS[name]
     write_images(tmp_path / BAIT, ["000.png"])
     write(tmp_path / "whole")
-    settings = SceneSettings(path=str(tmp_path / "scene"), source_prompt="a ball", size=32)
+    path = tmp_path / "scene" / ("list.json" if name == "list" else "")
+    settings = SceneSettings(path=str(path), source_prompt="a ball", size=32)
     refused = 0
     for number in range(count):
         rng = random.Random(f"{name} {seed} {number}")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from qnerf.common.files import write_text
+from qnerf.errors import UserError
 from qnerf.reports.html import render
 from qnerf.reports.inspection.checks import Check, Visible, checks_of, photograph_share
 from qnerf.reports.inspection.drawing import drawn_view, jpeg, space
@@ -39,6 +40,8 @@ class Inspection:
 def inspect(settings: SceneSettings) -> Inspection:
     """Read a scene as a run would, and look at it. Raises UserError where it cannot be read."""
     scene, notes = read_with_notes(settings)
+    if not scene.posed:
+        raise UserError(f"{settings.path} has images without cameras, expected a capture: there is nothing in space to look at.")
     photographs = scene.photographs or (None,) * len(scene.view_names)
     drawn, cameras, sizes, lenses = [], [], [], []
     for index, photograph in enumerate(photographs):

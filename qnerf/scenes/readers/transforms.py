@@ -19,7 +19,7 @@ from typing import Any
 from qnerf.errors import UserError
 from qnerf.scenes.frames import ImageFinder, checked_pose, in_order, matrix_of
 from qnerf.scenes.images import image_size, read_json
-from qnerf.scenes.lens import focal_of, intrinsics_problem
+from qnerf.scenes.lens import centre_of, focal_of, intrinsics_problem
 from qnerf.scenes.problems import brief, check_world, quoted, raise_problems
 from qnerf.scenes.readers.reader import Frame, Reader
 
@@ -36,6 +36,7 @@ UNUSED = {"mask_path": "a mask (mask_path)", "depth_file_path": "depth (depth_fi
 NAME = "transforms.json"
 SPLITS = tuple(f"transforms_{split}.json" for split in ("train", "val", "test"))
 MOST_SIDE = 1e6  # pixels
+AGREE = 1.05  # by which factor a focal length and an angle may differ before it is said
 
 
 def files_of(path: Path) -> list[Path]:
@@ -109,8 +110,9 @@ def _parse_frame(
     if pose is None or len(problems) > found:
         return None
     image, note = images.find(file_path)
+    conflict = _conflict(numbers)
     unused = [f"names {what}, which is not used" for key, what in UNUSED.items() if merged.get(key)]
-    notes = (*([note] if note else []), *unused)
+    notes = (*([note] if note else []), *([conflict] if conflict else []), *unused)
     return Frame(file_path, image or path.parent / file_path, image is not None, pose, numbers, fisheye=fisheye, notes=notes)
 
 
@@ -170,10 +172,20 @@ def _parse_numbers(path: Path, where: str, merged: dict[str, Any], own: dict[str
         problems.append(f"{path} has neither fl_x nor camera_angle_x, expected one of them: add its intrinsics.")
     elif "w" in numbers and "h" in numbers and len(problems) == found:
         width, height = round(numbers["w"]), round(numbers["h"])
-        centre = (numbers.get("cx", width / 2), numbers.get("cy", height / 2))
-        if problem := intrinsics_problem(focal_of(numbers, width, height), centre, (width, height)):
+        focal, centre = focal_of(numbers, width, height), centre_of(numbers, width, height)
+        if problem := intrinsics_problem(focal, centre, (width, height)):
             problems.append(f"{where if {*FOCAL, 'cx', 'cy', 'w', 'h'} & own.keys() else path} has {problem}.")
     return numbers
+
+
+def _conflict(numbers: dict[str, float]) -> str | None:
+    """That an angle says another focal length than the one that is given, which is taken."""
+    if not numbers.keys() >= {"fl_x", "camera_angle_x", "w"}:
+        return None
+    length = 0.5 * numbers["w"] / math.tan(0.5 * numbers["camera_angle_x"])
+    if 1 / AGREE < length / numbers["fl_x"] < AGREE:
+        return None
+    return f"has fl_x = {numbers['fl_x']:.4g}, which is taken, and a camera_angle_x that says {length:.4g}"
 
 
 def _with_sizes(frames: list[Frame]) -> list[Frame]:
