@@ -7,15 +7,15 @@ of the command line and the config beside it.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from qnerf.common.messages import command_line
 from qnerf.composing.compose import CONFIGS
-from qnerf.composing.overrides import REFUSALS, explain_refusal
+from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal
 from qnerf.composing.search_path import SEARCH_PATH, with_search_path
 from qnerf.config import check, parse
 from qnerf.errors import UserError, explain_os_error
@@ -42,7 +42,7 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
 
         overrides = HydraConfig.get().overrides
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
-        folder = run(settings, shlex.join([*COMMAND.split(), *searched, *overrides.task]))
+        folder = run(settings, command_line([*COMMAND.split(), *searched, *overrides.task]))
         return value_for_hydra(folder, settings.sweep.objectives)
     except UserError as error:
         _leave(error)
@@ -58,6 +58,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
     try:
         sys.argv[1:] = with_search_path(sys.argv[1:])
+        if clashes := editor_clashes(sys.argv[1:]):
+            raise UserError("\n".join(clashes))
         if is_sweep(sys.argv[1:]):
             from qnerf.sweeps.sweep import sweep
 

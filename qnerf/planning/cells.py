@@ -11,7 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from qnerf.composing.overrides import REFUSALS, explain_refusal, first_value
+from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal, first_value
 from qnerf.config import RunSettings, check
 from qnerf.errors import UserError
 from qnerf.sweeps.command import FLAGS
@@ -34,6 +34,8 @@ def plan_command(overrides: Sequence[str], folder: Path) -> Plan:
     A named experiment may bring a sweep of its own, in `hydra.sweeper.params`; the command line's values replace it.
     """
     overrides = [o for o in overrides if o not in FLAGS]
+    if clashes := editor_clashes(overrides):
+        return Plan({}, (), clashes)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             config = compose("config", [first_value(override) for override in overrides], return_hydra_config=True)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qnerf.scenes.capture import View, read_view, square_of
+from qnerf.scenes.capture import View, read_view
 from qnerf.scenes.readers.reader import Frame
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """What one view of a scene was made of. width, height: pixels. crop: whether the view is its centre square, or all of it."""
+    """What one view of a scene was made of. width, height: pixels. window: left, top, width and height, pixels, of what the view
+    shows of it."""
 
     frame: Frame
     width: int
     height: int
-    crop: bool
+    window: tuple[int, int, int, int]
 
     def read(self) -> View:
         """The whole photograph without its lens distortion, with intrinsics. Raises UserError where it is no longer there."""
         return read_view(self.frame)
-
-    @property
-    def window(self) -> tuple[int, int, int, int]:
-        """Left, top, width and height, pixels, of what the view shows of it."""
-        return square_of(self.width, self.height) if self.crop else (0, 0, self.width, self.height)

@@ -13,7 +13,7 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import View, crop_square, named_size, read_view, resize, spread_evenly
+from qnerf.scenes.capture import View, centre_piece, crop_to, named_size, read_view, resize, spread_evenly
 from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
 from qnerf.scenes.focus import FLIP, Region, find_region
 from qnerf.scenes.frames import view_names
@@ -23,7 +23,7 @@ from qnerf.scenes.problems import brief, raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.readers.reader import Frame, Reader, reader_of
 from qnerf.scenes.scene import Proxy, Scene
-from qnerf.scenes.settings import SceneSettings
+from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
 from qnerf.scenes.visibility import visibility_problem
 from qnerf.scenes.world import World, world_of
@@ -57,11 +57,15 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
     region = region_of(folder, reader, document, [_turned(frame, settings.axes) for frame in every], poses, settings)
     problems += region.problems
     world = world_of(region.focus, region.radius, poses)
-    read = [pair for frame in frames if (pair := _read_view(frame, settings, problems)) is not None]
-    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     names = view_names(frames)
+    tried = [_read_view(frame, settings, problems) for frame in frames]
+    read = [each for each in tried if each is not None]
+    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
+    sizes = {name: (each[1].width, each[1].height) for name, each in zip(names, tried, strict=True) if each is not None}
     proxy = _read_proxy(home, settings, world, problems) if reader.posed else None
-    truth = None if settings.proxy else read_truth(home / "truth", names, settings.size, problems)  # that of its own proxy
+    size = width_height(settings.size)
+    of_own_proxy = settings.proxy is None
+    truth = read_truth(home / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
     if truth is not None and not world.same:
         depths = (truth.depth_source / world.scale, truth.depth_edited / world.scale)
         truth = replace(truth, depth_source=depths[0], depth_edited=depths[1])
@@ -73,11 +77,10 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
         torch.from_numpy(world.poses(poses)).float(),
         torch.from_numpy(np.stack([view.focal for view in views])).float(),
         torch.from_numpy(np.stack([view.centre for view in views])).float(),
-        settings.size,
-        settings.size,
+        *size,
     )
     point = torch.tensor(world.inward(region.focus), dtype=torch.float32)
-    larger = any(photograph.width * photograph.height > settings.size**2 for photograph in photographs)
+    larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
     if proxy is not None:
@@ -144,15 +147,12 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) 
     present = [frame for frame in frames if frame.exists]
     missing = [brief(frame.file_path) for frame in frames if not frame.exists]
     if len(present) < least:
-        if not missing:
-            raise UserError(f"{origin} names {len(frames)} images, expected at least {least}: give a capture with more of them.")
-        outside = next(
-            (f" ({brief(frame.file_path)} {note})" for frame in frames if not frame.exists for note in frame.notes[:1]), ""
-        )
-        raise UserError(
-            f"{origin} names {len(frames)} images, of which {len(present)} exist (missing: "
-            f"{', '.join(missing[:3])}, …), expected at least {least}: add the images or correct file_path{outside}."
-        )
+        named = f"{origin} names {len(frames)} image{'s' * (len(frames) != 1)}"
+        if missing:
+            named += f", of which {len(present)} exist (missing: {', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
+        outside = (f" ({brief(frame.file_path)} {note})" for frame in frames if not frame.exists for note in frame.notes[:1])
+        advice = f"add {'the' if missing else 'more'} images or correct file_path{next(outside, '')}"
+        raise UserError(f"{named}, expected at least {least}: {advice}.")
     if wanted is not None and wanted > len(present):
         raise UserError(f"scene.views is {wanted}, but {origin} has {len(present)} images: set it to at most this number.")
     return [present[index] for index in spread_evenly(len(present), wanted)]
@@ -173,22 +173,29 @@ def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tu
     except UserError as error:
         problems.append(str(error))
         return None
-    height, width = view.image.shape[:2]
-    view, allowed = (resize(crop_square(each) if settings.crop else each, settings.size) for each in (view, allowed))
-    return view, Photograph(frame, width, height, settings.crop), (allowed.image > 0).astype(np.float32)
+    (height, width), size = view.image.shape[:2], width_height(settings.size)
+    window = centre_piece(width, height, size) if settings.crop else (0, 0, width, height)
+    view, allowed = (resize(crop_to(each, size) if settings.crop else each, size) for each in (view, allowed))
+    if not allowed.image.any():
+        problems.append(
+            f"{frame.image} has a mask that lies outside the part of the image which is used: set scene.crop=false, which uses all "
+            "of it, or correct the mask."
+        )
+        return None
+    return view, Photograph(frame, width, height, window), (allowed.image > 0).astype(np.float32)
 
 
 def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:
-    """Where the edit of a frame's image may be, (height, width) uint8, 0 or 255; everywhere if it has no
-    mask. Raises UserError where the mask is of a larger image."""
+    """Where the edit of a frame's image may be, (height, width) uint8, 0 or 255; everywhere if it has no mask. Raises UserError
+    where the mask goes beyond the image."""
     if not frame.mask:
         return np.full((height, width), 255, dtype=np.uint8)
     mask = np.zeros(height * width, dtype=np.uint8)
     for first, count in zip(frame.mask[::2], frame.mask[1::2], strict=True):
-        if first >= len(mask):
+        if first + count > len(mask):
             raise UserError(
-                f"{frame.image} has {width} x {height} pixels, but its mask begins a run at pixel {first}: let image_path name the "
-                "image that the mask belongs to."
+                f"{frame.image} has {width} x {height} pixels, from 0 to {len(mask) - 1}, but its mask has a run of {count} "
+                f"from pixel {first} on: let image_path name the image that the mask belongs to, or shorten the run."
             )
         mask[first : first + count] = 255
     return mask.reshape(height, width)

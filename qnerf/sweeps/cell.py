@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import traceback
 from contextlib import suppress
@@ -10,6 +9,7 @@ from contextlib import suppress
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from qnerf.common.messages import command_line
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.folder import RunBusy, note_failure
@@ -20,7 +20,7 @@ from qnerf.sweeps.command import COMMAND
 
 def run_cell(config: DictConfig) -> None:
     """The task of every launcher. Its outcome is in the run folder: `done`, or `failed.json` with the reason."""
-    overrides = shlex.join(HydraConfig.get().overrides.task)
+    overrides = command_line(HydraConfig.get().overrides.task)
     settings = parse(config)
     try:
         from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run

@@ -134,11 +134,24 @@ def reader_of(folder: Path, chosen: str | None = None) -> Reader:
     if len(first) > 1:
         both = " and ".join(f"{reader.looks_for} (reader {reader.name})" for reader in first)
         raise UserError(f"{folder} has {both}, expected one of them: choose one, for example scene.reader={first[0].name}.")
+    if not first and not any(reader.posed for reader in asked):
+        raise UserError(f"scene.path {folder} is a folder, expected {_wanted(asked)}: give the file.")
     if not first:
         missing = ", ".join(f"{reader.looks_for} is missing (reader {reader.name})" for reader in asked if reader.posed)
         advice = foreign(folder) or "give a folder that has one of these"
         raise UserError(f"{folder} has no posed images ({missing}): {advice}.")
     return first[0]
+
+
+def lacks_cameras(path: str, chosen: str | None) -> bool:
+    """Whether a scene's path is of images without cameras, as far as its name and `scene.reader` say; errors are for others."""
+    try:
+        known, place = readers(), Path(path).expanduser()
+        if chosen is not None:
+            return chosen in known and not known[chosen].posed
+        return place.is_file() and any(reader.finds(place) for reader in known.values() if not reader.posed)
+    except UserError:
+        return False
 
 
 def _wanted(asked: Sequence[Reader]) -> str:
