@@ -10,6 +10,7 @@ from contextlib import suppress
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from qnerf.composing.presets import drop_left_over
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.folder import RunBusy, note_failure
@@ -20,7 +21,9 @@ from qnerf.sweeps.command import COMMAND
 
 def run_cell(config: DictConfig) -> None:
     """The task of every launcher. Its outcome is in the run folder: `done`, or `failed.json` with the reason."""
-    overrides = shlex.join(HydraConfig.get().overrides.task)
+    typed = list(HydraConfig.get().overrides.task)
+    overrides = shlex.join(typed)
+    drop_left_over(config, typed)  # as it was said when the sweep was laid out
     settings = parse(config)
     try:
         from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
