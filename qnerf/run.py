@@ -23,11 +23,11 @@ from qnerf.composing.search_path import SEARCH_PATH, with_search_path
 from qnerf.config import check, parse
 from qnerf.errors import UserError, explain_os_error
 from qnerf.planning.light_checks import check_files
+from qnerf.runs.ending import USER_ERROR, exit_code
 from qnerf.runs.finished import FINISHED, finished_folder
+from qnerf.runs.tracking import tell_of_finished
 from qnerf.sweeps.command import COMMAND, FLAGS, GRID, SWEEPER
 from qnerf.sweeps.objectives import value_for_hydra
-
-USER_ERROR, INTERRUPTED = 2, 130
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")
@@ -43,6 +43,7 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
         if not settings.backbone.own_world and (errors := check_files([settings])):
             raise UserError("\n".join(errors))
         if folder := finished_folder(settings):
+            tell_of_finished(settings, folder)
             print(FINISHED.format(folder), file=sys.stderr)
             return value_for_hydra(folder, settings.sweep.objectives)
         from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
@@ -79,7 +80,7 @@ def _check_sweep() -> None:
 
 def main() -> None:
     """Exit code 0: done (now or earlier); 1: cells of a sweep are not; 2: an error that the user can correct,
-    in one sentence; 130: interrupted."""
+    in one sentence; 130: interrupted; 143: terminated."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
     try:
         sys.argv[1:] = options_first(with_search_path(sys.argv[1:]))
@@ -90,9 +91,9 @@ def main() -> None:
     except REFUSALS as refusal:
         errors = explain_refusal(refusal, sys.argv[1:], CONFIGS, lambda config: check(config)[0])
         _leave(UserError("\n".join(errors)))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("Interrupted. Run the same command to continue.", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(exit_code(stop)) from None
 
 
 def _check_shown(arguments: list[str]) -> None:

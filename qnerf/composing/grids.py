@@ -8,8 +8,6 @@ def several_values(override: str) -> str:
     key, _, values = override.partition("=")
     is_text = "," in values and "(" not in values
     quoted = f"; text with a comma in it needs quotes of its own: \"{key}='{values}'\"" if is_text else ""
-        f"; text with a comma in it needs quotes of its own: \"{key}='{values}'\"" if "," in values and "(" not in values else ""
-    )
     return f"{override}: several values need a sweep; add -m to run them all, or give one value{quoted}"
 
 

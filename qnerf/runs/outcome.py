@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import Tensor
 
 from qnerf.common.files import write_image, write_json, write_text
 from qnerf.common.tensors import write_tensors
@@ -104,7 +105,7 @@ def write_edit(folder: Path, edited: Edited) -> list[tuple[str, Path]]:
     return pictures
 
 
-def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str, warnings: Sequence[str]) -> None:
+def write_outcome(folder: Path, results: Results, command: str, warnings: Sequence[str]) -> None:
     """Every file of the run folder but `write_edit`'s and the mark that it is done."""
     scene, detail = results.scene, results.settings.control.detail
     write_json(folder / "metrics.json", metrics_document(results, scene.name, detail))
@@ -122,9 +123,38 @@ def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str
     filmed = scene.posed and orbit_video(orbit, [c for c in chosen if c.title != "true edit"])
     report = _report(results, command, warnings, sheet, orbit.read_bytes() if filmed else None)
     write_text(folder / "report.html", render_report(report))
+
+
+def record_outcome(tracker: Tracker, folder: Path, results: Results) -> None:
+    """Tells a tracker of the files and tables of `write_outcome`: a row a method, and a row a view."""
     for name in ("contact_sheet", "comparison"):
         if (folder / f"{name}.png").exists():
             tracker.image(name, folder / f"{name}.png")
+    head, *rows = csv.reader(comparison_table(results, results.scene.name, results.settings.control.detail).splitlines())
+    tracker.table("methods", head, [[_plain(text) for text in row] for row in rows])
+    views = [[view, results.reconstruction.get(view), folder / "edited" / f"{view}.png"] for view in results.scene.view_names]
+    tracker.table("views", ["view", "reconstruction PSNR, dB", "edited"], [row for row in views if row[2].exists()])
+    for name in ("orbit.mp4", "report.html", "transforms.json", "metrics.json", "comparison.csv", "run.log"):
+        if (folder / name).exists():
+            tracker.file(Path(name).stem, folder / name)
+
+
+def _plain(text: str) -> str | float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+STRIP = 6  # views of a strip
+
+
+def write_strip(path: Path, images: Tensor) -> Path:
+    """Some views side by side, evenly spread, as a picture of its own. images: (N, 3, H, W) in [0, 1]."""
+    count = len(images)
+    chosen = [images[index * count // min(count, STRIP)] for index in range(min(count, STRIP))]
+    write_image(path, np.concatenate([to_pixels(image) for image in chosen], axis=1))
+    return path
 
 
 def edit_in_words(scene: Scene) -> str:

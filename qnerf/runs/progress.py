@@ -63,6 +63,7 @@ class RunProgress:
         self.spent: dict[str, float] = dict.fromkeys(plan, 0.0)
         self.done: dict[str, float] = dict.fromkeys(plan, 0.0)
         self.stage = ""
+        self.beat: Callable[[RunProgress], str] = lambda run: ""  # told of every move; its words stand at the end of the line
         self._clock = clock
         self._last = self._last_line = clock()
         self._bar: Bar | None = None
@@ -133,6 +134,7 @@ class RunProgress:
 
     def _show(self) -> None:
         eta = f"{format_seconds(self.remaining())} left" if any(self.done.values()) else "…"
+        eta += self.beat(self)
         if self._bar is not None:
             task = self._bar.task_ids[0]
             self._bar.update(task, completed=self.fraction(), description=self.stage, eta=eta)

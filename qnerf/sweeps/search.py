@@ -22,8 +22,10 @@ from qnerf.common.hashes import digest
 from qnerf.common.installation import install_command
 from qnerf.errors import UserError
 from qnerf.metrics.registry import show
+from qnerf.runs.ending import termination
 from qnerf.sweeps.cells import Cell, Grid, cells_of, composer
 from qnerf.sweeps.command import SEARCH, SWEEPER
+from qnerf.sweeps.done import tell_of_done
 from qnerf.sweeps.expand import jobs_at
 from qnerf.sweeps.launch import launch, placed
 from qnerf.sweeps.objectives import is_lower_better, read_objectives
@@ -119,7 +121,10 @@ def search(context: HydraContext, master: DictConfig, command: str) -> int:
             print(f"{len(under_way.cells) - len(batch)} trials are done; next: {'; '.join(map(_words, left))}", flush=True)
             return OK
         try:
-            launch(context, under_way.master, [cell.overrides for cell in left])
+            save_results(folder, under_way.grid(), command)  # cells read there where they stand
+            with termination():
+                launch(context, under_way.master, [cell.overrides for cell in left])
+                tell_of_done(batch, folder)
         finally:  # also when it is interrupted: what is done is done
             save_results(folder, under_way.grid(), command)
         under_way.tell(batch)

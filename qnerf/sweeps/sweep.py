@@ -15,8 +15,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from qnerf.common.hashes import digest
+from qnerf.runs.ending import termination
 from qnerf.sweeps.cells import Grid, lay_out
 from qnerf.sweeps.command import COMMAND, FLAGS
+from qnerf.sweeps.done import tell_of_done
 from qnerf.sweeps.launch import launch, placed, require_launcher
 from qnerf.sweeps.results import save_results
 from qnerf.sweeps.search import search
@@ -59,7 +61,9 @@ def _run_grid(context: HydraContext, master: DictConfig, command: str) -> int:
     jobs = [row.cell.overrides for row in rows if row.is_run]
     try:
         save_results(folder, grid, command)  # before the first cell is done too: for `qnerf watch`, and for the cells' own words
-        launch(context, placed(master, folder), jobs)
+        with termination():
+            launch(context, placed(master, folder), jobs)
+            tell_of_done(grid.cells, folder)
     finally:  # also when it is interrupted: what is done is done
         save_results(folder, grid, command)
     return sum_up(grid, folder)

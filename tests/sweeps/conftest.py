@@ -48,7 +48,7 @@ def sweep(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
     return 0
 
 
-def made_up_run(settings: RunSettings, command: str) -> Path:
+def made_up_run(settings: RunSettings, command: str, place: object = None) -> Path:
     """In place of `pipeline.run`: a run that computes nothing."""
     identity = Stages(settings, read_inputs(settings)).identity()
     with RunFolder(run_folder(settings, identity)) as folder:
