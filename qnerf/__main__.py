@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "write the page of a sweep",
     "diff": "say what differs between two runs",
     "sync": "tell finished runs to W&B, TensorBoard or MLflow",
+    "completion": "print the script that completes commands with the tab key",
     "benchmark": "write the tables and charts of the benchmark's sweep",
     "dashboard": "make a dashboard of a sweep at W&B",
     "store": "list, check and prune the artefact store",

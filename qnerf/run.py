@@ -13,7 +13,7 @@ import sys
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from qnerf.composing.compose import CONFIGS
 from qnerf.composing.grids import unfilled_grid
@@ -64,7 +64,7 @@ def _check_sweep() -> None:
     hydra_config = HydraConfig.get()
     if hydra_config.mode != RunMode.MULTIRUN:
         given = [override.split("=", 1)[0] for override in hydra_config.overrides.task]
-        if problem := unfilled_grid(OmegaConf.select(hydra_config, "sweeper.params") or {}, given):
+        if problem := unfilled_grid(getattr(hydra_config.sweeper, "params", None) or {}, given):
             raise UserError(problem)
         return
     sweeper = hydra_config.runtime.choices[SWEEPER]
@@ -97,7 +97,10 @@ def main() -> None:
 
 
 def _check_shown(arguments: list[str]) -> None:
-    """Raises UserError where the config of a sweep is to be shown: each of its cells has one of its own."""
+    """Raises UserError where the config of a sweep is to be shown, each of whose cells has one of its own, and for Hydra's own tab
+    completion, which knows a single way to call this."""
+    if any(word.split("=", 1)[0] in ("--shell-completion", "-sc") for word in arguments):
+        raise UserError('--shell-completion: not for these commands; write eval "$(qnerf completion bash)" (or zsh) instead')
     shown = next((word for word in arguments if word.split("=", 1)[0] in ("--cfg", "-c", *INFO)), None)
     if shown and set(FLAGS) & set(arguments):
         first = [first_value(word, search_folders(CONFIGS, arguments)) for word in arguments if word not in FLAGS]

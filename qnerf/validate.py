@@ -17,6 +17,7 @@ from qnerf.errors import UserError
 from qnerf.planning.cells import Plan, plan_command
 from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost
 from qnerf.planning.light_checks import check_files
+from qnerf.reports.results import unescaped
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.progress import format_seconds
 from qnerf.sweeps.command import FLAGS
@@ -67,7 +68,7 @@ def describe_plan(plan: Plan) -> str:
     methods = ", ".join(first.methods())
     if not plan.swept:
         return f"Valid: 1 run of {first.experiment} by {methods}."
-    swept = "\n".join(f"  {key}: {', '.join(values)}" for key, values in plan.swept.items())
+    swept = "\n".join(f"  {key}: {', '.join(map(unescaped, values))}" for key, values in plan.swept.items())
     return f"Valid: {len(plan.cells)} runs of {first.experiment} by {methods}, over\n{swept}"
 
 

@@ -38,6 +38,7 @@ class Standing(Protocol):
     """What is told of a run's progress."""
 
     stage: str
+    losses: dict[str, float]
 
     def fraction(self) -> float: ...
 
@@ -62,6 +63,7 @@ class Beat:
         fraction, left = run.fraction(), run.remaining()
         note_progress(self.folder, run.stage, fraction, left)
         live = {"percent": 100 * fraction, "seconds_left": left, "memory_gib": peak_memory()}
+        live |= {f"{kind.replace(' ', '_')}_loss": loss for kind, loss in run.losses.items()}
         if torch.cuda.is_available():
             live["gpu_memory_gib"] = torch.cuda.max_memory_allocated() / GIB
         self.tracker.live(live, now - self._began)

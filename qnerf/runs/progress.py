@@ -34,6 +34,10 @@ class Progress(Protocol):
         "feedback", "decode" or "measure")."""
         ...
 
+    def loss(self, kind: str, value: float) -> None:
+        """The latest loss of a field that is being trained, by the kind of its work."""
+        ...
+
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
         """Inside, `work` is done or found done. work: units by kind."""
         ...
@@ -46,6 +50,9 @@ class NoProgress:
         return
 
     def advance(self, kind: str, units: float = 1.0) -> None:
+        return
+
+    def loss(self, kind: str, value: float) -> None:
         return
 
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
@@ -63,6 +70,7 @@ class RunProgress:
         self.spent: dict[str, float] = dict.fromkeys(plan, 0.0)
         self.done: dict[str, float] = dict.fromkeys(plan, 0.0)
         self.stage = ""
+        self.losses: dict[str, float] = {}  # of the fields that are being trained
         self.beat: Callable[[RunProgress], str] = lambda run: ""  # told of every move; its words stand at the end of the line
         self._clock = clock
         self._last = self._last_line = clock()
@@ -88,6 +96,7 @@ class RunProgress:
     def enter(self, stage: str) -> None:
         """Names what is going on now. Time since the last advance belongs to no kind."""
         self.stage = stage
+        self.losses.clear()
         self._last = self._clock()
         log.info("%s", stage)
         self._show()
@@ -100,6 +109,10 @@ class RunProgress:
         self.left[kind] = max(self.left.get(kind, 0.0) - units, 0.0)
         self._last = now
         self._show()
+
+    def loss(self, kind: str, value: float) -> None:
+        """Kept for whoever asks now and then."""
+        self.losses[kind] = value
 
     def skip(self, kind: str, units: float) -> None:
         """Planned units that need not be done, because their result is on disk."""

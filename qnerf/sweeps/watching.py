@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qnerf.common.files import DamagedFile, read_json
-from qnerf.reports.results import read_record
+from qnerf.reports.results import read_record, unescaped
 from qnerf.runs.folder import OWNER, PROGRESS, RunState, state_of
 from qnerf.runs.progress import format_seconds
 
@@ -51,7 +51,7 @@ def find_folder(path: str, sweep: Path) -> Path:
 def words_of(command: str, swept: Sequence[str]) -> str:
     """The swept values in a cell's command, `key=value …`."""
     found = {word.split("=", 1)[0].lstrip("+"): word.lstrip("+") for word in shlex.split(command) if "=" in word}
-    return " ".join(found[key] for key in swept if key in found)
+    return " ".join(unescaped(found[key]) for key in swept if key in found)
 
 
 def _standing(number: int, cell: Mapping[str, Any], swept: Sequence[str], sweep: Path) -> Standing:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +25,7 @@ class MlflowTrackerSettings(TrackerSettings):
     project: str = Field(default="qnerf", min_length=1)
 
     def destination(self, run: TrackedRun) -> str:
-        return f"mlflow {self.uri or ''} {self.project}"
+        return " ".join(["mlflow", *([self.uri] if self.uri else []), self.project])
 
     def build(self, run: TrackedRun) -> Tracker:
         local = Path(str(run.config.get("output_dir", run.folder))).expanduser().absolute() / FOLDER
@@ -34,9 +36,8 @@ class MlflowTracker:
     """One run. A resumed run goes on with the MLflow run of its identity."""
 
     def __init__(self, uri: str, project: str, run: TrackedRun) -> None:
-        from mlflow.tracking import MlflowClient  # a second, and only those who track with it pay
-
-        self._client: Any = MlflowClient(tracking_uri=uri)
+        self._entities: Any = importlib.import_module("mlflow.entities")  # a second, and only those who track with it pay
+        self._client: Any = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
         found = self._client.get_experiment_by_name(project)
         experiment = found.experiment_id if found else self._client.create_experiment(project)
         earlier = self._client.search_runs([experiment], f"tags.`{IDENTITY}` = '{run.identity}'")
@@ -71,20 +72,15 @@ class MlflowTracker:
         self._client.set_terminated(self._id, status)
 
     def _metrics(self, values: Mapping[str, float], step: int) -> None:
-        import time
-
-        from mlflow.entities import Metric
-
         now = int(1000 * time.time())
-        self._client.log_batch(self._id, metrics=[Metric(key, float(value), now, step) for key, value in values.items()])
+        metrics = [self._entities.Metric(key, float(value), now, step) for key, value in values.items()]
+        self._client.log_batch(self._id, metrics=metrics)
 
     def _batch(self, params: Sequence[tuple[str, str]]) -> None:
-        from mlflow.entities import Param
-
-        self._client.log_batch(self._id, params=[Param(key, value) for key, value in params])
+        self._client.log_batch(self._id, params=[self._entities.Param(key, value) for key, value in params])
 
 
-def _flat(value: Any, prefix: str = "") -> Any:
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested plain data as dotted keys and short texts."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():

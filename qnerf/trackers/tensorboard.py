@@ -21,7 +21,7 @@ class TensorboardTrackerSettings(TrackerSettings):
     folder: str | None = None
 
     def destination(self, run: TrackedRun) -> str:
-        return f"tensorboard {self.folder or ''}"
+        return f"tensorboard {self.folder or ''}".strip()
 
     def build(self, run: TrackedRun) -> Tracker:
         return TensorboardTracker(Path(self.folder) / run.identity if self.folder else run.folder / FOLDER, run)

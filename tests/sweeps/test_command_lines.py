@@ -45,7 +45,8 @@ class Command:
             main()
         except SystemExit as left:
             code = int(left.code or 0)
-        return code, *self.capsys.readouterr()
+        out, err = self.capsys.readouterr()
+        return code, out, err
 
 
 @pytest.fixture

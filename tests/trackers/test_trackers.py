@@ -181,9 +181,7 @@ def test_what_tensorboard_reads(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_what_mlflow_reads(tmp_path: Path) -> None:
-    pytest.importorskip("mlflow")
-    from mlflow.tracking import MlflowClient
-
+    MlflowClient = pytest.importorskip("mlflow.tracking").MlflowClient
     settings = MlflowTrackerSettings(name="mlflow", uri=(tmp_path / "mlruns").as_uri())
     tell(settings, tmp_path, exit_code=143, sweep="smoke-1a2b", label="seed=1")
     client = MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())

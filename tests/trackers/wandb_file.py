@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import struct
 from collections.abc import Iterator
@@ -48,12 +49,11 @@ def _records(data: bytes) -> Iterator[bytes]:
 
 def read(path: Path) -> Kept:
     """The run of a .wandb file."""
-    from wandb.proto import wandb_internal_pb2
-
+    messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
     data, kept = path.read_bytes(), Kept()
     assert data[:4] == b":W&B"
     for record in _records(data):
-        found = wandb_internal_pb2.Record()
+        found = messages.Record()
         found.ParseFromString(record)
         kind = found.WhichOneof("record_type")
         if kind == "run":

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from qnerf.common.files import write_text
-from qnerf.metrics.registry import Metric, leading, metric_of, shown_first
+from qnerf.metrics.registry import Metric, leading, metric_of, shown_first, title_of
 from qnerf.reports.bootstrap import LEAST_SCENES
 from qnerf.reports.comparison.groups import intervals, is_grid, places_of
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
@@ -91,7 +91,8 @@ def _metric(key: str) -> dict[str, Any]:
     metric = TIME if name == "seconds" else metric_of(name if method else key)
     if method.startswith(AS_DECODED):
         method = f"{method.removeprefix(AS_DECODED)}, as decoded"
-    label = f"{method}: {metric.label}" if method else metric.label
+    label = TIME.label if name == "seconds" else title_of(name if method else key)
+    label = f"{method}: {label}" if method else label
     parts = {"unit": metric.unit, "better": metric.better or "", "digits": metric.digits, "explanation": metric.explanation}
     return {"key": key, "label": label, **parts}
 
