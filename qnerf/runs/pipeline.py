@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import write_text
 from qnerf.config import RunSettings
+from qnerf.reports.strip import write_strip
 from qnerf.runs.beat import Beat, SweepPlace
 from qnerf.runs.ending import exit_code, termination
 from qnerf.runs.finished import FINISHED
@@ -25,7 +26,7 @@ from qnerf.runs.loading import load_backbone, load_scene
 from qnerf.runs.logs import RunLog
 from qnerf.runs.measuring import measure
 from qnerf.runs.methods import edit
-from qnerf.runs.outcome import Outcome, Results, record_outcome, write_edit, write_outcome, write_strip
+from qnerf.runs.outcome import Outcome, Results, record_outcome, write_edit, write_outcome
 from qnerf.runs.plan import plan_work, work_weights
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.reconstruction import reconstruction_psnr
