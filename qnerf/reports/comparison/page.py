@@ -46,8 +46,17 @@ def render_comparison(sweep: Sweep) -> str:
         data=document(sweep),
         script=script,
         plotly=Markup(get_plotlyjs()),
-        least_scenes=LEAST_SCENES,
+        note=note_on_means(sweep),
     )
+
+
+def note_on_means(sweep: Sweep) -> str:
+    """What a square of the map stands for: nothing is said of intervals where there can be none."""
+    scenes, seeds = ({getattr(cell, key) for cell in sweep.cells} for key in ("scene", "seed"))
+    if len(scenes) >= LEAST_SCENES:
+        return "Means over scenes, with 95 % bootstrap intervals over them."
+    over = " and ".join(word for word, found in (("scenes", scenes), ("seeds", seeds)) if len(found) > 1)
+    return f"Means over {over}." if over else "One run a square: nothing tells how far another would be from it."
 
 
 def document(sweep: Sweep) -> dict[str, Any]:
