@@ -14,6 +14,10 @@ WIDTHS = {
         image=512, unet=(320, 640, 1280, 1280), heads=(8, 8, 8, 8), groups=32, control=(16, 32, 96, 256),
         vae=(128, 256, 512, 512), text=768, text_layers=12, tokens=77,
     ),  # the autoencoder has one residual block a level and no attention where Stable Diffusion's has two and one
+    "half": PuppetWidths(
+        image=128, unet=(160, 320, 640, 640), heads=(8, 8, 8, 8), groups=32, control=(16, 32, 96, 256),
+        vae=(64, 128, 256, 256), text=768, text_layers=4, tokens=77,
+    ),
     "tiny": replace(TINY, image=64),
 }  # fmt: skip
 

@@ -18,6 +18,8 @@ COMMANDS = {
     "diff": "say what differs between two runs",
     "sync": "tell finished runs to W&B, TensorBoard or MLflow",
     "completion": "print the script that completes commands with the tab key",
+    "measure": "measure edited views by any method, ours or not",
+    "rate": "write a page on which raters choose between unnamed edits",
     "benchmark": "write the tables and charts of the benchmark's sweep",
     "dashboard": "make a dashboard of a sweep at W&B",
     "store": "list, check and prune the artefact store",
@@ -25,6 +27,13 @@ COMMANDS = {
     "pretrain": "train the embedded backbone",
     "evaluate_backbone": "measure the embedded backbone on held-out views",
 }
+MODULES = {"measure": "measure_views"}
+"""Where a command is not the module of its own name: `qnerf.measure` is a function of the library."""
+
+
+def module_of(command: str) -> str:
+    """The module that a command runs."""
+    return f"qnerf.{MODULES.get(command, command)}"
 
 
 def main() -> None:
@@ -45,7 +54,7 @@ def main() -> None:
             print("\n".join([f"qnerf: {name or 'no command'!r} is not valid; expected one of:", *lines]), file=sys.stderr)
         raise SystemExit(USER_ERROR)
     sys.argv = [f"qnerf {name}", *sys.argv[2:]]
-    runpy.run_module(f"qnerf.{name}", run_name="__main__", alter_sys=True)
+    runpy.run_module(module_of(name), run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ diffusers is imported: a typo is answered in about a second, before any model is
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from qnerf.attention.settings import RecorderSettings
+from qnerf.attention.settings import AttentionSettings, RecorderSettings
 from qnerf.backbones.backbone import BackboneSettings, NetControl
 from qnerf.common.messages import describe_error, sentence
 from qnerf.editors.combined import combination_problem, over_plain
@@ -25,6 +25,7 @@ from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.registry import objectives
 from qnerf.metrics.settings import MetricsSettings
 from qnerf.reports.figures import MAIN_METHOD
+from qnerf.scenes.readers.reader import lacks_cameras
 from qnerf.scenes.settings import Drawing, SceneSettings
 from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
@@ -108,6 +109,7 @@ class RunSettings(Settings):
     deterministic: bool = False  # bit-equal results from run to run on a GPU too, but slower
     negative_prompt: str = ""  # what edits with a guidance scale are steered away from, in the place of the empty prompt
     chunk_size: int = Field(gt=0)  # views per pass of the U-Net: affects memory and speed, not results
+    memory: Literal["auto", "24gb", "16gb", "12gb", "8gb"] = "auto"  # of the GPU: what is lowered to fit (qnerf/runs/memory.py)
     output_dir: str = Field(min_length=1)
     scene: SceneSettings
     backbone: AnyBackbone
@@ -123,6 +125,7 @@ class RunSettings(Settings):
     schedule: AnySchedule
     baselines: dict[Name, MethodSettings] = Field(default_factory=dict)  # empty with baselines=[]
     metrics: MetricsSettings
+    attention: AttentionSettings | None = None  # none: nothing of it is shown
     output: OutputSettings = OutputSettings()
     tracker: AnyTracker
     store: StoreSettings = StoreSettings()
@@ -175,12 +178,23 @@ class RunSettings(Settings):
                     f"{of_editor}editor.additions.{addition.name}: it acts before step {first} of {self.steps} alone, where this "
                     f"edit begins; expected an edit from earlier on: set {where}schedule.skip=0, or leave it out"
                 )
+        for addition in editor.additions.values():
+            if method.schedule.edits and addition.draws_start and (other := self._other_start(method, where)):
+                yield (
+                    f"{of_editor}editor.additions.{addition.name}: it starts from noise that it draws itself, but {other}; "
+                    f"expected one start: leave {addition.name} out, or choose another"
+                )
         scale, required = editor.guidance_scale, self.inversion.required_scale
         if required is not None and scale not in (None, required):
             yield (
                 f"{of_editor}editor.guidance_scale: got {scale:g}; expected {required:g} "
                 f"(inversion.guidance_scale), the scale that the prompts of inversion={self.inversion.name} "
                 "are optimised for: leave it null, or set both to one value"
+            )
+        if method.schedule.edits and editor.control_guidance != 1 and not self.backbone.reads_control:
+            yield (
+                f"{of_editor}editor.control_guidance: got {editor.control_guidance:g}, but backbone.controlnet is null, so there "
+                f"is no control to be steered away from; set {of_editor}editor.control_guidance=1"
             )
         if method.schedule.starts_posed and self.inversion.adds_noise:
             yield (
@@ -192,6 +206,12 @@ class RunSettings(Settings):
                 f"{where}editor.guidance_scale: got 1, at which inversion.proximal has no effect; expected more, or "
                 "inversion.proximal=null"
             )
+
+    def _other_start(self, method: MethodSettings, where: str) -> str | None:
+        """What an edit starts from other than states that any noise may take the place of, or None."""
+        if self.inversion.adds_noise:
+            return f"inversion={self.inversion.name} goes on with noise that it found for the source views"
+        return f"{where}schedule.start is posed" if method.schedule.starts_posed else None
 
     def edit_scale(self, method: MethodSettings) -> float:
         """γ of a method's edit: the editor's, else the inversion's, else 1."""
@@ -253,7 +273,15 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
     except ValidationError as error:
         found = [describe_error(item, RunSettings, data) for item in error.errors()]
         return [_unset(key) for key in unset] + [line for line in found if line.split(":")[0] not in unset], None
-    return ([_unset(key) for key in unset], None) if unset else ([], settings)
+    return ([_unset(key) for key in unset], None) if unset else ([], _fitted(settings))
+
+
+def _fitted(settings: RunSettings) -> RunSettings:
+    """Without ControlNets where nothing would be drawn for them: images without cameras have no proxy."""
+    bare = settings.backbone.without_control()
+    if bare is settings.backbone or not lacks_cameras(settings.scene.path, settings.scene.reader):
+        return settings
+    return settings.model_copy(update={"backbone": bare})
 
 
 def _choose_editors(data: Any) -> list[str]:

@@ -27,6 +27,12 @@ def pick_device(wanted: str, key: str = "device") -> torch.device:
     return device
 
 
+def memory_gib(wanted: str) -> float | None:
+    """All memory of the CUDA GPU that a setting names; None where it names none."""
+    device = pick_device(wanted)
+    return torch.cuda.get_device_properties(device).total_memory / 2**30 if device.type == "cuda" else None
+
+
 def pinned_like(x: Tensor) -> Tensor:
     """Memory of the host for what is of x's shape and type, locked into place if x is on a CUDA GPU: copies from there and to there
     need not be waited for."""

@@ -4,6 +4,7 @@
 """
 
 import errno
+import re
 
 
 class UserError(Exception):
@@ -11,6 +12,21 @@ class UserError(Exception):
 
     The message is one sentence: the file or key, what was found, what was expected, what to do.
     """
+
+
+_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation", "could not create a primitive")
+
+
+def explain_memory_error(error: BaseException) -> str | None:
+    """A sentence for memory that the machine or its GPU does not have, as torch says it, or None for any other error."""
+    text = str(error).strip()
+    if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and any(each in text for each in _MEMORY)):
+        return None
+    asked = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", text)
+    return (
+        f"there is too little memory{f' for another {asked[1]}' if asked else ''}; finished stages are kept: set a smaller "
+        "chunk_size, editor.source_cache_gib or scene.views, or backbone.dtype=float16 on a GPU, and run the command again"
+    )
 
 
 _DISK = {

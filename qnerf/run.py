@@ -7,7 +7,6 @@ of the command line and the config beside it.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 
 import hydra
@@ -15,9 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from qnerf.common.messages import command_line
 from qnerf.composing.compose import CONFIGS
 from qnerf.composing.grids import unfilled_grid
-from qnerf.composing.overrides import INFO, REFUSALS, explain_refusal, first_value, options_first, search_folders
+from qnerf.composing.overrides import INFO, REFUSALS, editor_clashes, explain_refusal, first_value, options_first, search_folders
 from qnerf.composing.presets import drop_left_over
 from qnerf.composing.search_path import SEARCH_PATH, with_search_path
 from qnerf.config import check, parse
@@ -49,7 +49,7 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
         from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
 
         searched = [override for override in overrides.hydra if override.startswith(SEARCH_PATH)]
-        folder = run(settings, shlex.join([*COMMAND.split(), *searched, *overrides.task]))
+        folder = run(settings, command_line([*COMMAND.split(), *searched, *overrides.task]))
         return value_for_hydra(folder, settings.sweep.objectives)
     except UserError as error:
         _leave(error)
@@ -85,6 +85,8 @@ def main() -> None:
     try:
         sys.argv[1:] = options_first(with_search_path(sys.argv[1:]))
         _check_shown(sys.argv[1:])
+        if clashes := editor_clashes(sys.argv[1:]):
+            raise UserError("\n".join(clashes))
         _job()
     except UserError as error:
         _leave(error)
@@ -104,7 +106,7 @@ def _check_shown(arguments: list[str]) -> None:
     shown = next((word for word in arguments if word.split("=", 1)[0] in ("--cfg", "-c", *INFO)), None)
     if shown and set(FLAGS) & set(arguments):
         first = [first_value(word, search_folders(CONFIGS, arguments)) for word in arguments if word not in FLAGS]
-        command = shlex.join([*COMMAND.split(), *first])
+        command = command_line([*COMMAND.split(), *first])
         raise UserError(f"{shown}: a sweep has many configs; for that of its first cell write {command}")
 
 

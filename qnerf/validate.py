@@ -15,7 +15,7 @@ from qnerf.composing.overrides import is_sweep_override
 from qnerf.composing.search_path import with_search_path
 from qnerf.errors import UserError
 from qnerf.planning.cells import Plan, plan_command
-from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost
+from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost, on_gpu
 from qnerf.planning.light_checks import check_files
 from qnerf.reports.results import unescaped
 from qnerf.run import CONFIGS, USER_ERROR
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     estimate = estimate_cost(plan.cells)
     print(describe_plan(plan))
     print(describe_cost(estimate, len(plan.cells)))
-    if named := sorted({cell.device for cell in plan.cells} - {"auto", "cpu"}):
-        print(f"No GPU was measured: on device={named[0]} all but the disk is another, and time far less.")
+    if named := sorted({cell.device for cell in plan.cells if on_gpu(cell)}):
+        print(f"No GPU was measured: on device={named[0]} the time is far less, and part of the memory is the host's.")
     free = free_bytes(Path(plan.cells[0].output_dir))
     if free < estimate.disk:
         print(f"Warning: {plan.cells[0].output_dir} has only {_size(free)} free; set output_dir=… to a larger disk.")

@@ -61,7 +61,8 @@ def import_weights(source: Path, folder: Path) -> str:
 
 
 def read_tensors(source: Path) -> dict[str, Any]:
-    """The tensors of a pickled file by name, those of a training's `state_dict` where there is one."""
+    """The tensors of a pickled file by name: those of a training's `state_dict` where there is one; of a textual inversion its
+    vectors, by the word that prompts name it by."""
     import pickle
 
     import torch
@@ -76,6 +77,8 @@ def read_tensors(source: Path) -> dict[str, Any]:
             "get the .safetensors file instead."
         ) from None
     found = found.get("state_dict", found) if isinstance(found, Mapping) else {}
+    if isinstance(vectors := found.get("string_to_param"), Mapping):  # a web interface's textual inversion
+        found = {str(found.get("name") or source.stem): x.detach() for x in vectors.values() if isinstance(x, torch.Tensor)}
     tensors = {str(name): x for name, x in found.items() if isinstance(x, torch.Tensor)}
     if not tensors:
         raise UserError(f"{source} holds no tensors by name: expected weights of a model.")
@@ -87,7 +90,12 @@ def describe(file: Path) -> str:
     shapes = file_shapes(file)
     contexts = {shape[-1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")}
     widths = ", ".join(f"texts of width {width}{f' ({WIDTHS[width]})' if width in WIDTHS else ''}" for width in sorted(contexts))
-    return f"{file}: {kind_of_file(shapes)}, {len(shapes)} tensors{f', {widths}' if widths else ''}."
+    kind = kind_of_file(shapes)
+    if kind == "embedding":
+        ((name, shape),) = shapes.items()
+        count, width = shape if len(shape) == 2 else (1, *shape)
+        return f"{file}: embedding, {count} tokens of width {width}, in prompts {name!r} (or as backbone.embeddings' token says)."
+    return f"{file}: {kind}, {len(shapes)} tensors{f', {widths}' if widths else ''}."
 
 
 if __name__ == "__main__":

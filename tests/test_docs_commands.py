@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from qnerf.__main__ import module_of
 from qnerf.ls import main as list_choices
 from qnerf.planning.cells import plan_command
 from qnerf.run import CONFIGS
@@ -78,7 +79,7 @@ def problem(command: Command) -> str | None:
         return f"no target of the Makefile: {wrong}" if wrong else None
     if program == "pip":
         return _unknown_extras(rest)
-    module = f"qnerf.{rest[0]}" if program == "qnerf" else rest[1] if rest[:1] == ["-m"] else None
+    module = module_of(rest[0]) if program == "qnerf" else rest[1] if rest[:1] == ["-m"] else None
     arguments = rest[1:] if program == "qnerf" else rest[2:]
     if module is None:
         script = next((word for word in rest if word.endswith(".py")), None)

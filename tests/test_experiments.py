@@ -96,18 +96,33 @@ def test_the_study_of_posing_makes_a_proxy_as_wrong_as_it_says() -> None:
         turned = torch.stack([-before[2], before[1], before[0]])  # the arm turns from -z to x
         torch.testing.assert_close(after, turned, atol=1e-5, rtol=0)
     assert study.rank(torch.tensor([0.1, 0.5, 0.9]), torch.tensor([9.0, 4.0, 1.0])) == pytest.approx(-1)
+    turns = [
+        study.parts_of(study.twisted(proxy, by), study.PosingSettings(), torch.device("cpu"))[2].motion.rotation for by in (0, 30)
+    ]
+    torch.testing.assert_close(turns[0], torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]), atol=1e-5, rtol=0)
+    twist = turns[1] @ turns[0].T  # of the source's arm, about z
+    torch.testing.assert_close(twist[2, 2], torch.tensor(1.0))
+    assert twist[0, 0] == pytest.approx(3**0.5 / 2, abs=1e-5)
 
 
 @pytest.mark.integration
-def test_the_study_of_posing_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_study_of_posing_runs_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     study = load("field/posing.py")
+    monkeypatch.setattr(study, "FIELDS", {"views": (6,), "quality": (0.5,)})
     small = ["scene.size=32", "scene.views=4", "source_field.optimiser.iterations=20", "source_field.optimiser.rays_per_batch=128"]
     coarse = ["posing.voxels=16", "posing.samples=16"]
-    arguments = ["--scenes", "asset:puppet_a", "--only", "joints", "--seeds", "1", "--views", "2", *small, *coarse]
-    monkeypatch.setattr(sys, "argv", ["posing.py", *arguments])
-    study.main()
-    rows = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith("| puppet_a")]
-    assert [name.strip() for _, name in rows] == ["none", "joints 2 %", "joints 5 %", "joints 10 %"]
+    arguments = ["--scenes", "asset:puppet_a", "--only", "views,quality,joints", "--seeds", "1", "--views", "2"]
+    monkeypatch.setattr(sys, "argv", ["posing.py", *arguments, "--into", str(tmp_path / "rows.md"), *small, *coarse])
+    for again in (False, True):
+        study.main()
+        rows = [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| puppet_a")]
+        assert rows == (
+            ["joints 10 %"] if again else ["6 views", "0.5 of the steps", "none", "joints 2 %", "joints 5 %", "joints 10 %"]
+        )
+        kept = (tmp_path / "rows.md").read_text().splitlines()
+        (tmp_path / "rows.md").write_text("\n".join(kept[:-1]) + "\n")  # as if it were broken off before the last
 
 
 def test_every_row_of_the_study_of_inversions_is_a_setting() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qnerf.__main__ import COMMANDS, main
+from qnerf.__main__ import COMMANDS, main, module_of
 
 SCRIPT = Path(sysconfig.get_path("scripts")) / "qnerf"
 
@@ -29,7 +29,7 @@ def test_the_package_declares_the_command() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_a_module(command: str) -> None:
-    assert find_spec(f"qnerf.{command}")
+    assert find_spec(module_of(command))
 
 
 def test_the_store_is_listed_checked_and_pruned(

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,24 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextmanager
+def tiny() -> Iterator[None]:
+    """Runs compute with a random model of the real topology, and settings are composed from conf/."""
+    with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        patch.setattr(PuppetSettings, "build", lambda settings, device: tiny_backbone())
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(scene_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished run, which several tests hold their own against and none changes."""
+    with tiny():
+        return run(scene_folder, tmp_path_factory.mktemp("whole"))
+
+
 @pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: tiny_backbone())
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+def _tiny(whole: Path) -> Iterator[None]:
+    with tiny():
         yield
 
 
@@ -72,9 +87,9 @@ def edited(folder: Path) -> list[Any]:
 
 
 def test_a_run_leaves_every_file_and_a_second_one_finds_it_done(
-    scene_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scene_folder: Path, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = run(scene_folder, tmp_path)
+    folder = whole
     assert {p.name for p in folder.iterdir() if not p.name.startswith(".")} - {"methods", "edited"} == FILES
     assert len(edited(folder)) == 4
     metrics = read_json(folder / "metrics.json")
@@ -90,13 +105,13 @@ def test_a_run_leaves_every_file_and_a_second_one_finds_it_done(
     assert "heldout_psnr" not in metrics["methods_as_decoded"]["full"]
     assert "The query fields of full" in (folder / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
-    assert run(scene_folder, tmp_path) == folder
+    assert run(scene_folder, folder.parents[1]) == folder
     assert "Finished already" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
 
 
-def test_two_runs_are_bit_equal_and_chunks_differ_by_rounding_alone(scene_folder: Path, tmp_path: Path) -> None:
-    first, second = (run(scene_folder, tmp_path / name) for name in ("a", "b"))
+def test_two_runs_are_bit_equal_and_chunks_differ_by_rounding_alone(scene_folder: Path, whole: Path, tmp_path: Path) -> None:
+    first, second = whole, run(scene_folder, tmp_path / "b")
     for name in ("metrics.json", "transforms.json"):
         assert _without_seconds(read_json(first / name)) == _without_seconds(read_json(second / name))
     assert all(np.array_equal(a, b) for a, b in zip(edited(first), edited(second), strict=True))
@@ -115,10 +130,8 @@ def _without_seconds(value: Any) -> Any:
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
-    scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scene_folder: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = run(scene_folder, tmp_path / "whole")
-
     def break_off(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -137,12 +150,25 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
     assert all(np.array_equal(a, b) for a, b in zip(edited(whole), edited(broken), strict=True))
 
 
-def test_all_methods_of_the_comparison_run_and_land_in_its_sheet(scene_folder: Path, tmp_path: Path) -> None:
+def test_all_methods_of_the_comparison_land_in_its_sheet_and_plan_and_work_agree(
+    scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    real = pipeline.RunProgress
+
+    def remember(*arguments: Any) -> Any:
+        seen.append(real(*arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(pipeline, "RunProgress", remember)
     folder = run(scene_folder, tmp_path, *COMPARE)
     rows = list(csv.DictReader((folder / "comparison.csv").open()))
     assert [row["method"] for row in rows[:5]] == ["independent", "one_shot", "hard", "oracle", "full"]
     wide, narrow = (Image.open(folder / f"{name}.png").width for name in ("comparison", "contact_sheet"))
     assert wide > narrow
+    progress = seen[0]
+    assert {kind: round(left, 6) for kind, left in progress.left.items()} == dict.fromkeys(progress.left, 0)
+    assert progress.fraction() == 1.0
 
 
 @pytest.mark.parametrize(
@@ -160,26 +186,10 @@ def test_each_choice_is_one_override(override: str, scene_folder: Path, tmp_path
     assert (pipeline.run(settings, "") / "done").exists()
 
 
-def test_plan_and_work_agree(scene_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-    real = pipeline.RunProgress
-
-    def remember(*arguments: Any) -> Any:
-        seen.append(real(*arguments))
-        return seen[-1]
-
-    monkeypatch.setattr(pipeline, "RunProgress", remember)
-    run(scene_folder, tmp_path, *COMPARE)
-    progress = seen[0]
-    assert {kind: round(left, 6) for kind, left in progress.left.items()} == dict.fromkeys(progress.left, 0)
-    assert progress.fraction() == 1.0
-
-
-def test_the_tracker_changes_no_result_and_no_identity(scene_folder: Path, tmp_path: Path) -> None:
-    plain = run(scene_folder, tmp_path / "a")
+def test_the_tracker_changes_no_result_and_no_identity(scene_folder: Path, whole: Path, tmp_path: Path) -> None:
     tracked = run(scene_folder, tmp_path / "b", "tracker=wandb")
-    assert plain.name == tracked.name
-    assert all(np.array_equal(a, b) for a, b in zip(edited(plain), edited(tracked), strict=True))
+    assert whole.name == tracked.name
+    assert all(np.array_equal(a, b) for a, b in zip(edited(whole), edited(tracked), strict=True))
     assert list(tracked.glob(f"wandb/offline-run-*-{tracked.name}"))
 
 

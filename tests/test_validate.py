@@ -7,16 +7,22 @@ import pytest
 from qnerf import validate
 
 
-def test_a_good_sweep_is_told_with_its_cost(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert (
-        validate.main(["-m", "schedule=progressive", "guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"])
-        == 0
-    )
+def test_a_good_sweep_is_told_with_its_cost(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["schedule=progressive", "guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]
+    assert validate.main(["-m", *words]) == 0
     out = capsys.readouterr().out
     assert "Valid: 4 runs of articulation by independent, full, over\n  guidance.strength: 0.01, 0.02\n  seed: 1, 2" in out
     assert "on 2 CPU cores with 1 inversion" in out
     assert "Estimate: " in out
     assert "No GPU" not in out
+    monkeypatch.setattr("qnerf.planning.cost.GPUS", tmp_path / "none")
+    assert validate.main([f"output_dir={tmp_path}"]) == 0
+    assert "No GPU" not in capsys.readouterr().out
+    monkeypatch.setattr("qnerf.planning.cost.GPUS", tmp_path)
+    assert validate.main([f"output_dir={tmp_path}"]) == 0
+    assert "No GPU was measured: on device=auto" in capsys.readouterr().out
     assert validate.main(["device=cuda:1"]) == 0
     assert "No GPU was measured: on device=cuda:1" in capsys.readouterr().out
 

@@ -34,6 +34,17 @@ def test_names_of_folders_become_those_that_are_read(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").is_file()
 
 
+def test_a_web_interfaces_textual_inversion_is_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = torch.rand(2, 768, requires_grad=True)
+    content = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": {"*": vectors}, "name": "my-style", "step": 500}
+    torch.save(content, tmp_path / "style.pt")
+    assert weights.main(["import", str(tmp_path / "style.pt"), str(tmp_path)]) == 0
+    assert "embedding, 2 tokens of width 768, in prompts 'my-style'" in capsys.readouterr().out
+    (name, found), *others = load_file(tmp_path / "style.safetensors").items()
+    assert (name, others) == ("my-style", [])
+    assert torch.equal(found, vectors.detach())
+
+
 class Program:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return print, ("run",)

@@ -1,12 +1,16 @@
-"""How posing bears a proxy that is wrong: the posed render of procedural scenes, one error of the proxy after the other.
+"""How posing bears a wrong proxy and a worse source field: posed renders of procedural scenes, one fault after the other.
 
     python experiments/field/posing.py                                     # the demo and the scenes of seed 104
-    python experiments/field/posing.py --scenes demo --only joints --seeds 1
+    python experiments/field/posing.py --scenes asset:puppet_a --only joints --seeds 1
+    python experiments/field/posing.py --only views,quality,twist --into rows.md   # goes on where an earlier call was broken off
 
 The source field is trained once a scene, on the exact proxy's bounds; then the proxy is made wrong and posed.
 Errors: *joints* is all source joints displaced by a share of the extent, each into a direction of its own, the target's going
 along as their bones bring them (the edit stays the motion that was asked for); *states* is both states displaced, each on its own;
-*bounds* is the proxy's solids grown by a share.
+*bounds* is the proxy's solids grown by a share; *twist* is a short bone across each moved bone that ends freely, which the edit
+turns about that bone by so many degrees too much, and the bone with it (at 0° it says what is right).
+Fields: *views* is a field of a ring of so many views; *quality* one of twelve that is trained for a share of the steps. They are
+rendered in four views between those of the training, too: *held out*, dB of all pixels and of the object.
 PSNR is that of the posed render before the truth, dB, on moved parts and on the object (before or after); trust is its mean where
 parts are posed, and `rank` Spearman's correlation of trust and squared error there (below 0 where trust tells good from bad).
 """
@@ -16,28 +20,35 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from qnerf.config import RunSettings, parse
-from qnerf.fields.posing.parts import parts_of
+from qnerf.fields.posing.motions import turn_points
+from qnerf.fields.posing.parts import Part, parts_of
 from qnerf.fields.posing.posed_views import pose_views
 from qnerf.fields.posing.refine import carried
 from qnerf.fields.posing.settings import PosingSettings
-from qnerf.fields.source_field import train_source_field
+from qnerf.fields.source_field import SourceField, train_source_field
 from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
 from qnerf.run import CONFIGS
 from qnerf.runs.loading import load_scene
+from qnerf.scenes.on_demand import WORLD, is_procedural, kind_and_seed
+from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import extent
-from qnerf.scenes.scene import Bounds, Proxy
+from qnerf.scenes.scene import Bounds, Proxy, Scene
+from qnerf.scenes.settings import width_height
 from qnerf.scenes.solids import Box, Capsule
 
 SCENES = "asset:puppet_a,procedural:figure_104,procedural:lamp_104,procedural:seat_104,procedural:toy_104"
-SHARES = {"joints": (0.02, 0.05, 0.1), "states": (0.02, 0.05, 0.1), "bounds": (0.5, 1.0)}
-HEADS = ("scene", "error", "moved", "object", "trust", "rank")
+SHARES = {"joints": (0.02, 0.05, 0.1), "states": (0.02, 0.05, 0.1), "bounds": (0.5, 1.0), "twist": (0, 15, 45, 90)}
+FIELDS = {"views": (6, 8, 12, 16, 32), "quality": (0.1, 0.25, 0.5, 1.0, 2.0)}
+HEADS = ("scene", "error", "moved", "object", "trust", "rank", "held out", "held out, object")
+DEMO, RING, HELD_OUT = 5, 12, 4  # the demo's seed; views of a field whose steps are changed; views that are held out
 
 
 def directions(proxy: Proxy, generator: torch.Generator) -> Tensor:
@@ -67,13 +78,39 @@ def inflated(proxy: Proxy, share: float) -> Proxy:
     return replace(proxy, source_bounds=grown(proxy.source_bounds), target_bounds=grown(proxy.target_bounds))
 
 
+def twisted(proxy: Proxy, degrees: float) -> Proxy:
+    """The proxy with a bone across each moved bone that ends freely; after the edit it is turned about that bone by `degrees`."""
+    joints = [joint for bone in proxy.bones for joint in bone]
+    source, target, bones = proxy.source, proxy.target, proxy.bones
+
+    def beside(part: Part, end: int) -> tuple[Tensor, Tensor]:
+        other = part.joints[0] if end == part.joints[1] else part.joints[1]
+        axes = [points[end] - points[other] for points in (proxy.source, proxy.target)]
+        across = torch.linalg.cross(axes[0], torch.eye(3)[axes[0].abs().argmin()])
+        across = 0.02 * extent(proxy) * across / across.norm()
+        angle = torch.tensor([degrees]).deg2rad()
+        after = turn_points((across @ part.motion.rotation)[None], axes[1] / axes[1].norm(), angle)[0]
+        return proxy.source[end] + across, proxy.target[end] + after
+
+    for part in parts_of(proxy, PosingSettings(), source.device):
+        for end in part.joints:
+            if part.moved and joints.count(end) == 1:
+                before, after = beside(part, end)
+                bones = (*bones, (end, len(source)))
+                source, target = torch.cat([source, before[None]]), torch.cat([target, after[None]])
+    names = (*proxy.joints, *(f"across_{index}" for index in range(len(source) - len(proxy.joints))))
+    return replace(proxy, joints=names, bones=bones, source=source, target=target)
+
+
 def errors(proxy: Proxy, only: list[str], seeds: int) -> Iterator[tuple[str, list[Proxy]]]:
     """Names of errors, and the proxies that have them, one a seed."""
     yield "none", [proxy]
     for kind in only:
-        for share in SHARES[kind]:
+        for share in SHARES.get(kind, ()):
             if kind == "bounds":
                 yield f"bounds +{100 * share:.0f} %", [inflated(proxy, share)]
+            elif kind == "twist":
+                yield f"twist {share:.0f}°", [twisted(proxy, share)]
             else:
                 yield f"{kind} {100 * share:.0f} %", [displaced(proxy, share, seed, kind == "states") for seed in range(seeds)]
 
@@ -84,40 +121,108 @@ def rank(trust: Tensor, error: Tensor) -> float:
     return float(torch.corrcoef(ranks)[0, 1])
 
 
-def measured(settings: RunSettings, only: list[str], seeds: int, count: int) -> Iterator[list[str]]:
-    """Rows of the table of one scene. count: of views that are posed."""
-    scene = load_scene(settings)
-    assert scene.proxy
+def posed_figures(field: SourceField, scene: Scene, proxies: list[Proxy], settings: RunSettings, count: int) -> list[float]:
+    """Moved, object, trust and rank: means over the proxies. count: of views that are posed."""
     assert scene.truth
     views = [round(k * len(scene.cameras) / count) for k in range(count)]
-    space, truth, cameras = Space(scene.focus, scene.radius), scene.truth, scene.cameras[views]
-    field = train_source_field(scene.images, scene.cameras, space, settings.source_field, settings.seed, scene.proxy)
+    truth, cameras = scene.truth, scene.cameras[views]
     edited, moved = truth.edited_images[views], truth.moved_edited[views]
     touched = (truth.silhouette_source | truth.silhouette_edited)[views]
+    found = []
+    for proxy in proxies:
+        posed = pose_views(field, proxy, cameras, scene.images[views], settings.posing)
+        there, error = posed.moved > 0.5, (posed.images - edited).square().mean(1)
+        figures = [psnr(posed.images, edited, moved), psnr(posed.images, edited, touched)]
+        found.append([*figures, float(posed.trust[there].mean()), rank(posed.trust[there], error[there])])
+    return torch.tensor(found).mean(0).tolist()
+
+
+def trained(scene: Scene, settings: RunSettings) -> SourceField:
+    space = Space(scene.focus, scene.radius)
+    return train_source_field(scene.images, scene.cameras, space, settings.source_field, settings.seed, scene.proxy)
+
+
+def wrong_proxies(
+    settings: RunSettings, only: list[str], seeds: int, count: int, done: set[tuple[str, str]]
+) -> Iterator[list[str]]:
+    """Rows of one scene, posed with proxies that are wrong, but for those that are done."""
+    scene, field = load_scene(settings), None
+    assert scene.proxy
     for name, proxies in errors(scene.proxy, only, seeds):
-        found = []
-        for proxy in proxies:
-            posed = pose_views(field, proxy, cameras, scene.images[views], settings.posing)
-            there, error = posed.moved > 0.5, (posed.images - edited).square().mean(1)
-            figures = [psnr(posed.images, edited, moved), psnr(posed.images, edited, touched)]
-            found.append([*figures, float(posed.trust[there].mean()), rank(posed.trust[there], error[there])])
-        yield [scene.name, name, *(f"{value:.2f}" for value in torch.tensor(found).mean(0).tolist())]
+        if (label(settings), name) in done:
+            continue
+        field = field or trained(scene, settings)
+        yield [label(settings), name, *(f"{value:.2f}" for value in posed_figures(field, scene, proxies, settings, count)), "", ""]
+
+
+def label(settings: RunSettings) -> str:
+    """The scene's name in the table."""
+    return settings.scene.path.split(":")[-1]
+
+
+def ring(path: str, views: int, size: int) -> Scene:
+    """The scene of a path, or the demo's, seen by so many cameras."""
+    kind, seed = kind_and_seed(path) if is_procedural(path) else ("figure", DEMO)
+    return build_scene(seed, views, size, kind=kind, world=WORLD if is_procedural(path) else 1)
+
+
+def other_fields(settings: RunSettings, only: list[str], count: int, done: set[tuple[str, str]]) -> Iterator[list[str]]:
+    """Rows of one scene, posed with fields of other views or fewer steps, but for those that are done."""
+    path, source_field = settings.scene.path, settings.source_field
+    changes = [(kind, value) for kind in FIELDS if kind in only for value in FIELDS[kind]]
+    for kind, value in changes:
+        views, name = (value, f"{value} views") if kind == "views" else (RING, f"{value:g} of the steps")
+        if (label(settings), name) in done:
+            continue
+        size, _ = width_height(settings.scene.size)  # procedural views are square
+        scene = ring(path, int(views), size)
+        steps = round(source_field.optimiser.iterations * (1 if kind == "views" else value))
+        optimiser = source_field.optimiser.model_copy(update={"iterations": steps})
+        changed = settings.model_copy(update={"source_field": source_field.model_copy(update={"optimiser": optimiser})})
+        field, dense = trained(scene, changed), ring(path, 3 * len(scene.cameras), size)
+        assert scene.proxy
+        assert dense.truth
+        between = [3 * round(k * len(scene.cameras) / HELD_OUT) + 1 for k in range(HELD_OUT)]
+        pictures, _ = field.render(dense.cameras[between])
+        held_out = [
+            psnr(pictures, dense.images[between]),
+            psnr(pictures, dense.images[between], dense.truth.silhouette_source[between]),
+        ]
+        figures = posed_figures(field, scene, [scene.proxy], settings, count)
+        yield [label(settings), name, *(f"{value:.2f}" for value in [*figures, *held_out])]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", default=SCENES, help="scene paths, with commas between")
-    parser.add_argument("--only", default=",".join(SHARES), help="errors, with commas between: " + ", ".join(SHARES))
+    parser.add_argument("--only", default=",".join(SHARES), help="with commas between: " + ", ".join([*SHARES, *FIELDS]))
     parser.add_argument("--seeds", type=int, default=3, help="of the directions")
     parser.add_argument("--views", type=int, default=4, help="that are posed, evenly spread")
+    parser.add_argument("--into", type=Path, help="a file that rows are added to; those that it has are not measured again")
     parser.add_argument("overrides", nargs="*", help="settings, such as posing.refine=0")
     given = parser.parse_args()
-    print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}")
+    only = given.only.split(",")
+    kept = given.into.read_text().splitlines() if given.into and given.into.exists() else []
+    cells = [[cell.strip() for cell in line.split("|")] for line in kept]
+    done = {(row[1], row[2]) for row in cells if len(row) > 2}
+    torch.set_num_threads(1)
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        if given.into:
+            with given.into.open("a") as file:
+                file.write(f"{line}\n")
+
+    if not kept:
+        say(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}")
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         for path in given.scenes.split(","):
             settings = parse(compose("config", ["scene.views=12", f"scene.path={path}", *given.overrides]))
-            for row in measured(settings, given.only.split(","), given.seeds, given.views):
-                print(f"| {' | '.join(row)} |", flush=True)
+            for row in other_fields(settings, only, given.views, done):
+                say(f"| {' | '.join(row)} |")
+            if not set(only) <= set(FIELDS):
+                for row in wrong_proxies(settings, only, given.seeds, given.views, done):
+                    say(f"| {' | '.join(row)} |")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from qnerf.evaluate_backbone.views import heldout_views
 from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.fidelity import psnr, ssim
 from qnerf.run import CONFIGS
+from qnerf.scenes.settings import width_height
 
 SEED, WORLD, STEPS = 930, 2, 30  # of the held-out samples
 STRONG = 7.5
@@ -124,7 +125,7 @@ def measure_all(path: Path, first: int, images: int, wanted: Callable[[str], boo
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", []))
     backbone = settings.backbone.build(torch.device("cpu"))
-    views = heldout_views(SEED, 0, images + 1, settings.scene.size, WORLD, ("joints",))
+    views = heldout_views(SEED, 0, images + 1, width_height(settings.scene.size)[0], WORLD, ("joints",))
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not done:

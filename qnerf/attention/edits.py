@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from qnerf.attention.hooks import CONDITIONAL, AttentionCall, AttentionEdit, Batch, join_heads, split_heads
 from qnerf.attention.layers import AttentionLayer
@@ -193,6 +194,34 @@ class ExtendKeysValues(AttentionEdit):
     def _side_by_side(self, name: str, views: int, layer: AttentionLayer, which: int) -> Tensor:
         """(views, heads, N * tokens, d)."""
         return self.everyone[name][layer][which].transpose(0, 1).flatten(1, 2).expand(views, -1, -1, -1)
+
+
+class AttendToReferences(AttentionEdit):
+    """Each row's output is `own` of its own attention and 1 - own of the mean of its attentions to each reference view's keys
+    and values alone (GaussCtrl, Wu et al., ECCV 2024).
+
+    references: by name of rows, per layer keys and values of R reference views, (R, heads, tokens, d). None: the rows of each
+    part are themselves the references, and their keys and values are kept by name: `kept[name][layer]`, detached.
+    """
+
+    reads = ("references",)
+    leaves = ("kept",)
+
+    def __init__(self, own: float, references: Mapping[str, KeysValues] | None = None) -> None:
+        self.own, self.references = own, references
+        self.kept: dict[str, KeysValues] = {}
+
+    def after(self, call: AttentionCall, out: Tensor) -> Tensor:
+        parts = []
+        for name, rows in sorted(call.batch.rows.items(), key=lambda item: item[1].start):
+            if self.references is None:
+                self.kept.setdefault(name, {})[call.layer] = (call.k[rows].detach(), call.v[rows].detach())
+            keys, values = (self.kept if self.references is None else self.references)[name][call.layer]
+            q, seen = call.q[rows], torch.zeros_like(out[rows])
+            for k, v in zip(keys, values, strict=True):
+                seen = seen + scaled_dot_product_attention(q, k.expand(len(q), -1, -1, -1), v.expand(len(q), -1, -1, -1))
+            parts.append(self.own * out[rows] + (1 - self.own) * seen / len(keys))
+        return torch.cat(parts)
 
 
 class ReplaceOutputs(AttentionEdit):

@@ -91,6 +91,30 @@ def word_maps(maps: Mapping[AttentionLayer, Tensor], weights: Tensor) -> Tensor:
     return torch.stack([word_map(p, weights) for p in maps.values()]).mean(dim=0)
 
 
+def smoothed_words(mean: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(V, L - 2, rows, columns): how much of each place a word has, of a mean map (V, n, L) without its start and end.
+
+    A softmax over words of 100 times the map, smoothed over 3 x 3 places (Attend-and-Excite)."""
+    images = (100 * mean[..., 1:-1]).softmax(dim=-1).transpose(1, 2).unflatten(-1, grid)
+    bell = torch.tensor([-1.0, 0.0, 1.0]).div(0.5).square().div(-2).exp().to(images)
+    kernel = (bell[:, None] * bell / bell.sum() ** 2).expand(images.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=images.shape[1])
+
+
+def pooled_map(q: Tensor, k: Tensor, grid: tuple[int, int], side: int, block: int = 256) -> Tensor:
+    """(V, places, places): the mean over heads of softmax(q kᵀ / √d) of queries and keys (V, heads, n, d) of a grid of tokens,
+    averaged to at most side x side places. Weights of a place's keys are summed, so that rows still sum to 1; `block` queries at
+    a time are in memory."""
+    small = (min(side, grid[0]), min(side, grid[1]))
+    found = []
+    for part in q.float().split(block, dim=2):
+        p = (part @ k.float().transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1).mean(dim=1)
+        pooled = F.adaptive_avg_pool2d(p.unflatten(-1, grid), small).flatten(-2)
+        found.append(pooled * (grid[0] * grid[1] / (small[0] * small[1])))
+    rows = torch.cat(found, dim=1).transpose(1, 2).unflatten(-1, grid)
+    return F.adaptive_avg_pool2d(rows, small).flatten(-2).transpose(1, 2)
+
+
 def sixteenth(layers: tuple[AttentionLayer, ...]) -> tuple[AttentionLayer, ...]:
     """The layers whose maps have a quarter of the latents' side: 16 x 16 tokens of Stable Diffusion's 64 x 64 latents, its cross
     layers 4, 5, 7, 8 and 9. On a smaller model their maps are as many times smaller as its latents are."""

@@ -80,6 +80,7 @@ def tiny_backbone(seed: int = 0) -> DiffusionBackbone:
     parts = build_puppet(seed, TINY)
     parts = replace(parts, loose_controlnet=None)
     generator = torch.Generator().manual_seed(seed + 1)
+    assert parts.controlnet is not None
     with torch.no_grad():
         for layer in (*parts.controlnet.controlnet_down_blocks, parts.controlnet.controlnet_mid_block):
             weight = layer.get_parameter("weight")

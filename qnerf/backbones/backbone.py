@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from qnerf.scenes.settings import Drawing
 from qnerf.variants import Variant
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 GIB, MIB = 2**30, 2**20
 
+TILE = 512
+"""Pixels of a side, above which an autoencoder that works in tiles has more than one."""
+
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """The folders of a model in diffusers' layout."""
 
@@ -26,13 +29,15 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 class PassCosts:
     """Measured on 2 CPU cores. slowness: of a pass, beside the embedded backbone's. process: bytes of a
     process at its peak without views. view: bytes of each view in a chunk. keys: bytes of one view's
-    keys and values at one step, of the layers that MasaCtrl reads.
+    keys and values at one step, of the layers that MasaCtrl reads. code: seconds to encode or to decode one
+    view; null: slower than the embedded backbone as its passes are.
     """
 
     slowness: float
     process: float
     view: float
     keys: float
+    code: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,22 @@ class BackboneSettings(Variant):
         """Pixels per latent, along a side."""
         return 8
 
-    def pixels(self) -> int | None:
-        """The side of its images, or None where nothing on this machine can say."""
+    def pixels(self) -> int | tuple[int, int] | None:
+        """The side of its square images, or their width and height; None where nothing on this machine can say."""
         raise NotImplementedError
+
+    @property
+    def reads_control(self) -> bool:
+        """Whether it has a ControlNet."""
+        return True
+
+    def without_control(self) -> Self:
+        """The same without ControlNets, for images that have no proxy: where weights are the user's, none is asked for."""
+        return self
+
+    def dtype_on(self, device: str) -> str:
+        """What the model computes in on a device ("cpu", "cuda:1" …)."""
+        return self.dtype
 
     def self_attention_layers(self) -> int:
         """How many there are; indices of recorded layers count from 0."""
@@ -103,8 +121,8 @@ class BackboneSettings(Variant):
         """Why its ControlNets cannot read a drawing, a sentence each."""
         return []
 
-    def costs(self, pixels: int) -> PassCosts:
-        """What a pass of one view of so many pixels a side takes."""
+    def costs(self, width: int, height: int, device: str = "cpu") -> PassCosts:
+        """What a pass of one view of so many pixels takes. device: whose dtype counts for memory; time is that of 2 CPU cores."""
         raise NotImplementedError
 
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:

@@ -17,10 +17,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from qnerf.attention.hooks import Batch, Edits, bound
 from qnerf.attention.layers import AttentionLayer, cross_attention_layers, self_attention_layers
 from qnerf.backbones.acceleration import AcceleratedPasses, PassInputs, accelerate
-from qnerf.backbones.backbone import Acceleration
+from qnerf.backbones.backbone import TILE, Acceleration
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.process import DiscreteProcess
 from qnerf.backbones.tokens import too_long
+from qnerf.devices import HOST
 from qnerf.errors import UserError
 from qnerf.scenes.settings import Detail, Drawing
 
@@ -31,7 +32,7 @@ LOOSE_DETAILS: tuple[Detail, ...] = ("loose_depth", "box")  # bounds rather than
 
 @dataclass(frozen=True)
 class BackboneParts:
-    """The parts of a Stable Diffusion model with a ControlNet, as diffusers builds and saves them.
+    """The parts of a Stable Diffusion model with a ControlNet or without, as diffusers builds and saves them.
 
     loose_controlnet: the ControlNet of `LOOSE_DETAILS`; where there is none, `controlnet` takes every
     control. more_controlnets: further ones, which act beside it. spell: prompts as the tokenizer takes
@@ -39,7 +40,7 @@ class BackboneParts:
     """
 
     unet: UNet2DConditionModel
-    controlnet: ControlNetModel
+    controlnet: ControlNetModel | None
     vae: AutoencoderKL
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
@@ -68,7 +69,7 @@ class DiffusionBackbone:
         acceleration: Acceleration = "none",
         clip_skip: int = 0,
     ) -> None:
-        self.parts, self.controlnets = parts, (parts.controlnet, *parts.more_controlnets)
+        self.parts, self.controlnets = parts, _nets(parts.controlnet, parts)
         self.clip_skip = clip_skip
         self.unet, self.vae = parts.unet, parts.vae
         self.text_encoder, self.tokenizer, self.scheduler = parts.text_encoder, parts.tokenizer, parts.scheduler
@@ -88,6 +89,7 @@ class DiffusionBackbone:
         self.latent_channels: int = self.unet.config["in_channels"]
         factor = 2 ** (len(self.vae.config["block_out_channels"]) - 1)
         self.latent_size: tuple[int, int] = (image_size[0] // factor, image_size[1] // factor)
+        self.offloaded = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -98,8 +100,34 @@ class DiffusionBackbone:
         """The same model with the ControlNet for this grade of control."""
         twin = copy(self)
         loose = self.parts.loose_controlnet if detail in LOOSE_DETAILS else None
-        twin.controlnets = (loose or self.parts.controlnet, *self.parts.more_controlnets)
+        twin.controlnets = _nets(loose or self.parts.controlnet, self.parts)
         return twin
+
+    def spare(self, sliced: bool, tiled: bool, offloaded: bool) -> None:
+        """Less memory for more time. sliced: the autoencoder takes one picture at a time. tiled: in tiles of `TILE` pixels, where
+        pictures are larger. offloaded: it and the text encoder are on the device only while they are at work."""
+        if sliced:
+            self.vae.enable_slicing()
+        if tiled:
+            factor = self.image_size[0] // self.latent_size[0]
+            self.vae.tile_sample_min_size, self.vae.tile_latent_min_size = TILE, TILE // factor
+            self.vae.enable_tiling()
+        self.offloaded = offloaded
+        if offloaded:
+            self.vae.to(device=HOST)  # pyright: ignore[reportCallIssue]
+            self.text_encoder.to(device=HOST)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    @contextmanager
+    def _at_work(self, part: AutoencoderKL | CLIPTextModel) -> Iterator[None]:
+        """While it lasts, a part that waits in the host's memory is on the device."""
+        if not self.offloaded:
+            yield
+            return
+        part.to(device=self.device)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        try:
+            yield
+        finally:
+            part.to(device=HOST)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [0, 1] to latents (B, 4, h, w): the posterior mean times the scaling
@@ -109,7 +137,7 @@ class DiffusionBackbone:
                 f"An image has {images.shape[-1]} x {images.shape[-2]} pixels, but the backbone expects "
                 f"{self.image_size[1]} x {self.image_size[0]}: set scene.size to this."
             )
-        with torch.no_grad():
+        with torch.no_grad(), self._at_work(self.vae):
             mean = self.vae.encode(self._pixels(2 * images - 1)).latent_dist.mean  # pyright: ignore[reportAttributeAccessIssue]
         shift = self.vae.config.get("shift_factor")
         return (mean.float() if shift is None else mean.float() - shift) * self.vae.config["scaling_factor"]
@@ -118,7 +146,7 @@ class DiffusionBackbone:
         """Latents (B, 4, h, w) to images (B, 3, H, W), clamped to [0, 1]."""
         scaled, shift = latents / self.vae.config["scaling_factor"], self.vae.config.get("shift_factor")
         scaled = scaled if shift is None else scaled + shift
-        with torch.no_grad():
+        with torch.no_grad(), self._at_work(self.vae):
             images = self.vae.decode(self._pixels(scaled)).sample  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
         return (images.float() / 2 + 0.5).clamp(0, 1)
 
@@ -131,7 +159,7 @@ class DiffusionBackbone:
             if len(words) > limit:
                 log.warning("%s; what is beyond is left out.", too_long(prompt, len(words), limit))
         tokens = self.tokenizer(spelt, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
-        with torch.no_grad():
+        with torch.no_grad(), self._at_work(self.text_encoder):
             ids = tokens.input_ids.to(self.device)
             if not self.clip_skip:
                 return self.text_encoder(ids).last_hidden_state.float()
@@ -202,3 +230,7 @@ class DiffusionBackbone:
 
     def _pixels(self, images: Tensor) -> Tensor:
         return images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self.memory_format)
+
+
+def _nets(first: ControlNetModel | None, parts: BackboneParts) -> tuple[ControlNetModel, ...]:
+    return (*([] if first is None else [first]), *parts.more_controlnets)

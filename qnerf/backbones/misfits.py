@@ -42,7 +42,10 @@ def misfits(model: ModelFiles) -> list[str]:
     if text.get("use_attention_mask"):
         problems.append(f"{where} has a text encoder with use_attention_mask, which is not supported: give another model.")
     if vae.get("latents_mean") or vae.get("latents_std"):
-        problems.append(f"{model.vae_place} scales latents by latents_mean and latents_std, which is not supported: give another.")
+        problems.append(
+            f"{model.vae_key}: {model.vae_place} scales latents by latents_mean and latents_std, which is not supported: "
+            "give another."
+        )
     return problems
 
 

@@ -14,9 +14,11 @@ from qnerf.backbones.model_parts import (
     ModelFiles,
     NetFiles,
     config_of_vae,
+    keyed,
     place_of_vae,
     tokenizer_folder,
     tokenizer_problems,
+    with_key,
 )
 from qnerf.backbones.schedule import SD_SCHEDULE, complete_schedule, schedule_problems
 from qnerf.backbones.single_file import (
@@ -42,9 +44,9 @@ def read_model(
 ) -> tuple[ModelFiles | None, list[str]]:
     """The model at a place, and a sentence for each thing that is wrong with it. None where too much is missing to go on."""
     problems: list[str] = []
-    vae_place = _collect(problems, lambda: place_of_vae(vae)) if vae else None
+    vae_place = _collect("backbone.vae", problems, lambda: place_of_vae(vae)) if vae else None
     if place.is_file():
-        found = _collect(problems, lambda: _read_file(place, tokenizer, vae_place, prediction, spacing, problems))
+        found = _collect("backbone.model", problems, lambda: _read_file(place, tokenizer, vae_place, prediction, spacing, problems))
     else:
         found = _read_folder(place, vae_place, prediction, spacing, problems)
     if found is not None:
@@ -52,31 +54,42 @@ def read_model(
     return found, problems
 
 
+def lost_parts(vae: str | None, tokenizer: str | None) -> list[str]:
+    """What is wrong with the places of the parts that have settings of their own, where there is no model to read them with."""
+    problems: list[str] = []
+    if vae:
+        _collect("backbone.vae", problems, lambda: config_of_vae(place_of_vae(vae)))
+    if tokenizer:
+        _collect("backbone.tokenizer", problems, lambda: tokenizer_folder(Path(tokenizer), tokenizer))
+    return problems
+
+
 def read_controlnet(place: Path, key: str, model: ModelFiles | None) -> tuple[NetFiles | None, list[str]]:
     """The ControlNet at a place, and a sentence for each thing that is wrong with it or does not fit the model."""
     problems: list[str] = []
-    config = _collect(problems, lambda: _controlnet_config(place, key, model))
+    config = _collect(key, problems, lambda: _controlnet_config(place, key, model))
     if config is None:
         return None, problems
     if model is not None and not misfits(model):
         problems += misfits_of_net(place, key, config, model.unet)
-    return NetFiles(place, config), problems
+    return NetFiles(place, config, key), problems
 
 
 def _read_folder(place: Path, vae_place: Path | None, prediction: str, spacing: str, problems: list[str]) -> ModelFiles | None:
     if kind := _foreign_folder(place):
         problems.append(f"backbone.model: {place} is {kind}: give a model of Stable Diffusion 1.x or 2.x.")
         return None
+    key, vae_key = "backbone.model", "backbone.vae" if vae_place else "backbone.model"
     vae_place = vae_place or place / "vae"
     unet, text = (_part(place / part, problems) for part in ("unet", "text_encoder"))
-    vae = _collect(problems, lambda: config_of_vae(vae_place))
+    vae = _collect(vae_key, problems, lambda: config_of_vae(vae_place))
     where = place / "scheduler" / "scheduler_config.json"
-    schedule = _collect(problems, lambda: complete_schedule(read_object(where), prediction, spacing))
-    problems += schedule_problems(str(where), schedule) if schedule else []
-    problems += tokenizer_problems(place / "tokenizer", text)
+    schedule = _collect(key, problems, lambda: complete_schedule(read_object(where), prediction, spacing))
+    problems += schedule_problems(f"{key}: {where}", schedule) if schedule else []
+    problems += [f"{key}: {problem}" for problem in tokenizer_problems(place / "tokenizer", text)]
     if unet is None or vae is None or text is None or schedule is None:
         return None
-    return ModelFiles(place, unet, vae, text, schedule, place / "tokenizer", vae_place)
+    return ModelFiles(place, unet, vae, text, schedule, place / "tokenizer", vae_place, vae_key)
 
 
 def _foreign_folder(place: Path) -> str | None:
@@ -98,8 +111,8 @@ def _foreign_folder(place: Path) -> str | None:
 
 def _part(folder: Path, problems: list[str]) -> dict[str, Any] | None:
     """The config of a part whose weights are there and whole."""
-    config = _collect(problems, lambda: read_object(folder / "config.json"))
-    _collect(problems, lambda: shapes_of(weights_of(folder)[0]))
+    config = _collect("backbone.model", problems, lambda: read_object(folder / "config.json"))
+    _collect("backbone.model", problems, lambda: shapes_of(weights_of(folder)[0]))
     return config
 
 
@@ -154,9 +167,12 @@ def _read_checkpoint(
     schedule = complete_schedule({**SD_SCHEDULE, "rescale_betas_zero_snr": ZERO_SNR_MARK in shapes}, prediction, spacing)
     text = text_config(shapes)
     folder = tokenizer_folder(place, tokenizer)
-    problems += tokenizer_problems(folder, text)
-    vae = vae_config(shapes) if vae_place is None else config_of_vae(vae_place)
-    return ModelFiles(place, unet_config(shapes), vae, text, schedule, folder, vae_place or place, "!" if open_clip else None)
+    problems += [f"backbone.tokenizer: {problem}" for problem in tokenizer_problems(folder, text)]
+    vae_key = "backbone.model" if vae_place is None else "backbone.vae"
+    with keyed(vae_key):
+        vae = vae_config(shapes) if vae_place is None else config_of_vae(vae_place)
+    pad = "!" if open_clip else None
+    return ModelFiles(place, unet_config(shapes), vae, text, schedule, folder, vae_place or place, vae_key, pad)
 
 
 def _controlnet_config(place: Path, key: str, model: ModelFiles | None) -> dict[str, Any]:
@@ -183,10 +199,10 @@ def _controlnet_config(place: Path, key: str, model: ModelFiles | None) -> dict[
     return config
 
 
-def _collect(problems: list[str], read: Callable[[], Found]) -> Found | None:
-    """What is read, or None with its error among the problems."""
+def _collect(key: str, problems: list[str], read: Callable[[], Found]) -> Found | None:
+    """What is read, or None with its error among the problems. key: the setting that it is of."""
     try:
         return read()
     except UserError as error:
-        problems.append(str(error))
+        problems.append(with_key(key, str(error)))
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ TOKENIZERS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "openai/clip-vit-la
 @dataclass(frozen=True)
 class ModelFiles:
     """A model on the disk. place: a folder in diffusers' layout, or a single file. schedule: complete (`complete_schedule`).
-    vae_place: folder or file of the autoencoder, whose config is `vae`. pad: the tokenizer's padding, where not its own."""
+    vae_place: folder or file of the autoencoder, whose config is `vae`, and vae_key the setting that names it. pad: the
+    tokenizer's padding, where not its own."""
 
     place: Path
     unet: dict[str, Any]
@@ -27,20 +30,36 @@ class ModelFiles:
     schedule: dict[str, Any]
     tokenizer: Path
     vae_place: Path
+    vae_key: str = "backbone.model"
     pad: str | None = None
 
 
 @dataclass(frozen=True)
 class NetFiles:
-    """A ControlNet on the disk: a folder of diffusers, or a single file."""
+    """A ControlNet on the disk: a folder of diffusers, or a single file. key: the setting that names it."""
 
     place: Path
     config: dict[str, Any]
+    key: str
+
+
+@contextmanager
+def keyed(key: str) -> Iterator[None]:
+    """Errors inside it name this setting, unless they name one already."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(with_key(key, str(error))) from error
+
+
+def with_key(key: str, problem: str) -> str:
+    return problem if problem.startswith("backbone.") else f"{key}: {problem}"
 
 
 def place_of_vae(name: str) -> Path:
     """Where `backbone.vae` is. Raises UserError where it is not."""
-    place = find_place(name)
+    with keyed("backbone.vae"):
+        place = find_place(name)
     if place is None:
         raise UserError(
             f"backbone.vae: {name!r} is neither a folder, a file, nor in the Hugging Face cache: give a folder or file."
@@ -83,7 +102,8 @@ def tokenizer_folder(place: Path, given: str | None) -> Path:
     """The tokenizer of a model in one file: the given one, or one from the hub's cache. Raises UserError where there is none."""
     names = (given,) if given else TOKENIZERS
     for name in names:
-        found = find_place(name)
+        with keyed("backbone.tokenizer"):
+            found = find_place(name)
         if found is not None:
             return found / "tokenizer" if (found / "tokenizer").is_dir() else found
     raise UserError(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field
 
-from qnerf.backbones.backbone import GIB, MIB, PARTS, BackboneSettings, NetControl, PassCosts
+from qnerf.backbones.backbone import PARTS, BackboneSettings, NetControl, PassCosts
 from qnerf.backbones.kinds import Kind, drawing_for, drawing_problem, kind_of
 from qnerf.backbones.sd_settings import EmbeddingSettings, FurtherNetSettings, LoraSettings, NetSettings
 from qnerf.errors import UserError
-from qnerf.scenes.settings import Drawing
+from qnerf.scenes.settings import Drawing, size_of, width_height
 
 if TYPE_CHECKING:
     import torch
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from qnerf.backbones.diffusion import DiffusionBackbone
     from qnerf.backbones.model_parts import ModelFiles, NetFiles
 
-SLOWER = 550.0
-"""A pass at 512 pixels on 2 CPU cores takes 15 to 18 s in float32, the embedded model's .030 s."""
+Side = Annotated[int, Field(ge=64, le=2048, multiple_of=64)]
+ImageSize = Annotated[Side | tuple[Side, Side], size_of("a multiple of 64 from 64 to 2048")]
 
 
 class Sd15Settings(BackboneSettings):
-    """model, controlnet: hub id, folder in diffusers' layout, or `.safetensors` file. revision, controlnet_revision: of hub ids.
-    tokenizer: of a model in one file. prediction_type, timestep_spacing: in the place of what the model's scheduler says. vae:
-    another autoencoder. clip_skip: how many of the text encoder's last layers are left out. download: fetch what is missing from
-    the hub. image_size: height and width of the images, pixels.
+    """model, controlnet: hub id, folder in diffusers' layout, or `.safetensors` file; null is no ControlNet. revision,
+    controlnet_revision: of hub ids. tokenizer: of a model in one file. prediction_type, timestep_spacing: in the place of what the
+    model's scheduler says. vae: another autoencoder. clip_skip: how many of the text encoder's last layers are left out. download:
+    fetch what is missing from the hub. image_size: side of the square images, or their width and height, pixels: multiples of the
+    autoencoder's 8 pixels a latent times the U-Net's three halvings, so that every layer's tokens are a whole grid.
     """
 
     name: Literal["sd15"] = "sd15"
@@ -41,15 +42,15 @@ class Sd15Settings(BackboneSettings):
     loras: tuple[LoraSettings, ...] = ()
     embeddings: tuple[EmbeddingSettings, ...] = ()
     clip_skip: int = Field(default=0, ge=0, le=11)
-    controlnet: str = Field(default="lllyasviel/control_v11p_sd15_openpose", min_length=1)
+    controlnet: Annotated[str, Field(min_length=1)] | None = "lllyasviel/control_v11p_sd15_openpose"
     controlnet_revision: str | None = None
     control: NetSettings = NetSettings()
     more_controlnets: tuple[FurtherNetSettings, ...] = ()
     download: bool = False
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # pyright: ignore[reportIncompatibleVariableOverride]
-    image_size: int = Field(default=512, ge=64, multiple_of=64)
+    image_size: ImageSize = 512
 
-    def pixels(self) -> int:
+    def pixels(self) -> int | tuple[int, int]:
         return self.image_size
 
     def weights(self) -> list[Path] | None:
@@ -77,14 +78,27 @@ class Sd15Settings(BackboneSettings):
         further = [
             (f"backbone.more_controlnets.{i}.controlnet", n.controlnet, n.revision) for i, n in enumerate(self.more_controlnets)
         ]
-        return [("backbone.controlnet", self.controlnet, self.controlnet_revision), *further]
+        first = [("backbone.controlnet", self.controlnet, self.controlnet_revision)] if self.controlnet else []
+        return [*first, *further]
 
-    def costs(self, pixels: int) -> PassCosts:
-        return PassCosts(slowness=SLOWER * (pixels / 512) ** 2, process=8 * GIB, view=3 * GIB, keys=23 * MIB)
+    @property
+    def reads_control(self) -> bool:
+        return bool(self._nets())
+
+    def without_control(self) -> Self:
+        return self.model_copy(update={"controlnet": None, "more_controlnets": ()})
+
+    def costs(self, width: int, height: int, device: str = "cpu") -> PassCosts:
+        from qnerf.backbones.sd_costs import sd_costs
+
+        model, nets, _ = self.model_copy(update={"download": False}).read()
+        return sd_costs(model, nets, width, height, self.dtype_on(device))
 
     def controls(self, drawing: Drawing, scale: float, images: tuple[str | None, str | None]) -> tuple[NetControl, ...]:
-        first = self._kind_of(self.controlnet, self.control)
-        found = [NetControl(drawing_for(first, drawing), scale, self.control.start, self.control.stop, *images)]
+        found = []
+        if self.controlnet:
+            first = self._kind_of(self.controlnet, self.control)
+            found.append(NetControl(drawing_for(first, drawing), scale, self.control.start, self.control.stop, *images))
         for i, net in enumerate(self.more_controlnets):
             own = (net.source_images, net.target_images)
             kind = self._kind_of(net.controlnet, net)
@@ -93,8 +107,10 @@ class Sd15Settings(BackboneSettings):
         return tuple(found)
 
     def control_problems(self, drawing: Drawing) -> list[str]:
-        kind = kind_of(self.controlnet, self.control.kind)
-        found = [drawing_problem(self.controlnet, "control.detail", "backbone.control.kind", kind, drawing)]
+        found = []
+        if self.controlnet:
+            kind = kind_of(self.controlnet, self.control.kind)
+            found.append(drawing_problem(self.controlnet, "control.detail", "backbone.control.kind", kind, drawing))
         for i, net in enumerate(self.more_controlnets):
             where = f"backbone.more_controlnets.{i}"
             wanted: Drawing = "images" if net.source_images or net.target_images else "auto"
@@ -111,7 +127,7 @@ class Sd15Settings(BackboneSettings):
     def read(self) -> tuple[ModelFiles | None, list[NetFiles], list[str]]:
         """The files of model and ControlNets, and all that is wrong with them, a sentence each."""
         from qnerf.backbones.hub import fetch_tokenizer, find_or_fetch
-        from qnerf.backbones.model_files import read_controlnet, read_model
+        from qnerf.backbones.model_files import lost_parts, read_controlnet, read_model
 
         problems: list[str] = []
         place = find_or_fetch("backbone.model", "diffusion model", self.model, self.revision, self.download, problems)
@@ -121,6 +137,8 @@ class Sd15Settings(BackboneSettings):
                 fetch_tokenizer(problems)
             model, found = read_model(place, self.tokenizer, self.vae, self.prediction_type, self.timestep_spacing)
             problems += found
+        else:
+            problems += lost_parts(self.vae, self.tokenizer)
         nets = []
         for key, name, revision in self._nets():
             place = find_or_fetch(key, "ControlNet", name, revision, self.download, problems)
@@ -154,15 +172,15 @@ class Sd15Settings(BackboneSettings):
         problems += addition_problems(self.loras, self.embeddings, model)
         if problems or model is None:
             raise UserError("\n".join(problems))
-        parts = load_model(model, nets, self._dtype_on(str(device)))
+        parts = load_model(model, nets, self.dtype_on(str(device)))
         if self.loras or self.embeddings:
             from qnerf.backbones.lora import add_embeddings, add_loras
 
             add_loras(parts, self.loras)
             parts = add_embeddings(parts, self.embeddings)
-        size, revision = (self.image_size, self.image_size), weights_revision(self) or "unknown"
-        return DiffusionBackbone(parts, size, revision, device, self.channels_last, self.acceleration, self.clip_skip)
+        (width, height), revision = width_height(self.image_size), weights_revision(self) or "unknown"
+        return DiffusionBackbone(parts, (height, width), revision, device, self.channels_last, self.acceleration, self.clip_skip)
 
-    def _dtype_on(self, device: str) -> str:
+    def dtype_on(self, device: str) -> str:
         """auto: half precision where a GPU is fast at it."""
         return self.dtype if self.dtype != "auto" else "float16" if device.startswith("cuda") else "float32"

@@ -26,6 +26,8 @@ def kind_of_file(shapes: Shapes) -> str:
     for starts, kind in _KINDS:
         if has(*starts):
             return kind
+    if len(shapes) == 1 and [len(shape) for shape in shapes.values()] in ([1], [2]):
+        return "embedding"  # by the word that prompts name it by
     return "file of an unknown kind"
 
 
@@ -38,7 +40,6 @@ _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((UNET + "input_blocks.",), "model"),
     (("down_blocks.0.attentions.", "down_blocks.0.resnets.0.time_emb_proj."), "unet"),
     ((VAE + "decoder.", "decoder.conv_in."), "vae"),
-    (("emb_params", "<", "clip_l"), "embedding"),
 )
 
 

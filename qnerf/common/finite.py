@@ -10,19 +10,27 @@ from torch import Tensor
 from qnerf.errors import UserError
 
 
-def require_finite(values: Tensor, what: str, view_names: Sequence[str], method: str = "") -> None:
+def require_finite(
+    values: Tensor, what: str, view_names: Sequence[str], method: str = "", dtype: torch.dtype | None = None
+) -> None:
     """Raises UserError, naming the first views, where values (N, ...), one for each view, are not all finite.
 
-    what: the stage and what it made, such as "decoding the edit: pictures". method: whose they are, if a method's.
+    what: the stage and what it made, such as "decoding the edit: pictures". method: whose they are, if a method's. dtype:
+    what the model computes in that made them, if one did.
     """
     finite = torch.isfinite(values).flatten(1).all(dim=1).tolist()
     bad = [name for name, good in zip(view_names, finite, strict=True) if not good]
     if bad:
         whose = f" of method {method}" if method else ""
+        advice = (
+            "half precision overflows (backbone.dtype=float32), and so do guidance scales and strengths that are too large"
+            if dtype is None
+            else what_to_try(dtype)
+        )
+        computed = "" if dtype is None else f" (the model computes in {dtype_name(dtype)})"
         raise UserError(
             f"{what}{whose}: NaN or infinite in {len(bad)} of {len(finite)} views ({', '.join(bad[:4])}"
-            f"{' …' if len(bad) > 4 else ''}), expected finite values: try backbone.dtype=float32, since "
-            "half precision overflows, or smaller guidance scales and strengths"
+            f"{' …' if len(bad) > 4 else ''}){computed}, expected finite values: {advice}"
         )
 
 
@@ -68,5 +76,6 @@ def what_to_try(dtype: torch.dtype) -> str:
     """Advice where a model that computes in this dtype has made NaN or infinities."""
     strengths = "guidance scales and strengths that are too large overflow"
     if dtype == torch.float32:
-        return f"check that the model's weights are whole (another copy of backbone.path), or lower what is large: {strengths}"
+        whole = "check that the model's weights are whole (another copy of backbone.path or backbone.model)"
+        return f"{whole}, or lower what is large: {strengths}"
     return f"half precision overflows (set backbone.dtype=float32), and so do weights that are damaged; {strengths} too"

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -40,7 +41,8 @@ def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -
         model = model_at(root, data, path[:-1])
         return sentence(key, "unknown key", path[-1], model.model_fields if model else ())
     if kind == "missing":
-        return f"{key}: missing; expected a value ({key}=…)"
+        listed = any(part.isdigit() for part in path)  # Hydra sets no key inside a list
+        return f"{key}: missing; expected a value" + ("" if listed else f" ({key}=…)")
     if kind == "literal_error":
         return sentence(key, f"{error['input']!r} is not valid", str(error["input"]), _quoted(context["expected"]))
     if kind == "union_tag_invalid":
@@ -72,12 +74,14 @@ def model_at(root: type[BaseModel], data: Any, path: tuple[str, ...]) -> type[Ba
     annotation: Any = root
     for part in path:
         model = _select(annotation, data)
-        data = data.get(part) if isinstance(data, dict) else None
+        data = _inside(data, part)
         if model is not None and part in model.model_fields:
             field = model.model_fields[part]
             annotation = field.annotation
         elif get_origin(annotation) is dict:
             annotation = get_args(annotation)[1]
+        elif get_origin(annotation) in (list, tuple):
+            annotation = get_args(annotation)[0]
         else:
             return None
     return _select(annotation, data)
@@ -86,8 +90,15 @@ def model_at(root: type[BaseModel], data: Any, path: tuple[str, ...]) -> type[Ba
 def _value_at(data: Any, path: Iterable[str]) -> Any:
     """The value under a path, or none where there is none."""
     for part in path:
-        data = data.get(part) if isinstance(data, dict) else None
+        data = _inside(data, part)
     return data
+
+
+def _inside(data: Any, part: str | int) -> Any:
+    """The value under a key of a mapping or at a place of a list, or none."""
+    if isinstance(data, list | tuple):
+        return data[int(part)] if str(part).isdigit() and int(part) < len(data) else None
+    return data.get(part) if isinstance(data, dict) else None
 
 
 def _select(annotation: Any, data: Any) -> type[BaseModel] | None:
@@ -113,7 +124,7 @@ def _key_path(location: Iterable[str | int], data: Any) -> tuple[str, ...]:
         if is_tag:
             continue
         path.append(str(part))
-        data = data.get(part) if isinstance(data, dict) else None
+        data = _inside(data, part)
     return tuple(path)
 
 
@@ -123,3 +134,13 @@ def _quoted(text: str) -> list[str]:
 
 def _expectation(message: str) -> str:
     return re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) should (be|have)", r"\2", message).removeprefix("be ")
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Words as a shell takes them, on one line whatever is in them: a newline in a prompt is written as bash's $'\\n'."""
+    return " ".join(shlex.quote(word) if word.isprintable() else f"$'{_escaped(word)}'" for word in words)
+
+
+def _escaped(word: str) -> str:
+    plain = word.replace("\\", "\\\\").replace("'", "\\'")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)

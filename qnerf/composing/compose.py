@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from qnerf.common.places import configs
 from qnerf.composing.apart import hydra_apart
-from qnerf.composing.overrides import REFUSALS, explain_refusal
+from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal
 from qnerf.composing.presets import drop_left_over
 from qnerf.composing.search_path import CONFIG_DIR, with_search_path
 from qnerf.errors import UserError
@@ -32,6 +32,8 @@ def compose_config(
     arguments = with_search_path([*overrides, *(f"{CONFIG_DIR[0]}={folder}" for folder in config_dirs)])
     if options := [word for word in arguments if word.startswith("-")]:
         raise UserError(f"{options[0]}: an option of the command line; expected overrides alone, such as seed=1 or +exp=shape")
+    if clashes := editor_clashes(arguments):
+        raise UserError("\n".join(clashes))
     with hydra_apart(CONFIGS):
         try:
             config = compose("config", arguments)

@@ -115,6 +115,29 @@ def first_value(override: str, folders: Folders = ()) -> str:
         return override
 
 
+def editor_clashes(overrides: Sequence[str]) -> list[str]:
+    """A sentence for each override that chooses an editor twice, or `plain` beside another. Hydra merges their files, after which
+    nothing tells of the first; other pairs leave keys of both (`combination_problem`)."""
+    found: dict[str, None] = {}
+    for override in overrides:
+        if override.startswith("-") or not _parses(override) or _key(override).split("@")[0] != "editor":
+            continue
+        parsed = OverridesParser.create().parse_override(override)
+        values = parsed.sweep_string_iterator() if parsed.is_discrete_sweep() else [parsed.get_value_string()]
+        for value in values:
+            names = [name.strip(" '\"") for name in str(value).strip("[]").split(",")]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            editors = [name for name in names if name != "plain" and not problems() and name in variants("editors")]
+            if twice:
+                found[f"{override}: {twice[0]} is chosen twice; expected each once: leave one out"] = None
+            elif "plain" in names and editors:
+                found[
+                    f"{override}: plain changes nothing that the model attends to, so that it does not go with {editors[0]}; "
+                    "expected one of them: choose one"
+                ] = None
+    return list(found)
+
+
 def _culprit(error: Exception, overrides: Sequence[str]) -> str | None:
     """The override that this refusal is about: Hydra names its key in the message, or its value as a missing config."""
     if isinstance(error, OverrideParseException):

@@ -38,7 +38,7 @@ class Posed:
     §7).
 
     images: (N, 3, H, W) in [0, 1]. trust: (N, H, W), 0 to 1: how far each pixel of them is to be believed. changed:
-    (N, H, W), 0 to 1: the share of it that a moved part covers before or after the edit. trajectory:
+    (N, H, W), 0 to 1: the share of it that a moved part covers before or after the edit; moved: after it. trajectory:
     their inversion under the target's prompt and control, and branch: its predictor of some of the views; None where
     no method follows it. All of them lie in the host's memory.
     """
@@ -46,6 +46,7 @@ class Posed:
     images: Tensor
     trust: Tensor
     changed: Tensor
+    moved: Tensor
     trajectory: Trajectory | None = None
     branch: Callable[[slice], SourceBranch] | None = None
 
@@ -68,8 +69,8 @@ class EditJob:
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
     target_depth: (N, H, W) distance to what bounds the edited object, world units, inf beside it, where
-    `field.depth_weight` asks for it. method, view_names: for errors; without names views are numbered. prompts: of each view as
-    they were written, for editors that look for words.
+    `field.depth_weight` or the schedule asks for it. method, view_names: for errors; without names views
+    are numbered. prompts: of each view as they were written, for editors that look for words.
     """
 
     backbone: DiffusionBackbone

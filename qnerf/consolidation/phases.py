@@ -49,7 +49,7 @@ def plain_steps(
 
     z = walk(job, z, start, stop, "unguided", begin)
     for k, layer, queries in ((k, layer, queries) for k, found in recorded.items() for layer, queries in found.items()):
-        require_finite(queries, f"step {k} of the edit: queries of {layer.path}", job.names, job.method)
+        require_finite(queries, f"step {k} of the edit: queries of {layer.path}", job.names, job.method, job.backbone.dtype)
     return z, recorded
 
 

@@ -132,13 +132,17 @@ class EditBranch:
 
     def run(self, z: Tensor, k: int, rows: Sequence[str]) -> Tensor:
         """The model's noise of the named rows, (rows · V, 4, h, w), within `attention`."""
+        conditioning = Conditioning.joined(self.conditionings(k, rows)).at(k / len(self.steps))
+        return self.backbone.predict(z.repeat(len(rows), 1, 1, 1), self.steps.timesteps[k], conditioning)
+
+    def conditionings(self, k: int, rows: Sequence[str]) -> list[Conditioning]:
+        """What each of the named rows is conditioned on at step k, each of V views."""
         parts = {
             CONDITIONAL: self.conditioning,
             NULL: replace(self.conditioning, text=self.editor.null_text(self, k)),
             SOURCE_CONTROL: replace(self.conditioning, controls=self.source.branch.conditioning.controls),
         }
-        conditioning = Conditioning.joined([parts[name] for name in rows]).at(k / len(self.steps))
-        return self.backbone.predict(z.repeat(len(rows), 1, 1, 1), self.steps.timesteps[k], conditioning)
+        return [parts[name] for name in rows]
 
     def seen(self, z: Tensor, k: int, rows: Sequence[str]) -> EditStep:
         """What the editor sees of step k in a pass with these rows."""

@@ -46,6 +46,16 @@ class PartSettings(Variant):
         """Whether it changes anything in an edit of so many steps that begins at state `first`."""
         return True
 
+    @property
+    def region_key(self) -> str | None:
+        """The key by which it reads the object's region, or None. Images that have neither proxy nor mask have no region."""
+        return None
+
+    @property
+    def draws_start(self) -> bool:
+        """Whether the edit starts from noise that it draws itself, whatever state it is given."""
+        return False
+
     def problem(self, source_prompt: str, target_prompt: str) -> str | None:
         """Why it cannot edit between these prompts, one sentence that begins with its key, or None."""
         return None

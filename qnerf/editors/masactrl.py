@@ -65,6 +65,10 @@ class MasaCtrlSettings(EditorSettings):
     def without_effect(self, steps: int) -> set[str]:
         return set() if self.mask == "words" else {"mask_words", "mask_threshold"}
 
+    @property
+    def region_key(self) -> str | None:
+        return "editor.mask" if self.mask == "region" else None
+
     def problem(self, source_prompt: str, target_prompt: str) -> str | None:
         if self.mask != "words":
             return None

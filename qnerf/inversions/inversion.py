@@ -51,6 +51,11 @@ class InversionSettings(Variant):
         """Whether every step adds noise that the inversion has found for this view (η = 1)."""
         return False
 
+    @property
+    def shared_key(self) -> str | None:
+        """The key by which views share what is optimised, or None. It asks for views of one scene."""
+        return None
+
     def passes(self, steps: int) -> int:
         """U-Net passes of one view to invert it in `steps` steps, without its reconstruction; a backward
         pass counts as two."""

@@ -7,6 +7,7 @@ float32 whatever the model computes in.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from qnerf.denoising.source import SourceBranch
 
     TextNoise = Callable[[Tensor, int, Tensor], Tensor]  # (z, step, text) -> noise
+
+log = logging.getLogger(__name__)
 
 HALF_SCALE = 2.0**14
 """By which the error is larger while float16 takes its gradient, which is near float16's least number, 6e-8. A power of two changes
@@ -56,6 +59,10 @@ class NullTextInversionSettings(InversionSettings):
     def required_scale(self) -> float:
         return self.guidance_scale
 
+    @property
+    def shared_key(self) -> str | None:
+        return "inversion.joint" if self.joint else None
+
     def passes(self, steps: int) -> int:
         """A pivot, the inner steps at most (a forward and a backward pass each), the two passes that
         lead on."""
@@ -82,6 +89,11 @@ class NullTextInversion(Inversion):
 
         from qnerf.denoising.ddim import Trajectory, invert
 
+        if branch.backbone.dtype is torch.bfloat16:
+            log.warning(
+                "inversion=null_text optimises small steps, which bfloat16 is too coarse for (embeddings come out .7 off at an RMS "
+                "of 1, float16's .07): set backbone.dtype=float32 or float16."
+            )
         states = branch.checked(Trajectory(invert(branch.noise, clean, branch.steps))).states  # before the long part
         scale = HALF_SCALE if branch.backbone.dtype is torch.float16 else 1.0
         text, null_text = branch.conditioning.text, branch.null_text

@@ -6,6 +6,7 @@ needed, so this figure exists for real captures too. A blurred edit scores well:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from torch import Tensor
@@ -17,6 +18,8 @@ from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Scene
+
+log = logging.getLogger(__name__)
 
 Render = Callable[[Cameras], Tensor]
 Train = Callable[[Tensor, Cameras], Render]
@@ -47,6 +50,7 @@ def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train) -> 
     """
     kept, held_out = split_views(len(cameras), every)
     if len(kept) < 2 or not held_out:
+        log.info("No heldout_psnr: of %d views, every %d. held out, it takes two to train and one to test.", len(cameras), every)
         return float("nan")
     render = train(images[kept], cameras[kept])
     rendered = render(cameras[held_out])

@@ -11,7 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from qnerf.composing.overrides import REFUSALS, explain_refusal, first_value, search_folders
+from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal, first_value, search_folders
 from qnerf.config import RunSettings, check
 from qnerf.errors import UserError
 from qnerf.sweeps.command import FLAGS
@@ -37,6 +37,8 @@ def plan_command(overrides: Sequence[str], folder: Path) -> Plan:
     A named experiment may bring a sweep of its own, in `hydra.sweeper.params`; the command line's values replace it.
     """
     overrides = [o for o in overrides if o not in FLAGS]
+    if clashes := editor_clashes(overrides):
+        return Plan({}, (), clashes)
     folders = search_folders(folder, overrides)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):

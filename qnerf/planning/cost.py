@@ -6,12 +6,18 @@ full one 79 s, the whole run 140 s. Other machines and backbones scale; a GPU is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import cast
 
+from qnerf.backbones.backbone import BackboneSettings, PassCosts
 from qnerf.config import MethodSettings, RunSettings
 from qnerf.planning.light_checks import count_views
+from qnerf.runs.memory import within_memory
 from qnerf.runs.plan import follows_posed, method_follows_posed, plan_method, plan_work, uses_oracle, uses_posed
+from qnerf.scenes.settings import width_height
 
 MIB, GIB = 2**20, 2**30
 
@@ -23,6 +29,8 @@ FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations
 SOURCE_STEP, POSED_VIEW = 0.035, 1.3  # an iteration of the source's radiance field, and rendering one posed view
 MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
 START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
+
+GPUS = Path("/proc/driver/nvidia/gpus")  # where Linux has a folder for each
 
 METHOD_FILES, VIEW_FILES = 0.25 * MIB, 0.19 * MIB  # of a method, and of each of its views
 
@@ -39,6 +47,7 @@ class Estimate:
 
 def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
     """The cost of all cells of a sweep. An inversion or an edit that several cells share is counted once."""
+    cells = [settings if settings.memory == "auto" else within_memory(settings) for settings in cells]
     inversions = {key: found for settings in cells for key, found in _inversions(settings).items()}
     shared = {key: seconds for settings in cells for key, seconds in (_posing(settings) | _edits(settings)).items()}
     seconds = sum(each for each, _ in inversions.values()) + sum(shared.values()) + sum(map(run_seconds, cells))
@@ -52,22 +61,24 @@ def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
     the posed ones."""
     views, slowness = count_views(settings), _slowness(settings)
     key, size = _inversion_key(settings), trajectory_bytes(settings)
-    inversion = settings.inversion
+    inversion, code = settings.inversion, _code(settings)
     passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
-    found = {key: (slowness * views * (passes * PASS + CODE), size)}
+    found = {key: (views * (slowness * passes * PASS + code), size)}
     others = {"truth": uses_oracle(settings), f"posed {_posed_key(settings)}": follows_posed(settings)}
     for name in (name for name, needed in others.items() if needed):
-        found[f"{key} {name}"] = (slowness * views * (inversion.passes(settings.steps) * PASS + CODE), size)
+        found[f"{key} {name}"] = (views * (slowness * inversion.passes(settings.steps) * PASS + code), size)
     return found
 
 
 def _posing(settings: RunSettings) -> dict[str, float]:
-    """Seconds of the source's radiance field and of its posed views, where a method reads them."""
-    if not uses_posed(settings):
+    """Seconds of the source's radiance field, where a method reads its posed views or a depth ControlNet is drawn from it, and of
+    those views."""
+    if not uses_posed(settings) and not any(net.drawing == "depth" for net in settings.net_controls()):
         return {}
     field = settings.model_dump_json(include={"scene", "source_field", "seed"})
-    rendered = POSED_VIEW * count_views(settings) * (settings.scene.size / 128) ** 2
-    return {f"source field {field}": SOURCE_STEP * settings.source_field.optimiser.iterations, _posed_key(settings): rendered}
+    rendered = POSED_VIEW * count_views(settings) * _area(settings)
+    trained = {f"source field {field}": SOURCE_STEP * settings.source_field.optimiser.iterations}
+    return trained | ({_posed_key(settings): rendered} if uses_posed(settings) else {})
 
 
 def _posed_key(settings: RunSettings) -> str:
@@ -95,8 +106,10 @@ def _edits(settings: RunSettings) -> dict[str, float]:
 
 def run_seconds(settings: RunSettings) -> float:
     """All of a run but its inversions and edits."""
-    decoding = plan_work(settings, count_views(settings))["decode"] * CODE * _slowness(settings)
+    decoding = plan_work(settings, count_views(settings))["decode"] * _code(settings)
     heldout = HELDOUT_STEP * settings.rgb_field.optimiser.iterations if "heldout" in settings.metrics.groups else 0.0
+    looked = settings.attention.views if settings.attention is not None else 0
+    decoding += settings.steps * PASS * _slowness(settings) * min(count_views(settings), looked)
     return START + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
 
 
@@ -111,27 +124,28 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
     own = editor.total(lambda part: part.own_passes(steps)) * PASS
     unet = work["unet"] * PASS + views * (beside + own / passes)
     fields = work.get("field", 0.0) * (FIELD_START + FIELD_STEP * settings.field.optimiser.iterations)
-    radiance = HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * CODE * _slowness(settings)
+    radiance = HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * _code(settings)
     return unet * passes * _slowness(settings) + fields + work.get("feedback", 0.0) * radiance
 
 
 def run_memory(settings: RunSettings) -> float:
     """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
-    costs, editor = settings.backbone.costs(settings.scene.size), settings.editor
+    costs, editor = _costs(settings), settings.editor
     needed = editor.source_bytes(settings.steps, costs.keys) * count_views(settings)
-    return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed)
+    looked = settings.attention.memory(count_views(settings), costs.keys) if settings.attention is not None else 0.0
+    return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed) + looked
 
 
 def trajectory_bytes(settings: RunSettings) -> float:
-    """An inversion's latents at every step: 4 channels of float32 at a share of the image's side."""
-    latents = count_views(settings) * 4 * (settings.scene.size // settings.backbone.downsampling) ** 2 * 4
+    """An inversion's latents at every step: 4 channels of float32 at a share of the image's sides."""
+    columns, rows = (side // settings.backbone.downsampling for side in width_height(settings.scene.size))
+    latents = count_views(settings) * 4 * columns * rows * 4
     return latents * (settings.steps + 1)
 
 
 def run_bytes(settings: RunSettings) -> float:
     """The files of a run folder: views, sheets, video and page, and each method's latents."""
-    area = (settings.scene.size / 128) ** 2
-    return area * (METHOD_FILES + VIEW_FILES * count_views(settings)) * len(settings.methods())
+    return _area(settings) * (METHOD_FILES + VIEW_FILES * count_views(settings)) * len(settings.methods())
 
 
 def _inversion_key(settings: RunSettings) -> str:
@@ -140,4 +154,32 @@ def _inversion_key(settings: RunSettings) -> str:
 
 def _slowness(settings: RunSettings) -> float:
     """How many times slower a pass is than the embedded backbone's."""
-    return settings.backbone.costs(settings.scene.size).slowness
+    return _costs(settings).slowness
+
+
+def _code(settings: RunSettings) -> float:
+    """Seconds to encode or to decode one view."""
+    costs = _costs(settings)
+    return costs.slowness * CODE if costs.code is None else costs.code
+
+
+def _costs(settings: RunSettings) -> PassCosts:
+    return _costs_of(cast("Hashable", settings.backbone), *width_height(settings.scene.size), "cuda" if on_gpu(settings) else "cpu")
+
+
+def on_gpu(settings: RunSettings) -> bool:
+    """Whether a run will be on a CUDA GPU, as far as the system says without torch, which a plan does not import."""
+    return settings.device.startswith("cuda") or (settings.device == "auto" and GPUS.is_dir())
+
+
+@cache
+def _costs_of(backbone: Hashable, width: int, height: int, device: str) -> PassCosts:
+    """Once for each backbone: its files are read."""
+    assert isinstance(backbone, BackboneSettings)
+    return backbone.costs(width, height, device)
+
+
+def _area(settings: RunSettings) -> float:
+    """Of a view, in those of the demo."""
+    width, height = width_height(settings.scene.size)
+    return width * height / 128**2

@@ -12,9 +12,10 @@ from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.drawing_files import drawing_files
 from qnerf.scenes.fingerprint import proxy_file, scene_folder
-from qnerf.scenes.on_demand import VIEWS, is_unwritten, procedural_folder
+from qnerf.scenes.on_demand import NAMES, VIEWS, is_unwritten, joints_of, procedural_folder
 from qnerf.scenes.openpose_joints import missing_sentence
 from qnerf.scenes.readers.reader import reader_of
+from qnerf.scenes.settings import written
 
 
 def check_files(cells: Iterable[RunSettings]) -> list[str]:
@@ -49,7 +50,9 @@ def _scene_errors(settings: RunSettings) -> list[str]:
         folder = procedural_folder(settings.scene.path) if unwritten else scene_folder(settings.scene.path)
         errors = [] if unwritten else _prompt_errors(settings, folder)
         if not unwritten and not reader_of(folder, settings.scene.reader).posed:
-            return [*errors, *unposed_problems(settings)]
+            frames = reader_of(folder, settings.scene.reader).read(folder)[1]
+            masked = settings.scene.views is not None or all(frame.mask for frame in frames)  # of some views: when they are read
+            return [*errors, *unposed_problems(settings, count_views(settings), masked)]
         proxy = proxy_file(folder, settings.scene.proxy)
     except UserError as error:
         return str(error).splitlines()
@@ -79,17 +82,20 @@ def _control_errors(settings: RunSettings) -> list[str]:
     """What of the drawings for the ControlNets cannot be made."""
     errors: list[str] = []
     try:
-        nets = settings.net_controls()
-        folder = None if is_unwritten(settings.scene.path) else scene_folder(settings.scene.path)
-        proxy = folder and proxy_file(folder, settings.scene.proxy)
+        nets, path = settings.net_controls(), settings.scene.path
+        unwritten = is_unwritten(path)
+        proxy = proxy_file(procedural_folder(path) if unwritten else scene_folder(path), settings.scene.proxy)
     except UserError:  # of the backbone's kinds or of the scene, which are told elsewhere
         return []
     given = [state for state in ("source", "target") if getattr(settings.control, f"{state}_images") is not None]
     if given and not any(net.drawing == "images" for net in nets):
         errors.append(f"control.{given[0]}_images: no ControlNet is given it; set control.detail=images, or leave it out")
     for net in nets:
-        if net.drawing == "openpose" and proxy and proxy.is_file():
-            problem = _unnamed_joints(f"{net.key}: {proxy}", proxy)
+        if net.drawing == "openpose":
+            if unwritten and settings.scene.proxy is None:
+                problem = missing_sentence(f"{net.key}: the proxy of {path}", "skeleton", joints_of(path))
+            else:
+                problem = _unnamed_joints(f"{net.key}: {proxy}", proxy)
             errors += [problem] if problem else []
         for state, place in (("source", net.source_images), ("target", net.target_images)):
             if net.drawing == "images":
@@ -118,9 +124,12 @@ def _image_errors(settings: RunSettings, place: str | None, key: str) -> list[st
 
 def _view_names(settings: RunSettings) -> list[str]:
     """Names of the views that will be edited, where file names alone tell them apart."""
-    folder = scene_folder(settings.scene.path)
-    frames = [frame for frame in reader_of(folder, settings.scene.reader).read(folder)[1] if frame.exists]
-    stems = [Path(frame.file_path).stem for frame in frames]
+    if is_unwritten(settings.scene.path):
+        stems = list(NAMES)
+    else:
+        folder = scene_folder(settings.scene.path)
+        frames = [frame for frame in reader_of(folder, settings.scene.reader).read(folder)[1] if frame.exists]
+        stems = [Path(frame.file_path).stem for frame in frames]
     wanted = settings.scene.views or len(stems)
     return [stems[index * len(stems) // wanted] for index in range(wanted)] if len(set(stems)) == len(stems) else []
 
@@ -143,8 +152,12 @@ def _backbone_errors(settings: RunSettings) -> list[str]:
     errors = list(settings.backbone.problems(_prompts(settings), settings.control.detail))
     size, layers = settings.backbone.pixels(), settings.backbone.self_attention_layers()
     if size is not None and settings.scene.size != size:
-        found = f"got {settings.scene.size}, but backbone={settings.backbone.name} works at {size} pixels"
-        errors.append(f"scene.size: {found}; set scene.size={size}")
+        works = "{} pixels" if isinstance(size, int) else "{} pixels (width, height)"
+        found = f"got {written(settings.scene.size)}, but backbone={settings.backbone.name} works at {works.format(written(size))}"
+        errors.append(f"scene.size: {found}; set scene.size={written(size)}")
+    shown = () if settings.attention is None else settings.attention.layers
+    if bad := [index for index in shown if not 0 <= index < layers]:
+        errors.append(f"attention.layers: got {bad}; expected indices from 0 to {layers - 1}")
     for method in settings.methods().values():
         bad = [index for index in (method.recorder or settings.recorder).layers if not 0 <= index < layers]
         if bad:

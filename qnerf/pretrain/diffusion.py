@@ -114,8 +114,7 @@ class DiffusionTrainee:
 
     def _controlnets(self) -> list[ControlNetModel]:
         """That of drawings of the pose and that of loose bounds."""
-        assert self.parts.loose_controlnet is not None
-        return [self.parts.controlnet, self.parts.loose_controlnet]
+        return [net for net in (self.parts.controlnet, self.parts.loose_controlnet) if net is not None]
 
     def _predict(self, noisy: Tensor, t: Tensor, captions: list[str], batch: Batch, keep_control: Tensor) -> Tensor:
         """Each sample by the ControlNet of its control's grade, or by none."""

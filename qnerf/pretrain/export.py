@@ -77,7 +77,7 @@ def save_parts(parts: BackboneParts, folder: Path) -> None:
         text_encoder=parts.text_encoder,
         tokenizer=parts.tokenizer,
         unet=parts.unet,
-        controlnet=parts.controlnet,
+        controlnet=parts.controlnet,  # pyright: ignore[reportArgumentType]
         scheduler=parts.scheduler,  # pyright: ignore[reportArgumentType]
         safety_checker=None,  # pyright: ignore[reportArgumentType]
         feature_extractor=None,  # pyright: ignore[reportArgumentType]

@@ -11,6 +11,7 @@ from typing import Any
 from qnerf.backbones.revision import weights_revision
 from qnerf.common.hashes import checksum, digest
 from qnerf.config import RunSettings
+from qnerf.runs.memory import is_tiled
 from qnerf.scenes.drawing_files import drawing_files
 from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
 from qnerf.scenes.readers.reader import reader_of
@@ -20,6 +21,7 @@ WITHOUT_EFFECT = (
     "experiment",
     "device",
     "chunk_size",
+    "memory",
     "output_dir",
     "tracker",
     "store",
@@ -78,6 +80,12 @@ def effective_settings(settings: RunSettings) -> dict[str, Any]:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
+    if kept["backbone"]["dtype"] == "auto":  # what it is counts, not how it was chosen
+        from qnerf.devices import pick_device  # torch, for those alone who leave it open
+
+        kept["backbone"]["dtype"] = settings.backbone.dtype_on(str(pick_device(settings.device)))
+    if is_tiled(settings):
+        kept["backbone"]["tiled"] = True
     return kept
 
 

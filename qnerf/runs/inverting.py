@@ -195,7 +195,7 @@ def _invert(
 
     def compute() -> Artefact:
         clean = encode(backbone, images, settings.chunk_size, work.progress)
-        require_finite(clean, "encoding the views: latents", scene.view_names)
+        require_finite(clean, "encoding the views: latents", scene.view_names, dtype=backbone.dtype)
         return Artefact(invert_views(branch, clean, settings.chunk_size, report).tensors())
 
     with work.progress.expecting({"invert": passes * len(images), "encode": len(images)}):

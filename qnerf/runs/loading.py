@@ -6,20 +6,23 @@ from dataclasses import fields, replace
 
 import torch
 
+from qnerf.attention.layers import select_layers
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
 from qnerf.determinism import set_deterministic
 from qnerf.devices import pick_device
 from qnerf.errors import UserError
+from qnerf.runs.memory import limits_of
 from qnerf.runs.methods import recorded_layers
 from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene, Truth
+from qnerf.scenes.settings import width_height, written
 
 
 def load_scene(settings: RunSettings) -> Scene:
-    """The scene at `settings.scene.path`: N posed images (N, 3, H, W) float32 in [0, 1], H = W = `settings.scene.size`, their
+    """The scene at `settings.scene.path`: N posed images (N, 3, H, W) float32 in [0, 1] of `settings.scene.size`, their
     cameras, the 3-D proxy of the edit and, where it is known, the truth. Tensors lie on the device of `settings.device`.
 
     Raises one UserError that names everything that is wrong with the folder, or that a method of the settings asks for and the
@@ -41,6 +44,8 @@ def load_backbone(settings: RunSettings) -> DiffusionBackbone:
     if problems := settings.backbone.control_problems(settings.control.detail):
         raise UserError("\n".join(problems))
     backbone = settings.backbone.build(prepare_device(settings)).for_control(settings.control.detail)
+    if limits := limits_of(settings):
+        backbone.spare(limits.sliced, limits.tiled, limits.offloaded)
     check_backbone(settings, backbone)
     return backbone
 
@@ -63,7 +68,7 @@ def on_device(scene: Scene, device: torch.device) -> Scene:
 def check_scene(settings: RunSettings, scene: Scene) -> None:
     """Raises UserError where a method asks for what the scene does not have."""
     problems = prompt_problems(settings, scene.prompts)
-    if problems := [*problems, *(() if scene.posed else unposed_problems(settings))]:
+    if problems := [*problems, *(() if scene.posed else unposed_problems(settings, len(scene.cameras), scene.masked))]:
         raise UserError("\n".join(problems))
     if scene.posed and scene.truth is None and uses_oracle(settings):
         raise UserError(
@@ -75,10 +80,12 @@ def check_scene(settings: RunSettings, scene: Scene) -> None:
 def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
     """Raises UserError where the model does not fit the images or lacks a layer to record."""
     height, width = backbone.image_size
-    if (settings.scene.size, settings.scene.size) != (height, width):
+    if width_height(settings.scene.size) != (width, height):
         raise UserError(
-            f"scene.size is {settings.scene.size}, but backbone={settings.backbone.name} works at {width} x {height} "
-            f"pixels; set scene.size={width}"
+            f"scene.size is {written(settings.scene.size)}, but backbone={settings.backbone.name} works at {width} x {height} "
+            f"pixels; set scene.size={width if width == height else written((width, height))}"
         )
+    if settings.attention is not None:
+        select_layers(backbone.layers, settings.attention.layers, "attention.layers")
     for method in settings.methods().values():
         recorded_layers(backbone, method.recorder or settings.recorder)

@@ -155,7 +155,7 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
     decoded = found.tensors["images"].to(backbone.device) if "images" in found.tensors else None
     if decoded is None:
         decoded = decode(backbone, latents, settings.chunk_size, work.progress)
-    require_finite(decoded, "decoding the edit: pictures", names, method)
+    require_finite(decoded, "decoding the edit: pictures", names, method, backbone.dtype)
     mask = _change_mask(inverted, posed) if settings.output.keep_pixels else None
     return Edited(
         method=method,
@@ -189,7 +189,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
     shares = editor == inverted.settings.editor
     scene, backbone, controls = inverted.scene, inverted.backbone, inverted.controls
     depth = None
-    if settings.field.depth_weight > 0 and scene.proxy is not None:
+    if (settings.field.depth_weight > 0 or method.schedule.reads_bounds) and scene.proxy is not None:
         depth = bounds_distance(scene.proxy, "target", scene.cameras, backbone.image_size).to(backbone.device)
     return EditJob(
         backbone=backbone,

@@ -134,7 +134,7 @@ def record_outcome(tracker: Tracker, folder: Path, results: Results) -> None:
     tracker.table("methods", head, [[_plain(text) for text in row] for row in rows])
     views = [[view, results.reconstruction.get(view), folder / "edited" / f"{view}.png"] for view in results.scene.view_names]
     tracker.table("views", ["view", "reconstruction PSNR, dB", "edited"], [row for row in views if row[2].exists()])
-    for name in ("orbit.mp4", "report.html", "transforms.json", "metrics.json", "comparison.csv", "run.log"):
+    for name in ("orbit.mp4", "report.html", "attention.html", "transforms.json", "metrics.json", "comparison.csv", "run.log"):
         if (folder / name).exists():
             tracker.file(Path(name).stem, folder / name)
 

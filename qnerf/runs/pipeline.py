@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import write_text
 from qnerf.config import RunSettings
+from qnerf.reports.attention import write_attention
 from qnerf.reports.strip import write_strip
 from qnerf.runs.beat import Beat, SweepPlace
 from qnerf.runs.ending import exit_code, termination
@@ -24,7 +25,9 @@ from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
 from qnerf.runs.inverting import invert
 from qnerf.runs.loading import load_backbone, load_scene
 from qnerf.runs.logs import RunLog
+from qnerf.runs.looking import look
 from qnerf.runs.measuring import measure
+from qnerf.runs.memory import within_memory
 from qnerf.runs.methods import edit
 from qnerf.runs.outcome import Outcome, Results, record_outcome, write_edit, write_outcome
 from qnerf.runs.plan import plan_work, work_weights
@@ -49,6 +52,7 @@ GIB = 2**30
 def run(settings: RunSettings, command: str, place: SweepPlace | None = None) -> Path:
     """Runs to the end, or finds that an earlier run has; returns the run folder. place: of a sweep's cell. Raises UserError for
     what the user can correct."""
+    settings = within_memory(settings)
     with RunLog() as run_log, ExitStack() as stack:
         stack.enter_context(termination())
         # 1. Settings are typed and checked. The scene, on this machine's device.
@@ -101,6 +105,9 @@ def produce(
     inverted = invert(settings, scene, backbone, work)
     # 5. How well does the inversion reconstruct the views? And what does the autoencoder alone leave of the object?
     reconstruction, round_trip = reconstruction_psnr(inverted, work), round_trip_psnr(inverted, work)
+    if settings.attention is not None:
+        write_attention(folder, look(inverted, settings.attention, work))
+        log.info("What the model attends to: open %s", folder / "attention.html")
     # 6. Edit all views by each method.
     edits = []
     for name in settings.methods():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from qnerf.backbones.words import word_problem
 from qnerf.config import MAIN_METHOD, MethodSettings, RunSettings
 
 Work = dict[str, float]  # units by kind
@@ -18,6 +19,8 @@ def plan_work(settings: RunSettings, views: int) -> Work:
     passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
     total: Work = {"encode": 2 * views, "invert": passes * views, "decode": views * (len(methods) + 4)}  # where a truth is known
     total["measure"] = len(methods)
+    if settings.attention is not None:
+        total["invert"] += settings.steps * min(views, settings.attention.views)
     for needed in (uses_oracle(settings), follows_posed(settings)):
         total["encode"] += views * needed
         total["invert"] += inversion.passes(settings.steps) * views * needed
@@ -71,8 +74,10 @@ def prompt_problems(settings: RunSettings, prompts: Iterable[tuple[str, str]]) -
     """A sentence for each editor that cannot edit between some of these prompts, of source and target by view: such as one that
     looks for a word which they have not."""
     pairs = tuple(dict.fromkeys(prompts))
+    words = () if settings.attention is None else settings.attention.words
+    unseen = (word_problem("attention.words", words, source) for source, _ in pairs)
     editors = {name: method.editor or settings.editor for name, method in settings.methods().items() if method.schedule.edits}
-    found = []
+    found = [problem for problem in unseen if problem]
     for name, editor in editors.items():
         own = name == MAIN_METHOD or settings.baselines[name].editor is None
         problems = (part.problem(*pair) for pair in pairs for part in editor.parts)

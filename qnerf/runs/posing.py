@@ -25,7 +25,7 @@ def pose(settings: RunSettings, inverted: Inverted, follow: bool, work: Workshop
     """
     views = posed_views(settings, inverted.scene, work)
     trajectory, branch = invert_posed(inverted, views.images.to(inverted.backbone.device), work) if follow else (None, None)
-    return Posed(views.images, views.trust, views.changed, trajectory, branch)
+    return Posed(views.images, views.trust, views.changed, views.moved, trajectory, branch)
 
 
 def posed_views(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> PosedViews:

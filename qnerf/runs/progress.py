@@ -15,6 +15,7 @@ from typing import Protocol
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from qnerf.errors import UserError, explain_memory_error
 from qnerf.runs.logs import CONSOLE
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class RunProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if error is not None and (sentence := explain_memory_error(error)):
+            raise UserError(f"{self.stage}: {sentence}") from error
 
     def enter(self, stage: str) -> None:
         """Names what is going on now. Time since the last advance belongs to no kind."""

@@ -31,6 +31,7 @@ def reconstruction_psnr(inverted: Inverted, work: Workshop = ALONE) -> dict[str,
     """
     work.progress.enter("checking the inversion")
     settings, names, states = inverted.settings, inverted.view_names, inverted.trajectory.states
+    dtype = inverted.backbone.dtype
 
     def decoded(latents: Tensor) -> Tensor:
         return decode(inverted.backbone, latents, settings.chunk_size, work.progress)
@@ -39,8 +40,8 @@ def reconstruction_psnr(inverted: Inverted, work: Workshop = ALONE) -> dict[str,
         require_finite(states.transpose(0, 1), "the inversion: latents", names)
         round_trip = decoded(inverted.latents)  # the clean latents: the autoencoder's own loss alone
         rebuilt = decoded(reconstruct(inverted, work.progress))
-        require_finite(round_trip, "checking the inversion: the autoencoder's round trip", names)
-        require_finite(rebuilt, "checking the inversion: reconstructed pictures", names)
+        require_finite(round_trip, "checking the inversion: the autoencoder's round trip", names, dtype=dtype)
+        require_finite(rebuilt, "checking the inversion: reconstructed pictures", names, dtype=dtype)
         return Artefact(record=[psnr(rebuilt[v : v + 1], round_trip[v : v + 1]) for v in range(len(names))])
 
     passes = settings.inversion.reconstruction_passes(settings.steps)

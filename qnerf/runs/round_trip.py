@@ -50,5 +50,5 @@ def round_trip_psnr(inverted: Inverted, work: Workshop = ALONE) -> dict[str, flo
 
 def _decoded(inverted: Inverted, latents: Tensor, work: Workshop) -> Tensor:
     images = decode(inverted.backbone, latents, inverted.settings.chunk_size, work.progress)
-    require_finite(images, "checking the autoencoder: decoded pictures", inverted.view_names)
+    require_finite(images, "checking the autoencoder: decoded pictures", inverted.view_names, dtype=inverted.backbone.dtype)
     return images.to(inverted.scene.images.device)

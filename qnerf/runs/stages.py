@@ -33,6 +33,7 @@ CODE = {  # the modules that a stage runs, beside the variants that it builds an
     "source_depth": ("qnerf.runs.source_depth",),
     "posed": ("qnerf.runs.posing",),
     "edit": ("qnerf.runs.methods",),
+    "attention": ("qnerf.runs.looking",),
     "kept pixels": ("qnerf.scenes.kept",),
 }
 Views = Literal["source", "truth", "posed"]
@@ -98,6 +99,8 @@ class Stages:
             parts += [self._guidance(method), list(self._layers(method))]
         if schedule.reads_truth:
             parts.append(self.inversion("truth").identity)
+        if schedule.draws:
+            parts.append(self.settings.seed)
         parts += self._posed(method)
         if schedule.trains_fields:
             parts.append(self._field_base(method))
@@ -122,7 +125,9 @@ class Stages:
             [name, self.edit(method).identity, [key.identity for key in self._all_figures(method)]]
             for name, method in self.settings.methods().items()
         ]
-        return digest([self.reconstruction().identity, self.round_trip().identity, methods, self._plain["output"]])
+        shown = self._plain["attention"]
+        looked = [] if shown is None else [shown, _code("attention")]
+        return digest([self.reconstruction().identity, self.round_trip().identity, methods, self._plain["output"], *looked])
 
     def groups(self) -> list[str]:
         """The groups of figures that are measured."""

@@ -1,4 +1,4 @@
-"""From the images of a capture to square, undistorted views of the backbone's size, with intrinsics that follow."""
+"""From the images of a capture to undistorted views of the backbone's size, with intrinsics that follow."""
 
 from __future__ import annotations
 
@@ -56,27 +56,31 @@ def undistort(view: View) -> View:
     return View(image, focal, straight[:2, 2] + 0.5, np.zeros(5))
 
 
-def crop_square(view: View) -> View:
-    """The centre square of an image; the principal point moves with the corner."""
-    left, top, side, _ = square_of(view.image.shape[1], view.image.shape[0])
-    image = view.image[top : top + side, left : left + side]
+def crop_to(view: View, size: tuple[int, int]) -> View:
+    """The largest centre piece of an image with the proportions of size (width, height); the principal point moves with the
+    corner."""
+    left, top, width, height = centre_piece(view.image.shape[1], view.image.shape[0], size)
+    image = view.image[top : top + height, left : left + width]
     return View(image, view.focal, view.centre - np.array([left, top]), view.distortion)
 
 
-def square_of(width: int, height: int) -> tuple[int, int, int, int]:
-    """The centre square of an image of width x height pixels: left, top, width, height."""
-    side = min(width, height)
-    return (width - side) // 2, (height - side) // 2, side, side
+def centre_piece(width: int, height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Of an image of width x height pixels, the largest centre piece with the proportions of size (width, height), to the pixel:
+    left, top, width, height."""
+    across, down = size
+    wide = min(width, max(1, round(height * across / down)))
+    tall = min(height, max(1, round(width * down / across)))
+    return (width - wide) // 2, (height - tall) // 2, wide, tall
 
 
-def resize(view: View, size: int) -> View:
-    """The image as size x size pixels: area average when it shrinks, bicubic when it grows."""
+def resize(view: View, size: tuple[int, int]) -> View:
+    """The image at size (width, height), pixels: area average when it shrinks, bicubic when it grows."""
     height, width = view.image.shape[:2]
-    if (height, width) == (size, size):
+    if (width, height) == size:
         return view
-    mode = cv2.INTER_AREA if min(height, width) > size else cv2.INTER_CUBIC
-    scale = np.array([size / width, size / height])
-    image = cv2.resize(view.image, (size, size), interpolation=mode)
+    mode = cv2.INTER_AREA if width > size[0] and height > size[1] else cv2.INTER_CUBIC
+    scale = np.array([size[0] / width, size[1] / height])
+    image = cv2.resize(view.image, size, interpolation=mode)
     return View(image, view.focal * scale, view.centre * scale, view.distortion)
 
 

@@ -16,6 +16,7 @@ from qnerf.errors import UserError
 PROCEDURAL = "procedural:"
 VIEWS = 16
 WORLD = 2
+NAMES = tuple(f"{index:03d}" for index in range(VIEWS))  # of its views
 KINDS = ("figure", "lamp", "seat", "toy")  # of that world; its own module would import torch, which a light check must not
 
 
@@ -45,6 +46,17 @@ def procedural_folder(path: str) -> Path:
 def is_unwritten(path: str) -> bool:
     """Whether a path names a procedural scene that nobody has asked for yet. Raises UserError for one that there cannot be."""
     return is_procedural(path) and not procedural_folder(path).is_dir()
+
+
+def joints_of(path: str) -> tuple[str, ...]:
+    """The joints of a procedural scene's proxy, known before it is written."""
+    from qnerf.scenes.procedural.lamp import Lamp
+    from qnerf.scenes.procedural.puppet import Puppet
+    from qnerf.scenes.procedural.seat import Seat
+    from qnerf.scenes.procedural.toy import Toy
+
+    shapes: dict[str, type[Puppet | Lamp | Seat | Toy]] = dict(zip(KINDS, (Puppet, Lamp, Seat, Toy), strict=True))
+    return shapes[kind_and_seed(path)[0]].JOINTS
 
 
 def ensure_written(path: str) -> Path:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qnerf.scenes.capture import View, make_view, square_of, undistort
+from qnerf.scenes.capture import View, make_view, undistort
 from qnerf.scenes.images import read_image
 from qnerf.scenes.readers.reader import Frame
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """What one view of a scene was made of. width, height: pixels. crop: whether the view is its centre square, or all of it."""
+    """What one view of a scene was made of. width, height: pixels. window: left, top, width and height, pixels, of what the view
+    shows of it."""
 
     frame: Frame
     width: int
     height: int
-    crop: bool
+    window: tuple[int, int, int, int]
 
     def read(self) -> View:
         """The whole photograph without its lens distortion, with intrinsics. Raises UserError where it is no longer there."""
         return undistort(make_view(self.frame, read_image(self.frame.image)))
-
-    @property
-    def window(self) -> tuple[int, int, int, int]:
-        """Left, top, width and height, pixels, of what the view shows of it."""
-        return square_of(self.width, self.height) if self.crop else (0, 0, self.width, self.height)

@@ -1,6 +1,7 @@
 """The proxy's file: a skeleton's joints or a box, before and after the edit.
 
-A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...], "target": …}.
+A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...], "target": …}. It may have
+"keeps_direction": [names of joints]: what is at them moves with them and does not turn, such as a head that goes on looking ahead.
 A box: {"kind": "box", "source": {"centre": [x, y, z], "size": [x, y, z], "yaw": degrees about z}, "target": {...}},
 or its eight corners in the order of `box_corners`.
 Either may have "source_bounds" and "target_bounds" (`bounds_file`), and "world", the version of the world that made it.
@@ -38,6 +39,7 @@ def write_proxy(path: Path, proxy: Proxy, world: int = 1) -> None:
         "bones": [list(bone) for bone in proxy.bones],
         "source": proxy.source.tolist(),
         "target": proxy.target.tolist(),
+        **({"keeps_direction": [proxy.joints[joint] for joint in proxy.keeps_direction]} if proxy.keeps_direction else {}),
         **{key: bounds_document(value) for key, value in bounds.items() if value is not None},
     }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -82,7 +84,13 @@ def _parse_skeleton(path: Path, document: dict[str, Any], problems: list[str]) -
         problems.append(f"{path} has bones that are not pairs of joint indices below {len(joints)}: correct them.")
         bones = []
     points = {key: _parse_points(path, key, document[key], len(joints), problems) for key in ("source", "target")}
-    return Proxy("skeleton", tuple(joints), tuple((a, b) for a, b in bones), points["source"], points["target"])
+    keeps = document.get("keeps_direction", [])
+    if not isinstance(keeps, list) or not all(isinstance(joint, str) and joint in joints for joint in keeps):
+        problems.append(f"{path} has keeps_direction = {keeps!r}, expected a list of names out of joints: correct it.")
+        keeps = []
+    indices = tuple(joints.index(joint) for joint in dict.fromkeys(keeps))
+    pairs = tuple((a, b) for a, b in bones)
+    return Proxy("skeleton", tuple(joints), pairs, points["source"], points["target"], keeps_direction=indices)
 
 
 def _is_bone(bone: Any, joints: int) -> bool:

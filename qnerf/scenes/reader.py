@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.capture import (
     View,
-    crop_square,
+    centre_piece,
+    crop_to,
     make_view,
     nearest_point_to_axes,
     radius_from_cameras,
@@ -30,14 +32,14 @@ from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.readers.reader import Frame, reader_of
 from qnerf.scenes.scene import Proxy, Scene
-from qnerf.scenes.settings import SceneSettings
+from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
 
 logger = logging.getLogger(__name__)
 
 
 def read_scene(settings: SceneSettings) -> Scene:
-    """The scene at settings.path as square views of settings.size pixels.
+    """The scene at settings.path as views of settings.size pixels.
 
     Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else with the
     images, the proxy, the prompts and the truth. Images that are named but missing are left out with one warning.
@@ -48,11 +50,20 @@ def read_scene(settings: SceneSettings) -> Scene:
     origin = folder / reader.looks_for if reader.posed else folder
     frames = _present(origin, frames, settings.views, reader.least)
     problems: list[str] = []
-    read = [pair for frame in frames if (pair := _read_view(frame, settings, problems)) is not None]
-    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     names = _view_names(frames)
+    tried = [_read_view(frame, settings, problems) for frame in frames]
+    read = [each for each in tried if each is not None]
+    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
+    sizes = {name: (each[1].width, each[1].height) for name, each in zip(names, tried, strict=True) if each is not None}
     proxy = _read_proxy(folder, settings, problems)
-    truth = None if settings.proxy else read_truth(folder / "truth", names, settings.size, problems)  # that of its own proxy
+    twice = [path for path, count in Counter(frame.file_path for frame in frames).items() if count > 1 and reader.posed]
+    if twice and (folder / "truth").is_dir():  # named by view, so that two views of one name have none
+        problems.append(f"{origin} names {', '.join(twice[:3])} twice, expected each image once: remove the second frame.")
+    elif twice:
+        logger.warning("%s names %s twice: each is a view of its own, with a number in its name.", origin, ", ".join(twice[:3]))
+    of_own_proxy = not settings.proxy and not twice
+    size = width_height(settings.size)
+    truth = read_truth(folder / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
     poses = np.stack([frame.pose for frame in frames])
@@ -63,11 +74,10 @@ def read_scene(settings: SceneSettings) -> Scene:
         torch.from_numpy(poses).float(),
         torch.from_numpy(np.stack([view.focal for view in views])).float(),
         torch.from_numpy(np.stack([view.centre for view in views])).float(),
-        settings.size,
-        settings.size,
+        *size,
     )
     point = torch.tensor(focus, dtype=torch.float32)
-    larger = any(photograph.width * photograph.height > settings.size**2 for photograph in photographs)
+    larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
     scene = Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
@@ -79,10 +89,10 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) 
     present = [frame for frame in frames if frame.exists]
     missing = [frame.file_path for frame in frames if not frame.exists]
     if len(present) < least:
-        raise UserError(
-            f"{origin} names {len(frames)} images, of which {len(present)} exist (missing: "
-            f"{', '.join(missing[:3])}, …), expected at least {least}: add the images or correct file_path."
-        )
+        named = f"{origin} names {len(frames)} image{'s' * (len(frames) != 1)}"
+        if missing:
+            named += f", of which {len(present)} exist (missing: {', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
+        raise UserError(f"{named}, expected at least {least}: add {'the' if missing else 'more'} images or correct file_path.")
     if missing:
         logger.warning(
             "%s names %d images, of which %d exist; the %d missing ones (%s, …) are left out.",
@@ -101,22 +111,29 @@ def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tu
     except UserError as error:
         problems.append(str(error))
         return None
-    height, width = view.image.shape[:2]
-    view, allowed = (resize(crop_square(each) if settings.crop else each, settings.size) for each in (view, allowed))
-    return view, Photograph(frame, width, height, settings.crop), (allowed.image > 0).astype(np.float32)
+    (height, width), size = view.image.shape[:2], width_height(settings.size)
+    window = centre_piece(width, height, size) if settings.crop else (0, 0, width, height)
+    view, allowed = (resize(crop_to(each, size) if settings.crop else each, size) for each in (view, allowed))
+    if not allowed.image.any():
+        problems.append(
+            f"{frame.image} has a mask that lies outside the part of the image which is used: set scene.crop=false, which uses all "
+            "of it, or correct the mask."
+        )
+        return None
+    return view, Photograph(frame, width, height, window), (allowed.image > 0).astype(np.float32)
 
 
 def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:
     """Where the edit of a frame's image may be, (height, width) uint8, 0 or 255; everywhere if it has no mask. Raises UserError
-    where the mask is of a larger image."""
+    where the mask goes beyond the image."""
     if not frame.mask:
         return np.full((height, width), 255, dtype=np.uint8)
     mask = np.zeros(height * width, dtype=np.uint8)
     for first, count in zip(frame.mask[::2], frame.mask[1::2], strict=True):
-        if first >= len(mask):
+        if first + count > len(mask):
             raise UserError(
-                f"{frame.image} has {width} x {height} pixels, but its mask begins a run at pixel {first}: let image_path name the "
-                "image that the mask belongs to."
+                f"{frame.image} has {width} x {height} pixels, from 0 to {len(mask) - 1}, but its mask has a run of {count} "
+                f"from pixel {first} on: let image_path name the image that the mask belongs to, or shorten the run."
             )
         mask[first : first + count] = 255
     return mask.reshape(height, width)

@@ -33,6 +33,7 @@ class Proxy:
     kind: "skeleton" (named joints joined by bones) or "box" (8 corners joined by 12 edges).
     joints: J names. bones: pairs of joint indices. source, target: (J, 3) world positions before and after the edit.
     source_bounds, target_bounds: what bounds the object then; None: `bounds.proxy_bounds` makes them from the joints.
+    keeps_direction: indices of joints of a skeleton; what is at them goes where they go, and does not turn with their bones.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Proxy:
     target: Tensor
     source_bounds: Bounds | None = None
     target_bounds: Bounds | None = None
+    keeps_direction: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Scene:
     def prompts(self) -> tuple[tuple[str, str], ...]:
         """Of source and target, by view."""
         return self.own_prompts or ((self.source_prompt, self.target_prompt),) * len(self.view_names)
+
+    @property
+    def masked(self) -> bool:
+        """Whether each view has a mask that leaves anything out."""
+        return self.masks is not None and bool((self.masks.flatten(1).amin(dim=1) == 0).all())
 
     @property
     def source_prompts(self) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, WrapValidator
 
 from qnerf.settings import Settings
 
@@ -12,6 +13,33 @@ Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of
 # Also the drawings that foreign ControlNets were trained on, and the user's own. auto: the one that the ControlNet knows.
 Drawing = Literal["auto", "bones", "joints", "ends", "box", "loose_depth", "openpose", "depth", "images"]
 Vector = tuple[float, float, float]
+
+
+def size_of(expected: str) -> WrapValidator:
+    """One sentence for whatever is wrong with a size; a square as its side alone, so that both ways of writing it are one run."""
+
+    def check(value: Any, read: Callable[[Any], int | tuple[int, int]]) -> int | tuple[int, int]:
+        try:
+            size = read(value)
+        except ValidationError:
+            raise ValueError(f"got {value}; expected {expected}, or two such numbers, [width,height]") from None
+        return size[0] if isinstance(size, tuple) and size[0] == size[1] else size
+
+    return WrapValidator(check)
+
+
+Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
+Size = Annotated[Side | tuple[Side, Side], size_of("a multiple of 8 from 32 to 2048")]
+"""Pixels: the side of a square, or width and height."""
+
+
+def width_height(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def written(size: int | tuple[int, int]) -> str:
+    """A size as it is given on the command line."""
+    return str(size) if isinstance(size, int) else f"[{size[0]},{size[1]}]"
 
 
 class SceneSettings(Settings):
@@ -29,11 +57,11 @@ class SceneSettings(Settings):
     # File of the 3-D proxy before and after the edit; null: the folder's proxy.json. With another file the
     # edit is another one, and the true views in the folder are not used.
     proxy: str | None = None
-    # Side of the square images, pixels.
-    size: Annotated[int, Field(ge=32, le=2048, multiple_of=8)] = 128
+    # Side of the square views, or their width and height, pixels.
+    size: Size = 128
     # How many views to use, spread evenly over the folder; null: all.
     views: Annotated[int, Field(ge=2)] | None = None
-    # True: cut the centre square out of each image; false: scale the whole image to a square.
+    # True: cut the largest centre piece of the views' proportions out of each image; false: scale the whole image to the size.
     crop: bool = True
     # The point that the cameras look at, and half the size of the region of interest around it, world units.
     # Null: from the folder, or the point nearest to all optical axes and half the median camera distance to it.

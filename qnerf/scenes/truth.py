@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qnerf.errors import UserError
+from qnerf.scenes.capture import centre_piece
 from qnerf.scenes.images import (
     NOTHING,
     read_depth,
@@ -53,8 +55,17 @@ def write_truth(folder: Path, truth: Truth, names: tuple[str, ...], farthest: fl
                 write_mask(path, value)
 
 
-def read_truth(folder: Path, names: tuple[str, ...], size: int, problems: list[str]) -> Truth | None:
-    """The truth of the named views at size x size pixels (colours area-averaged, maps by the nearest pixel).
+def read_truth(
+    folder: Path,
+    names: tuple[str, ...],
+    of: Mapping[str, tuple[int, int]],
+    size: tuple[int, int],
+    crop: bool,
+    problems: list[str],
+) -> Truth | None:
+    """The truth of the named views, cut to the proportions of size (width, height, pixels) if `crop`, and scaled to it (colours
+    area-averaged, maps by the nearest pixel). of: width and height of photographs by the view's name, whose proportions a map must
+    have; those that could not be read are left out.
 
     None where the scene has none, or where something is wrong with it: what, is added to problems.
     """
@@ -69,26 +80,34 @@ def read_truth(folder: Path, names: tuple[str, ...], size: int, problems: list[s
     for kind, field in {**IMAGES, **DEPTHS, **MASKS}.items():
         if kind in OPTIONAL and not (folder / kind).is_dir():
             continue
-        views = [_read_map(folder / kind / f"{name}.png", kind, scale, size, problems) for name in names]
+        paths = [folder / kind / f"{name}.png" for name in names]
+        views = [_read_map(path, kind, scale, of.get(path.stem), size, crop, problems) for path in paths]
         if len(problems) == found:
             maps[field] = torch.from_numpy(np.stack(views))
     return Truth(**maps) if len(problems) == found else None
 
 
-def _read_map(path: Path, kind: str, scale: float, size: int, problems: list[str]) -> np.ndarray:
+def _read_map(
+    path: Path, kind: str, scale: float, of: tuple[int, int] | None, size: tuple[int, int], crop: bool, problems: list[str]
+) -> np.ndarray:
+    def fitted(values: np.ndarray, mode: int) -> np.ndarray:
+        height, width = values.shape[:2]
+        if of is not None and width * of[1] != height * of[0]:
+            raise UserError(
+                f"{path} is {width} x {height} pixels, expected the proportions of its photograph, {of[0]} x {of[1]}: remove "
+                "truth/ or write it again."
+            )
+        if crop:
+            left, top, width, height = centre_piece(width, height, size)
+            values = np.ascontiguousarray(values[top : top + height, left : left + width])
+        return values if (width, height) == size else cv2.resize(values, size, interpolation=mode)
+
     try:
         if kind in IMAGES:
-            return _resized(path, read_image(path), size, cv2.INTER_AREA).transpose(2, 0, 1).astype(np.float32) / 255
+            return fitted(read_image(path), cv2.INTER_AREA).transpose(2, 0, 1).astype(np.float32) / 255
         if kind in DEPTHS:
-            return _resized(path, read_depth(path, scale), size, cv2.INTER_NEAREST)
-        return _resized(path, read_mask(path).astype(np.uint8), size, cv2.INTER_NEAREST).astype(bool)
+            return fitted(read_depth(path, scale), cv2.INTER_NEAREST)
+        return fitted(read_mask(path).astype(np.uint8), cv2.INTER_NEAREST).astype(bool)
     except UserError as error:
         problems.append(str(error))
         return np.empty(0)
-
-
-def _resized(path: Path, values: np.ndarray, size: int, mode: int) -> np.ndarray:
-    height, width = values.shape[:2]
-    if height != width:
-        raise UserError(f"{path} is {width} x {height} pixels, expected a square: remove truth/ or write it again.")
-    return values if height == size else cv2.resize(values, (size, size), interpolation=mode)

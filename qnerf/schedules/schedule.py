@@ -42,6 +42,16 @@ class ScheduleSettings(Variant):
         return False
 
     @property
+    def draws(self) -> bool:
+        """Whether it draws noise, which the seed decides."""
+        return False
+
+    @property
+    def reads_bounds(self) -> bool:
+        """Whether it needs the distance to what bounds the edited object, from a 3-D proxy."""
+        return False
+
+    @property
     def reads_posed(self) -> bool:
         """Whether it needs the posed views: the scene after the edit, as the source views show it (docs/method.md
         §7)."""

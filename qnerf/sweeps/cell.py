@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from qnerf.common.messages import command_line
 from qnerf.composing.presets import drop_left_over
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError, explain_os_error
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def run_cell(config: DictConfig) -> None:
     """The task of every launcher. Its outcome is in the run folder: `done`, or `failed.json` with the reason."""
     typed = list(HydraConfig.get().overrides.task)
-    overrides = shlex.join(typed)
+    overrides = command_line(typed)
     drop_left_over(config, typed)  # as it was said when the sweep was laid out
     settings = parse(config)
     try:
@@ -55,7 +55,7 @@ def place_of(folder: Path, typed: Sequence[str], settings: RunSettings) -> Sweep
         swept = list(read_record(folder)["swept"])
     except UserError:
         return None
-    label = words_of(shlex.join(typed), swept)
+    label = words_of(command_line(typed), swept)
     return SweepPlace(folder.name, label, words_for(folder, identity_of(settings)))
 
 

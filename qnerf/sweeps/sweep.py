@@ -7,7 +7,6 @@ A search (`search.py`) is the same with cells that are chosen one after the othe
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from qnerf.common.hashes import digest
+from qnerf.common.messages import command_line
 from qnerf.runs.ending import termination
 from qnerf.sweeps.cells import Grid, lay_out
 from qnerf.sweeps.command import COMMAND, FLAGS
@@ -46,7 +46,7 @@ def command_of(master: DictConfig) -> str:
     assert isinstance(overrides, dict)
     chosen = [] if name == "config" else ["--config-name", name]
     of_hydra = [each for each in overrides["hydra"] if not each.startswith("hydra.mode=")]
-    return shlex.join([*COMMAND.split(), FLAGS[0], *chosen, *of_hydra, *overrides["task"]])
+    return command_line([*COMMAND.split(), FLAGS[0], *chosen, *of_hydra, *overrides["task"]])
 
 
 def _run_grid(context: HydraContext, master: DictConfig, command: str) -> int:

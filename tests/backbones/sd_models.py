@@ -258,7 +258,7 @@ class Theirs:
         self.pipeline.set_progress_bar_config(disable=True)
         self.dtype = dtype
 
-    def __call__(self, prompt: str, z: Tensor, drawings: list[Tensor], scales: list[float]) -> list[Tensor]:
+    def __call__(self, prompt: str, z: Tensor, drawings: list[Tensor], scales: list[float], **more: Any) -> list[Tensor]:
         seen: list[Tensor] = []
 
         def keep(pipeline: Any, step: int, t: Any, found: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -268,5 +268,5 @@ class Theirs:
         size = {"height": 8 * z.shape[2], "width": 8 * z.shape[3]}
         scale = {"controlnet_conditioning_scale": scales, "guidance_scale": 7.5, "num_inference_steps": 5}
         how = {"latents": z.to(self.dtype), "output_type": "latent", "callback_on_step_end": keep}
-        self.pipeline(prompt, drawings, **how, **scale, **size)
+        self.pipeline(prompt, drawings, **how, **scale, **size, **more)
         return seen

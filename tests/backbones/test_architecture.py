@@ -64,6 +64,7 @@ def test_topology_is_that_of_sd15() -> None:
 
 def test_the_model_fits_into_its_share_of_the_package() -> None:
     parts = build_puppet(0)
+    assert parts.controlnet is not None
     models = (parts.unet, parts.controlnet, parts.vae, parts.text_encoder)
     assert 2 * sum(p.numel() for m in models for p in m.parameters()) < 23.5e6
     assert PuppetWidths().latent == 32

@@ -42,6 +42,7 @@ def predict(model: DiffusionBackbone) -> torch.Tensor:
 def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:
     model = PuppetSettings(path=str(folder)).build()
     parts = build_puppet(3, TINY)
+    assert parts.controlnet is not None
     for network in (parts.unet, parts.controlnet, parts.vae, parts.text_encoder):
         network.to(torch.float16).to(torch.float32)  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert model.image_size == (32, 32)

@@ -122,6 +122,7 @@ def test_clip_skip_leaves_the_last_layers_out(sd15: Path, theirs: sd.Theirs) -> 
     expected = body.final_layer_norm(encoder(ids, output_hidden_states=True).hidden_states[-2])
     torch.testing.assert_close(backbone.embed([PROMPT]), expected)
     assert not torch.allclose(backbone.embed([PROMPT]), encoder(ids).last_hidden_state, atol=1e-2)
+    check(our_latents(backbone, Z, [Control(DRAWINGS[0], 0.8)]), theirs(PROMPT, Z, DRAWINGS[:1], [0.8], clip_skip=1))
     assert "the text encoder has 3 layers" in "\n".join(settings(sd15, clip_skip=3).problems(["a"], "images"))
 
 
@@ -158,6 +159,21 @@ def test_loras_add_their_products_in_every_usual_naming(sd15: Path, tmp_path: Pa
         product = torch.einsum("or,ri...->oi...", up[key].flatten(1), down[key])
         expected = before.get_submodule(prefix + path).weight + (0.5 * 2 / 4 + 1) * product
         torch.testing.assert_close(after.get_submodule(prefix + path).weight, expected)
+
+
+def test_a_lora_over_five_guided_steps(sd15: Path, tmp_path: Path) -> None:
+    """Its product is added by hand to the U-Net of diffusers' pipeline, whose own way of adding it needs the peft package."""
+    random = torch.Generator().manual_seed(6)
+    a, b = torch.randn(4, 64, generator=random), torch.randn(32, 4, generator=random)
+    save_file({f"unet.{UNET_LAYER}.lora_A.weight": a, f"unet.{UNET_LAYER}.lora_B.weight": b}, tmp_path / "lora.safetensors")
+    theirs = sd.Theirs(sd15, [sd.controlnet_of(sd15)])
+    before = theirs(PROMPT, Z, DRAWINGS[:1], [0.8])
+    with torch.no_grad():
+        theirs.pipeline.unet.get_submodule(UNET_LAYER).weight.add_(0.7 * b @ a)
+    lora = LoraSettings(path=str(tmp_path / "lora.safetensors"), scale=0.7)
+    found = our_latents(settings(sd15, loras=(lora,)).build(), Z, [Control(DRAWINGS[0], 0.8)])
+    check(found, theirs(PROMPT, Z, DRAWINGS[:1], [0.8]))
+    assert float((found[-1] - before[-1]).norm() / before[-1].norm()) > 1e-3, "it does something"
 
 
 def test_loras_and_embeddings_for_other_models_are_refused(sd15: Path, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def problems(found: Sd15Settings, prompt: str = "a fox") -> str:
     said = found.problems([prompt], "auto")
     with pytest.raises(UserError):
         found.build()
+    assert all(line.startswith("backbone.") for line in said), "every sentence begins with the setting that it is of"
     return "\n".join(said)
 
 
@@ -84,12 +85,13 @@ def test_one_file_is_the_model_of_the_folder(
         assert "does not say whether it predicts noise" in problems(settings(whole, net, tokenizer=str(tmp_path / "tokenizer")))
 
 
+@pytest.mark.parametrize("name", SHAPES)
 def test_half_weights_and_shards_are_found(
-    made: dict[str, list[torch.Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: dict[str, list[torch.Tensor]], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = made["sd15"]
-    check_same(settings(sd.build_folder(tmp_path / "half", half=True)), wanted, within=2e-2)
-    sharded = sd.build_folder(tmp_path / "sharded", sharded=True)
+    wanted = made[name]
+    check_same(settings(sd.build_folder(tmp_path / "half", SHAPES[name], half=True)), wanted, within=2e-2)
+    sharded = sd.build_folder(tmp_path / "sharded", SHAPES[name], sharded=True)
     assert len(list((sharded / "unet").glob("*-of-*.safetensors"))) > 1
     monkeypatch.setenv("HOME", str(tmp_path))
     check_same(settings("~/sharded", "~/sharded_controlnet"), wanted)
@@ -132,6 +134,11 @@ BAD_CONFIGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "width": ("unet", {"cross_attention_dim": 1024}, r"of width 1024 \(Stable Diffusion 2.x\), but a text encoder of 64"),
     "text encoder": ("text_encoder", {"architectures": ["T5EncoderModel"]}, "class T5EncoderModel, expected CLIPTextModel"),
     "statistics": ("vae", {"latents_mean": [0.0] * 4}, "scales latents by latents_mean"),
+    "a ControlNet of the same width for other channels": (
+        "../sd_controlnet",
+        {"block_out_channels": [64, 64, 64, 64]},
+        r"sd_controlnet does not fit backbone.model \(block_out_channels",
+    ),
     "another SD's ControlNet": (
         "../sd_controlnet",
         {"cross_attention_dim": 1024},
@@ -206,13 +213,14 @@ def test_a_vocabulary_of_another_model_is_refused(model: Path) -> None:
     assert "has 2 tokens, but the text encoder" in problems(settings(model))
 
 
-@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae", "../sd_controlnet"])
 def test_every_tensor_is_accounted_for(part: str, model: Path) -> None:
+    key = "backbone.controlnet" if part.startswith("..") else "backbone.model"
     (file,) = (model / part).glob("*.safetensors")
     tensors = load_file(file)
     first, *others = sorted(tensors)
     save_file({f"foreign.{first}": tensors[first], **{n: tensors[n].clone() for n in others}}, file, {"format": "pt"})
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=f"^{key}: ") as error:
         settings(model).build()
     name = first.removeprefix("text_model.")
     assert f"no {name}" in str(error.value)
@@ -220,6 +228,27 @@ def test_every_tensor_is_accounted_for(part: str, model: Path) -> None:
     save_file({n: torch.zeros(3) if n == first else tensors[n].clone() for n in tensors}, file, {"format": "pt"})
     with pytest.raises(UserError, match=rf"of another shape {name} 3 for .*model of another size"):
         settings(model).build()
+
+
+@pytest.mark.parametrize("form", ["folder", "folder without an index", "cache", "file", "pickled"])
+def test_sdxl_is_refused_in_every_form(models: dict[str, Path], form: str, tmp_path: Path) -> None:
+    place = tmp_path / ("xl.ckpt" if form == "pickled" else "xl.safetensors" if form == "file" else "xl")
+    if form == "pickled":
+        place.write_bytes(b"")
+    elif form == "file":
+        save_file(
+            {"conditioner.embedders.0.x": torch.zeros(1), "model.diffusion_model.label_emb.0.0.weight": torch.zeros(1)}, place
+        )
+    else:
+        folder = place / "snapshots" / "abc" if form == "cache" else place
+        shutil.copytree(models["sd15"], folder)
+        (folder / "text_encoder_2").mkdir()
+        if form != "folder without an index":
+            (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
+    said = problems(settings(place, sd.controlnet_of(models["sd15"])))
+    expected = "is a pickled file" if form == "pickled" else "which is not supported" if form == "file" else "has two text encoders"
+    assert expected in said
+    assert len(said.splitlines()) == 1
 
 
 def test_mixed_up_places(models: dict[str, Path], tmp_path: Path) -> None:
@@ -242,7 +271,8 @@ def test_mixed_up_places(models: dict[str, Path], tmp_path: Path) -> None:
     half = {name: x for name, x in load_file(control).items() if "middle_block_out" not in name}
     save_file(half, tmp_path / "half.safetensors")
     with pytest.raises(
-        UserError, match=r"half.safetensors does not have .*no controlnet_mid_block.bias, controlnet_mid_block.weight"
+        UserError,
+        match=r"backbone.controlnet: .*half.safetensors does not have .*no controlnet_mid_block.bias, controlnet_mid_block.weight",
     ):
         settings(folder, tmp_path / "half.safetensors").build()
     save_file({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1)}, tmp_path / "little.safetensors")
@@ -251,12 +281,6 @@ def test_mixed_up_places(models: dict[str, Path], tmp_path: Path) -> None:
     assert "has not the tensors of a whole ControlNet" in problems(settings(folder, tmp_path / "none.safetensors"))
     (tmp_path / "x.ckpt").write_bytes(b"")
     assert "is a pickled file" in problems(settings(tmp_path / "x.ckpt", net))
-    xl = {"conditioner.embedders.0.x": torch.zeros(1), "model.diffusion_model.label_emb.0.0.weight": torch.zeros(1)}
-    save_file(xl, tmp_path / "xl.safetensors")
-    assert "is an SDXL checkpoint, which is not supported" in problems(settings(tmp_path / "xl.safetensors", net))
-    xl_folder = Path(shutil.copytree(folder, tmp_path / "xl_folder"))
-    (xl_folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
-    assert "is SDXL, which has two text encoders" in problems(settings(xl_folder, net))
 
 
 def test_prompts_that_are_too_long_are_told_before_and_warned_of(models: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
@@ -269,4 +293,4 @@ def test_prompts_that_are_too_long_are_told_before_and_warned_of(models: dict[st
 
 def test_half_precision_is_not_the_default_of_a_cpu(models: dict[str, Path]) -> None:
     assert settings(models["sd15"]).build().dtype == torch.float32
-    assert settings(models["sd15"])._dtype_on("cuda:1") == "float16"
+    assert settings(models["sd15"]).dtype_on("cuda:1") == "float16"

@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+import torch
 
 from qnerf import validate
 from qnerf.backbones import hub
+from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.kinds import kind_of
 from qnerf.backbones.sd15 import Sd15Settings
 from qnerf.config import RunSettings
@@ -73,12 +75,80 @@ def test_a_model_and_a_drawing_that_fit_are_good(model: Path, capsys: pytest.Cap
         (["scene.target_prompt=" + "fox " * 20], "the prompt 'fox fox .* has 22 tokens, but the model reads 16"),
         (["backbone.model=/no/where"], "backbone.model: /no/where does not exist"),
         (["scene.size=128"], "scene.size: got 128, but backbone=sd15 works at 64 pixels"),
+        (["scene.size=[128,64]"], r"scene.size: got \[128,64\], but backbone=sd15 works at 64 pixels; set scene.size=64"),
+        (
+            ["scene.size=[64,128]", "backbone.image_size=[128,64]"],
+            r"got \[64,128\], but backbone=sd15 works at \[128,64\] pixels \(width, height\); set scene.size=\[128,64\]",
+        ),
+        (
+            ["backbone.image_size=[96,64]"],
+            r"backbone.image_size: got \[96, 64\]; expected a multiple of 64 from 64 to 2048, or two .*, \[width,height\]$",
+        ),
+        (
+            ["backbone.loras=[{path: x.safetensors, sale: 2}]"],
+            "backbone.loras.0.sale: unknown key; nearest valid: scale; expected one of path, scale",
+        ),
+        (["backbone.more_controlnets=[{scale: 2}]"], "backbone.more_controlnets.0.controlnet: missing; expected a value$"),
+        (["+backbone.lora=x"], "backbone.lora: unknown key; nearest valid: loras"),
+        (["backbone.vae=/no/vae"], "backbone.vae: /no/vae does not exist"),
     ],
 )
 def test_each_fault_is_told(model: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], expected: str) -> None:
     import re
 
     assert re.search(expected, told(capsys, model, *overrides))
+
+
+def test_procedural_scenes_that_are_not_written_yet_are_checked_too(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lamp = told(capsys, model, "scene.path=procedural:lamp_901")
+    assert "control: the proxy of procedural:lamp_901 has no joints right_shoulder, right_elbow" in lamp
+    boxed = told(capsys, model, "scene.path=procedural:figure_901", "scene.proxy=asset:fox_box.json")
+    assert "fox_box.json is a box, which has no joints" in boxed
+    (tmp_path / "000.png").write_bytes(b"")
+    own = ["control.detail=images", *(f"control.{state}_images={tmp_path}" for state in ("source", "target"))]
+    said = told(capsys, model, "scene.path=procedural:lamp_901", "scene.views=4", *own)
+    assert "no drawing for 3 of 4 views (004, 008, 012)" in said
+    assert told(capsys, model, "scene.path=procedural:figure_901") == ""
+    assert not (tmp_path / "qnerf").exists(), "and nothing is written for a check"
+
+
+def test_images_without_cameras_need_no_controlnet(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = tmp_path / "fox.png"
+    image.write_bytes(b"")
+    own = ["backbone=sd15", f"backbone.model={model}", "backbone.image_size=64", "scene.size=64", f"image={image}"]
+    said = ["prompt=a fox", "target=a red fox"]
+    assert validate.main(["+exp=edit_image", *own, *said]) == 0
+    assert validate.main(["+exp=edit_image", *own, *said, "scene.reader=null"]) == 0, "by the file alone"
+    settings = RunSettings.compose("+exp=edit_image", *own, *said)
+    assert settings.net_controls() == ()
+    assert len(settings.backbone.weights() or ()) == 5, "those of the model alone"
+    bare = settings.backbone.build()
+    assert bare.controlnets == ()
+    assert bare.predict(torch.zeros(1, 4, 8, 8), 500, Conditioning.of(bare.embed(["a fox"]))).isfinite().all()
+
+
+def test_without_a_controlnet_there_is_no_control_to_be_steered_away_from() -> None:
+    own = ["+exp=photographs", "scene.path=x", "backbone.controlnet=null"]
+    with pytest.raises(UserError, match=r"editor.control_guidance: got .*, but backbone.controlnet is null"):
+        RunSettings.compose(*own, "editor.control_guidance=2")
+    assert RunSettings.compose(*own, "editor.control_guidance=1").net_controls() == ()
+
+
+def test_what_fits_stable_diffusion_is_what_photographs_are_edited_with() -> None:
+    settings = RunSettings.compose("+exp=photographs", "scene.path=x", "scene.size=[768,512]")
+    assert settings.methods()["full"].editor == settings.editor
+    assert (settings.editor.guidance_scale, settings.backbone.pixels()) == (7.5, (768, 512))
+    assert (settings.field.grid.levels, settings.field.optimiser.iterations) == (16, 5000), "field=sd15"
+
+
+def test_the_capture_experiment_draws_no_box_for_openpose(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = model.with_name("control_v11p_sd15_openpose")
+    own = [f"backbone.model={model}", f"backbone.controlnet={net}", "scene.path=asset:puppet_a", "backbone.image_size=64"]
+    assert validate.main(["+exp=capture", "backbone=sd15", *own, "scene.size=64", "scene.proxy=asset:fox_box.json"]) == 2
+    assert "is a ControlNet of kind openpose, which reads openpose or images" in capsys.readouterr().err
 
 
 def test_all_faults_are_told_together(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,6 +160,8 @@ def test_all_faults_are_told_together(model: Path, tmp_path: Path, capsys: pytes
     for part in ("has no merges.txt", "an inpainting model", "kind openpose", "/no.json does not exist", "got [99]"):
         assert part in said
     assert len(said.splitlines()) == 5
+    lost = told(capsys, model, "backbone.model=/no/model", "backbone.vae=/no/vae", "backbone.tokenizer=/no/words")
+    assert [line.split(": ")[1] for line in lost.splitlines()] == ["backbone.model", "backbone.vae", "backbone.tokenizer"]
 
 
 def test_images_are_counted_by_the_names_of_views(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

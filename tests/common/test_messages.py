@@ -1,9 +1,11 @@
+import subprocess
 from typing import Annotated, Literal
 
 import pytest
+from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 
-from qnerf.common.messages import describe_error, nearest
+from qnerf.common.messages import command_line, describe_error, nearest
 from qnerf.settings import Settings
 
 
@@ -78,3 +80,12 @@ def test_all_errors_come_together() -> None:
 
 def test_nothing_alike_gives_no_hint() -> None:
     assert nearest("qqqq", ["soft", "hard"]) is None
+
+
+@pytest.mark.parametrize("words", [["a=b", "it's", "$HOME"], ["scene.target_prompt='a red\nfigure'", "back\\slash\té"]])
+def test_a_command_is_one_line_that_a_shell_takes_as_it_was(words: list[str]) -> None:
+    line = command_line(words)
+    assert "\n" not in line
+    told = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True).stdout
+    assert told.split("\0")[:-1] == words
+    assert OmegaConf.create(f"# {line}\nsteps: 4\n") == {"steps": 4}

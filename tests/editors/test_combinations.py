@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import permutations
 
 import pytest
@@ -9,8 +10,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from qnerf import run
+from qnerf.composing.overrides import editor_clashes
 from qnerf.config import RunSettings, check
 from qnerf.editors.combined import combination_problem
+from qnerf.errors import UserError
+from qnerf.planning.cells import plan_command
 from qnerf.planning.light_checks import check_files
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import Inputs
@@ -79,6 +84,31 @@ def test_a_misspelt_word_is_told_before_a_scene_is_read() -> None:
     assert "nearest valid: shirt" in told
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("editor=[plain,masactrl]", "plain changes nothing that the model attends to, so that it does not go with masactrl"),
+        ("editor=[masactrl, plain, sdedit]", "plain changes nothing"),
+        ("editor=[masactrl,masactrl]", "masactrl is chosen twice; expected each once"),
+        ("editor=[sdedit,fpe,sdedit]", "sdedit is chosen twice"),
+        ("editor=[plain,fpe],pnp", "plain changes nothing"),
+    ],
+)
+def test_an_editor_that_would_vanish_is_refused(override: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a run, by a check of a command line and from Python."""
+    (told,) = plan_command([override], CONFIGS).errors
+    assert told.startswith(f"{override}: {message}")
+    with pytest.raises(UserError, match=re.escape(message)):
+        RunSettings.compose(override)
+    monkeypatch.setattr("sys.argv", ["run", override])
+    with pytest.raises(SystemExit, match="2"):
+        run.main()
+
+
+def test_editors_that_do_not_clash_are_left_alone() -> None:
+    assert editor_clashes(["editor=[plain,sdedit]", "editor=fpe,plain", "editor=[fpe,sdedit],[pnp,sdedit]", "steps=4", "-m"]) == []
+
+
 @pytest.mark.parametrize("name", [*EDITORS, *ADDITIONS])
 def test_no_editor_s_file_is_long(name: str) -> None:
     kind = variants("editors") if name in EDITORS else variants("editors.additions")
@@ -97,11 +127,14 @@ def test_no_editor_s_file_is_long(name: str) -> None:
         (["editor=self_guidance", "editor.additions.self_guidance.words=[figure]", "schedule.skip=0.2"], False),
         (["editor=attend_and_excite", "schedule.skip=0.5"], False),
         (["editor=adaptive_mask", "schedule.skip=0.5"], True),
+        (["editor=sdedit", "inversion=ddpm", "inversion.skip=0"], None),
+        (["editor=sdedit", "schedule.start=posed", "schedule.start_at=0"], None),
     ],
 )
-def test_an_addition_that_acts_before_the_edit_begins_is_refused(words: list[str], acts: bool) -> None:
+def test_an_addition_that_acts_before_the_edit_begins_or_starts_elsewhere_is_refused(words: list[str], acts: bool | None) -> None:
+    """acts None: it would draw the noise that the edit is to start from."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("config", ["schedule=independent", "guidance=off", "baselines=[]", *words])
     errors, settings = check(config)
-    assert (settings is not None) == acts, errors
-    assert acts or "it acts before step" in errors[0]
+    assert (settings is not None) == bool(acts), errors
+    assert acts or ("it acts before step" if acts is False else "it starts from noise that it draws itself, but") in errors[0]

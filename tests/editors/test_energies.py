@@ -16,6 +16,7 @@ from qnerf.editors.additions.attend_and_excite import AttendAndExciteSettings, O
 from qnerf.editors.additions.layout_control import LayoutControlSettings, OutsideBoxes
 from qnerf.editors.additions.self_guidance import ObjectMoved, SelfGuidance, SelfGuidanceSettings
 from qnerf.editors.plain import PlainEditorSettings
+from qnerf.errors import UserError
 from tests.editors.helpers import SOURCE, STEPS, TARGET, VIEWS, double, job_of, latents, maps_of, text_of
 
 EVERY, K, BLUE = slice(0, VIEWS), 1, 5
@@ -203,3 +204,11 @@ def test_words_are_named_and_found() -> None:
     with pytest.raises(ValueError, match="reach: got 1 values; expected 3"):
         AttendAndExciteSettings(name="attend_and_excite", reach=(0.5,))
     assert EXCITE.own_passes(STEPS) == 3 * (2 + 6)
+
+
+def test_a_box_that_no_token_is_inside_is_refused() -> None:
+    nowhere = LAYOUT.model_copy(update={"boxes": {"figure": (0.1, 0.1, 0.2, 0.2)}})
+    with pytest.raises(
+        UserError, match=r"boxes: the box of figure, \[0.1, 0.1, 0.2, 0.2\], has no token .* 1 x 1 and 2 x 2 tokens"
+    ):
+        OutsideBoxes(job_of(PLAIN).branch(EVERY), nowhere)

@@ -190,6 +190,8 @@ def test_every_group_says_which_settings_it_reads() -> None:
         "errors": ["metrics.depth_tolerance"],
         "silhouette": ["metrics.silhouette_threshold"],
         "heldout": ["metrics.heldout_every", "rgb_field", "scene.focus", "scene.radius", "seed"],
+        "radiance": ["metrics.depth_tolerance", "metrics.heldout_every", "rgb_field", "scene.focus", "scene.radius", "seed"],
+        "epipolar": [],
         "depth": [],
     }
 

@@ -93,6 +93,12 @@ def test_a_nan_that_only_the_edit_or_only_the_autoencoder_meets(
     with_a_nan(backbone.vae, "encoder.conv_out")
     said = run(scene_folder, tmp_path / "encoder", backbone, monkeypatch, *ALONE)
     assert said.startswith("encoding the views: latents"), said
+    assert "4 of 4 views (000, 001, 002, 003) (the model computes in float32), expected finite values: check that" in said
+
+    backbone = in_precision(torch.float32)
+    with_a_nan(backbone.vae, "decoder.conv_out")
+    said = run(scene_folder, tmp_path / "decoder", backbone, monkeypatch, *ALONE)
+    assert said.startswith("checking the inversion: the autoencoder's round trip"), "no PSNR of it passes a threshold"
 
     backbone = in_precision(torch.float32)
     embed = backbone.embed

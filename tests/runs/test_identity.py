@@ -235,6 +235,21 @@ def test_inputs_are_hashed_from_files_and_weights_that_are_not_here_are_none() -
     assert read_inputs(settings_of("backbone=sd15", "backbone.model=no/where")) == replace(inputs, weights=None)
 
 
+def test_a_dtype_that_is_left_open_counts_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def name(dtype: str, device: str) -> str:
+        return stages_of("backbone=sd15", "control.detail=auto", f"backbone.dtype={dtype}", f"device={device}").identity()
+
+    assert name("auto", "cpu") == name("float32", "cpu")
+    assert name("auto", "cpu") != name("float16", "cpu")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert name("auto", "auto") == name("float16", "auto")
+
+
+def test_two_ways_to_write_a_square_are_one_run() -> None:
+    assert stages_of("scene.size=[128,128]").identity() == stages_of("scene.size=128").identity()
+    assert stages_of("scene.size=[128,64]").identity() != stages_of("scene.size=[64,128]").identity()
+
+
 def test_settings_without_effect_exist() -> None:
     plain = settings_of("backbone=sd15", "editor=masactrl", "guidance=soft").model_dump(mode="json")
     keys = {".".join(path[: n + 1]) for path, _ in leaves(plain) for n in range(len(path))}

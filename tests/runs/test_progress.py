@@ -1,5 +1,7 @@
 import pytest
+import torch
 
+from qnerf.errors import UserError
 from qnerf.runs.progress import RunProgress, format_seconds
 
 
@@ -48,3 +50,29 @@ def test_seconds_as_people_say_them() -> None:
     assert format_seconds(59.4) == "59 s"
     assert format_seconds(85) == "1 min 25 s"
     assert format_seconds(3900) == "1 h 05 min"
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of …"), "20.00 MiB"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8000000000 bytes."),
+            "8000000000 bytes",
+        ),
+        (RuntimeError("could not create a primitive"), ""),
+        (MemoryError(), ""),
+    ],
+)
+def test_too_little_memory_is_said_in_a_sentence_with_the_stage(error: Exception, asked: str) -> None:
+    progress = RunProgress({}, {})
+    progress.stage = "inverting the views"
+    with pytest.raises(UserError, match="inverting the views: there is too little memory") as caught, progress:
+        raise error
+    assert asked in str(caught.value)
+    assert "chunk_size" in str(caught.value)
+
+
+def test_another_error_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes do not match"), RunProgress({}, {}):
+        raise RuntimeError("shapes do not match")

@@ -103,6 +103,10 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
         in_proxy(lambda p: p["bones"].append([0, 15])),
         "bones that are not pairs of joint indices below 15",
     ),
+    "no such joint": (
+        in_proxy(lambda p: p.update(keeps_direction=["crown"])),
+        "keeps_direction = ['crown'], expected a list of names out of joints",
+    ),
     "flat box": (
         in_proxy(lambda p: p.update(kind="box", source={**BOX, "size": [1, 1, 0]}, target=BOX)),
         "expected three lengths above 0",
@@ -160,3 +164,12 @@ def test_paths_that_are_not_there(folder: Path, tmp_path: Path) -> None:
     assert "box.json is missing" in complaint(folder, proxy=str(tmp_path / "box.json"))
     assert "expected one that ships with the package (asset:puppet_a)" in complaint("asset:nobody")
     assert "scene.views is 9" in complaint(folder, views=9)
+
+
+def test_a_frame_named_twice_is_told_where_the_truth_is_named_by_view(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    change(folder / "transforms.json", lambda t: t["frames"].append(t["frames"][0]))
+    assert complaint(folder).endswith("view_000.png twice, expected each image once: remove the second frame.")
+    shutil.rmtree(folder / "truth")
+    scene = read_scene(SceneSettings(path=str(folder), size=32))
+    assert len(set(scene.view_names)) == len(scene.images)
+    assert "twice: each is a view of its own" in caplog.text

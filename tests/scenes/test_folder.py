@@ -17,16 +17,18 @@ from qnerf.errors import UserError
 from qnerf.scenes.bounds import BOX_EDGES
 from qnerf.scenes.capture import (
     View,
-    crop_square,
+    crop_to,
     nearest_point_to_axes,
     radius_from_cameras,
     resize,
     spread_evenly,
     undistort,
 )
+from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.fingerprint import scene_fingerprint
 from qnerf.scenes.proxies import box_corners, read_proxy
 from qnerf.scenes.reader import read_scene
+from qnerf.scenes.region import edited_region
 from qnerf.scenes.scene import Scene, Truth
 from qnerf.scenes.settings import SceneSettings
 from qnerf.scenes.writer import write_scene
@@ -141,15 +143,33 @@ def test_missing_images_are_left_out_with_one_warning(folder: Path, caplog: pyte
     assert "names 4 images, of which 3 exist; the 1 missing" in caplog.text
 
 
-def test_crop_and_resize_keep_a_point_on_its_pixel() -> None:
+@pytest.mark.parametrize("size", [(40, 40), (40, 50), (60, 40)])
+def test_crop_and_resize_keep_a_point_on_its_pixel(size: tuple[int, int]) -> None:
     image = np.zeros((120, 80, 3), dtype=np.uint8)
     image[52:56, 40:44] = 255  # its centre is at (42, 54)
     direction = np.array([(42 - 37.0) / 90, (54 - 61.0) / 95])
-    view = resize(crop_square(View(image, np.array([90.0, 95.0]), np.array([37.0, 61.0]), np.zeros(5))), 40)
+    view = resize(crop_to(View(image, np.array([90.0, 95.0]), np.array([37.0, 61.0]), np.zeros(5)), size), size)
     weight = view.image[..., 0] / view.image[..., 0].sum()
-    pixel = np.arange(40) + 0.5
-    found = np.array([(weight.sum(axis=0) * pixel).sum(), (weight.sum(axis=1) * pixel).sum()])
+    columns, rows = (np.arange(count) + 0.5 for count in size)
+    found = np.array([(weight.sum(axis=0) * columns).sum(), (weight.sum(axis=1) * rows).sum()])
     np.testing.assert_allclose(direction * view.focal + view.centre, found, atol=0.01)
+
+
+def test_views_that_are_not_square_are_the_middle_rows_of_square_ones(folder: Path) -> None:
+    """Images, truth, regions and drawings alike, where the scale is the same."""
+    square, wide = (read_scene(settings(folder, size=size)) for size in (64, (64, 32)))
+    rows = slice(16, 48)
+    assert (wide.cameras.width, wide.cameras.height) == (64, 32)
+    assert torch.equal(wide.images, square.images[:, :, rows])
+    assert wide.truth is not None
+    assert square.truth is not None
+    for name in ("edited_images", "depth_edited", "silhouette_source"):
+        assert torch.equal(getattr(wide.truth, name), getattr(square.truth, name)[..., rows, :])
+    assert wide.proxy is not None
+    around = [edited_region(wide.proxy, s.cameras, size, 0.1).object for s, size in ((wide, (4, 8)), (square, (8, 8)))]
+    assert torch.equal(around[0], around[1][:, 2:6])
+    depth = [draw_proxy_control(wide.proxy, "target", s.cameras, "loose_depth", (s.cameras.height, 64)) for s in (wide, square)]
+    assert torch.equal(depth[0], depth[1][:, :, rows])
 
 
 def test_undistortion_puts_points_where_a_pinhole_sees_them() -> None:

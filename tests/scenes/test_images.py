@@ -103,8 +103,12 @@ def test_one_image_needs_a_prompt(listed: Path) -> None:
             r"image 0 has no text editing_prompt, expected one each: add it",
         ),
         ({**ENTRIES["000"], "mask": [1, 2, 3]}, "image 0 has a mask that is no list of pairs of whole numbers"),
-        ({**ENTRIES["000"], "mask": [5000, 2]}, r"48 x 32 pixels, but its mask begins a run at pixel 5000"),
-        ({**ENTRIES["000"], "image_path": "c.png"}, r"names 1 images, of which 0 exist \(missing: c\.png"),
+        ({**ENTRIES["000"], "mask": [True, 5]}, "image 0 has a mask that is no list of pairs of whole numbers"),
+        ({**ENTRIES["000"], "mask": [7, 0]}, "a number of pixels that is not 0 in all of them"),
+        ({**ENTRIES["000"], "mask": [5000, 2]}, r"48 x 32 pixels, from 0 to 1535, but its mask has a run of 2 from pixel 5000 on"),
+        ({**ENTRIES["000"], "mask": [1, 5, 1530, 7]}, r"its mask has a run of 7 from pixel 1530 on: let image_path name"),
+        ({**ENTRIES["000"], "mask": [48, 6]}, r"a\.png has a mask that lies outside the part of the image which is used"),
+        ({**ENTRIES["000"], "image_path": "c.png"}, r"names 1 image, of which 0 exist \(missing: c\.png\), expected at least 1"),
     ],
 )
 def test_what_is_wrong_with_a_list_is_said(listed: Path, entry: dict[str, Any], message: str) -> None:
@@ -123,6 +127,10 @@ def test_what_is_wrong_with_a_list_is_said(listed: Path, entry: dict[str, Any], 
         ("editor.source=posed", r"editor\.source: got posed, but .* set editor\.source=source"),
         ("editor.control_guidance=2", r"editor\.control_guidance: got 2, .* no control"),
         ("scene.proxy=asset:fox_box.json", r"scene\.proxy: got asset:fox_box\.json, but the cameras"),
+        ("inversion=null_text inversion.joint=true", r"inversion\.joint: views of one scene share .* has 2 images"),
+        ("editor.mask=region", r"editor\.mask: it asks for the object's region, but no mask says where"),
+        ("editor=layout_control", r"editor\.additions\.layout_control\.boxes: it asks for the object's region"),
+        ("editor=layout_control +editor.additions.layout_control.boxes.a=null", r"layout_control\.boxes: it asks for"),
     ],
 )
 def test_what_needs_cameras_or_a_proxy_is_refused_before_anything_is_loaded(listed: Path, override: str, message: str) -> None:
@@ -130,6 +138,28 @@ def test_what_needs_cameras_or_a_proxy_is_refused_before_anything_is_loaded(list
     assert len(check_files([settings])) >= 1
     with pytest.raises(UserError, match=message):
         load_scene(settings)
+
+
+def test_what_needs_a_region_or_one_scene_is_taken_where_there_is_one(listed: Path) -> None:
+    """Boxes need no mask, a mask of each image gives a region, and one image shares its prompt with no other."""
+    one, box = {**ENTRIES["000"]}, "+editor.additions.layout_control.boxes.blue=[0,0,.5,1]"
+    path = listed.parent / "masked.json"
+    path.write_text(json.dumps([one]))
+    for words in (["editor=layout_control"], ["editor.mask=region"], ["inversion=null_text", "inversion.joint=true"]):
+        settings = settings_of(path, *words, "device=cpu")
+        assert [error for error in check_files([settings]) if not error.startswith("scene.size")] == []
+        load_scene(settings)
+    image = listed.parent / "annotation_images" / "0_random" / "a.png"
+    load_scene(settings_of(image, "prompt=a figure", "target=a blue figure", "editor=layout_control", box, "device=cpu"))
+
+
+def test_what_is_no_image_is_said_with_what_is_one(tmp_path: Path) -> None:
+    (tmp_path / "photo.bmp").touch()
+    kinds = r"an image \(\.png, \.jpg, \.jpeg, \.webp\) or a JSON list of images"
+    with pytest.raises(UserError, match=rf"photo\.bmp is a file, expected {kinds}: give the right path"):
+        scene_of(tmp_path / "photo.bmp", "prompt=a")
+    with pytest.raises(UserError, match=rf"is a folder, expected {kinds}: give the file\."):
+        scene_of(tmp_path, "prompt=a")
 
 
 def test_words_are_looked_for_in_the_prompts_of_each_image(listed: Path) -> None:

@@ -2,13 +2,14 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from qnerf.common import places
-from qnerf.scenes.proxies import read_proxy
+from qnerf.scenes.proxies import read_proxy, write_proxy
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
@@ -24,6 +25,16 @@ def test_the_truth_is_of_the_folders_own_proxy_alone(scene: Scene, tmp_path: Pat
     own = read_scene(SceneSettings(path=str(folder), size=size, proxy=str(tmp_path / "other.json")))
     assert own.truth is None
     assert own.proxy is not None
+
+
+def test_joints_that_keep_their_direction_are_written_and_read_by_name(scene: Scene, tmp_path: Path) -> None:
+    assert scene.proxy is not None
+    path = tmp_path / "proxy.json"
+    write_proxy(path, scene.proxy)
+    assert "keeps_direction" not in path.read_text()  # a file without stays what it was
+    write_proxy(path, replace(scene.proxy, keeps_direction=(5, 0)))
+    assert '"keeps_direction": [\n  "hand_l",\n  "head"\n ]' in path.read_text()
+    assert read_proxy(path).keeps_direction == (5, 0)
 
 
 def test_the_fox_ears_turn_rigidly_and_outwards_and_nothing_else_moves() -> None:

@@ -81,12 +81,9 @@ class Overlooked:
     def value(self) -> Tensor:
         """(V,)."""
         import torch
-        import torch.nn.functional as F
+
+        from qnerf.attention.maps import smoothed_words
 
         maps = torch.stack([self.record.maps[layer].mean(dim=1) for layer in self.layers]).mean(dim=0)
-        images = (100 * maps[..., 1:-1]).softmax(dim=-1).transpose(1, 2).unflatten(-1, self.grid)  # without start and end
-        bell = torch.tensor([-1.0, 0.0, 1.0]).div(0.5).square().div(-2).exp().to(images)
-        kernel = (bell[:, None] * bell / bell.sum() ** 2).expand(images.shape[1], 1, 3, 3)
-        smooth = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=images.shape[1])
-        overlooked = (1 - smooth.amax(dim=(2, 3))).clamp_min(0)
+        overlooked = (1 - smoothed_words(maps, self.grid).amax(dim=(2, 3))).clamp_min(0)
         return (overlooked * self.words[:, 1:-1].to(overlooked)).amax(dim=1)

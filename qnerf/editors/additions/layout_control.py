@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from qnerf.backbones.words import word_problem
 from qnerf.editors.base import AdditionSettings, Part
 from qnerf.editors.descent import GRADIENT_PASSES, added_words_problem, descend, target_words
+from qnerf.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from qnerf.denoising.edit import EditBranch
 
 Box = tuple[float, float, float, float]
+BOXES = "editor.additions.layout_control.boxes"
 
 
 class LayoutControlSettings(AdditionSettings):
@@ -46,11 +48,14 @@ class LayoutControlSettings(AdditionSettings):
     def own_passes(self, steps: int) -> int:
         return GRADIENT_PASSES * self.iterations * round(self.until * steps)
 
+    @property
+    def region_key(self) -> str | None:
+        return None if self.boxes and all(self.boxes.values()) else BOXES
+
     def problem(self, source_prompt: str, target_prompt: str) -> str | None:
-        key = "editor.additions.layout_control.boxes"
         if self.boxes:
-            return word_problem(key, self.boxes, target_prompt)
-        return added_words_problem(key, (), source_prompt, target_prompt)
+            return word_problem(BOXES, self.boxes, target_prompt)
+        return added_words_problem(BOXES, (), source_prompt, target_prompt)
 
     def acts(self, first: int, steps: int) -> bool:
         return first < round(self.until * steps)
@@ -84,6 +89,12 @@ class OutsideBoxes:
         cross = branch.backbone.cross_attention_layers
         first = next(layer for layer in cross if layer.path.startswith("up_blocks")).path.split(".attentions")[0]
         self.layers = tuple(layer for layer in cross if layer.path.startswith(("mid_block", f"{first}.")))
+        for word, box in settings.boxes.items():
+            if box is not None and not any(self._inside(layer, box).any() for layer in self.layers):
+                raise UserError(
+                    f"{BOXES}: the box of {word}, {list(box)}, has no token of this model's maps inside; expected a larger one: "
+                    f"maps of {' and '.join(sorted({_size(layer, branch) for layer in self.layers}))} tokens are drawn into it"
+                )
 
     def edits(self) -> Edits:
         from qnerf.attention.hooks import Edits
@@ -116,3 +127,7 @@ class OutsideBoxes:
         mask = torch.zeros(len(self.branch.conditioning), rows, columns)
         mask[:, int(box[1] * rows) : int(box[3] * rows), int(box[0] * columns) : int(box[2] * columns)] = 1
         return mask.flatten(1)
+
+
+def _size(layer: AttentionLayer, branch: EditBranch) -> str:
+    return "{} x {}".format(*layer.token_grid(branch.backbone.latent_size))

@@ -27,6 +27,10 @@ class SdeditSettings(AdditionSettings):
         """The first of the steps that is taken."""
         return min(round((1 - self.strength) * steps), steps - 1)
 
+    @property
+    def draws_start(self) -> bool:
+        return True
+
     def acts(self, first: int, steps: int) -> bool:
         return first <= self.first_step(steps)
 

@@ -16,6 +16,7 @@ from qnerf.scenes.cameras import Rays
 CHUNK = 65536
 THICKNESS = 0.02  # of the layer, as a share of the extent, whose opacity says how dense a place is
 THICKEST = 0.15  # radius of flesh that is looked for, likewise
+GOLDEN = 2.39996  # radians
 
 
 class Radiant(Protocol):
@@ -70,18 +71,27 @@ def flesh_grid(field: Radiant, low: Tensor, high: Tensor, voxels: int, extent: f
 def flesh_radius(field: Radiant, part: Part, extent: float) -> float:
     """How thick the flesh round a bone is, world units: the median over directions of where density first ends.
 
-    A bone along which there is no flesh has the least radius, half of `THICKNESS`.
+    A bone along which there is no flesh has the least radius, half of `THICKNESS`. What is at a single joint is looked at in all
+    directions from there.
     """
     least = THICKNESS / 2 * extent
     start, axis = part.starts[0], part.ends[0] - part.starts[0]
-    length = float(axis.norm())
-    if length < 1e-6:
+    length, single = float(axis.norm()), len(part.joints) == 1
+    if length < 1e-6 and not single:
         return least
-    turn = torch.linspace(0, 2 * torch.pi, 25, device=axis.device)[:-1]
-    across = torch.linalg.svd(axis[None] / length)[2][1:]
-    spokes = turn.cos()[:, None] * across[0] + turn.sin()[:, None] * across[1]
+    if single:
+        height = ((torch.arange(24, device=axis.device) + 0.5) / 12 - 1)[
+            :, None
+        ]  # evenly over a sphere, each circle a golden angle on
+        flat = (1 - height.square()).sqrt()
+        angle = GOLDEN * torch.arange(24, device=axis.device)[:, None]
+        spokes = torch.cat([flat * angle.cos(), flat * angle.sin(), height], dim=1)
+    else:
+        turn = torch.linspace(0, 2 * torch.pi, 25, device=axis.device)[:-1]
+        across = torch.linalg.svd(axis[None] / length)[2][1:]
+        spokes = turn.cos()[:, None] * across[0] + turn.sin()[:, None] * across[1]
     out = torch.arange(0, THICKEST + THICKNESS, THICKNESS / 4, device=axis.device) * extent
-    along = torch.linspace(0.2, 0.8, 7, device=axis.device)
+    along = torch.linspace(0.2, 0.8, 1 if single else 7, device=axis.device)
     points = start + along[:, None, None, None] * axis + spokes[None, :, None] * out[None, None, :, None]
     opacity = opacity_at(field, points, extent).flatten(0, 1)
     dense = opacity > 0.4 * opacity.amax(-1, keepdim=True).clamp_min(0.1)

@@ -26,7 +26,8 @@ class Part:
     """starts, ends: (K, 3) axes of the part in the source.
 
     moved: whether the edit moves it. smooth: it deforms rather than turns, and may be still in places. joints: indices of the
-    proxy's joints at the ends of a bone. stretch: its length after the edit as a share of that before it.
+    proxy's joints at the ends of a bone, or the one where something keeps its direction. stretch: its length after the edit as a
+    share of that before it.
     """
 
     motion: Motion
@@ -55,7 +56,8 @@ def parts_of(proxy: Proxy, settings: PosingSettings, device: torch.device) -> li
         motion = (target - source).norm(dim=-1)
         least = max(STILL * extent(proxy), min(UNSURE * imprecision(proxy.bones, source, target), HALF * float(motion.max())))
         target = torch.where((motion > least)[:, None], target, source)
-        return [_bone(index, proxy.bones, source, target) for index in range(len(proxy.bones))]
+        bones = [_bone(index, proxy.bones, source, target) for index in range(len(proxy.bones))]
+        return bones + [_at(joint, source, target) for joint in proxy.keeps_direction]
     if kind == "solids" and proxy.source_bounds is not None and proxy.target_bounds is not None:
         pairs = zip(proxy.source_bounds.solids, proxy.target_bounds.solids, strict=True)
         return [_solid(before, after, STILL * extent(proxy), device) for before, after in pairs]
@@ -84,6 +86,13 @@ def _bone(index: int, bones: tuple[tuple[int, int], ...], source: Tensor, target
     shorten = torch.eye(3, device=source.device) + (lengths[0] / lengths[1] - 1) * torch.outer(unit, unit)
     motion = Affine(shorten @ turn, turn, source[a], target[a])
     return Part(motion, moved, source[a][None], source[b][None], (a, b), stretch=lengths[1] / lengths[0])
+
+
+def _at(joint: int, source: Tensor, target: Tensor) -> Part:
+    """What goes where a joint goes, and is not turned."""
+    still, place = torch.eye(3, device=source.device), source[joint]
+    motion = Affine(still, still, place, target[joint])
+    return Part(motion, bool((target[joint] != place).any()), place[None], place[None], (joint,))
 
 
 def imprecision(bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor) -> float:

@@ -53,11 +53,12 @@ class Refined:
 def refine(proxy: Proxy, flesh: Flesh, opacity: Tensor, settings: PosingSettings, device: torch.device) -> Refined:
     """Move source joints so that bones run through the middle of flesh, and target joints as the edit turns these moves.
 
-    opacity: (X, Y, Z) in [0, 1], the flesh's without air and ground. A proxy that fits stays as it is, bit by bit, as do a box, a
-    proxy without bones and one that the edit does not move.
+    opacity: (X, Y, Z) in [0, 1], the flesh's without air and ground. A proxy that fits stays as it is, bit by bit, as does one that
+    the edit does not move. So does one that is not posed by its bones: those of a sofa are the edges of its boxes, not the axes of
+    limbs, and a spline through the joints of both states hardly minds where along with it they lie.
     """
     parts = parts_of(proxy, settings, device)
-    by_bones = proxy.kind == "skeleton" and proxy.bones and settings.parts != "solids"
+    by_bones = any(part.joints for part in parts)
     if not by_bones or settings.refine == 0 or not any(part.moved for part in parts):
         return Refined(proxy, 0.0)
     size = extent(proxy)
@@ -93,7 +94,7 @@ def _bones_away(parts: list[Part]) -> dict[int, int]:
     """How many bones are between a joint and what stays; joints without such a way are left out."""
     found = {end: 0 for part in parts if not part.moved for end in part.joints}
     for count in range(len(parts)):
-        for a, b in (part.joints for part in parts):
+        for a, b in (part.joints for part in parts if len(part.joints) == 2):
             for near, far in ((a, b), (b, a)):
                 if found.get(near) == count:
                     found.setdefault(far, count + 1)

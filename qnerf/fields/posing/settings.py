@@ -14,8 +14,8 @@ class PosingSettings(Settings):
     """What moves rigidly: each bone; each solid of the proxy's bounds; or nothing, and the whole object deforms smoothly as its
     joints do. auto: joints for a box, and for a skeleton whose moved bounds are all boxes; bones for any other skeleton."""
     refine: float = Field(default=0.06, ge=0, le=0.2)
-    """How far a skeleton's joints may be moved so that its bones run through flesh. 0: not at all, nor does their
-    distance from flesh lower trust then."""
+    """How far the joints of a skeleton that is posed by its bones may be moved so that these run through flesh. 0: not at all,
+    nor does their distance from flesh lower trust then."""
     voxels: int = Field(default=96, ge=16, le=512)
     """Cells of the longest side of the grid of labels, which say what part flesh belongs to."""
     reach: float = Field(default=0.5, gt=0)

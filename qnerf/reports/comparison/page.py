@@ -118,7 +118,7 @@ def _cell(index: int, cell: Cell, views: CellViews | None) -> dict[str, Any]:
         "settings": dict(cell.settings),
         "metrics": dict(figures),
         "command": cell.command,
-        "views": views and {"names": list(views.names), "after": views.after, "scene": views.scene},
+        "views": views and {**vars(views), "names": list(views.names)},
     }
 
 

@@ -33,11 +33,13 @@ Picture = Image.Image
 
 @dataclass(frozen=True)
 class CellViews:
-    """One cell's pictures. names: of the views. after: its strip. scene: the key of its SceneViews, if they are known."""
+    """One cell's pictures. names: of the views. after: its strip. scene: the key of its SceneViews, if they are known. proportions:
+    of a view, width by height."""
 
     names: Sequence[str]
     after: str
     scene: str | None
+    proportions: float = 1.0
 
 
 @dataclass
@@ -63,7 +65,9 @@ class Album:
         if not chosen:
             return None
         names = [path.stem for path in chosen]
-        return CellViews(names, strip([Image.open(path) for path in chosen], self.side), self._scene_of(folder, names))
+        pictures = [Image.open(path) for path in chosen]
+        proportions = pictures[0].width / pictures[0].height
+        return CellViews(names, strip(pictures, self.side), self._scene_of(folder, names), proportions)
 
     def _scene_of(self, folder: Path, names: Sequence[str]) -> str | None:
         try:

@@ -42,7 +42,8 @@ function pictures(cell) {
   play.onclick = () => toggleOrbit();
   const against = againstChoice(cell, scene);
   const rows = scene ? [...slider, against, ...turn, play] : [...turn, play];
-  return [element("div", { className: "stage", id: "stage" }), element("div", { className: "sliders" }, ...rows)];
+  const stage = element("div", { className: "stage", id: "stage", style: `aspect-ratio:${cell.views.proportions}` });
+  return [stage, element("div", { className: "sliders" }, ...rows)];
 }
 
 function range(id, label, min, max, value, act) {

@@ -46,6 +46,7 @@ class LampPose:
 class Lamp:
     JOINTS: ClassVar[Names] = ("foot", "hinge", "elbow", "neck", "head")
     BONES: ClassVar[Pairs] = ((0, 1), (1, 2), (2, 3), (3, 4))
+    KEEPS_DIRECTION: ClassVar[Names] = ()
     PARTS: ClassVar[Names] = ("shade", "arms", "base")
     FOCUS: ClassVar[Point] = (0.0, 0.0, 0.66)
     DISTANCE: ClassVar[float] = 3.1

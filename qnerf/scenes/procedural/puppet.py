@@ -30,6 +30,7 @@ TRUNK_RADIUS, ARM_RADIUS, LEG_RADIUS = 0.28, 0.1, 0.17  # of the stoutest figure
 class Puppet:
     JOINTS: ClassVar[Names] = JOINTS
     BONES: ClassVar[Pairs] = BONES
+    KEEPS_DIRECTION: ClassVar[Names] = ()
     PARTS: ClassVar[Names] = ("skin", "shirt", "trousers")
     FOCUS: ClassVar[Point] = (0.0, 0.0, 0.82)
     DISTANCE: ClassVar[float] = 3.4

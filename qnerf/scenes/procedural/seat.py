@@ -49,6 +49,7 @@ class Seat:
     BONES: ClassVar[Pairs] = (
         (0, 4), (1, 5), (2, 6), (3, 7), (4, 5), (5, 7), (7, 6), (6, 4), (4, 8), (5, 9), (6, 10), (7, 11), (10, 11),
     )  # fmt: skip
+    KEEPS_DIRECTION: ClassVar[Names] = ()
     PARTS: ClassVar[Names] = ("cover", "cushions", "legs")
     FOCUS: ClassVar[Point] = (0.0, 0.0, 0.58)
     DISTANCE: ClassVar[float] = 3.4

@@ -21,12 +21,14 @@ MARGIN = 0.04  # metres that bounds leave round the thickest object of their kin
 class Shape(Protocol):
     """An object in two states; world units are metres, z is up, the object stands on the floor at the origin.
 
-    JOINTS: names of the proxy's points. BONES: pairs of their indices. PARTS: the parts whose colours captions name.
+    JOINTS: names of the proxy's points. BONES: pairs of their indices. KEEPS_DIRECTION: names of joints; what is at these goes
+    along and does not turn. PARTS: the parts whose colours captions name.
     FOCUS: the point (3,) that cameras look at. DISTANCE: of cameras that see all of it, metres. heading: turn about z.
     """
 
     JOINTS: ClassVar[Names]
     BONES: ClassVar[Pairs]
+    KEEPS_DIRECTION: ClassVar[Names]
     PARTS: ClassVar[Names]
     FOCUS: ClassVar[Point]
     DISTANCE: ClassVar[float]

@@ -55,6 +55,7 @@ class Toy:
         (0, 1), (1, 2), (2, 3),
         (1, 4), (4, 5), (5, 6), (1, 7), (7, 8), (8, 9), (2, 10), (10, 11), (11, 12), (2, 13), (13, 14), (14, 15),
     )  # fmt: skip
+    KEEPS_DIRECTION: ClassVar[Names] = ("head", *(f"foot_{leg}" for leg in ("fl", "fr", "bl", "br")))
     PARTS: ClassVar[Names] = ("coat", "ears", "collar")
     FOCUS: ClassVar[Point] = (0.0, 0.0, 0.56)
     DISTANCE: ClassVar[float] = 3.2

@@ -56,7 +56,8 @@ class WorldScene:
         """What controls are drawn from. World 1 says nothing of bounds, so that its folders stay what they were."""
         source, target = (torch.tensor(self.joints(edited), dtype=torch.float32) for edited in (False, True))
         bounds = self._bounds(False), self._bounds(True)
-        return Proxy("skeleton", self.shape.JOINTS, self.shape.BONES, source, target, *bounds)
+        keeps = tuple(self.shape.JOINTS.index(joint) for joint in self.shape.KEEPS_DIRECTION)
+        return Proxy("skeleton", self.shape.JOINTS, self.shape.BONES, source, target, *bounds, keeps)
 
     def _bounds(self, edited: bool) -> Bounds | None:
         if self.world == 1:

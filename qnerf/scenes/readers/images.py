@@ -58,9 +58,12 @@ def _parse(path: Path, where: str, entry: Any, problems: list[str]) -> Frame | N
         problems.append(f"{where} has no text {', '.join(wrong)}, expected one each: add it.")
         return None
     runs = entry.get("mask") or []
-    whole = isinstance(runs, list) and all(isinstance(each, int) and each >= 0 for each in runs) and len(runs) % 2 == 0
-    if not whole:
-        problems.append(f"{where} has a mask that is no list of pairs of whole numbers from 0 on: write it again, or leave it out.")
+    whole = isinstance(runs, list) and all(type(each) is int and each >= 0 for each in runs) and len(runs) % 2 == 0
+    if not whole or (runs and not any(runs[1::2])):
+        problems.append(
+            f"{where} has a mask that is no list of pairs of whole numbers, a first pixel from 0 on and a number of pixels that is "
+            "not 0 in all of them: write it again, or leave it out."
+        )
         return None
     name, source, target = (str(value) for value in texts.values())
     there = [folder / name for folder in (path.parent, path.parent / ANNOTATED)]
@@ -78,7 +81,7 @@ def _plain(prompt: str) -> str:
 
 READER = Reader(
     name="images",
-    looks_for="an image, or a JSON list of images",
+    looks_for=f"an image ({', '.join(SUFFIXES)}) or a JSON list of images",
     finds=finds,
     read=read,
     files=lambda path: [path] if path.suffix.lower() == ".json" else [],

@@ -113,10 +113,23 @@ def reader_of(folder: Path, chosen: str | None = None) -> Reader:
     if len(found) > 1:
         both = " and ".join(f"{reader.looks_for} (reader {reader.name})" for reader in found)
         raise UserError(f"{folder} has {both}, expected one of them: choose one, for example scene.reader={found[0].name}.")
+    if not found and not any(reader.posed for reader in asked):
+        raise UserError(f"scene.path {folder} is a folder, expected {_wanted(asked)}: give the file.")
     if not found:
         missing = ", ".join(f"{reader.looks_for} is missing (reader {reader.name})" for reader in asked if reader.posed)
         raise UserError(f"{folder} has no posed images ({missing}): give a folder that has one of these.")
     return found[0]
+
+
+def lacks_cameras(path: str, chosen: str | None) -> bool:
+    """Whether a scene's path is of images without cameras, as far as its name and `scene.reader` say; errors are for others."""
+    try:
+        known, place = readers(), Path(path).expanduser()
+        if chosen is not None:
+            return chosen in known and not known[chosen].posed
+        return place.is_file() and any(reader.finds(place) for reader in known.values() if not reader.posed)
+    except UserError:
+        return False
 
 
 def _wanted(asked: Sequence[Reader]) -> str:

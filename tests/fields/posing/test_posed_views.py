@@ -1,11 +1,16 @@
 """Posed renders of solids that are known in closed form, against the truth: the solids moved and rendered."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from qnerf.fields.posing import posed_field
+from qnerf.fields.posing.carving import source_views
+from qnerf.fields.posing.parts import parts_of
+from qnerf.fields.posing.posed_field import object_room, pose_field
 from qnerf.fields.posing.posed_views import PosedViews, _even, pose_views
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.bounds import BOX_EDGES
@@ -60,6 +65,43 @@ def test_a_part_that_moves_to_where_another_was() -> None:
 
 def test_a_part_that_is_turned_by_half_a_turn() -> None:
     check([TRUNK, [[0.3, 0.0, 0.2], [0.3, 0.0, -0.2]]], [TRUNK, [[0.3, 0.0, -0.2], [0.3, 0.0, 0.2]]])
+
+
+def test_what_keeps_its_direction_moves_with_the_bone_and_does_not_turn() -> None:
+    """A box at the end of an arm that is raised."""
+    arm, moved = [[0.3, 0.0, 0.3], [0.3, 0.0, -0.1]], [[0.3, 0.0, 0.3], [0.65, 0.0, 0.5]]
+    half = torch.tensor([0.16, 0.12, 0.1])
+    before, after = (SolidField([tube(TRUNK), tube(bone), Block(torch.tensor(bone[1]), half, 0.3, 2)]) for bone in (arm, moved))
+    proxy = skeleton([*TRUNK, *arm], [*TRUNK, *moved], ((0, 1), (2, 3)))
+    found, images = posed(before, replace(proxy, keeps_direction=(3,)))
+    truth = render(after, cameras())
+    changed = (truth - images).abs().amax(1) > 0.05
+    assert psnr(found.images, truth, changed) > 25
+    assert found.trust[found.moved > 0.9].mean() > 0.8
+
+
+def test_a_part_that_is_moved_by_nothing_is_the_sources_field() -> None:
+    """The warp, the shares and the sum of what is brought and what stays give back each point of the source."""
+    joints = [*TRUNK, [0.0, 0.0, 0.3], [0.35, 0.0, 0.3]]
+    views, proxy = cameras(), skeleton(joints, joints, ((0, 1), (2, 3)))
+    field = SolidField([tube(TRUNK), tube(joints[2:])])
+    room = object_room(field, proxy, torch.device("cpu"))
+    source = source_views(field, views, render(field, views), room, 48)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(posed_field, "parts_of", lambda *given: [replace(part, moved=True) for part in parts_of(*given)])
+        found = pose_field(field, proxy, SETTINGS, room, source)
+    assert found is not None
+    spread = torch.rand(4000, 3, generator=torch.Generator().manual_seed(0))
+    points = spread * torch.tensor([0.6, 0.3, 1.0]) - torch.tensor([0.15, 0.15, 0.6])
+    density, colour = field.radiance(points)
+    given, inside = found(points), density > 200
+    assert inside.sum() > 50
+    assert (given.moved[inside] > 0.9).all()
+    torch.testing.assert_close(given.colour[inside], colour[inside], atol=1e-4, rtol=0)
+    share = given.density[inside] / density[inside]
+    assert (share > 0.999).float().mean() > 0.9
+    assert share.min() > 0.49  # in the seam between two labels, thinner than a cell
+    torch.testing.assert_close(given.density[~inside], density[~inside], atol=200, rtol=0)
 
 
 def test_a_proxy_that_does_not_move_leaves_the_source() -> None:

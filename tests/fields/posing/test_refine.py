@@ -10,10 +10,10 @@ from qnerf.fields.posing.flesh import Flesh, flesh_grid
 from qnerf.fields.posing.parts import parts_of
 from qnerf.fields.posing.refine import blurred, carried, refine
 from qnerf.fields.posing.settings import PosingSettings
-from qnerf.scenes.bounds import BOX_EDGES
+from qnerf.scenes.bounds import BOX_EDGES, box_from_corners
 from qnerf.scenes.proxies import BOX_CORNERS, box_corners
 from qnerf.scenes.region import extent
-from qnerf.scenes.scene import Proxy
+from qnerf.scenes.scene import Bounds, Proxy
 from tests.fields.posing.analytic import SolidField, Tube, skeleton
 
 BONES = ((0, 1), (1, 2), (2, 3))
@@ -75,8 +75,11 @@ def test_no_joint_is_moved_by_more_than_it_may(flesh: Flesh) -> None:
 def test_boxes_still_proxies_and_no_refinement_are_left_alone(flesh: Flesh) -> None:
     small, large = (box_corners(torch.zeros(3), torch.tensor([s, 0.4, 0.5]), 0.0) for s in (0.4, 0.6))
     still = skeleton(SOURCE, SOURCE, BONES)
+    before, after = (Bounds((box_from_corners(corners.numpy()),), corners) for corners in (small, large))
     for proxy, settings in (
         (Proxy("box", BOX_CORNERS, BOX_EDGES, small, large), PosingSettings()),
+        # A sofa that grows: its bones are the edges of its box, which no flesh surrounds.
+        (Proxy("skeleton", BOX_CORNERS, BOX_EDGES, small, large, before, after), PosingSettings()),
         (still, PosingSettings()),
         (displaced(0.05), PosingSettings(refine=0)),
     ):

@@ -28,7 +28,7 @@ class TinySettings(BackboneSettings):
     def weights(self) -> Sequence[Path]:
         return []
 
-    def costs(self, pixels: int) -> PassCosts:
+    def costs(self, width: int, height: int, device: str = "cpu") -> PassCosts:
         return PassCosts(slowness=0.1, process=0.5 * GIB, view=0, keys=0)
 
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:

@@ -216,3 +216,21 @@ def test_rendering_is_fast_enough_for_training(kind: str) -> None:
         render_sample(seed, 128, kind, 2, ["loose_depth"])
         seconds.append(time.process_time() - start)
     assert sorted(seconds)[5] < 0.06
+
+
+def test_what_a_toy_says_to_keep_its_direction_does() -> None:
+    """Eyes, muzzle and ears about the head, and paws about the feet, whichever of them the edit moves."""
+    for seed in range(8):
+        toy = draw_scene(seed, "heldout", "toy", 2)
+        proxy, moved = toy.proxy(), 0
+        head, *feet = proxy.keeps_direction
+        paws = iter(feet)
+        for before, after in zip(toy.solids(), toy.solids(edited=True), strict=True):
+            joint = next(paws) if before.part == "paws" else head if before.part in ("dark", "muzzle", "ears") else None
+            if joint is not None:
+                away = [
+                    solid.hull()[0] - points[joint].numpy() for solid, points in ((before, proxy.source), (after, proxy.target))
+                ]
+                np.testing.assert_allclose(away[0], away[1], atol=1e-5)
+                moved += not np.allclose(before.hull()[0], after.hull()[0], atol=1e-3)
+        assert moved, seed
