@@ -12,7 +12,8 @@ from tests.scenes.captures import POSES, document, write_capture
 def test_a_good_sweep_is_told_with_its_cost(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert validate.main(["schedule=progressive", "guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]) == 0
+    words = ["schedule=progressive", "guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]
+    assert validate.main(["-m", *words]) == 0
     out = capsys.readouterr().out
     assert "Valid: 4 runs of articulation by independent, full, over\n  guidance.strength: 0.01, 0.02\n  seed: 1, 2" in out
     assert "on 2 CPU cores with 1 inversion" in out
@@ -33,7 +34,7 @@ def test_every_error_is_a_line_and_the_exit_code_is_2(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith("qnerf: ") for line in lines)
-    assert validate.main(["guidance.strength=.1,-1", "scene.views=99"]) == 2
+    assert validate.main(["-m", "guidance.strength=.1,-1", "scene.views=99"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2, "what the settings say and what the files say come together"
 
 
