@@ -1,5 +1,5 @@
-"""A skeleton proxy from 2-D keypoints: `qnerf pose <scene> --keypoints <folder>` triangulates them over the
-views and writes proxy.json."""
+"""A skeleton proxy: `qnerf pose <scene>` writes a page on which it is made by mouse; `qnerf pose <scene> --keypoints
+<folder>` triangulates 2-D keypoints over the views and writes proxy.json."""
 
 from __future__ import annotations
 
@@ -17,16 +17,13 @@ from qnerf.scenes.settings import SceneSettings
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="qnerf pose", description="A skeleton proxy from 2-D keypoints of a capture's photographs.")
+    made = argparse.ArgumentParser(prog="qnerf pose", description="A skeleton proxy, by mouse or from 2-D keypoints.")
     made.add_argument("scene", help="a capture: its folder, or its file of frames")
-    made.add_argument(
-        "--keypoints",
-        type=Path,
-        required=True,
-        help="OpenPose's JSON files, or COCO's: the pose before the edit",
-    )
+    made.add_argument("--keypoints", type=Path, help="OpenPose's JSON files, or COCO's: the pose before the edit")
     made.add_argument("--target", type=Path, help="keypoints of the pose after the edit; none: the target is the source")
-    made.add_argument("--out", type=Path, default=Path("proxy.json"), help="the proxy's file (proxy.json)")
+    made.add_argument("--out", type=Path, help="the proxy's file (proxy.json), or without --keypoints the page (pose.html)")
+    made.add_argument("--proxy", help="a skeleton that is on the page from the beginning")
+    made.add_argument("--views", type=int, help="how many views the page has, spread evenly (16, or all if there are fewer)")
     made.add_argument("--confidence", type=float, default=0.3, help="keypoints below are not used (0.3)")
     made.add_argument("--tolerance", type=float, help="pixels by which a view may miss a joint (1%% of the longer side)")
     made.add_argument("--axes", choices=("opengl", "opencv"), help="axes of the cameras, as scene.axes")
@@ -34,17 +31,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: the proxy is written; 2: an error that the user can correct, in one sentence."""
+    """0: the page or the proxy is written; 2: an error that the user can correct, in one sentence."""
     given = parser().parse_args(arguments)
-    settings = SceneSettings(path=given.scene, axes=given.axes, source_prompt="")
     try:
-        source, *others = (
-            find_joints(settings, read_keypoints(folder), given.confidence, given.tolerance)
-            for folder in (given.keypoints, given.target)
-            if folder is not None
-        )
-        target = others[0] if others else None
-        write_json(given.out, source.document(target))
+        if given.keypoints is None:
+            _write_page(given)
+        else:
+            _write_proxy(given)
     except UserError as error:
         print(f"qnerf: {error}", file=sys.stderr)
         return USER_ERROR
@@ -53,13 +46,34 @@ def main(arguments: Sequence[str]) -> int:
             raise
         print(f"qnerf: {said}", file=sys.stderr)
         return USER_ERROR
+    return 0
+
+
+def _write_page(given: argparse.Namespace) -> None:
+    if given.target is not None:
+        raise UserError("--target is of keypoints, but --keypoints is not given: give both, or neither for the page.")
+    from qnerf.reports.posing.page import write_posing_page  # reading scenes takes torch: only once it is needed
+
+    page = given.out or Path("pose.html")
+    count = write_posing_page(given.scene, given.proxy, given.axes, given.views, page)
+    print(f"{page}: {count} views; open it in a browser, and save proxy.json from it.")
+
+
+def _write_proxy(given: argparse.Namespace) -> None:
+    settings, out = SceneSettings(path=given.scene, axes=given.axes, source_prompt=""), given.out or Path("proxy.json")
+    source, *others = (
+        find_joints(settings, read_keypoints(folder), given.confidence, given.tolerance)
+        for folder in (given.keypoints, given.target)
+        if folder is not None
+    )
+    target = others[0] if others else None
+    write_json(out, source.document(target))
     for title, skeleton in (("before", source), ("after", target)):
         if skeleton is not None:
             print(describe(title, skeleton))
     if target is None:
-        print(f"The target is the source: move joints of 'target' in {given.out}, or give --target.")
-    print(f"{given.out}: look at it with qnerf inspect {given.scene} scene.proxy={given.out}")
-    return 0
+        print(f"The target is the source: move joints of 'target' in {out}, or give --target.")
+    print(f"{out}: look at it with qnerf inspect {given.scene} scene.proxy={out}")
 
 
 def describe(title: str, skeleton: Skeleton) -> str:

@@ -41,10 +41,11 @@ class Skeleton:
 
     def document(self, target: Skeleton | None = None) -> dict[str, Any]:
         """A proxy's document (docs/proxy.md). target: the same joints after the edit; None: as before it."""
-        after = {name: each.point for name, each in zip(target.joints, target.found, strict=True)} if target else {}
-        goal = [after.get(name, point).tolist() for name, point in zip(self.joints, self.points, strict=True)]
+        before: dict[str, list[float]] = dict(zip(self.joints, self.points.tolist(), strict=True))
+        after = before | (dict(zip(target.joints, target.points.tolist(), strict=True)) if target else {})
         bones = [list(bone) for bone in self.bones]
-        return {"kind": "skeleton", "joints": [*self.joints], "bones": bones, "source": self.points.tolist(), "target": goal}
+        source, goal = ([state[name] for name in self.joints] for state in (before, after))
+        return {"kind": "skeleton", "joints": [*self.joints], "bones": bones, "source": source, "target": goal}
 
 
 def find_joints(settings: SceneSettings, keypoints: Keypoints, least: float, tolerance: float | None = None) -> Skeleton:

@@ -96,7 +96,7 @@ def _openpose(path: Path, document: Any, problems: list[str]) -> Keypoints | Non
         sizes = ", ".join(str(size // 3) for size in LENGTHS)
         problems.append(f"{path} has {len(best)} joints, expected {sizes}: choose one of these models.")
         return None
-    return Keypoints(joints, _limbs(joints), {path.stem.removesuffix("_keypoints"): best}, {})
+    return Keypoints(joints, limbs_of(joints), {path.stem.removesuffix("_keypoints"): best}, {})
 
 
 def _coco(path: Path, document: dict[str, Any], problems: list[str]) -> Keypoints | None:
@@ -124,10 +124,11 @@ def _coco(path: Path, document: dict[str, Any], problems: list[str]) -> Keypoint
             if all(isinstance(image.get(side), int | float) and image[side] > 0 for side in ("width", "height")):
                 sizes[name] = (float(image["width"]), float(image["height"]))
     bones = [(a - 1, b - 1) for a, b in _pairs(category.get("skeleton")) if min(a, b) > 0 and max(a, b) <= len(joints)]
-    return Keypoints(joints, tuple(bones) or _limbs(joints), views, sizes)
+    return Keypoints(joints, tuple(bones) or limbs_of(joints), views, sizes)
 
 
-def _limbs(joints: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+def limbs_of(joints: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """The bones between joints of these names, as pairs of indices."""
     place = {name: index for index, name in enumerate(joints)}
     drawn = [limb for limb in LIMBS if limb not in _TRUNK or "neck" not in place]
     return tuple((place[a], place[b]) for a, b in drawn if a in place and b in place)

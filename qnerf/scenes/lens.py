@@ -27,16 +27,19 @@ _ADVICE = "refine the intrinsics, or undistort the images first"
 def focal_of(numbers: Mapping[str, float], width: float, height: float) -> tuple[float, float]:
     """The focal lengths (x, y), pixels of an image of width x height, from `fl_x`, `camera_angle_x` and their
     like for y; the other axis has the same where only one is known. Raises KeyError where neither is."""
-    x, y = (
-        numbers[length] if length in numbers else 0.5 * side / np.tan(0.5 * numbers[angle]) if angle in numbers else None
-        for length, angle, side in (("fl_x", "camera_angle_x", width), ("fl_y", "camera_angle_y", height))
-    )
-    if "fl_x" in numbers and "fl_y" not in numbers:
-        y = None  # an angle beside a focal length is rounded, and often of another crop
-    if x is None and y is None:
+    x = _length(numbers, "fl_x", "camera_angle_x", width)
+    # An angle beside a focal length is rounded, and often of another crop.
+    y = numbers.get("fl_y") if "fl_x" in numbers else _length(numbers, "fl_y", "camera_angle_y", height)
+    known = y if x is None else x
+    if known is None:
         raise KeyError("fl_x")
-    known = x if y is None else y
-    return (known if x is None else x), (known if y is None else y)
+    return known, known if y is None else y
+
+
+def _length(numbers: Mapping[str, float], length: str, angle: str, side: float) -> float | None:
+    if length in numbers:
+        return numbers[length]
+    return 0.5 * side / np.tan(0.5 * numbers[angle]) if angle in numbers else None
 
 
 def centre_of(numbers: Mapping[str, float], width: float, height: float) -> tuple[float, float]:

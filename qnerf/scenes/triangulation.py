@@ -68,7 +68,7 @@ def triangulate(seen: Sighting, tolerance: float, seed: int = 0) -> Found | None
         point = refine(seen.some(found.used), found.point)
         errors = reprojection(seen, point)
         used = errors <= tolerance
-        if used.sum() < 2 or not any(_apart(rays, a, b) for a, b in combinations(np.flatnonzero(used), 2)):
+        if used.sum() < 2 or not any(_apart(rays, a, b) for a, b in combinations(np.flatnonzero(used).tolist(), 2)):
             break
         same = np.array_equal(used, found.used)
         found = Found(point, used, errors)

@@ -135,7 +135,10 @@ def test_the_command_writes_a_proxy_and_says_how_good_each_joint_is(
     assert command.main(options) == 0
     assert "The target is the source" in capsys.readouterr().out
     assert command.main([capture.path, "--keypoints", str(tmp_path / "none")]) == 2
-    assert "has no JSON files" in capsys.readouterr().err
+    assert command.main([capture.path, "--target", str(target)]) == 2
+    errors = capsys.readouterr().err
+    assert "has no JSON files" in errors
+    assert "--target is of keypoints" in errors
 
 
 @pytest.mark.parametrize(

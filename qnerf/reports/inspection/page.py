@@ -45,7 +45,7 @@ def inspect(settings: SceneSettings) -> Inspection:
     photographs = scene.photographs or (None,) * len(scene.view_names)
     drawn, cameras, sizes, lenses = [], [], [], []
     for index, photograph in enumerate(photographs):
-        image, camera, window = _whole(scene, index, photograph)
+        image, camera, window = whole_photograph(scene, index)
         sizes.append((image.shape[1], image.shape[0]))
         lenses.append(_lens(photograph))
         cameras.append(camera)
@@ -55,11 +55,13 @@ def inspect(settings: SceneSettings) -> Inspection:
     return Inspection(scene, checks_of(scene, lenses, sizes, said, visible), drawn)
 
 
-def _whole(scene: Scene, index: int, photograph: Photograph | None) -> tuple[np.ndarray, Cameras, tuple[int, int, int, int]]:
-    """A view's photograph (H, W, 3), its camera, and the window of it that the view shows."""
-    if photograph is None:
+def whole_photograph(scene: Scene, index: int) -> tuple[np.ndarray, Cameras, tuple[int, int, int, int]]:
+    """A view's photograph (H, W, 3), its camera, and the window of it (left, top, width, height) that the
+    view shows."""
+    if scene.photographs is None:
         image = (scene.images[index].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
         return image, scene.cameras[[index]], (0, 0, image.shape[1], image.shape[0])
+    photograph = scene.photographs[index]
     view = photograph.read()
     focal, centre = (torch.from_numpy(values).float()[None] for values in (view.focal, view.centre))
     pose = scene.cameras.camera_to_world[[index]]

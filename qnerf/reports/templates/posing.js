@@ -1,0 +1,242 @@
+// Positions are in the scene's coordinates; what is saved is in the world's (data.offset, data.scale).
+let state = { joints: [], bones: [] }, chosen = 0, joining = null, past = [], held = null;
+const by = id => document.getElementById(id);
+const canvases = [];
+
+const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+const minus = (a, b) => a.map((v, i) => v - b[i]);
+const plus = (a, b) => a.map((v, i) => v + b[i]);
+const times = (a, s) => a.map(v => v * s);
+const length = a => Math.hypot(...a);
+
+// A view's camera: rows of the rotation from the world to OpenCV's axes, its position, focal lengths and principal point.
+function local(view, point) { const d = minus(point, view.place); return view.rows.map(row => dot(row, d)); }
+function project(view, point) {
+  const p = local(view, point);
+  return p[2] > 0 ? [p[0] / p[2] * view.focal[0] + view.centre[0], p[1] / p[2] * view.focal[1] + view.centre[1]] : null;
+}
+function ray(view, pixel) {
+  const p = [(pixel[0] - view.centre[0]) / view.focal[0], (pixel[1] - view.centre[1]) / view.focal[1], 1];
+  return [0, 1, 2].map(i => view.rows[0][i] * p[0] + view.rows[1][i] * p[1] + view.rows[2][i] * p[2]);
+}
+
+function solve(m, v) { // three equations, by Cramer's rule; null where they are singular
+  const det = a => a[0][0] * (a[1][1] * a[2][2] - a[1][2] * a[2][1]) - a[0][1] * (a[1][0] * a[2][2] - a[1][2] * a[2][0])
+    + a[0][2] * (a[1][0] * a[2][1] - a[1][1] * a[2][0]);
+  const d = det(m);
+  if (Math.abs(d) < 1e-14) return null;
+  return [0, 1, 2].map(k => det(m.map((row, i) => row.map((value, j) => j === k ? v[i] : value))) / d);
+}
+function normal(rows) { // least squares: rows of [a, b] with a · x = b
+  const m = [[0, 0, 0], [0, 0, 0], [0, 0, 0]], v = [0, 0, 0];
+  for (const [a, b] of rows) for (let i = 0; i < 3; i++) { v[i] += a[i] * b; for (let j = 0; j < 3; j++) m[i][j] += a[i] * a[j]; }
+  return solve(m, v);
+}
+function triangulate(clicks) { // the point of the least reprojection error: linear (each click gives two planes), then Gauss-Newton
+  const seen = Object.entries(clicks).map(([index, pixel]) => [data.views[index], pixel]);
+  if (seen.length < 2) return null;
+  const rows = [];
+  for (const [view, pixel] of seen) for (const axis of [0, 1]) {
+    const flat = (pixel[axis] - view.centre[axis]) / view.focal[axis];
+    const plane = minus(view.rows[axis], times(view.rows[2], flat)), size = length(plane);
+    rows.push([times(plane, 1 / size), dot(plane, view.place) / size]);
+  }
+  let point = normal(rows);
+  for (let step = 0; point && step < 10; step++) {
+    const slopes = [];
+    for (const [view, pixel] of seen) {
+      const p = local(view, point);
+      if (p[2] <= 0) return point;
+      for (const axis of [0, 1]) {
+        const slope = times(minus(view.rows[axis], times(view.rows[2], p[axis] / p[2])), view.focal[axis] / p[2]);
+        slopes.push([slope, pixel[axis] - (p[axis] / p[2] * view.focal[axis] + view.centre[axis])]);
+      }
+    }
+    const move = normal(slopes);
+    if (!move) break;
+    point = plus(point, move);
+  }
+  return point;
+}
+function misses(joint) { // pixels, by view that was clicked
+  if (!joint.source) return "";
+  return Object.entries(joint.clicks).map(([index, pixel]) => {
+    const found = project(data.views[index], joint.source);
+    return `${data.views[index].name}: ${found ? Math.hypot(found[0] - pixel[0], found[1] - pixel[1]).toFixed(1) : "behind"}`;
+  }).join(", ");
+}
+
+function remember() { past.push(JSON.stringify(state)); if (past.length > 200) past.shift(); }
+const at = joint => by("target").checked ? joint.target || joint.source : joint.source;
+function parents() { // of every joint, along the bones from the first joint of each piece on
+  const parent = state.joints.map(() => -1), done = new Set();
+  for (let root = 0; root < parent.length; root++) {
+    const waiting = done.has(root) ? [] : [root];
+    done.add(root);
+    while (waiting.length) {
+      const joint = waiting.shift();
+      for (const [a, b] of state.bones) for (const [from, to] of [[a, b], [b, a]])
+        if (from === joint && !done.has(to)) { done.add(to); parent[to] = joint; waiting.push(to); }
+    }
+  }
+  return parent;
+}
+function move(index, point) { // with bone lengths kept, what hangs on the joint goes along
+  const parent = parents(), joint = state.joints[index];
+  const old = joint.target || joint.source;
+  if (by("lengths").checked && parent[index] >= 0 && state.joints[parent[index]].source) {
+    const holder = state.joints[parent[index]], fixed = holder.target || holder.source;
+    const away = minus(point, fixed), bone = length(minus(joint.source, holder.source));
+    if (length(away) > 0) point = plus(fixed, times(away, bone / length(away)));
+  }
+  const shift = minus(point, old);
+  for (let i = 0; i < parent.length; i++) {
+    let up = i;
+    while (up >= 0 && up !== index) up = parent[up];
+    if (i !== index && (up !== index || !by("lengths").checked || !state.joints[i].source)) continue;
+    state.joints[i].target = plus(state.joints[i].target || state.joints[i].source, shift);
+  }
+}
+
+function file() {
+  const kept = state.joints.map((joint, index) => [joint, index]).filter(([joint]) => joint.source);
+  const place = new Map(kept.map(([, index], order) => [index, order]));
+  const world = point => point.map((value, axis) => value * data.scale + data.offset[axis]);
+  return {
+    kind: "skeleton", joints: kept.map(([joint]) => joint.name),
+    bones: state.bones.filter(bone => bone.every(end => place.has(end))).map(bone => bone.map(end => place.get(end))),
+    source: kept.map(([joint]) => world(joint.source)), target: kept.map(([joint]) => world(joint.target || joint.source)),
+  };
+}
+function load(proxy) {
+  const inward = point => point.map((value, axis) => (value - data.offset[axis]) / data.scale);
+  state = {
+    joints: proxy.joints.map((name, i) => ({ name, clicks: {}, source: inward(proxy.source[i]), target: inward(proxy.target[i]) })),
+    bones: proxy.bones,
+  };
+  chosen = 0;
+}
+
+function draw() {
+  canvases.forEach((canvas, index) => {
+    const view = data.views[index], context = canvas.getContext("2d");
+    context.drawImage(canvas.picture, 0, 0, canvas.width, canvas.height);
+    for (const [key, colour] of [["source", "rgb(31, 119, 255)"], ["target", "rgb(255, 127, 14)"]]) {
+      if (key === "target" && !state.joints.some(joint => joint.target)) continue;
+      const spots = state.joints.map(joint => { const p = joint[key] || joint.source; return p && project(view, p); });
+      context.strokeStyle = context.fillStyle = colour;
+      context.lineWidth = 2.5;
+      for (const [a, b] of state.bones) if (spots[a] && spots[b]) {
+        context.beginPath(); context.moveTo(...spots[a]); context.lineTo(...spots[b]); context.stroke();
+      }
+      spots.forEach((spot, i) => { if (spot) {
+        context.beginPath(); context.arc(...spot, i === chosen ? 6 : 4, 0, 2 * Math.PI); context.fill();
+      } });
+    }
+    state.joints.forEach((joint, i) => {
+      const pixel = joint.clicks[index];
+      if (!pixel) return;
+      context.strokeStyle = i === chosen ? "#ffd400" : "#fff";
+      context.lineWidth = 2;
+      for (const [dx, dy] of [[7, 0], [0, 7]]) {
+        context.beginPath(); context.moveTo(pixel[0] - dx, pixel[1] - dy); context.lineTo(pixel[0] + dx, pixel[1] + dy); context.stroke();
+      }
+    });
+  });
+  by("joints").replaceChildren(...state.joints.map((joint, index) => {
+    const button = document.createElement("button");
+    button.textContent = joint.name + (joint.source ? " ✓" : "");
+    button.setAttribute("aria-pressed", index === chosen);
+    button.onclick = () => {
+      if (joining !== null && joining !== index) { remember(); state.bones.push([joining, index]); }
+      joining = null; chosen = index; draw();
+    };
+    return button;
+  }));
+  const joint = state.joints[chosen], told = joint ? misses(joint) : "";
+  by("said").textContent = !joint ? "No joint is chosen." : told ? `${joint.name} misses its clicks by pixels – ${told}.`
+    : joint.source ? `${joint.name} lies where the file has it; two clicks place it anew.`
+    : `${joint.name}: ${Object.keys(joint.clicks).length} clicks, two are needed.`;
+  if (joining !== null) by("said").textContent = `Choose the joint to which the bone from ${joint.name} leads.`;
+  by("json").value = JSON.stringify(file(), null, 1);
+}
+
+function pixelOf(canvas, event) {
+  const box = canvas.getBoundingClientRect();
+  return [(event.clientX - box.left) * canvas.width / box.width, (event.clientY - box.top) * canvas.height / box.height];
+}
+function down(index, event) {
+  const pixel = pixelOf(canvases[index], event), view = data.views[index];
+  if (by("source").checked) {
+    const joint = state.joints[chosen];
+    if (!joint) return;
+    remember();
+    if (event.shiftKey) delete joint.clicks[index]; else joint.clicks[index] = pixel;
+    const found = triangulate(joint.clicks);
+    if (found) joint.source = found;
+  } else {
+    const near = state.joints.map((joint, i) => [at(joint) && project(view, at(joint)), i]).filter(([spot]) => spot)
+      .map(([spot, i]) => [Math.hypot(spot[0] - pixel[0], spot[1] - pixel[1]), i]).sort((a, b) => a[0] - b[0])[0];
+    if (!near || near[0] > 16) return;
+    remember();
+    chosen = near[1];
+    held = index;
+    canvases[index].setPointerCapture(event.pointerId);
+  }
+  draw();
+}
+function drag(index, event) { // in the plane through the joint that is parallel to the image
+  if (held !== index) return;
+  const view = data.views[index], joint = state.joints[chosen];
+  const along = ray(view, pixelOf(canvases[index], event));
+  move(chosen, plus(view.place, times(along, local(view, at(joint))[2])));
+  draw();
+}
+
+for (const view of data.views) {
+  const figure = document.createElement("figure"), canvas = document.createElement("canvas"), caption = document.createElement("figcaption");
+  const index = canvases.length;
+  [canvas.width, canvas.height] = view.size;
+  caption.textContent = view.name;
+  canvas.picture = new Image();
+  canvas.picture.onload = draw;
+  canvas.picture.src = view.picture;
+  canvas.onpointerdown = event => down(index, event);
+  canvas.onpointermove = event => drag(index, event);
+  canvas.onpointerup = () => { held = null; };
+  figure.append(canvas, caption);
+  by("views").append(figure);
+  canvases.push(canvas);
+}
+for (const name of Object.keys(data.templates)) by("template").append(new Option(name, name));
+by("template").onchange = event => {
+  const skeleton = data.templates[event.target.value];
+  if (!skeleton) return;
+  remember();
+  state = { joints: skeleton.joints.map(name => ({ name, clicks: {}, source: null, target: null })), bones: skeleton.bones.slice() };
+  chosen = 0; draw();
+};
+by("add").onclick = () => {
+  const name = prompt("The joint's name");
+  if (!name || state.joints.some(joint => joint.name === name)) return;
+  remember();
+  chosen = state.joints.push({ name, clicks: {}, source: null, target: null }) - 1; draw();
+};
+by("join").onclick = () => { joining = chosen; draw(); };
+by("undo").onclick = () => { if (past.length) state = JSON.parse(past.pop()); chosen = Math.min(chosen, state.joints.length - 1); draw(); };
+by("save").onclick = () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([by("json").value + "\n"], { type: "application/json" }));
+  link.download = "proxy.json"; link.click();
+};
+by("open").onchange = async event => {
+  try {
+    const proxy = JSON.parse(await event.target.files[0].text());
+    if (proxy.kind !== "skeleton") throw new Error("it is no skeleton");
+    remember(); load(proxy); draw();
+  } catch (error) { by("said").textContent = `The file cannot be opened: ${error.message}.`; }
+};
+document.addEventListener("keydown", event => { if (event.key === "z" && (event.ctrlKey || event.metaKey)) by("undo").click(); });
+by("source").onchange = by("target").onchange = draw;
+if (data.proxy) load(data.proxy);
+draw();
