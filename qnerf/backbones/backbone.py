@@ -30,7 +30,8 @@ class PassCosts:
     """Measured on 2 CPU cores. slowness: of a pass, beside the embedded backbone's. process: bytes of a
     process at its peak without views. view: bytes of each view in a chunk. keys: bytes of one view's
     keys and values at one step, of the layers that MasaCtrl reads. code: seconds to encode or to decode one
-    view; null: slower than the embedded backbone as its passes are.
+    view; null: slower than the embedded backbone as its passes are. queries: bytes of one view's queries of all
+    decoder layers.
     """
 
     slowness: float
@@ -38,6 +39,7 @@ class PassCosts:
     view: float
     keys: float
     code: float | None = None
+    queries: float = 0.0
 
 
 @dataclass(frozen=True)

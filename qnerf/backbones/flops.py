@@ -54,6 +54,14 @@ def controlnet_flops(config: Config, latents: tuple[int, int]) -> float:
     return total + _conv(drawing[-1], levels[0], pixels)
 
 
+def query_bytes(config: Config, latents: tuple[int, int]) -> float:
+    """Of the queries of one view in float32, of all self-attention layers of a U-Net's decoder."""
+    levels, layers, _ = _shape(config)
+    attended = [kind.startswith("CrossAttn") for kind in config.get("down_block_types", _ATTENDED)]
+    sizes = (channels * _at(latents, level) for level, channels in enumerate(levels) if attended[level])
+    return 4.0 * (layers + 1) * sum(sizes)
+
+
 def autoencoder_flops(config: Config, image: tuple[int, int]) -> tuple[float, float]:
     """Of encoding and of decoding one picture with an `AutoencoderKL`. image: (height, width)."""
     levels: Sequence[int] = config.get("block_out_channels", _AUTOENCODER)

@@ -60,7 +60,7 @@ class PuppetSettings(BackboneSettings):
 
     def costs(self, width: int, height: int, device: str = "cpu") -> PassCosts:
         """Measured: 1.43 GiB for the demo, 0.98 for +exp=smoke, 0.83 with chunk_size=1."""
-        return PassCosts(slowness=1.0, process=0.75 * GIB, view=0.05 * GIB, keys=1.4 * MIB)
+        return PassCosts(slowness=1.0, process=0.75 * GIB, view=0.05 * GIB, keys=1.4 * MIB, queries=0.64 * MIB)
 
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:
         from qnerf.backbones.diffusion import DiffusionBackbone

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qnerf.backbones.backbone import GIB, MIB, PassCosts
-from qnerf.backbones.flops import autoencoder_flops, controlnet_flops, unet_flops
+from qnerf.backbones.flops import autoencoder_flops, controlnet_flops, query_bytes, unet_flops
 from qnerf.backbones.model_parts import ModelFiles, NetFiles
 from qnerf.backbones.weight_files import file_shapes, shapes_of, weights_of
 from qnerf.errors import UserError
@@ -45,6 +45,7 @@ def sd_costs(model: ModelFiles | None, nets: Sequence[NetFiles], width: int, hei
         process=LIBRARIES + size * parameters,
         view=3 * GIB * area * size / 4,
         keys=23 * MIB * area * channels,
+        queries=query_bytes(unet, latents),
     )
 
 

@@ -14,6 +14,7 @@ from typing import cast
 
 from qnerf.backbones.backbone import BackboneSettings, PassCosts
 from qnerf.config import MethodSettings, RunSettings
+from qnerf.fields.encodings.layout import grid_layout
 from qnerf.planning.light_checks import count_views
 from qnerf.runs.memory import within_memory
 from qnerf.runs.plan import follows_posed, method_follows_posed, plan_method, plan_work, uses_oracle, uses_posed
@@ -144,8 +145,15 @@ def trajectory_bytes(settings: RunSettings) -> float:
 
 
 def run_bytes(settings: RunSettings) -> float:
-    """The files of a run folder: views, sheets, video and page, and each method's latents."""
-    return _area(settings) * (METHOD_FILES + VIEW_FILES * count_views(settings)) * len(settings.methods())
+    """The files of a run folder: views, sheets, video and page, and each method's latents; and what the store keeps of the first
+    interval, which other runs share: its field and its queries."""
+    views, methods = count_views(settings), settings.methods()
+    files = _area(settings) * (METHOD_FILES + VIEW_FILES * views) * len(methods)
+    if not any(m.schedule.kept_intervals(m.guidance, settings.steps) for m in methods.values()):
+        return files
+    grid = grid_layout(settings.field.grid)
+    field = 4 * (grid.rows * grid.features + settings.field.sampling.proposal_resolution**3)
+    return files + field + views * _costs(settings).queries
 
 
 def _inversion_key(settings: RunSettings) -> str:

@@ -258,7 +258,7 @@ class Theirs:
         self.pipeline.set_progress_bar_config(disable=True)
         self.dtype = dtype
 
-    def __call__(self, prompt: str, z: Tensor, drawings: list[Tensor], scales: list[float], **more: Any) -> list[Tensor]:
+    def __call__(self, prompt: str | None, z: Tensor, drawings: list[Tensor], scales: list[float], **more: Any) -> list[Tensor]:
         seen: list[Tensor] = []
 
         def keep(pipeline: Any, step: int, t: Any, found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from qnerf.backbones.flops import TOKENS, autoencoder_flops, controlnet_flops, unet_flops
+from qnerf.backbones.flops import TOKENS, autoencoder_flops, controlnet_flops, query_bytes, unet_flops
 
 LATENTS = (16, 24)
 SHAPES: dict[str, Any] = {
@@ -35,6 +35,12 @@ def test_a_pass_and_its_control(name: str) -> None:
         with FlopCounterMode(display=False) as counted, torch.no_grad():
             model(z, time, text, *more)
         assert expected == pytest.approx(counted.get_total_flops(), rel=0.02)
+
+
+def test_queries_of_stable_diffusions_decoder() -> None:
+    """9 layers of 6,720 channels: three each of 16², 32² and 64² tokens."""
+    expected = 4 * 3 * (256 * 1280 + 1024 * 640 + 4096 * 320)
+    assert query_bytes({"cross_attention_dim": 768}, (64, 64)) == expected
 
 
 def test_an_autoencoder() -> None:

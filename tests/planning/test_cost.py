@@ -25,13 +25,12 @@ def test_the_demo_takes_what_it_was_measured_to_take() -> None:
     assert method_seconds(settings, methods["full"], 12) == pytest.approx(79, abs=2)
     assert estimate(*measured).seconds == pytest.approx(140, rel=0.05)
     assert estimate("schedule=progressive").memory == pytest.approx(1466 * MIB, rel=0.05)
-    assert estimate("schedule=progressive").disk == pytest.approx(11 * MIB, rel=0.1)
 
 
 def test_so_does_the_smoke_run() -> None:
     assert estimate("+exp=smoke").memory == pytest.approx(1002 * MIB, rel=0.05)
     assert estimate("+exp=smoke", "chunk_size=1").memory == pytest.approx(854 * MIB, rel=0.05)
-    assert estimate("+exp=smoke").disk == pytest.approx(2.4 * MIB, rel=0.1)
+    assert estimate("+exp=smoke").disk == pytest.approx(11 * MIB, rel=0.15)
 
 
 def test_a_grid_over_guidance_inverts_once_and_one_over_inversions_does_not() -> None:
@@ -69,7 +68,7 @@ def test_every_experiment_says_what_to_expect() -> None:
 def test_more_passes_cost_more() -> None:
     assert estimate("editor.guidance_scale=7.5").seconds > estimate().seconds
     assert estimate("inversion=null_text").seconds > 2.5 * estimate().seconds
-    assert estimate("backbone=sd15", "scene.size=512").seconds > 50 * estimate().seconds
+    assert estimate("backbone=sd15", "scene.size=512").seconds > 100 * estimate().seconds
 
 
 def test_views_are_those_that_are_there(tmp_path: Path) -> None:
