@@ -105,6 +105,12 @@ def test_an_editor_that_would_vanish_is_refused(override: str, message: str, mon
         run.main()
 
 
+@pytest.mark.parametrize(("inversion", "scale"), [("ddim", 1.0), ("null_text", 7.5), ("ddpm", 15.0)])
+def test_an_edit_of_an_image_has_the_scale_of_its_inversion(inversion: str, scale: float) -> None:
+    settings = RunSettings.compose("+exp=edit_image", "image=a.png", "prompt=a", "target=b", "editor=fpe", f"inversion={inversion}")
+    assert settings.edit_scale(settings.methods()["full"]) == scale
+
+
 def test_editors_that_do_not_clash_are_left_alone() -> None:
     assert editor_clashes(["editor=[plain,sdedit]", "editor=fpe,plain", "editor=[fpe,sdedit],[pnp,sdedit]", "steps=4", "-m"]) == []
 

@@ -13,6 +13,7 @@ import torch
 from qnerf.editors.additions.adaptive_mask import AdaptiveMaskSettings
 from qnerf.editors.additions.attend_and_excite import AttendAndExciteSettings
 from qnerf.editors.additions.layout_control import LayoutControlSettings
+from qnerf.editors.additions.rich_text import RichTextSettings
 from qnerf.editors.additions.sdedit import SdeditSettings
 from qnerf.editors.additions.self_guidance import SelfGuidanceSettings
 from qnerf.editors.editor import EditorSettings
@@ -38,6 +39,7 @@ ADDITIONS = (
     LayoutControlSettings(name="layout_control", iterations=1),
     SelfGuidanceSettings(name="self_guidance", words=("figure",), weight=1.0),
     SdeditSettings(name="sdedit", strength=0.8),
+    RichTextSettings(name="rich_text", regions={"figure": "a blue shirt"}, sizes={"blue": 2.0}, segments=3),
 )
 EDITORS: dict[str, EditorSettings] = {
     "masactrl": MasaCtrlSettings(name="masactrl", mask="words", mask_words=("figure",), keys="union", **SCALES),
