@@ -120,11 +120,13 @@ class Together:
 
 def replay(settings: TrackerSettings, run: TrackedRun, again: bool = False) -> list[str]:
     """Tells the trackers of the settings what they have missed of a finished run; the places that were told. again: all of it."""
+    places = {place: each for each in settings.all() if (place := each.destination(run)) is not None}
+    if not places:
+        return []
     entries, known, told = read_journal(run.folder), _known(run.folder), []
-    for each in settings.all():
-        place = each.destination(run)
-        missed = entries if again or place is None else entries[known.get(place, 0) :]
-        if place is None or not missed:
+    for place, each in places.items():
+        missed = entries if again else entries[known.get(place, 0) :]
+        if not missed:
             continue
         tracker = Guarded(each.name, lambda each=each: each.build(run))
         tell(missed, tracker, run.folder)
