@@ -12,6 +12,9 @@ USER_ERROR = 2
 COMMANDS = {
     "run": "run an edit, or with -m a sweep",
     "validate": "check a command line, and estimate its cost",
+    "inspect": "look at a capture: cameras, proxy, verdicts",
+    "export": "write the edited views as a capture for other programs",
+    "pose": "make a skeleton proxy of 2-D keypoints",
     "ls": "list the experiments and choices",
     "watch": "show how far a sweep is, on a page that refreshes",
     "compare": "write the page of a sweep",

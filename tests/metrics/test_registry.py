@@ -192,6 +192,7 @@ def test_every_group_says_which_settings_it_reads() -> None:
         "heldout": ["metrics.heldout_every", "rgb_field", "scene.focus", "scene.radius", "seed"],
         "radiance": ["metrics.depth_tolerance", "metrics.heldout_every", "rgb_field", "scene.focus", "scene.radius", "seed"],
         "epipolar": [],
+        "distribution": [],
         "depth": [],
     }
 
