@@ -83,9 +83,9 @@ class Together:
             if place is not None:
                 self.others[place] = Guarded(each.name, lambda each=each: each.build(run))
                 tell(earlier[known.get(place, 0) :], self.others[place], run.folder)
-                known[place] = len(earlier)
+        telling = [place for place, tracker in self.others.items() if not tracker.failed]
         if self.others:
-            _note(run.folder, known, list(self.others))
+            _note(run.folder, known | dict.fromkeys(telling, len(earlier)), telling)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._tell(self.journal.entry_of_log(values, step), lambda tracker: tracker.log(values, step))
