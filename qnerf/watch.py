@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     shown: Counter[str] | None = None
     try:
         while True:
+            began = time.monotonic()
             cells = standings(Path(folders[0]))
             counts = Counter(cell.state.status for cell in cells)
             if sys.stdout.isatty() and not once:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
                 return 0
             if not any(cell.works for cell in cells) and not counts["new"] + counts["partial"]:
                 return 1
-            time.sleep(EVERY)
+            time.sleep(max(EVERY, 5 * (time.monotonic() - began)))  # many cells are many folders
     except UserError as error:
         print(f"qnerf: {error}", file=sys.stderr)
         return USER_ERROR

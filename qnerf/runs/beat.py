@@ -67,7 +67,8 @@ class Beat:
         if torch.cuda.is_available():
             live["gpu_memory_gib"] = torch.cuda.max_memory_allocated() / GIB
         self.tracker.live(live, now - self._began)
-        self._words = f" · {self.place.words()}" if self.place else ""
+        words = self.place.words() if self.place else ""
+        self._words = f" · {words}" if words else ""
         return self._words
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qnerf.common.files import DamagedFile, read_json
+from qnerf.errors import UserError
 from qnerf.reports.results import read_record, unescaped
 from qnerf.runs.folder import OWNER, PROGRESS, RunState, state_of
 from qnerf.runs.progress import format_seconds
 
 SILENT_AFTER = 120.0  # seconds without a sign of life after which a cell does not work any more; signs come every 5
-REREAD = 10.0  # seconds between two looks of a cell at its sweep
+REREAD = 10.0  # seconds between two looks of a cell at its sweep, at least
+LOOK = 50.0  # and so many times as long as the last look took
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,18 @@ def say(cells: Sequence[Standing], number: int | None = None) -> str:
 
 
 def words_for(sweep: Path, identity: str, clock: Callable[[], float] = time.monotonic) -> Callable[[], str]:
-    """What a cell says of its sweep, looked up now and then: a sweep of many cells is many folders."""
-    last: list[tuple[float, str]] = []
+    """What a cell says of its sweep. It is looked up now and then, the more seldom the longer a look takes: many cells are many
+    folders. Where the sweep's folder cannot be read, the last words stand."""
+    said, due = "", clock()
 
     def words() -> str:
+        nonlocal said, due
         now = clock()
-        if not last or now - last[-1][0] >= REREAD:
-            cells = standings(sweep)
-            number = next((cell.number for cell in cells if cell.folder.name == identity), None)
-            last[:] = [(now, say(cells, number))]
-        return last[-1][1]
+        if now >= due:
+            with suppress(UserError, OSError):
+                cells = standings(sweep)
+                said = say(cells, next((cell.number for cell in cells if cell.folder.name == identity), None))
+            due = clock() + max(REREAD, LOOK * (clock() - now))
+        return said
 
     return words

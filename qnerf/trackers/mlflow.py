@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from qnerf.common.installation import install_command
 from qnerf.trackers.tracker import TrackedRun, Tracker, TrackerSettings
 
 FOLDER = "mlruns"
@@ -36,7 +37,10 @@ class MlflowTracker:
     """One run. A resumed run goes on with the MLflow run of its identity."""
 
     def __init__(self, uri: str, project: str, run: TrackedRun) -> None:
-        self._entities: Any = importlib.import_module("mlflow.entities")  # a second, and only those who track with it pay
+        try:
+            self._entities: Any = importlib.import_module("mlflow.entities")  # a second, and only those who track with it pay
+        except ImportError:
+            raise RuntimeError(f"its package is not installed: {install_command('mlflow')}") from None
         self._client: Any = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
         found = self._client.get_experiment_by_name(project)
         experiment = found.experiment_id if found else self._client.create_experiment(project)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from qnerf.common.installation import install_command
 from qnerf.trackers.tracker import TrackedRun, Tracker, TrackerSettings
 
 FOLDER = "tensorboard"
@@ -31,8 +32,10 @@ class TensorboardTracker:
     """One run. Steps are the denoising's; of live figures, seconds."""
 
     def __init__(self, folder: Path, run: TrackedRun) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # its own package, which only those who use it need
-
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise RuntimeError(f"its package is not installed: {install_command('tensorboard')}") from None
         self._writer = SummaryWriter(str(folder))
         self._writer.add_text("config", _block(json.dumps({**run.config, **run.facts}, indent=1)))
         self._writer.add_text("run", f"{run.label}, identity {run.identity}" + (f", of {run.sweep}" if run.sweep else ""))

@@ -83,9 +83,9 @@ class Together:
             if place is not None:
                 self.others[place] = Guarded(each.name, lambda each=each: each.build(run))
                 tell(earlier[known.get(place, 0) :], self.others[place], run.folder)
-                known[place] = len(earlier)
+        telling = [place for place, tracker in self.others.items() if not tracker.failed]
         if self.others:
-            _note(run.folder, known, list(self.others))
+            _note(run.folder, known | dict.fromkeys(telling, len(earlier)), telling)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._tell(self.journal.entry_of_log(values, step), lambda tracker: tracker.log(values, step))
@@ -120,11 +120,13 @@ class Together:
 
 def replay(settings: TrackerSettings, run: TrackedRun, again: bool = False) -> list[str]:
     """Tells the trackers of the settings what they have missed of a finished run; the places that were told. again: all of it."""
+    places = {place: each for each in settings.all() if (place := each.destination(run)) is not None}
+    if not places:
+        return []
     entries, known, told = read_journal(run.folder), _known(run.folder), []
-    for each in settings.all():
-        place = each.destination(run)
-        missed = entries if again or place is None else entries[known.get(place, 0) :]
-        if place is None or not missed:
+    for place, each in places.items():
+        missed = entries if again else entries[known.get(place, 0) :]
+        if not missed:
             continue
         tracker = Guarded(each.name, lambda each=each: each.build(run))
         tell(missed, tracker, run.folder)

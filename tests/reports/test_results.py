@@ -42,6 +42,14 @@ def test_values_are_in_the_sweeps_order_as_the_table_writes_them(tmp_path: Path)
     assert sweep.cells[1].command == "python -m qnerf.run +exp=x guidance.strength=0.02"
 
 
+def test_values_are_shown_without_hydras_backslashes_and_commands_keep_them(tmp_path: Path) -> None:
+    rows = "scene.path,scene,seed,identity,folder,status\nprocedural\\:lamp_1,lamp_1,0,x,,done\n"
+    sweep = read_sweep(write(tmp_path, rows, {"scene.path": ["procedural\\:lamp_1"]}))
+    assert sweep.swept == {"scene.path": ["procedural:lamp_1"]}
+    assert sweep.cells[0].settings == {"scene.path": "procedural:lamp_1"}
+    assert "procedural\\:lamp_1" in sweep.cells[0].command
+
+
 def test_a_run_folder_named_from_where_the_sweep_started_is_found(tmp_path: Path) -> None:
     run = tmp_path / "outputs" / "x" / "abc"
     run.mkdir(parents=True)

@@ -53,6 +53,7 @@ def made_up_run(settings: RunSettings, command: str, place: object = None) -> Pa
     identity = Stages(settings, read_inputs(settings)).identity()
     with RunFolder(run_folder(settings, identity)) as folder:
         write_json(folder.path / "metrics.json", {"scene": "made up", "psnr_object": 20.0, "warp_error_moved": 0.1})
+        (folder.path / "metrics.jsonl").write_text('{"step": 4, "full/psnr_object": 20.0}\n')
         folder.mark_done()
     return folder.path
 

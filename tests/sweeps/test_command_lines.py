@@ -13,7 +13,10 @@ from qnerf import validate
 from qnerf.config import RunSettings
 from qnerf.run import CONFIGS, main
 from qnerf.runs import pipeline
+from qnerf.trackers.files import FilesTrackerSettings
+from qnerf.trackers.tracker import TrackedRun, TrackerSettings
 from tests.sweeps.conftest import made_up_run
+from tests.trackers.helpers import Noting
 
 DRY = "sweep.dry_run=true"
 
@@ -165,3 +168,38 @@ def test_advice_on_what_is_taken_out_works(command: Command) -> None:
     assert "write baselines=[] for none" in err
     assert "config: not a valid override" not in err
     assert command("baselines=[]", "--cfg", "job")[0] == 0
+
+
+def test_finished_runs_and_cells_are_told_to_a_tracker_that_comes_later(
+    command: Command, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files stand in for any tracker."""
+    assert command("-m", *small, "seed=0,1")[0] == 0
+    told: list[tuple[str, str | None, Noting]] = []
+
+    def build(self: TrackerSettings, run: TrackedRun) -> Noting:
+        told.append((run.label, run.sweep, Noting()))
+        return told[-1][-1]
+
+    monkeypatch.setattr(FilesTrackerSettings, "destination", lambda self, run: "somewhere")
+    monkeypatch.setattr(FilesTrackerSettings, "build", build)
+    code, _, err = command(*small, "seed=1")
+    assert code == 0
+    assert "Finished already" in err
+    [(_, sweep, tracker)] = told
+    assert sweep is None
+    assert [what[0] for what in tracker.told] == ["log", "finish"]
+    assert command("-m", *small, "seed=0,1")[0] == 0
+    assert [(label, sweep is not None) for label, sweep, _ in told[1:]] == [("seed=0", True)], "the other has been told"
+    assert command("-m", *small, "seed=0,1")[0] == 0
+    assert len(told) == 2
+
+
+def test_help_names_what_belongs_to_a_run(command: Command) -> None:
+    code, out, _ = command("--help")
+    assert code == 0
+    assert "python -m qnerf.ls" in out
+    assert not any(group in out for group in ("pretrain", "evaluate_backbone"))
+    code, _, err = command("--shell-completion", "install=bash")
+    assert code == 2
+    assert 'eval "$(qnerf completion bash)"' in err

@@ -68,6 +68,8 @@ def test_words_are_looked_up_now_and_then(sweep: Path) -> None:
     assert words().startswith("cell 2 of 5")
     (sweep / "sweep.json").unlink()
     assert words().startswith("cell 2 of 5"), "not read again"
+    now[0] += 3600
+    assert words().startswith("cell 2 of 5"), "a folder that cannot be read stops no run"
 
 
 def test_a_run_gives_signs_of_life_and_says_its_place(tmp_path: Path) -> None:

@@ -102,3 +102,10 @@ def test_the_record_of_an_earlier_version_finds_its_pictures(tmp_path: Path, bui
     (tmp_path / "metrics.jsonl").write_text('{"image": "full/queries", "file": "full_step005.png", "step": 5}\n')
     replay(NotingSettings(), run_in(tmp_path))
     assert built[0].told[0] == ("image", "full/queries", "full_step005.png", 5)
+
+
+def test_a_tracker_that_fails_to_start_in_a_resumed_run_has_been_told_nothing(tmp_path: Path, built: list[Noting]) -> None:
+    attempt(tmp_path, FilesTrackerSettings(name="files"), steps=2, finished=False)
+    attempt(tmp_path, NotingSettings(failing="start"), steps=3)
+    assert replay(NotingSettings(), run_in(tmp_path)) == ["noting here"]
+    assert [what[-1] for what in built[0].told if what[0] == "log"] == [0, 1, 2]

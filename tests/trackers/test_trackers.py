@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from qnerf.common.installation import install_command
 from qnerf.trackers.mlflow import MlflowTrackerSettings
 from qnerf.trackers.tensorboard import TensorboardTrackerSettings
 from qnerf.trackers.together import Together
@@ -104,11 +105,12 @@ def test_a_run_of_an_agent_is_the_agents_and_each_of_its_repeats_gets_one(
 def test_without_a_package_there_is_one_warning_and_plain_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("wandb", "mlflow", "mlflow.tracking", "torch.utils.tensorboard"):
+    for name in ("wandb", "mlflow", "mlflow.entities", "torch.utils.tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)  # pyright: ignore[reportArgumentType]
     beside = {"tensorboard": {"name": "tensorboard"}, "mlflow": {"name": "mlflow"}}
     tell(WandbTrackerSettings.model_validate({"name": "wandb", "beside": beside}), tmp_path)
     assert [record.getMessage().split()[0] for record in caplog.records] == ["wandb", "tensorboard", "mlflow"]
+    assert all(install_command(extra) in caplog.text for extra in ("tensorboard", "mlflow"))
     assert len(lines(tmp_path)) == 6
 
 
