@@ -19,8 +19,9 @@ from torch import Tensor
 from qnerf.common.messages import nearest
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import View, make_view, nearest_point_to_axes, radius_from_cameras, undistort
+from qnerf.scenes.capture import View, make_view, undistort
 from qnerf.scenes.fingerprint import scene_folder
+from qnerf.scenes.focus import nearest_point_to_axes, radius_from_cameras
 from qnerf.scenes.images import read_image
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.readers.reader import Frame, reader_of, readers
