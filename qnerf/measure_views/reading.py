@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,26 +18,33 @@ from torch import Tensor
 from qnerf.common.messages import nearest
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import View, make_view, undistort
+from qnerf.scenes.capture import View, crop_to, make_view, named_size, read_view, resize, undistort
 from qnerf.scenes.fingerprint import scene_folder
-from qnerf.scenes.focus import nearest_point_to_axes, radius_from_cameras
-from qnerf.scenes.images import read_image
+from qnerf.scenes.focus import find_region
+from qnerf.scenes.frames import view_names
+from qnerf.scenes.images import is_scaled, read_image
 from qnerf.scenes.problems import raise_problems
 from qnerf.scenes.readers.reader import Frame, reader_of, readers
 from qnerf.scenes.scene import Scene, Truth
 from qnerf.scenes.truth import read_truth
+from qnerf.scenes.world import world_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 LEAST_SIDE = 32
+FOLDERS = "the folders"  # where problems are, for messages
 TRUTH = "truth.json"  # of a truth folder of qnerf's own, which has depth and silhouettes too
 
 
 @dataclass(frozen=True)
 class Capture:
-    """What a folder of posed images says: of the whole scene, and its frames by the names of their views."""
+    """What a folder of posed images says. document: of the whole scene. frames: by the names of their views. points: of the
+    scene's surface, (P, 3), or None. axes_known: whether there is no doubt about the cameras' axes."""
 
+    folder: Path
     document: dict[str, Any]
     frames: dict[str, Frame]
+    points: np.ndarray | None
+    axes_known: bool
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,13 @@ def read_folders(edited: Path, source: str, truth: Path | None) -> Measured:
     pictures = _collect(problems, lambda: {n: f.image for n, f in own.frames.items()} if own else _pictures(edited, "edited views"))
     true = _collect(problems, lambda: _true_pictures(truth)) if truth is not None else None
     if before is None or pictures is None:
-        raise_problems(str(edited), problems)
+        raise_problems(FOLDERS, problems)
     assert before is not None and pictures is not None  # noqa: PT018
     problems += [_unknown(edited, name, before.frames, f"--source {source}") for name in pictures if name not in before.frames]
     problems += [_unknown(truth, name, true, f"--truth {truth}") for name in pictures if true is not None and name not in true]
     if len(pictures) < 2:
         problems.append(f"{edited} has {len(pictures)} views, expected at least two: the figures compare views with one another.")
-    raise_problems(str(edited), problems)
+    raise_problems(FOLDERS, problems)
     return _measured(edited, truth, before, own, pictures, true)
 
 
@@ -81,15 +87,18 @@ def _measured(
         return _pair(before.frames[name], own and own.frames[name], pictures[name])
 
     pairs = [_collect(problems, lambda name=name: pair(name)) for name in names]
-    raise_problems(str(edited), problems)
-    views, sources = ([undistort(pair[which]) for pair in pairs] for which in (0, 1))
-    width, height = size = _one_size(edited, names, views)
-    cameras = own or before
-    scene = _collect(problems, lambda: _scene("edited", names, views, cameras))
-    source = _collect(problems, lambda: _scene("source", names, [fitted(view, width, height) for view in sources], before))
+    raise_problems(FOLDERS, problems)
+    views, sources = ([pair[which] for pair in pairs] for which in (0, 1))
+    size = _one_size(edited, names, views)
+    notes = _notes(names, before, sources, size)
+    scene = _scene("edited", names, views, own or before, problems, notes)
+    source = _scene("source", names, [fitted(view, size) for view in sources], before, problems, notes)
     full, images = _truth(truth, names, size, true, problems)
-    raise_problems(str(edited), problems)
-    return Measured(replace(scene, truth=full), source, images, own is not None, _notes(names, before, sources, size))
+    raise_problems(FOLDERS, problems)
+    if full is not None:
+        scale = scene.world.scale
+        full = replace(full, depth_source=full.depth_source / scale, depth_edited=full.depth_edited / scale)
+    return Measured(replace(scene, truth=full), source, images, own is not None, tuple(dict.fromkeys(notes)))
 
 
 def _one_size(edited: Path, names: Sequence[str], views: Sequence[View]) -> tuple[int, int]:
@@ -108,17 +117,9 @@ def _one_size(edited: Path, names: Sequence[str], views: Sequence[View]) -> tupl
     return width, height
 
 
-def fitted(view: View, width: int, height: int) -> View:
-    """The largest part of a view round its middle that has these proportions, scaled to width x height pixels."""
-    own_height, own_width = view.image.shape[:2]
-    scale = min(own_width / width, own_height / height)
-    size = np.array([round(width * scale), round(height * scale)])
-    left, top = ((np.array([own_width, own_height]) - size) // 2).tolist()
-    image = view.image[top : top + size[1], left : left + size[0]]
-    if (size != [width, height]).any():
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC)
-    factor = np.array([width, height]) / size
-    return View(image, view.focal * factor, (view.centre - [left, top]) * factor, view.distortion)
+def fitted(view: View, size: tuple[int, int]) -> View:
+    """The largest part of a view round its middle that has the proportions of size (width, height, pixels), scaled to it."""
+    return resize(crop_to(view, size), size)
 
 
 def _collect(problems: list[str], read: Any) -> Any:
@@ -134,11 +135,10 @@ def _capture(folder: Path, option: str) -> Capture:
     reader = reader_of(folder)
     if not reader.posed:
         raise UserError(f"{option} {folder} has no cameras, expected a folder of posed images: give one with transforms.json.")
-    document, frames = reader.read(folder)
-    frames = [frame for frame in frames if frame.exists]
-    stems = [Path(frame.file_path).stem for frame in frames]
-    names = stems if len(set(stems)) == len(stems) else ["_".join(Path(f.file_path).with_suffix("").parts) for f in frames]
-    return Capture(document, dict(zip(names, frames, strict=True)))
+    document, every = reader.read(folder)
+    frames = [frame for frame in every if frame.exists]
+    names = view_names(frames)
+    return Capture(folder, document, dict(zip(names, frames, strict=True)), reader.points(folder), reader.axes_known)
 
 
 def _source(path: str) -> Capture:
@@ -179,46 +179,56 @@ def _unknown(folder: Path | None, name: str, known: Any, where: str) -> str:
 
 
 def _pair(before: Frame, own: Frame | None, picture: Path) -> tuple[View, View]:
-    """An edited view and the source's. Without cameras of its own it has the source's, scaled to its size."""
-    source, image = make_view(before, read_image(before.image)), read_image(picture)
+    """An edited view and the source's, without lens distortion. Without a camera of its own it has the source's, scaled."""
     if own is not None:
-        return make_view(own, image), source
+        return read_view(own), read_view(before)
+    source, image = make_view(before, read_image(before.image, named_size(before))), read_image(picture)
     (height, width), (own_height, own_width) = image.shape[:2], source.image.shape[:2]
-    if abs(width * own_height - height * own_width) > max(own_width, own_height):
+    if not is_scaled((width, height), (own_width, own_height)):
         raise UserError(
             f"{picture} has {width} x {height} pixels, its source view {own_width} x {own_height}: it cannot be a scaled copy, "
             "so that its camera is not known; give the folder a transforms.json with the cameras of the edited views."
         )
     scale = np.array([width / own_width, height / own_height])
-    return View(image, source.focal * scale, source.centre * scale, source.distortion), source
+    view = replace(source, image=image, focal=source.focal * scale, centre=source.centre * scale)
+    try:
+        return undistort(view), undistort(source)
+    except UserError as error:
+        raise UserError(f"{before.image}: {error}.") from None
 
 
-def _notes(names: Sequence[str], before: Capture, views: Sequence[View], size: tuple[int, int]) -> tuple[str, ...]:
+def _notes(names: Sequence[str], before: Capture, views: Sequence[View], size: tuple[int, int]) -> list[str]:
     notes = []
     if len(names) < len(before.frames):
         notes.append(f"{len(names)} of the {len(before.frames)} source views were edited: the others are not counted anywhere.")
     width, height = views[0].image.shape[1], views[0].image.shape[0]
     if (width, height) != size:
         notes.append(f"The source views of {width} x {height} pixels were cut and scaled to {size[0]} x {size[1]}.")
-    return tuple(notes)
+    return notes
 
 
-def _scene(name: str, names: tuple[str, ...], views: Sequence[View], capture: Capture) -> Scene:
-    """Raises UserError where the cameras do not say what they look at."""
+def _scene(
+    name: str, names: tuple[str, ...], views: Sequence[View], capture: Capture, problems: list[str], notes: list[str]
+) -> Scene:
+    """Adds to the problems where the cameras do not say what they look at, and to the notes where they say it badly."""
     poses = np.stack([capture.frames[name].pose for name in names])
-    focus, radius = capture.document.get("focus"), capture.document.get("radius")
-    focus = nearest_point_to_axes(poses) if focus is None else np.array(focus, dtype=np.float64)
-    radius = radius_from_cameras(poses, focus) if radius is None else float(radius)
+    every = np.stack([frame.pose for frame in capture.frames.values()])
+    given = capture.document.get("focus"), capture.document.get("radius")
+    region = find_region(str(capture.folder), given, poses, every, capture.points, capture.axes_known)
+    problems += region.problems
+    notes += region.warnings
+    world = world_of(region.focus, region.radius, poses)
     height, width = views[0].image.shape[:2]
     cameras = Cameras(
-        torch.from_numpy(poses).float(),
+        torch.from_numpy(world.poses(poses)).float(),
         torch.from_numpy(np.stack([view.focal for view in views])).float(),
         torch.from_numpy(np.stack([view.centre for view in views])).float(),
         width,
         height,
     )
-    point = torch.from_numpy(focus).float()
-    return Scene(name, names, _stacked([view.image for view in views]), cameras, "", "", point, radius, None, None)
+    point, radius = torch.tensor(world.inward(region.focus), dtype=torch.float32), region.radius / world.scale
+    images = _stacked([view.image for view in views])
+    return Scene(name, names, images, cameras, "", "", point, radius, None, None, world=world)
 
 
 def _truth(
@@ -232,7 +242,7 @@ def _truth(
     images = [_collect(problems, lambda path=pictures[name]: read_image(path)) for name in names]
     if any(image is None for image in images):
         return None, None
-    return None, _stacked([fitted(View(image, np.ones(2), np.zeros(2), np.zeros(5)), *size).image for image in images])
+    return None, _stacked([fitted(View(image, np.ones(2), np.zeros(2), np.zeros(5)), size).image for image in images])
 
 
 def _stacked(images: Sequence[np.ndarray]) -> Tensor:

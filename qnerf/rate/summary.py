@@ -14,9 +14,9 @@ from pathlib import Path
 
 from qnerf.errors import UserError
 from qnerf.reports.bootstrap import LEAST_SCENES, Interval, mean_interval
-from qnerf.scenes.problems import raise_problems
 
 COLUMNS = ("scene", "rater", "left", "right", "choice")
+SHOWN = 12  # problems in one message
 CHOICES = ("left", "neither", "right")
 Rows = Sequence[Mapping[str, str]]
 
@@ -50,7 +50,7 @@ def read_ratings(paths: Sequence[Path]) -> list[dict[str, str]]:
             rows.append(row)
     if not rows and not problems:
         problems.append(f"{', '.join(map(str, paths))}: no choices, expected some: give the files that raters saved.")
-    raise_problems("the ratings", problems)
+    _raise(problems)
     return rows
 
 
@@ -69,7 +69,7 @@ def summarise(rows: Rows) -> Rated:
                 problems.append(f"{rater} chose in {len(some)} of the {pairs} pairs of {scene}: leave these out, or ask again.")
             for method in methods:
                 ranks[method].append((rater, 1 + sum(_lost(row, method) for row in some)))
-    raise_problems("the ratings", problems)
+    _raise(problems)
     found = {method: mean_interval([rank for _, rank in some], [rater for rater, _ in some]) for method, some in ranks.items()}
     order = sorted(found, key=lambda method: found[method].value)
     raters = {row["rater"] for row in rows}
@@ -83,6 +83,13 @@ def as_markdown(rated: Rated) -> str:
     lines += [f"| {name} | {r.value:.2f} | {'–' if few else f'{r.low:.2f} to {r.high:.2f}'} |" for name, r in rated.ranks.items()]
     counted = f"{rated.choices} choices by {rated.raters} raters on {rated.scenes} scenes; rank 1 is the best."
     return "\n".join([*lines, "", counted + (f" Intervals need {LEAST_SCENES} raters." if few else "")])
+
+
+def _raise(problems: Sequence[str]) -> None:
+    """Raises one UserError with a line for each of the first problems."""
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more."] if len(problems) > SHOWN else []
+        raise UserError("\n".join([*problems[:SHOWN], *more]))
 
 
 def _lost(row: Mapping[str, str], method: str) -> float:
