@@ -43,12 +43,14 @@ class ViewLook:
 
 @dataclass(frozen=True)
 class AttentionLook:
-    """steps: those that are shown, of `total`. colours: by step, layer and feature (V, 3, rows, columns) in [0, 1]."""
+    """steps: those that are shown, of `total`. side: of the grid that maps of self-attention are averaged to. colours: by step,
+    layer and feature (V, 3, rows, columns) in [0, 1]."""
 
     views: Sequence[ViewLook]
     steps: Sequence[int]
     layers: Sequence[AttentionLayer]
     total: int
+    side: int
     colours: Mapping[tuple[int, int, str], Tensor]
 
 
@@ -84,7 +86,7 @@ def document(look: AttentionLook) -> dict[str, Any]:
                 top = float(words.max()) if words.numel() else 0.0
                 row.append({
                     "own": _bytes(own / own.amax(dim=1, keepdim=True).clamp_min(1e-12)),
-                    "side": pooled_grid(len(own), (words.shape[1], words.shape[2])),
+                    "side": [min(look.side, count) for count in words.shape[1:]],
                     "words": _bytes(words / max(top, 1e-12)),
                     "grid": list(words.shape[1:]),
                     "top": top,
@@ -93,13 +95,6 @@ def document(look: AttentionLook) -> dict[str, Any]:
         picture = png(to_pixels(view.image))
         views.append({"name": view.name, "image": picture, "prompt": view.prompt, "words": list(view.words), "maps": maps})
     return {"views": views, "steps": list(look.steps), "total": look.total, "layers": [layer.index for layer in look.layers]}
-
-
-def pooled_grid(places: int, grid: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of a map of so many places, to which one of a grid (rows, columns) was pooled: at most as many each
-    (`pooled_map`)."""
-    sides = ((min(side, grid[0]), min(side, grid[1])) for side in range(1, max(grid) + 1))
-    return next(each for each in sides if each[0] * each[1] == places)
 
 
 def words_sheet(view: ViewLook, look: AttentionLook) -> Pixels:

@@ -18,7 +18,7 @@ from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError
 from qnerf.planning.cost import run_memory
 from qnerf.planning.light_checks import check_files
-from qnerf.reports.attention import AttentionLook, ViewLook, document, pooled_grid, render_attention, write_attention
+from qnerf.reports.attention import AttentionLook, ViewLook, document, render_attention, write_attention
 from qnerf.run import CONFIGS
 from qnerf.runs.identity import Inputs
 from qnerf.runs.inverting import Inverted, invert
@@ -144,9 +144,9 @@ def without_words(view: ViewLook) -> ViewLook:
 
 
 def test_the_places_of_a_pooled_map_are_a_grid_of_the_views_proportions() -> None:
-    for side, grid, expected in ((16, (8, 8), (8, 8)), (16, (8, 16), (8, 16)), (6, (8, 16), (6, 6)), (12, (8, 16), (8, 12))):
+    for side, grid, places in ((16, (8, 8), 8 * 8), (16, (8, 16), 8 * 16), (6, (8, 16), 6 * 6), (12, (8, 16), 8 * 12)):
         q = torch.zeros(1, 1, grid[0] * grid[1], 4)
-        assert pooled_grid(pooled_map(q, q, grid, side).shape[1], grid) == expected
+        assert pooled_map(q, q, grid, side).shape[1] == places
 
 
 @cache
@@ -160,7 +160,7 @@ def one_hot() -> AttentionLook:
         "v", torch.rand(3, 32, 32), "a b", ("a", "b"), {(0, 9): own}, {(0, 9): words}, torch.rand(1, 2), torch.rand(1, 2)
     )
     colours = {(0, 9, name): torch.rand(1, 3, 4, 4) for name in ("queries", "keys", "residuals")}
-    return AttentionLook([view], (0,), (AttentionLayer(9, "up_blocks.1", 1),), 1, colours)
+    return AttentionLook([view], (0,), (AttentionLayer(9, "up_blocks.1", 1),), 1, 16, colours)
 
 
 @pytest.mark.integration
