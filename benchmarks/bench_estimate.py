@@ -38,7 +38,7 @@ from qnerf.runs.plan import plan_method
 VIEWS = 4
 CASES: dict[str, tuple[str, ...]] = {  # the settings of a run of each model
     "embedded": ("+exp=smoke",),
-    "half": ("+exp=smoke", "steps=4", "schedule.interval=2"),
+    "half": ("schedule=independent", "guidance=off", "baselines=[]", "steps=3", "metrics=quick"),
 }
 
 
