@@ -15,6 +15,7 @@ from qnerf.fields.posing.labels import air_in, label_flesh, smoothstep
 from qnerf.fields.posing.parts import Part, parts_of
 from qnerf.fields.posing.refine import refine
 from qnerf.fields.posing.settings import PosingSettings
+from qnerf.fields.posing.shading import Shading, fit_shading
 from qnerf.fields.posing.warp import Warp, make_joints
 from qnerf.scenes.bounds import proxy_bounds
 from qnerf.scenes.region import extent
@@ -49,7 +50,8 @@ class Posed:
 class PosedField:
     """field: the source's. fits: (K,) of the moved parts, in [0, 1]. low, high: (3,) corners of a box round all that moves, before
     and after; boxes: (K, 2, 3) of what each part is after the edit. volumes: (1 + K, X, Y, Z) density on the grid of labels, per
-    world unit of length, of what stays and of each part. trust: of the proxy as a whole, in [0, 1], as `refine` measures it."""
+    world unit of length, of what stays and of each part. trust: of the proxy as a whole, in [0, 1], as `refine` measures it.
+    shading: how bright surfaces are by where they face; None: parts keep their brightness."""
 
     field: Radiant
     warp: Warp
@@ -60,6 +62,7 @@ class PosedField:
     extent: float
     volumes: Tensor
     trust: float
+    shading: Shading | None
 
     def __call__(self, points: Tensor) -> Posed:
         """The edited scene at points (P, 3): σ_e(x) = max(stays(x) σ(x), max_i member_i(W_i(x)) σ(W_i(x))).
@@ -85,6 +88,8 @@ class PosedField:
             if not len(rows):
                 continue
             found, shade = self.field.radiance(y)
+            if self.shading is not None:
+                shade = shade * self.shading.change(y, self.warp.parts[index].motion.rotation)
             found = found * member[seen] * self.warp.labels.matter(y)
             square = found.square()
             weight[rows] += square
@@ -115,7 +120,8 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Roo
         return None
     flesh = flesh_grid(field, room.low, room.high, settings.voxels, size)
     air = air_in(flesh, views)
-    refined = refine(proxy, flesh, _matter(flesh, air, room), settings, room.low.device)
+    matter = _matter(flesh, air, room)
+    refined = refine(proxy, flesh, matter, settings, room.low.device)
     parts = parts_of(refined.proxy, settings, room.low.device)
     radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
     labels = label_flesh(flesh, air, parts, radii, settings.reach * size, settings.gap_cost, room)
@@ -126,7 +132,8 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Roo
     fits = torch.stack([_fit(field, parts[index], size) for index in moved])
     per_length = -(1 - flesh.opacity * (1 - labels.air)).clamp_min(1e-6).log() / (THICKNESS * size)
     volumes = per_length * torch.cat([1 - labels.shares.sum(0, keepdim=True), labels.shares])
-    return PosedField(field, warp, fits, low, high, boxes, size, volumes, refined.trust)
+    shading = fit_shading(field, flesh, matter, views, 0.03 * size) if settings.relight else None
+    return PosedField(field, warp, fits, low, high, boxes, size, volumes, refined.trust, shading)
 
 
 def _matter(flesh: Flesh, air: Tensor, room: Room) -> Tensor:

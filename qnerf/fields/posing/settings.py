@@ -24,6 +24,8 @@ class PosingSettings(Settings):
     """Cost of a way through empty space, relative to one through dense matter."""
     blend: float = Field(default=1.0, ge=0)
     """Width of the smooth transition between the motions of two parts at their joint, in radii of their flesh; 0: none."""
+    relight: bool = True
+    """Parts that turn grow brighter and darker as the source's surfaces are by the direction that they face."""
     samples: int = Field(default=96, ge=8)
     """Evaluations of the posed field on a ray, half where the source's density is, half where the posed density is."""
     border: float = Field(default=2.0, ge=0)
