@@ -35,7 +35,7 @@ FIGURES = ("right", "psnr_edit", "psnr_background", "silhouette", "seconds")
 """right: the classifiers see what was asked for, 0 or 1. psnr_edit, psnr_background: dB, to the true edited image, where it differs
 from the source and elsewhere. silhouette: intersection over union of the classifiers' silhouettes of edit and source. seconds: of
 the edit alone."""
-RESULTS = "results.csv"
+RESULTS: str = "results.csv"
 COLUMNS: list[str] = ["row", "image", "change", *FIGURES]
 
 

@@ -76,7 +76,7 @@ ROWS: Mapping[str, Row] = {
     "ddim, 3 fixed-point iterations, γ 1": Row("ddim inversion.fixed_point=3", scale=1.0, few=True),
 }
 FEW = 8
-RESULTS = "results.csv"
+RESULTS: str = "results.csv"
 COLUMNS: tuple[Field, ...] = ("row", "image", *FIGURES, "inner_steps")
 
 

@@ -58,7 +58,7 @@ ROWS: Mapping[str, Transform] = {
 }
 AT = {"noisiest": 0.0, "quarter": 0.25, "middle": 0.5, "last quarter": 0.75, "clean": 1.0}
 """Shares of the steps after which states are compared."""
-RESULTS = "transformed.csv"
+RESULTS: str = "transformed.csv"
 COLUMNS = ("row", "image", *AT)
 
 

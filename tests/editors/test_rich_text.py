@@ -31,7 +31,7 @@ from tests.editors.helpers import (
     text_of,
 )  # fmt: skip
 
-SCALE, REGION, FIGURE, BLUE, A = 2.0, "a blue shirt", 2, 5, (1, 4)
+SCALE, REGION, FIGURE, BLUE = 2.0, "a blue shirt", 2, 5
 SIZES = {"blue": 3.0, "in": -0.5}
 RICH = RichTextSettings(
     name="rich_text", regions={"figure": REGION}, sizes=SIZES, segments=3, threshold=0.55, since=0.5, seed=5
@@ -70,18 +70,18 @@ def regions(job: Any) -> Tensor:
     for k in (2, 3):
         maps = maps_of(job, job.trajectory.states[k], k, text_of(job))
         halves = [layer.path for layer in double().layers if layer.downsampling == 2]
-        selves.append(sum(maps[path].mean(dim=1) for path in halves) / len(halves))
+        selves.append(torch.stack([maps[path].mean(dim=1) for path in halves]).mean(dim=0))
         large = []
         for layer in double().cross_attention_layers:
             if layer.downsampling >= 2:
                 side = 8 // layer.downsampling
                 image = maps[layer.path].mean(dim=1).permute(0, 2, 1).reshape(VIEWS, -1, side, side)
                 large.append(F.interpolate(image, (4, 4), mode="bicubic", antialias=True))
-        words.append(sum(large) / len(large))
+        words.append(torch.stack(large).mean(dim=0))
     found = []
     for view in range(VIEWS):
-        segments = spectral_segments(sum(selves)[view] / 2, 3, torch.Generator().manual_seed(5)).reshape(4, 4)
-        of_word = sum(words)[view, FIGURE] / 2
+        segments = spectral_segments(torch.stack(selves).mean(dim=0)[view], 3, torch.Generator().manual_seed(5)).reshape(4, 4)
+        of_word = torch.stack(words).mean(dim=0)[view, FIGURE]
         scaled = (of_word - of_word.min()) / (of_word.max() - of_word.min())
         maps = torch.zeros(2, 4, 4, dtype=torch.float64)
         for each in range(3):
