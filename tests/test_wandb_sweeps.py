@@ -19,8 +19,9 @@ SHIPPED = sorted(FOLDER.glob("*.yaml"))
 
 
 def values(parameter: dict[str, Any]) -> list[str]:
-    """Those of a list, or the ends of a range."""
-    return [str(value) for value in parameter.get("values", [parameter.get("min"), parameter.get("max")])]
+    """The first and the last of a list, or the ends of a range."""
+    found = parameter.get("values", [parameter.get("min"), parameter.get("max")])
+    return [str(found[0]), str(found[-1])]
 
 
 def test_there_is_one_for_each_ablation() -> None:
