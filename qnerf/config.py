@@ -30,7 +30,7 @@ from qnerf.scenes.settings import Drawing, SceneSettings
 from qnerf.schedules.schedule import ScheduleSettings
 from qnerf.settings import Settings
 from qnerf.store.settings import StoreSettings
-from qnerf.trackers.tracker import TrackerSettings
+from qnerf.trackers.tracker import TrackerSettings, over_files
 from qnerf.variants import problems, union
 
 if TYPE_CHECKING:
@@ -262,6 +262,8 @@ def check(config: DictConfig) -> tuple[list[str], RunSettings | None]:
         return [_unset(key) for key in SHORT_NAMES if OmegaConf.is_missing(config, key)] or [_unset(str(error.full_key))], None
     except OmegaConfBaseException as error:
         return [f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"], None
+    if isinstance(data, dict) and "tracker" in data:
+        data["tracker"] = over_files(data["tracker"])
     if clashes := _choose_editors(data):
         return clashes, None
     try:

@@ -35,7 +35,9 @@ _DISK = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "writing is not permitted",
     errno.EPERM: "writing is not permitted",
+    errno.EFBIG: "a file would be larger than this system or `ulimit -f` allows",
 }
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
 def explain_os_error(error: OSError) -> str | None:
@@ -45,4 +47,16 @@ def explain_os_error(error: OSError) -> str | None:
     return (
         f"{error.filename or 'output_dir'}: {_DISK[error.errno]}; finished results are safe: free some space "
         "(qnerf store prune) or set another output_dir=…, and run the same command again"
+    )
+
+
+def explain_lock(error: Exception, place: object, key: str) -> str | None:
+    """A sentence for a folder in which no file can be locked, such as some NFS mounts; None for any other error. key: the setting
+    that chooses the folder."""
+    known = isinstance(error, OSError) and error.errno in _NO_LOCKS
+    if not known and not isinstance(error, NotImplementedError):  # which is filelock's word for ENOSYS
+        return None
+    return (
+        f"{place}: files cannot be locked on this file system ({error}), so that two processes could write one result; expected "
+        f"one with flock (a local disk, NFS 4, Lustre with -o flock): set another {key}=…"
     )

@@ -6,11 +6,11 @@ The lines are the first comments of the config files, so they are always up to d
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.common.descriptions import describe_choice
 from qnerf.common.messages import sentence
 from qnerf.composing.search_path import split_config_dirs
 from qnerf.errors import UserError
@@ -47,17 +47,6 @@ def describe_group(group: str, folders: Sequence[Path] = (CONFIGS,)) -> str:
     width = max(len(path.stem) for path in files)
     heading = "experiments: python -m qnerf.run +exp=<name>" if group == "exp" else f"{group}: python -m qnerf.run {_use(group)}"
     return "\n".join([heading, *(f"  {path.stem:<{width}}  {describe_choice(path)}" for path in files)])
-
-
-def describe_choice(path: Path) -> str:
-    """What a config file says of itself: the first sentence of its comment, without the command that runs it."""
-    lines: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        text = re.split(r"(?:^|:?\s+)python -m ", line.lstrip("# "))[0].strip()
-        lines += [text] if text and not text.startswith("@package") else []
-    return re.split(r"(?<! al)\.\s", " ".join(lines) + " ")[0].strip().rstrip(".:")
 
 
 def _use(group: str) -> str:

@@ -30,6 +30,7 @@ line are reported at once, before anything is computed.
 """
 PACKAGE = "# @package "
 ADDITIONS = "additions"  # a mapping of an editor by names, whose keys have tables of their own
+BESIDE = "beside"  # of a tracker, likewise
 LISTED = ("exp", "baselines")  # groups whose files combine settings of other groups
 FIRST = (
     "scene", "backbone", "inversion", "editor", "recorder", "field", "guidance", "schedule", "rgb_field", "source_field", "metrics",
@@ -111,7 +112,7 @@ def _table(body: Schema | None, files: Mapping[str, Mapping[str, Entry]], prefix
     written = dict.fromkeys(key for key, entry in seen if entry.value or key in types)
     rows = []
     for key in dict.fromkeys((*written, *types)):
-        if key in ("name", ADDITIONS) or key.startswith("_"):
+        if key in ("name", ADDITIONS, BESIDE) or key.startswith("_"):
             continue
         found = [values.get(key, Entry("", "")) for values in files.values()]
         meaning = next((entry.comment for entry in found if entry.comment), elsewhere.get(key, ""))

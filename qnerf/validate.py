@@ -1,6 +1,6 @@
-"""Everything that is wrong with a command line, or what it would cost: `python -m qnerf.validate +exp=ablation_guidance`.
+"""Everything that is wrong with a command line, or what it would cost: `python -m qnerf.validate -m +exp=ablation_guidance`.
 
-Takes what `qnerf.run` takes, with or without -m, and starts nothing: no model is loaded and no image is read.
+Takes what `qnerf.run` takes, with -m for a sweep, and starts nothing: no model is loaded and no image is read.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.composing.grids import several_values, unfilled_grid
+from qnerf.composing.overrides import is_sweep_override
 from qnerf.composing.search_path import with_search_path
 from qnerf.errors import UserError
 from qnerf.planning.cells import Plan, plan_command
 from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost, on_gpu
 from qnerf.planning.light_checks import check_files
+from qnerf.reports.results import unescaped
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.progress import format_seconds
+from qnerf.sweeps.command import FLAGS
 
-USAGE = "Usage: python -m qnerf.validate +exp=<name> [key=value | key=a,b …], with the same overrides as python -m qnerf.run."
+USAGE = "Usage: python -m qnerf.validate +exp=<name> [key=value …] | -m [key=a,b …], with the same words as python -m qnerf.run."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,12 +31,15 @@ def main(arguments: Sequence[str]) -> int:
         print(USAGE)
         return 0
     try:
-        plan = plan_command(with_search_path(arguments), CONFIGS)
-        errors = [*plan.errors, *check_files(plan.cells)]
+        given = with_search_path(arguments)
+        plan = plan_command(given, CONFIGS)
+        if unasked := _unasked_sweep(given, plan):
+            plan = Plan({}, (), tuple(error for error in plan.errors if error not in unasked))
+        errors = [*unasked, *plan.errors, *check_files(plan.cells)]
     except UserError as error:
         plan, errors = Plan({}, (), ()), [str(error)]
-    for error in errors:
-        print(f"qnerf: {error}", file=sys.stderr)
+    for line in (*plan.notes, *errors):
+        print(f"qnerf: {line}", file=sys.stderr)
     if errors:
         return USER_ERROR
     estimate = estimate_cost(plan.cells)
@@ -46,13 +53,22 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _unasked_sweep(arguments: Sequence[str], plan: Plan) -> list[str]:
+    """What `qnerf.run` says to a command without -m that asks for several runs."""
+    if set(FLAGS) & set(arguments):
+        return []
+    several = [several_values(override) for override in arguments if is_sweep_override(override)]
+    grid = unfilled_grid(plan.grid, [override.split("=", 1)[0] for override in arguments])
+    return [*several, *([grid] if grid and not several else [])]
+
+
 def describe_plan(plan: Plan) -> str:
     """How many runs of which methods, and what is swept."""
     first = plan.cells[0]
     methods = ", ".join(first.methods())
     if not plan.swept:
         return f"Valid: 1 run of {first.experiment} by {methods}."
-    swept = "\n".join(f"  {key}: {', '.join(values)}" for key, values in plan.swept.items())
+    swept = "\n".join(f"  {key}: {', '.join(map(unescaped, values))}" for key, values in plan.swept.items())
     return f"Valid: {len(plan.cells)} runs of {first.experiment} by {methods}, over\n{swept}"
 
 

@@ -13,7 +13,7 @@ def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
     pytest.importorskip("wandb_workspaces")
     workspace = dashboard.build_workspace("me", "qnerf", ["guidance.strength", "guidance.name"])
     text = json.dumps(workspace._to_model().model_dump(mode="json"))
-    assert [section.name for section in workspace.sections] == ["The sweep", "Views", "The query fields"]
+    assert [section.name for section in workspace.sections] == ["The sweep", "Views", "The query fields", "While runs work"]
     for key in (
         "guidance.strength",
         "guidance.name",
@@ -23,6 +23,40 @@ def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
         "full/r2",
     ):
         assert key in text
+
+
+def test_a_sweeps_view_shows_its_own_runs_alone() -> None:
+    pytest.importorskip("wandb_workspaces")
+    workspace = dashboard.build_workspace("me", "qnerf", ["guidance.strength", "schedule.interval"], "smoke-1a2b")
+    text = json.dumps(workspace._to_model().model_dump(mode="json"))
+    assert workspace.name == "qnerf: smoke-1a2b"
+    assert '"value": "smoke-1a2b"' in text
+    assert "full/warp_error_moved over guidance.strength and schedule.interval" in text
+    everything = dashboard.build_workspace("me", "qnerf", ["seed"])
+    assert "smoke" not in json.dumps(everything._to_model().model_dump(mode="json"))
+
+
+def test_a_second_call_renews_the_view_that_the_first_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ws = pytest.importorskip("wandb_workspaces.workspaces")
+    saved: list[str] = []
+
+    def upsert(workspace: object) -> None:
+        workspace._internal_name = workspace._internal_name or f"nw-view{len(saved)}-v"  # pyright: ignore[reportAttributeAccessIssue]
+        saved.append(workspace._internal_name)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def found(url: str) -> object:
+        made = dashboard.build_workspace("me", "qnerf", ["seed"])
+        made._internal_name = saved[0]
+        return made
+
+    monkeypatch.setattr(ws.Workspace, "url", "https://wandb.ai/me/qnerf?nw=view")
+    monkeypatch.setattr(ws.Workspace, "save", upsert)
+    monkeypatch.setattr(ws.Workspace, "from_url", staticmethod(found))
+    for keys in (["seed"], ["guidance.strength"]):
+        dashboard.save_once(dashboard.build_workspace("me", "qnerf", keys, "smoke-1a2b"), tmp_path)
+    assert saved[0] == saved[1]
+    dashboard.save_once(dashboard.build_workspace("me", "other", ["seed"], "smoke-1a2b"), tmp_path)
+    assert saved[2] != saved[0], "a view for each project"
 
 
 def test_swept_choices_are_compared_by_name() -> None:

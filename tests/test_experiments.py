@@ -9,8 +9,18 @@ import pytest
 import torch
 from hydra import initialize_config_dir
 
+from experiments import __main__ as commands
+from experiments import studies
+from experiments.editors import study as editors
+from experiments.editors.cases import make_case
+from experiments.inversions import transformed
+from qnerf.classifiers.classifiers import load_classifiers
+from qnerf.classifiers.labels import NAMES
+from qnerf.config import RunSettings
 from qnerf.consolidation.phases import plain_steps
 from qnerf.run import CONFIGS
+from qnerf.scenes.images import write_image
+from qnerf.scenes.procedural.world import KINDS
 from tests.fields.posing.analytic import skeleton
 from tests.schedules.helpers import BACKBONE, layers, make_job, tiny_field
 
@@ -137,12 +147,106 @@ def test_the_study_of_inversions_measures_by_row_and_says_what_it_has(tmp_path: 
     study = load("inversions/study.py")
     monkeypatch.setattr(study, "STEPS", 2)
     image = study.Image(BACKBONE, torch.rand(1, 3, 32, 32), {"caption": "a figure", "empty": "", "wrong": "a lamp"})
-    assert image.measure(study.ROWS["direct, γ 7.5"])["psnr"] > 80, "the source comes back"
-    null_text = image.measure(study.Row("null_text inversion.inner_steps=2 inversion.early_stop=0 inversion.early_stop_growth=0"))
+    figures, rebuilt = image.measure(study.ROWS["direct, γ 7.5"])
+    assert figures["psnr"] > 80, "the source comes back"
+    torch.testing.assert_close(rebuilt, image.round_trip[0], rtol=0, atol=1e-3)
+    null_text, _ = image.measure(
+        study.Row("null_text inversion.inner_steps=2 inversion.early_stop=0 inversion.early_stop_growth=0")
+    )
     assert null_text["inner_steps"] == "2 2"
     path = tmp_path / "results.csv"
     rows = ["row,image,psnr,ssim,mse,inner_steps", '"ddim, γ 1",0,20,0.5,0.01,', '"ddim, γ 1",1,30,0.7,0.001,']
     path.write_text("\n".join([*rows, '"null-text, γ 7.5",0,25,0.6,0.003,1 4 4']))
-    lines = study.table([path]).splitlines()
+    lines = study.table(path).splitlines()
     assert lines[2] == "| ddim, γ 1 | 2 | 25.00 ± 7.1 | 0.6000 | 5.50 |"
     assert lines[-1] == "Null-text: 3.00 forward and backward passes a step (1: 33%, 4: 67%)."
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_the_true_edit_differs_where_it_says_and_the_prompts_say_it(number: int) -> None:
+    """A change of colour is one word and one part; a change of kind leaves the surroundings as they were."""
+    case = make_case(number, 64)
+    assert case.change == ("colour" if number == 0 else "kind")
+    assert 0.01 < case.region.float().mean() < 0.7
+    torch.testing.assert_close(case.image[:, ~case.region], case.truth[:, ~case.region], rtol=0, atol=0.021)
+    words = [set(prompt.split()) for prompt in (case.source, case.target)]
+    if case.change == "colour":
+        assert case.part is not None
+        assert case.name is not None
+        assert len(words[1] - words[0] - {"a", "an"}) == 1
+        assert NAMES[case.name] in words[1] - words[0]
+    else:
+        assert KINDS[case.kind] == "seat"
+        assert not words[0] & {"floor", "background", "wall"}
+
+
+def test_every_row_of_the_study_of_editors_is_a_setting_and_each_study_reads_rows_there_are() -> None:
+    for row in {(row.editor, row.inversion): row for row in editors.ROWS.values()}.values():  # of each a scale
+        settings = RunSettings.compose("+exp=edit_image", "image=a.png", "prompt=a", "target=b", *row.overrides)
+        assert settings.editor.guidance_scale == row.scale
+    for study in studies.STUDIES.values():
+        assert set(study.rows) <= set(study.script.ROWS)
+        for claim in study.claims:
+            assert {claim.better, claim.worse} <= set(study.rows)
+
+
+def test_the_study_of_editors_edits_and_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a random model: the figures of the truth itself are perfect."""
+    monkeypatch.setattr(editors, "STEPS", 2)
+    measured = editors.Measured(make_case(0, 32), tmp_path, load_classifiers())
+    image, seconds = measured.edit(editors.ROWS["fpe, γ 3.5"], 32, BACKBONE)
+    assert image.shape == (3, 32, 32)
+    assert seconds > 0
+    figures = measured.figures(measured.case.truth, 1.0)
+    assert figures["psnr_edit"] == figures["psnr_background"] == 100
+    assert measured.figures(image, 1.0)["psnr_background"] < 100
+
+
+def test_transformed_images_and_the_cosines_of_their_trajectories() -> None:
+    image = torch.zeros(1, 3, 16, 16)
+    image[..., 4:8] = 1
+    torch.testing.assert_close(transformed.moved(across=1 / 4)(image)[..., 8:12], torch.ones(1, 3, 16, 4))
+    assert transformed.moved(turn=90)(image)[0, 0].sum(dim=0).max() == pytest.approx(4, abs=0.01), "it lies"
+    torch.testing.assert_close(transformed.moved(scale=2)(image)[0, 0, 0].sum(), torch.tensor(8.0), rtol=0, atol=0.6)
+    assert transformed.tinted(0.5, 1, 2)(torch.full((1, 3, 1, 1), 0.6)).flatten().tolist() == pytest.approx([0.3, 0.6, 1])
+    first = torch.zeros(5, 1, 1, 1, 2)
+    first[..., 0] = 1
+    second = first.flip(-1)
+    second[4] = first[4]
+    found = transformed.cosines(first, second)
+    assert (found["noisiest"], found["last quarter"], found["clean"]) == pytest.approx((0, 0, 1))
+
+
+def test_a_verdict_is_of_the_images_that_have_both_rows() -> None:
+    claim = studies.Claim("a beats b by 1", "-", "psnr", "a", "b", 1.0)
+
+    def found(*values: tuple[str, int, float]) -> list[dict[str, str]]:
+        return [{"row": row, "image": str(image), "psnr": str(value)} for row, image, value in values]
+
+    few = studies.judge(claim, found(("a", 0, 25), ("b", 0, 23), ("a", 1, 30)))
+    assert (few.ours, few.images, few.in_words) == ("25.00 against 23.00", 1, "holds, so far")
+    assert studies.judge(claim, found(("a", 0, 25))).in_words == "not measured"
+    even = [("a", image, 20.0 + (image % 2) * 4) for image in range(8)] + [("b", image, 20.5) for image in range(8)]
+    assert studies.judge(claim, found(*even)).in_words == "does not hold", "the difference is within its error"
+    clear = [("a", image, 22.0 + image) for image in range(8)] + [("b", image, 20.0 + image) for image in range(8)]
+    assert studies.judge(claim, found(*clear)).in_words == "holds"
+
+
+def test_studies_are_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is measured already is not measured again; a report has claims, verdicts and pictures."""
+    folder = tmp_path / "inversions"
+    (folder / "pictures").mkdir(parents=True)
+    rows = [f'"{row}",0,{30 - place},0.9,0.001,' for place, row in enumerate(studies.STUDIES["U2"].rows)]
+    (folder / "results.csv").write_text("\n".join(["row,image,psnr,ssim,mse,inner_steps", *rows]))
+    for row in ("autoencoder", *studies.STUDIES["U2"].rows):
+        write_image(studies.inversions.picture(folder, row, 0), torch.rand(3, 32, 32).numpy())
+    monkeypatch.setattr(studies.inversions.Image, "measure", None)
+    assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path)]) == 0
+    told = (folder / "U2.md").read_text()
+    assert "| uniform maps beat a wrong prompt at γ 7.5 by 1 dB | by figures | 30.00 against 28.00 | 1 | holds, so far |" in told
+    assert "| ddim, wrong prompt, γ 1 | 1 | 29.00 | 0.9000 | 1.00 |" in told
+    assert (folder / "U2.png").exists()
+    assert commands.main(["run", "U9"]) == 2
+    assert "'U9' is not built; nearest valid: U" in capsys.readouterr().err
+    assert commands.main(["list"]) == 0
+    assert "F1" in capsys.readouterr().out

@@ -2,15 +2,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qnerf import validate
+from tests.scenes.captures import POSES, document, write_capture
 
 
 def test_a_good_sweep_is_told_with_its_cost(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert validate.main(["schedule=progressive", "guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]) == 0
+    words = ["schedule=progressive", "guidance.strength=.01,.02", "seed=1,2", f"output_dir={tmp_path}/none/yet"]
+    assert validate.main(["-m", *words]) == 0
     out = capsys.readouterr().out
     assert "Valid: 4 runs of articulation by independent, full, over\n  guidance.strength: 0.01, 0.02\n  seed: 1, 2" in out
     assert "on 2 CPU cores with 1 inversion" in out
@@ -31,7 +34,7 @@ def test_every_error_is_a_line_and_the_exit_code_is_2(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith("qnerf: ") for line in lines)
-    assert validate.main(["guidance.strength=.1,-1", "scene.views=99"]) == 2
+    assert validate.main(["-m", "guidance.strength=.1,-1", "scene.views=99"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2, "what the settings say and what the files say come together"
 
 
@@ -45,3 +48,24 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, qnerf.validate, qnerf.ls; print(sorted({'torch', 'diffusers', 'transformers', 'wandb'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+NO_PROXIES = {"{": "is not valid JSON", "[]": "has kind = None", '{"kind": "box"}': "has no 'source'"}
+
+
+@pytest.mark.parametrize(("text", "expected"), NO_PROXIES.items())
+def test_a_file_that_is_no_proxy_is_told(text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "box.json").write_text(text)
+    assert validate.main([f"scene.proxy={tmp_path}/box.json"]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_poses_of_other_axes_are_told_before_any_image_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = document()
+    for frame, pose in zip(changed["frames"], POSES, strict=True):
+        frame["transform_matrix"] = (pose @ np.diag([1.0, -1, -1, 1])).tolist()
+    folder = write_capture(tmp_path, changed)
+    command = ["+exp=capture", f"scene.path={folder}", "scene.views=4"]
+    assert validate.main(command) == 2
+    assert "set scene.axes=opencv" in capsys.readouterr().err
+    assert validate.main([*command, "scene.axes=opencv"]) == 0

@@ -30,7 +30,6 @@ MAY_NAME = {  # what a module may import of a variant's, and why
     ("pretrain/diffusion.py", "qnerf.backbones.puppet"): "it trains the embedded model, from its folder",
     ("pretrain/export.py", "qnerf.backbones.puppet"): "it writes the embedded model's folder",
     ("pretrain/initialise.py", "qnerf.backbones.puppet"): "it starts from the embedded model",
-    ("trackers/wandb.py", "qnerf.trackers.files"): "W&B stands beside the plain files",
 }
 MAY_COMPARE = {  # what a module may compare a `.name` with, and why
     ("reports/report.py", "oracle"): "a method of the results: it is no rival",

@@ -1,11 +1,12 @@
 """How well inversions give images back: PSNR, SSIM and MSE of held-out images of the embedded model's world (studies U1, U2, J16).
 
-    python experiments/inversions/study.py results.csv                  # measures what the file has not yet, image by image
-    python experiments/inversions/study.py results.csv --images 4 --rows ddim
-    python experiments/inversions/study.py results.csv --table          # the table of what has been measured
+    python experiments/inversions/study.py results                  # measures what the folder has not yet, image by image
+    python experiments/inversions/study.py results --images 4 --rows ddim
+    python experiments/inversions/study.py results --table          # the table of what has been measured
 
 Each image is encoded, inverted in 30 steps under its caption (or another prompt) without a control, and denoised again; the figures
-are against the autoencoder's own round trip. A row is a way to invert and the γ of its reconstruction.
+are against the autoencoder's own round trip. A row is a way to invert and the γ of its reconstruction. The folder has
+results.csv and, in pictures/, each image as it came back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
@@ -32,14 +34,16 @@ from qnerf.denoising.source import SourceBranch
 from qnerf.evaluate_backbone.views import heldout_views
 from qnerf.inversions.inversion import InversionSettings
 from qnerf.metrics.fidelity import psnr, ssim
+from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.run import CONFIGS
+from qnerf.scenes.images import read_image, write_image
 from qnerf.scenes.settings import width_height
 
 SEED, WORLD, STEPS = 930, 2, 30  # of the held-out samples
 STRONG = 7.5
 Prompt = Literal["caption", "empty", "wrong"]
-Column = Literal["row", "image", "psnr", "ssim", "mse", "inner_steps"]
-FIGURES: tuple[Column, ...] = ("psnr", "ssim", "mse")
+Field = Literal["row", "image", "psnr", "ssim", "mse", "inner_steps"]
+FIGURES: tuple[Field, ...] = ("psnr", "ssim", "mse")
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ ROWS: Mapping[str, Row] = {
     "ddim, 3 fixed-point iterations, γ 1": Row("ddim inversion.fixed_point=3", scale=1.0, few=True),
 }
 FEW = 8
-COLUMNS: tuple[Column, ...] = ("row", "image", *FIGURES, "inner_steps")
+RESULTS = "results.csv"
+COLUMNS: tuple[Field, ...] = ("row", "image", *FIGURES, "inner_steps")
 
 
 class Counted(SourceBranch):
@@ -105,13 +110,13 @@ class Image:
             self._inverted[inversion, prompt] = branch, branch.invert(self.clean)
         return self._inverted[inversion, prompt]
 
-    def measure(self, row: Row) -> dict[Column, Any]:
-        """The figures of a row, and the optimisation's passes at each step, if there were some."""
+    def measure(self, row: Row) -> tuple[dict[Field, Any], Tensor]:
+        """The figures of a row, with the optimisation's passes at each step if there were some, and the image (3, H, W)."""
         branch, trajectory = self.inverted(row.inversion, row.prompt)
         inner = "" if not branch.counts else " ".join(str(branch.counts[k]) for k in range(STEPS))
         rebuilt, trip = self.backbone.decode(branch.reconstruct(trajectory, row.scale)), self.round_trip
         mse = (rebuilt - trip).square().mean().item()
-        return {"psnr": psnr(rebuilt, trip), "ssim": ssim(rebuilt, trip), "mse": mse, "inner_steps": inner}
+        return {"psnr": psnr(rebuilt, trip), "ssim": ssim(rebuilt, trip), "mse": mse, "inner_steps": inner}, rebuilt[0]
 
 
 def inversion_of(overrides: str) -> InversionSettings:
@@ -119,9 +124,19 @@ def inversion_of(overrides: str) -> InversionSettings:
         return parse(compose("config", f"inversion={overrides}".split())).inversion
 
 
-def measure_all(path: Path, first: int, images: int, wanted: Callable[[str], bool]) -> None:
-    """Every row of every image that the file lacks, image by image, so that a broken-off study has whole images."""
-    done = {(found["row"], int(found["image"])) for found in read(path)} if path.exists() else set()
+def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first: int = 0) -> None:
+    """Every row of every image that the folder lacks, image by image, so that a broken-off study has whole images."""
+    path = folder / RESULTS
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    done = {(found["row"], int(found["image"])) for found in read(path)}
+    todo = {
+        number: [
+            name for name, row in ROWS.items() if wanted(name) and (name, number) not in done and not (row.few and number >= FEW)
+        ]
+        for number in range(first, images)
+    }
+    if not any(todo.values()):
+        return
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", []))
     backbone = settings.backbone.build(torch.device("cpu"))
@@ -130,12 +145,7 @@ def measure_all(path: Path, first: int, images: int, wanted: Callable[[str], boo
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not done:
             writer.writeheader()
-        for number in range(first, images):
-            left = [
-                name
-                for name, row in ROWS.items()
-                if wanted(name) and (name, number) not in done and not (row.few and number >= FEW)
-            ]
+        for number, left in todo.items():
             if not left:
                 continue
             # The wrong prompt is the next image's caption, of another kind of object.
@@ -145,20 +155,30 @@ def measure_all(path: Path, first: int, images: int, wanted: Callable[[str], boo
                 "wrong": views.captions[number + 1],
             }
             image = Image(backbone, views.images[number : number + 1], texts)
+            write_image(picture(folder, "autoencoder", number), image.round_trip[0].numpy())
             for name in left:
-                writer.writerow({"row": name, "image": number, **image.measure(ROWS[name])})
+                figures, rebuilt = image.measure(ROWS[name])
+                write_image(picture(folder, name, number), rebuilt.numpy())
+                writer.writerow({"row": name, "image": number, **figures})
                 file.flush()
 
 
+def picture(folder: Path, row: str, number: int) -> Path:
+    """Where a reconstruction lies."""
+    return folder / "pictures" / f"{number:03d} {row}.png"
+
+
 def read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def table(paths: Sequence[Path]) -> str:
+def table(path: Path) -> str:
     """Means and standard deviations over the images of each row, as Markdown; and how many steps optimisation took."""
     lines = ["| inversion | images | PSNR, dB | SSIM | MSE x 1000 |", "|---|---|---|---|---|"]
-    found = [each for path in paths for each in read(path)]
+    found = read(path)
     for name in ROWS:
         some = [each for each in found if each["row"] == name]
         if some:
@@ -173,17 +193,34 @@ def table(paths: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
+def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
+    """What came back of some images, beside the autoencoder's own round trip, with the mean PSNR of all images below."""
+    found = read(folder / RESULTS)
+    numbers = sorted({int(each["image"]) for each in found})[:most]
+    columns = []
+    for name in ("autoencoder", *rows):
+        there = [picture(folder, name, number) for number in numbers]
+        if all(path.exists() for path in there):
+            values = [float(each["psnr"]) for each in found if each["row"] == name]
+            columns.append(
+                Column(
+                    name.replace("γ", "scale"), [read_image(path) for path in there], [f"{mean(values):.1f} dB"] if values else []
+                )
+            )
+    return contact_sheet(columns, [str(number) for number in numbers], "Reconstructions", "", most)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="+", help="what is measured goes to the first; the table has all")
+    parser.add_argument("results", type=Path, help="a folder")
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--first", type=int, default=0, help="the first of these images, for a second process beside another")
+    parser.add_argument("--first", type=int, default=0, help="the first of these images")
     parser.add_argument("--rows", default="", help="only rows whose names begin so")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if not given.table:
-        measure_all(given.results[0], given.first, given.images, lambda name: name.startswith(given.rows))
-    print(table(given.results))
+        measure_all(given.results, given.images, lambda name: name.startswith(given.rows), given.first)
+    print(table(given.results / RESULTS))
 
 
 if __name__ == "__main__":

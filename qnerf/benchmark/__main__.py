@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from qnerf.benchmark import published
 from qnerf.benchmark.cells import LEAST_WARP_ERROR, BenchmarkCell, read_cells
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import (
@@ -116,6 +117,8 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
     head += f" {KEPT if cells[0].keeps_pixels else NOT_KEPT}"
     found |= decoded
     text = [f"# Benchmark of edits\n\n{head}\n\n{NOTE}"]
+    paper = published.compared(cells)
+    text += [published.as_markdown(paper)] if paper else []
     text += [f"## {title_of(name)}\n\n{to_markdown(rows, name)}" for name, rows in found.items()]
     sheet, pictures = None, []
     if drawable:
@@ -124,6 +127,9 @@ def report(sweeps: Sequence[Path]) -> list[Path]:
     shown = [
         {"title": title_of(name), "head": ["", *rows[0].estimates], "rows": marked(rows, name)} for name, rows in found.items()
     ]
+    if paper:
+        lines = [[(text, "text" if place == 0 else "") for place, text in enumerate(row)] for row in published.rows(paper)]
+        shown.insert(0, {"title": published.TITLE, "head": list(published.HEAD), "rows": lines})
     page = render("benchmark.html", title="Benchmark of edits", head=head, note=NOTE, tables=shown, chart=chart, sheet=sheet)
     written = {"benchmark.md": "\n\n".join(text) + "\n", "benchmark.csv": to_csv(found), "looseness.svg": chart}
     for name, content in {**written, "benchmark.html": page}.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from omegaconf import DictConfig
 from qnerf.common.places import configs
 from qnerf.composing.apart import hydra_apart
 from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal
+from qnerf.composing.presets import drop_left_over
 from qnerf.composing.search_path import CONFIG_DIR, with_search_path
 from qnerf.errors import UserError
+
+log = logging.getLogger(__name__)
 
 CONFIGS = configs()
 
@@ -32,6 +36,9 @@ def compose_config(
         raise UserError("\n".join(clashes))
     with hydra_apart(CONFIGS):
         try:
-            return compose("config", arguments)
+            config = compose("config", arguments)
         except REFUSALS as refusal:
             raise UserError("\n".join(explain_refusal(refusal, arguments, CONFIGS, check))) from None
+    for note in drop_left_over(config, arguments):
+        log.warning("%s", note)
+    return config

@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep
+from hydra.core.override_parser.types import Glob, IntervalSweep
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,13 +20,19 @@ from omegaconf.errors import OmegaConfBaseException
 from qnerf.common import renamed
 from qnerf.common.messages import nearest, sentence
 from qnerf.composing.apart import hydra_apart
+from qnerf.composing.grids import several_values
+from qnerf.composing.presets import drop_left_over
 from qnerf.composing.search_path import SEARCH_PATH
 from qnerf.variants import KINDS, problems, variants
 
 Folders = Sequence[Path]
 
 REFUSALS = (HydraException, OmegaConfBaseException)
-OPTIONS = {"--config-dir", "--config-name", "--config-path", "--cfg", "--package", "--info"}  # of Hydra, with a value
+OPTIONS = {
+    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p", "--info", "-i",
+    "--shell-completion", "-sc", "--experimental-rerun",
+}  # fmt: skip  # of Hydra, with a value
+INFO = ("--info", "-i")
 
 
 def explain_refusal(
@@ -35,10 +41,10 @@ def explain_refusal(
     """Every error in `overrides`, for the configs in `folder` and in the search path that they bring; `check` gives the errors of a
     config that composes."""
     places = [o for o in overrides if o.startswith(f"{SEARCH_PATH}=")]
-    folders = [folder, *(path for place in places for path in _searched(place))]
-    remaining = [o for o in overrides if not o.startswith(("-", "hydra"))]
+    folders = search_folders(folder, overrides)
+    remaining = [o for o in without_options(overrides) if not o.startswith("hydra")]
     if {"-m", "--multirun"} & set(overrides):
-        remaining = [first_value(o) for o in remaining]
+        remaining = [first_value(o, folders) for o in remaining]
     dashed = [f"{o}: not an option; write {o.lstrip('-')} instead" for o in overrides if _is_dashed_setting(o)]
     with hydra_apart(folder):
         choices = [o for o in remaining if _is_choice(o, folders)]
@@ -49,7 +55,34 @@ def explain_refusal(
         unknown = [o for o in keys if not o.startswith(("+", "~")) and _parses(o) and _key(o) not in known]
         errors += [_unknown_key(_key(o), folders, config) for o in unknown]
         more, _, config = _compose_rest([*choices, *(o for o in keys if o not in unknown)], folders)
+        drop_left_over(config, remaining)
         return [*dashed, *errors, *more, *check(config)] or [_plain(refusal)]
+
+
+def search_folders(folder: Path, overrides: Sequence[str]) -> list[Path]:
+    """The folder of configs, and those that the overrides add to Hydra's search path."""
+    return [folder, *(path for o in overrides if o.startswith(f"{SEARCH_PATH}=") for path in _searched(o))]
+
+
+def without_options(arguments: Sequence[str]) -> list[str]:
+    """A command line without Hydra's options and their values: its overrides."""
+    return _split_options(arguments)[1]
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """A command line with Hydra's options before the overrides: Hydra takes them in no other order than all overrides in a row."""
+    options, overrides = _split_options(arguments)
+    return [*options, *overrides]
+
+
+def _split_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's options with their values, and the overrides."""
+    options, overrides, after = [], [], ""
+    for word in arguments:
+        is_value = after in OPTIONS and not (after in INFO and "=" in word)  # `--info` may stand alone
+        (options if is_value or word.startswith("-") else overrides).append(word)
+        after = "" if is_value else word
+    return options, overrides
 
 
 def _compose_rest(overrides: list[str], folders: Folders) -> tuple[list[str], list[str], DictConfig]:
@@ -66,16 +99,19 @@ def _compose_rest(overrides: list[str], folders: Folders) -> tuple[list[str], li
             kept.remove(culprit)
 
 
-def first_value(override: str) -> str:
-    """One override of a sweep (`a=1,2`, `a=range(3)`, `a=interval(1, 2)`) as that of its first job; any other as it is."""
+def first_value(override: str, folders: Folders = ()) -> str:
+    """One override of a sweep (`a=1,2`, `a=range(3)`, `a=interval(1, 2)`, and of the groups in `folders` `a=glob(*)`) as that of
+    its first job; any other as it is."""
     try:
         parsed = OverridesParser.create().parse_override(override)
         if not parsed.is_sweep_override():
             return override
         sweep = parsed.value()
+        if isinstance(sweep, Glob):
+            return f"{override.split('=', 1)[0]}={sweep.filter(_choices(folders, _key(override)))[0]}"
         first = sweep.start if isinstance(sweep, IntervalSweep) else next(iter(parsed.sweep_string_iterator()))
         return f"{override.split('=', 1)[0]}={first}"
-    except (*REFUSALS, StopIteration):
+    except (*REFUSALS, StopIteration, IndexError):
         return override
 
 
@@ -128,14 +164,32 @@ def _explain(error: Exception, override: str, folders: Folders, base: DictConfig
         if _is_installed(group, choice):
             return f"{override}: {problem}; {choice} is of an installed package: add --config-dir <the package's folder of configs>"
         return sentence(override, problem, choice, _choices(folders, group))
-    if first_value(override) != override:
-        return f"{override}: several values need a sweep; add -m to run them all, or give one value"
+    if override.startswith("~"):
+        return f"{override}: {_plain(error)}; {_without(key, folders, base)}"
+    if is_sweep_override(override):
+        return several_values(override)
     if key in _groups(folders) and not override.startswith("+"):
         choices = ", ".join(_choices(folders, key))
         return f"{override}: {key} has no default to replace; write +{override} (expected one of {choices})"
     if override.startswith("+"):
         return f"{override}: {_plain(error)}; write {override.lstrip('+')} to change a key that exists"
     return _unknown_key(key, folders, base)
+
+
+def is_sweep_override(override: str) -> bool:
+    """Whether it has several values, or an interval."""
+    try:
+        return OverridesParser.create().parse_override(override).is_sweep_override()
+    except REFUSALS:
+        return False
+
+
+def _without(key: str, folders: Folders, base: DictConfig) -> str:
+    """What to write instead of taking a key out, which is seldom what a run can do without."""
+    if key in _groups(folders):
+        empty = OmegaConf.is_dict(base.get(key)) and key == "baselines"
+        return f"write {key}=[] for none" if empty else f"a run needs one; write {key}=<name>"
+    return f"write {key}=null where it may have no value"
 
 
 def _is_installed(group: str, choice: str) -> bool:

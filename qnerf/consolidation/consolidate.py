@@ -55,7 +55,7 @@ def train_field(
         seed=derive_seed(job.seed, key),
         warm_start=warm_start,
         target_depth=job.target_depth,
-        on_step=lambda step, total, loss: job.on_work("field", share / total),
+        on_step=lambda step, total, loss: job.trained("field", share / total, loss),
     )
 
 

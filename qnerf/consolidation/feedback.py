@@ -33,7 +33,7 @@ def feed_back(job: EditJob, weight: float, z: Tensor, k: int) -> Tensor:
     with torch.enable_grad():
         field = train_rgb_field(
             images, job.cameras, job.space, job.rgb_field, derive_seed(job.seed, f"feedback {k}"),
-            on_step=lambda step, total, loss: job.on_work("feedback", 1 / total),
+            on_step=lambda step, total, loss: job.trained("feedback", 1 / total, loss),
         )  # fmt: skip
     change = torch.cat([_change(job, field, images[views], views).to(z.device) for views in job.chunks()])
     job.restore_editor(state)

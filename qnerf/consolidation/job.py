@@ -64,7 +64,7 @@ class EditJob:
 
     on_work(kind, amount) reports finished work: kind "unet" counts U-Net passes of one view (a backward
     pass counts two), "field" counts query fields trained (a warm start as the share of the iterations
-    that it takes), "feedback" radiance fields.
+    that it takes), "feedback" radiance fields. on_loss(kind, loss) reports the loss of a field that is being trained.
     target: the prompt and control of the edit, of all views. guidance_scale: γ of the edit.
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
@@ -91,10 +91,16 @@ class EditJob:
     posed: Posed | None = None
     target_depth: Tensor | None = None
     on_work: Callable[[str, float], None] = lambda kind, amount: None
+    on_loss: Callable[[str, float], None] = lambda kind, loss: None
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
     method: str = ""
     view_names: Sequence[str] = ()
     prompts: tuple[Prompts, ...] = ()
+
+    def trained(self, kind: str, amount: float, loss: float) -> None:
+        """Reports a step of a field's training: the work, and the loss."""
+        self.on_loss(kind, loss)
+        self.on_work(kind, amount)
 
     @property
     def views(self) -> int:

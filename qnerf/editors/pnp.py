@@ -8,16 +8,13 @@ from pydantic import Field
 
 from qnerf.editors.base import SourceText
 from qnerf.editors.editor import Editor, EditorSettings
+from qnerf.editors.pnp_layers import FEATURE, decoder_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qnerf.attention.hooks import Edits
-    from qnerf.attention.layers import AttentionLayer
     from qnerf.denoising.edit import EditBranch, EditStep
-
-FEATURE = "up_blocks.1.resnets.1.conv2"
-"""The second convolution of this block, before the skip is added."""
 
 
 class PnpSettings(EditorSettings):
@@ -70,8 +67,3 @@ class Pnp(Editor):
         step.source.read(step.k, [NULL if self.settings.feature_text == "empty" else CONDITIONAL], recorders)
         replaced = {FEATURE: (ReplaceOutput(rows, output.kept),)} if features else {}
         return Edits(dict.fromkeys(layers, (AttendAs(rows, maps.kept),)), replaced)
-
-
-def decoder_layers(layers: tuple[AttentionLayer, ...]) -> tuple[AttentionLayer, ...]:
-    """The decoder's self-attention layers but its first: 8 to 15 of Stable Diffusion's."""
-    return tuple(layer for layer in layers if layer.path.startswith("up_blocks"))[1:]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from qnerf.attention.edits import KeysValues
     from qnerf.attention.hooks import Edits
-    from qnerf.backbones.conditioning import Conditioning
     from qnerf.denoising.edit import EditBranch, EditStep
 
 
@@ -55,25 +54,13 @@ class ReferenceAttention(Editor):
     def gather(self, k: int, z: Tensor, branches: Callable[[], Iterator[tuple[EditBranch, Tensor]]]) -> None:
         """One pass of the reference views alone, whose keys and values all views then attend to."""
         from qnerf.attention.edits import AttendToReferences
-        from qnerf.attention.hooks import Batch, Edits
-        from qnerf.backbones.conditioning import Conditioning
+        from qnerf.attention.hooks import Edits
+        from qnerf.denoising.chosen import run_chosen
 
-        chosen = reference_views(len(z), self.settings.references)
-        if not chosen:
+        if not self.settings.references:
             return
-        parts: dict[str, list[Conditioning]] = {}
-        one = next(branches())[0]
-        for branch, _ in branches():
-            for view in chosen:
-                if branch.views.start <= view < branch.views.stop:
-                    place = view - branch.views.start
-                    for name, each in zip(branch.rows, branch.conditionings(k, branch.rows), strict=True):
-                        parts.setdefault(name, []).append(each.views(slice(place, place + 1)))
-        conditioning = Conditioning.joined([each for of_row in parts.values() for each in of_row]).at(k / len(one.steps))
-        attend = AttendToReferences(self.settings.own)
-        with one.backbone.bound(Edits.at(one.backbone.layers, attend), Batch.of(k, one.rows, len(chosen))):
-            rows = z[chosen].to(one.backbone.device).repeat(len(one.rows), 1, 1, 1)
-            one.backbone.predict(rows, one.steps.timesteps[k], conditioning)
+        attend, layers = AttendToReferences(self.settings.own), next(branches())[0].backbone.layers
+        run_chosen(reference_views(len(z), self.settings.references), k, z, branches, Edits.at(layers, attend))
         self._references = attend.kept
 
     def edits(self, step: EditStep) -> Edits:

@@ -163,9 +163,17 @@ def leading(*names: str) -> list[str]:
 
 
 def shown_first() -> list[str]:
-    """All figures in the order of reports: the headlines, each with its floor, then the rest in the order of tables."""
-    first = [name for headline in headlines() for name in (headline, headline + FLOOR) if name in registered()]
-    return list(dict.fromkeys([*first, *registered()]))
+    """All figures in the order of reports: the headlines, then the rest in the order of tables, each with its floor or ceiling
+    right after it."""
+    known = registered()
+    names = dict.fromkeys([*headlines(), *known])
+    return list(dict.fromkeys(bound for name in names for bound in (name, name + FLOOR, name + CEILING) if bound in known))
+
+
+def title_of(name: str) -> str:
+    """A figure's label where it stands alone: that of a floor, "… of the true views (floor)", with what it is a floor of."""
+    label, base = metric_of(name).label, name.removesuffix(FLOOR).removesuffix(CEILING)
+    return f"{metric_of(base).label}{label.removeprefix('…')}" if label.startswith("…") else label
 
 
 def objectives() -> list[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal, first_value
+from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal, first_value, search_folders
 from qnerf.config import RunSettings, check
 from qnerf.errors import UserError
 from qnerf.sweeps.command import FLAGS
@@ -21,11 +21,14 @@ from qnerf.sweeps.space import ends, is_search, read_search, spread
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command line would run. errors: one sentence each. cells: the settings of every run that has no error."""
+    """What a command line would run. errors, notes (what is left out): one sentence each. cells: the settings of every run that has
+    no error. grid: the sweep that an experiment brings, as its file has it."""
 
     swept: Swept
     cells: Sequence[RunSettings]
     errors: Sequence[str]
+    notes: Sequence[str] = ()
+    grid: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_command(overrides: Sequence[str], folder: Path) -> Plan:
@@ -36,17 +39,19 @@ def plan_command(overrides: Sequence[str], folder: Path) -> Plan:
     overrides = [o for o in overrides if o not in FLAGS]
     if clashes := editor_clashes(overrides):
         return Plan({}, (), clashes)
+    folders = search_folders(folder, overrides)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            config = compose("config", [first_value(override) for override in overrides], return_hydra_config=True)
+            config = compose("config", [first_value(o, folders) for o in overrides], return_hydra_config=True)
             loader = GlobalHydra.instance().config_loader()
+            grid = {str(key): str(values) for key, values in (OmegaConf.select(config, "hydra.sweeper.params") or {}).items()}
             if is_search(config):
-                return _plan_search(config, overrides, loader)
+                return replace(_plan_search(config, overrides, loader), grid=grid)
             swept, jobs = expand([*sweep_params(config), *overrides], _compose, loader)
-            errors, cells = _check_jobs(jobs)
+            errors, cells, notes = _check_jobs(jobs)
     except REFUSALS as refusal:
         return Plan({}, (), _explain_all(refusal, overrides, folder))
-    return Plan(swept, cells, errors)
+    return Plan(swept, cells, errors, notes, grid)
 
 
 def _plan_search(config: DictConfig, overrides: Sequence[str], loader: ConfigLoader) -> Plan:
@@ -55,10 +60,10 @@ def _plan_search(config: DictConfig, overrides: Sequence[str], loader: ConfigLoa
         settings, fixed, space = read_search(config, overrides)
     except UserError as error:
         return Plan({}, (), str(error).splitlines())
-    errors, _ = _check_jobs(jobs_at(fixed, ends(space), _compose, loader))
-    more, cells = _check_jobs(jobs_at(fixed, spread(space, settings.trials), _compose, loader))
+    errors, *_ = _check_jobs(jobs_at(fixed, ends(space), _compose, loader))
+    more, cells, notes = _check_jobs(jobs_at(fixed, spread(space, settings.trials), _compose, loader))
     swept = {key.lstrip("+"): [str(dimension)] for key, dimension in space.items()}
-    return Plan(swept, cells, errors or more)
+    return Plan(swept, cells, errors or more, notes)
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -86,12 +91,14 @@ def _values(override: str) -> list[str]:
     return list(fixed.values()) or [f"{key}={value}" for key, values in swept.items() for value in values]
 
 
-def _check_jobs(jobs: Iterable[Job]) -> tuple[list[str], list[RunSettings]]:
-    """Every error of any job, each once, and the settings of the jobs without one."""
+def _check_jobs(jobs: Iterable[Job]) -> tuple[list[str], list[RunSettings], list[str]]:
+    """Every error of any job, each once, the settings of the jobs without one, and what is left out of configs."""
     errors: dict[str, None] = {}
+    notes: dict[str, None] = {}
     cells: list[RunSettings] = []
     for job in jobs:
         found, settings = check(job.config)
         errors.update(dict.fromkeys(found))
+        notes.update(dict.fromkeys(job.notes))
         cells += [settings] if settings else []
-    return list(errors), cells
+    return list(errors), cells, list(notes)

@@ -6,12 +6,17 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
+from qnerf.scenes.capture import spread_evenly
 from qnerf.scenes.drawing_files import drawing_files
-from qnerf.scenes.fingerprint import proxy_file, scene_folder
+from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
+from qnerf.scenes.focus import FLIP, find_region
+from qnerf.scenes.frames import view_names
 from qnerf.scenes.on_demand import NAMES, VIEWS, is_unwritten, joints_of, procedural_folder
 from qnerf.scenes.openpose_joints import missing_sentence
 from qnerf.scenes.readers.reader import reader_of
@@ -53,16 +58,43 @@ def _scene_errors(settings: RunSettings) -> list[str]:
             frames = reader_of(folder, settings.scene.reader).read(folder)[1]
             masked = settings.scene.views is not None or all(frame.mask for frame in frames)  # of some views: when they are read
             return [*errors, *unposed_problems(settings, count_views(settings), masked)]
+        folder = home_of(folder)
         proxy = proxy_file(folder, settings.scene.proxy)
+        errors += [] if unwritten else _pose_errors(settings)
     except UserError as error:
         return str(error).splitlines()
-    if not proxy.is_file() and (settings.scene.proxy or not unwritten):
+    if proxy.is_file():
+        errors += _proxy_errors(proxy)
+    elif settings.scene.proxy or not unwritten:
         errors.append(f"scene.proxy: {proxy} does not exist; expected the file that describes the edit: correct the path")
     if uses_oracle(settings) and (settings.scene.proxy or not (unwritten or (folder / "truth").is_dir())):
         errors.append(
             f"oracle: the true edited views of this edit are not known ({folder}/truth belongs to proxy.json): leave it out"
         )
     return errors
+
+
+def _pose_errors(settings: RunSettings) -> list[str]:
+    """What makes the scene's poses none, or poses of other axes."""
+    folder = scene_folder(settings.scene.path)
+    reader = reader_of(folder, settings.scene.reader)
+    document, frames = reader.read(folder)
+    poses = [frame.pose @ FLIP if settings.scene.axes == "opencv" else frame.pose for frame in frames if frame.exists]
+    given = (settings.scene.focus or document.get("focus"), settings.scene.radius or document.get("radius"))
+    known = reader.axes_known or settings.scene.axes is not None
+    points = reader.points(folder) if given[0] is None else None
+    return find_region(str(folder), given, np.stack(poses), np.stack(poses), points, known).problems
+
+
+def _proxy_errors(proxy: Path) -> list[str]:
+    """What is wrong with a proxy's file."""
+    from qnerf.scenes.proxies import read_proxy  # it takes torch: only who has a proxy pays
+
+    try:
+        read_proxy(proxy)
+    except UserError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _prompt_errors(settings: RunSettings, folder: Path) -> list[str]:
@@ -123,15 +155,13 @@ def _image_errors(settings: RunSettings, place: str | None, key: str) -> list[st
 
 
 def _view_names(settings: RunSettings) -> list[str]:
-    """Names of the views that will be edited, where file names alone tell them apart."""
+    """Names of the views that will be edited."""
+    wanted = settings.scene.views
     if is_unwritten(settings.scene.path):
-        stems = list(NAMES)
-    else:
-        folder = scene_folder(settings.scene.path)
-        frames = [frame for frame in reader_of(folder, settings.scene.reader).read(folder)[1] if frame.exists]
-        stems = [Path(frame.file_path).stem for frame in frames]
-    wanted = settings.scene.views or len(stems)
-    return [stems[index * len(stems) // wanted] for index in range(wanted)] if len(set(stems)) == len(stems) else []
+        return [NAMES[index] for index in spread_evenly(len(NAMES), wanted)]
+    folder = scene_folder(settings.scene.path)
+    frames = [frame for frame in reader_of(folder, settings.scene.reader).read(folder)[1] if frame.exists]
+    return list(view_names([frames[index] for index in spread_evenly(len(frames), wanted)]))
 
 
 def _prompts(settings: RunSettings) -> list[str]:

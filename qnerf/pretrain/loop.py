@@ -19,7 +19,9 @@ from qnerf.pretrain.data import Samples, stream
 from qnerf.pretrain.progress import Progress
 from qnerf.pretrain.settings import LoopSettings
 from qnerf.pretrain.team import Team, team
-from qnerf.trackers.tracker import NoTracker
+from qnerf.runs.ending import exit_code
+from qnerf.trackers.together import Together
+from qnerf.trackers.tracker import NoTracker, TrackedRun
 
 BatchT = TypeVar("BatchT")
 
@@ -71,7 +73,7 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     plain = settings.model_dump(mode="json")
     identity = digest(["pretrain", settings.output, settings.seed])
-    tracker = settings.tracker.build(folder, identity, plain) if members.leads else NoTracker()
+    tracker = Together(settings.tracker, TrackedRun(folder, identity, plain, label=folder.name)) if members.leads else NoTracker()
     average = Average(trainee.modules, settings.ema)
     optimiser = torch.optim.AdamW(
         trainee.modules.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -90,6 +92,7 @@ def _train(
         with average.applied():
             progress.note(sheet, trainee.sheet(sheet))
 
+    code = 0
     try:
         saved = drawn = time.monotonic()
         for seconds in _laps(settings, counters, batches, trainee, optimiser, average, progress, members):
@@ -105,8 +108,12 @@ def _train(
             save()
             draw()
         return average
+    except BaseException as error:
+        code = exit_code(error)
+        raise
     finally:
-        tracker.finish({"step": counters.step, "samples": counters.step * settings.batch, "seconds": counters.seconds})
+        done = {"step": counters.step, "samples": counters.step * settings.batch, "seconds": counters.seconds}
+        tracker.finish(done, code)
 
 
 def _laps(

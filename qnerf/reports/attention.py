@@ -43,12 +43,14 @@ class ViewLook:
 
 @dataclass(frozen=True)
 class AttentionLook:
-    """steps: those that are shown, of `total`. colours: by step, layer and feature (V, 3, rows, columns) in [0, 1]."""
+    """steps: those that are shown, of `total`. side: of the grid that maps of self-attention are averaged to. colours: by step,
+    layer and feature (V, 3, rows, columns) in [0, 1]."""
 
     views: Sequence[ViewLook]
     steps: Sequence[int]
     layers: Sequence[AttentionLayer]
     total: int
+    side: int
     colours: Mapping[tuple[int, int, str], Tensor]
 
 
@@ -84,7 +86,7 @@ def document(look: AttentionLook) -> dict[str, Any]:
                 top = float(words.max()) if words.numel() else 0.0
                 row.append({
                     "own": _bytes(own / own.amax(dim=1, keepdim=True).clamp_min(1e-12)),
-                    "side": [round(len(own) ** 0.5)] * 2,
+                    "side": [min(look.side, count) for count in words.shape[1:]],
                     "words": _bytes(words / max(top, 1e-12)),
                     "grid": list(words.shape[1:]),
                     "top": top,

@@ -45,12 +45,14 @@ def _axes(place, x: Sequence[float], low: float, high: float, x_label: str, y_la
     for i in range(5):
         value = low + (high - low) * i / 4
         _, y = place(x[0], value)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(_text(LEFT - 6, y + 4, f"{value:.2g}", "#555", "end"))
+        parts.append(
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="currentColor" stroke-opacity=".2"/>'
+        )
+        parts.append(_text(LEFT - 6, y + 4, f"{value:.2g}", "currentColor", "end"))
     for value in sorted(set(x)):
         across, _ = place(value, low)
-        parts.append(_text(across, HEIGHT - BOTTOM + 14, f"{value:g}", "#555", "middle"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label, "#222", "middle"))
+        parts.append(_text(across, HEIGHT - BOTTOM + 14, f"{value:g}", "currentColor", "middle"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label, "currentColor", "middle"))
     parts.append(f"<title>{escape(y_label)}</title>")
     return "".join(parts)
 

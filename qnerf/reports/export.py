@@ -5,7 +5,7 @@ from pathlib import Path
 
 from qnerf.common.files import Pixels, write_image, write_json
 from qnerf.scenes.scene import Scene
-from qnerf.scenes.writer import transforms_document
+from qnerf.scenes.writer import region_document, transforms_document
 
 
 def export_views(folder: Path, views: Sequence[Pixels], scene: Scene) -> None:
@@ -16,5 +16,5 @@ def export_views(folder: Path, views: Sequence[Pixels], scene: Scene) -> None:
         write_image(folder / path, pixels)
     if not scene.posed:
         return
-    region = {"prompt": scene.target_prompt, "focus": scene.focus.tolist(), "radius": scene.radius}
-    write_json(folder / "transforms.json", {**transforms_document(scene.cameras, paths), **region})
+    region = {"prompt": scene.target_prompt, **region_document(scene)}
+    write_json(folder / "transforms.json", {**transforms_document(scene.cameras, paths, scene.world), **region})

@@ -29,7 +29,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"png": png, "mp4": mp4}
+    made.filters |= {"png": png, "photo": photo, "mp4": mp4}
     made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
     return made
 
@@ -39,6 +39,20 @@ def png(pixels: Pixels) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+LARGE = 160  # pixels of the longer side, above which a photograph is kept as a JPEG
+SHOWN = 512  # of a larger one
+
+
+def photo(pixels: Pixels) -> str:
+    """A view as the address of a picture inside the page: as it is where it is small, else as a JPEG of at most 512 pixels."""
+    if max(pixels.shape[:2]) <= LARGE:
+        return png(pixels)
+    buffer, image = io.BytesIO(), Image.fromarray(pixels)
+    image.thumbnail((SHOWN, SHOWN))
+    image.save(buffer, format="JPEG", quality=90)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def mp4(data: bytes) -> str:

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field, replace
 from markupsafe import Markup
 
 from qnerf.common.files import Pixels
-from qnerf.metrics.registry import metric_of, show, shown_first
+from qnerf.metrics.registry import metric_of, show, shown_first, title_of
 from qnerf.reports.charts import line_chart
 from qnerf.reports.figures import Figures
 from qnerf.reports.html import render
+from qnerf.reports.sheet import Column
 
 Cell = tuple[str, str]  # of a table: its text and its class
 
 
 @dataclass(frozen=True)
 class MethodReport:
-    """What the report shows of one method.
+    """What the report shows of one method. about: what it does, in a sentence.
 
     r2: for each field that was trained, the step it was trained at and R² by layer (the share of the queries'
     variance that the field explains). pictures: titled pictures, such as the queries' principal components. as_decoded: figures of
@@ -26,6 +27,7 @@ class MethodReport:
     name: str
     figures: Figures
     seconds: float
+    about: str = ""
     r2: Sequence[tuple[float, Mapping[str, float]]] = field(default_factory=tuple)
     pictures: Sequence[tuple[str, Pixels]] = field(default_factory=tuple)
     as_decoded: Figures | None = None
@@ -33,16 +35,19 @@ class MethodReport:
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything that report.html shows. edit: what it asks for. warnings: sentences. orbit: an mp4, or None where there is none.
-    config: the resolved config as YAML text."""
+    """Everything that report.html shows. edit: what it asks for. warnings: sentences. columns: the source and each method, with a
+    picture for each view. orbit: an mp4, or None where there is none; poster: its first frame. config: the resolved config as YAML
+    text."""
 
     title: str
     command: str
     edit: str
     verdict: str
     warnings: Sequence[str]
-    sheet: Pixels
+    view_names: Sequence[str]
+    columns: Sequence[Column]
     orbit: bytes | None
+    poster: Pixels | None
     methods: Sequence[MethodReport]
     common: Figures
     config: str
@@ -59,8 +64,8 @@ def render_report(report: RunReport) -> str:
         head=["", *(method.name for method in report.methods)],
         rows=figure_rows(report.methods),
         rows_as_decoded=figure_rows([replace(m, figures=m.as_decoded) for m in report.methods if m.as_decoded is not None], False),
-        common=[f"{metric_of(key).label}: {show(key, value)}" for key, value in report.common.items() if value is not None],
-        metrics=[metric_of(key) for key in shown_first() if key in shown],
+        common=[f"{title_of(key)}: {show(key, value)}" for key, value in report.common.items() if value is not None],
+        metrics=[(title_of(key), metric_of(key)) for key in shown_first() if key in shown],
         chart=_r2_chart,
     )
 

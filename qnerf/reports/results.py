@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,8 +67,13 @@ def read_sweep(folder: Path) -> Sweep:
     columns = [key for key in rows[0] if key not in known]
     cells = [_cell(row, swept, columns, folder, document["command"]) for row in rows]
     metrics = [key for key in columns if any(key in cell.metrics for cell in cells)]
-    swept = {key: _in_order(values, [cell.settings[key] for cell in cells]) for key, values in swept.items()}
+    swept = {key: _in_order([*map(unescaped, values)], [cell.settings[key] for cell in cells]) for key, values in swept.items()}
     return Sweep(folder.resolve().name, document["command"], swept, metrics, cells)
+
+
+def unescaped(value: str) -> str:
+    """A value as people read it: Hydra writes its own signs, such as the colon of `procedural:figure_101`, behind backslashes."""
+    return re.sub(r"\\([\\()\[\]{}:=, \t])", r"\1", value)
 
 
 def cell_command(command: str, values: Mapping[str, str]) -> str:
@@ -85,7 +91,7 @@ def cell_command(command: str, values: Mapping[str, str]) -> str:
 
 
 def _cell(row: Mapping[str, str], swept: Mapping[str, object], columns: Sequence[str], folder: Path, command: str) -> Cell:
-    settings = {key: row[key] for key in swept}
+    written = {key: row[key] for key in swept}
     figures = {key: number for key in columns if (number := _number(row[key])) is not None}
     return Cell(
         scene=row["scene"],
@@ -95,9 +101,9 @@ def _cell(row: Mapping[str, str], swept: Mapping[str, object], columns: Sequence
         reason=next((row[key] for key in REASON_COLUMNS if row.get(key)), ""),
         seconds=_number(next((row[key] for key in SECONDS_COLUMNS if key in row), "")),
         folder=_find(row["folder"], folder),
-        settings=settings,
+        settings={key: unescaped(value) for key, value in written.items()},
         metrics=figures,
-        command=cell_command(command, settings),
+        command=cell_command(command, written),
     )
 
 

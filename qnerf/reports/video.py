@@ -42,6 +42,11 @@ def orbit_video(path: Path, columns: Sequence[Column]) -> bool:
     return True
 
 
+def first_frame(columns: Sequence[Column]) -> Pixels:
+    """What stands where the video will play."""
+    return _frame(columns, 0)
+
+
 def _frame(columns: Sequence[Column], view: int) -> Pixels:
     tiles = [enlarge(column.views[view], SIDE) for column in columns]
     width, height = tiles[0].size

@@ -12,9 +12,10 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from qnerf.common import files
-from qnerf.errors import UserError
+from qnerf.errors import UserError, explain_lock
 
 DONE, FAILED, CONFIG = "done", "failed.json", "config.yaml"
+PROGRESS = "progress.json"  # how far it is, while it works (`beat.py`)
 LOCK, OWNER = ".lock", ".owner"  # held, and the holder's process number beside it: filelock may empty the lock's own file
 
 
@@ -79,18 +80,20 @@ class RunFolder:
             raise RunBusy(
                 f"{self.path}: process {self._owner()} is computing this run; wait for it, or set another output_dir=…"
             ) from error
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             self._lock.release()
             raise UserError(
-                f"{self.path}: the run folder cannot be created ({error.strerror}); set another output_dir=…"
+                explain_lock(error, self.path, "output_dir")
+                or f"{self.path}: the run folder cannot be created ({getattr(error, 'strerror', error)}); set another output_dir=…"
             ) from error
         (self.path / FAILED).unlink(missing_ok=True)
         self._entered = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            (self.path / OWNER).unlink()
+        for name in (OWNER, PROGRESS):
+            with suppress(OSError):
+                (self.path / name).unlink()
         self._lock.release()  # after a crash the operating system lets go of it
 
     def _owner(self) -> str:

@@ -29,6 +29,7 @@ WITHOUT_EFFECT = (
     "scene.name",
     "scene.path",
     "scene.reader",  # its code counts by itself
+    "scene.axes",  # hashed with the scene
     "scene.proxy",
     "control.source_images",  # hashed with the scene
     "control.target_images",
@@ -65,6 +66,8 @@ def read_inputs(settings: RunSettings) -> Inputs:
     """Hashes the scene's and the backbone's files. Raises UserError where the scene's cannot be read."""
     given, folder = settings.scene, scene_folder(settings.scene.path)
     scene = scene_fingerprint(folder, given.proxy, given.reader)
+    if given.axes is not None:
+        scene = digest([scene, given.axes])
     if own := [net for net in settings.net_controls() if net.drawing == "images"]:
         places = [(place, net.key) for net in own for place in (net.source_images, net.target_images)]
         scene = digest([scene, *(checksum(path) for place in places for path in drawing_files(*place).values())])

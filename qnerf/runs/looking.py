@@ -53,7 +53,7 @@ def look(inverted: Inverted, chosen: AttentionSettings, work: Workshop = ALONE) 
             features[key].append(value)
         views.append(ViewLook(scene.view_names[number], scene.images[number].cpu(), prompt, tuple(found.tokens), *found.seen()))
     colours = {key: principal_colours(torch.cat(values), torch.cat(values))[0] for key, values in features.items()}
-    return AttentionLook(views, chosen.steps(settings.steps), layers, settings.steps, colours)
+    return AttentionLook(views, chosen.steps(settings.steps), layers, settings.steps, chosen.side, colours)
 
 
 class _View:

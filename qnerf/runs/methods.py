@@ -209,6 +209,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         oracle=oracle,
         target_depth=depth,
         on_work=progress.advance,
+        on_loss=progress.loss,
         source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
         method=name,
         view_names=scene.view_names,

@@ -6,7 +6,7 @@ import csv
 import io
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from qnerf.reports.figures import Figures, headline, verdict
 from qnerf.reports.images import to_pixels
 from qnerf.reports.report import MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column, contact_sheet
-from qnerf.reports.video import orbit_video
+from qnerf.reports.video import first_frame, orbit_video
+from qnerf.runs.about import about
 from qnerf.runs.methods import Edited
 from qnerf.scenes.scene import Scene
 from qnerf.trackers.tracker import Tracker
@@ -104,7 +105,7 @@ def write_edit(folder: Path, edited: Edited) -> list[tuple[str, Path]]:
     return pictures
 
 
-def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str, warnings: Sequence[str]) -> None:
+def write_outcome(folder: Path, results: Results, command: str, warnings: Sequence[str]) -> None:
     """Every file of the run folder but `write_edit`'s and the mark that it is done."""
     scene, detail = results.scene, results.settings.control.detail
     write_json(folder / "metrics.json", metrics_document(results, scene.name, detail))
@@ -113,18 +114,36 @@ def write_outcome(folder: Path, results: Results, tracker: Tracker, command: str
     columns = _columns(results)
     chosen = [c for c in columns if c.title in _shown(results)]
     title = f"{scene.name}: {edit_in_words(scene)}"
-    sheet = contact_sheet(chosen, scene.view_names, title, results.verdict())
-    write_image(folder / "contact_sheet.png", sheet)
+    write_image(folder / "contact_sheet.png", contact_sheet(chosen, scene.view_names, title, results.verdict()))
     if len(columns) > len(chosen):
         write_image(folder / "comparison.png", contact_sheet(columns, scene.view_names, title, results.verdict()))
-        sheet = np.asarray(Image.open(folder / "comparison.png"))
-    orbit = folder / "orbit.mp4"
-    filmed = scene.posed and orbit_video(orbit, [c for c in chosen if c.title != "true edit"])
-    report = _report(results, command, warnings, sheet, orbit.read_bytes() if filmed else None)
+    orbit, filmed = folder / "orbit.mp4", [c for c in chosen if c.title != "true edit"]
+    is_filmed = scene.posed and orbit_video(orbit, filmed)
+    report = _report(results, command, warnings, columns)
+    if is_filmed:
+        report = replace(report, orbit=orbit.read_bytes(), poster=first_frame(filmed))
     write_text(folder / "report.html", render_report(report))
+
+
+def record_outcome(tracker: Tracker, folder: Path, results: Results) -> None:
+    """Tells a tracker of the files and tables of `write_outcome`: a row a method, and a row a view."""
     for name in ("contact_sheet", "comparison"):
         if (folder / f"{name}.png").exists():
             tracker.image(name, folder / f"{name}.png")
+    head, *rows = csv.reader(comparison_table(results, results.scene.name, results.settings.control.detail).splitlines())
+    tracker.table("methods", head, [[_plain(text) for text in row] for row in rows])
+    views = [[view, results.reconstruction.get(view), folder / "edited" / f"{view}.png"] for view in results.scene.view_names]
+    tracker.table("views", ["view", "reconstruction PSNR, dB", "edited"], [row for row in views if row[2].exists()])
+    for name in ("orbit.mp4", "report.html", "attention.html", "transforms.json", "metrics.json", "comparison.csv", "run.log"):
+        if (folder / name).exists():
+            tracker.file(Path(name).stem, folder / name)
+
+
+def _plain(text: str) -> str | float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
 
 
 def edit_in_words(scene: Scene) -> str:
@@ -186,7 +205,7 @@ def _shown(results: Results) -> set[str]:
     return {"source", "true edit", MAIN_METHOD} | ({results.rival.method} if results.rival else set())
 
 
-def _report(results: Results, command: str, warnings: Sequence[str], sheet: np.ndarray, orbit: bytes | None) -> RunReport:
+def _report(results: Results, command: str, warnings: Sequence[str], columns: Sequence[Column]) -> RunReport:
     settings, scene = results.settings, results.scene
     return RunReport(
         title=f"{settings.experiment}: {scene.name}",
@@ -194,9 +213,11 @@ def _report(results: Results, command: str, warnings: Sequence[str], sheet: np.n
         edit=edit_in_words(scene),
         verdict=results.verdict(),
         warnings=warnings,
-        sheet=sheet,
-        orbit=orbit,
-        methods=[_method_report(o) for o in results.outcomes],
+        view_names=scene.view_names,
+        columns=columns,
+        orbit=None,
+        poster=None,
+        methods=[_method_report(o, about(settings.methods()[o.method])) for o in results.outcomes],
         common=results.common,
         config=OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))),
         versions={**{name: version_of(name) for name in VERSIONS}, "python": platform.python_version()},
@@ -211,8 +232,8 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
-def _method_report(outcome: Outcome) -> MethodReport:
+def _method_report(outcome: Outcome, what: str) -> MethodReport:
     pictures = [(title, np.asarray(Image.open(path))) for title, path in outcome.pictures if path.exists()]
     edited = outcome.edited
     decoded = outcome.as_decoded if edited.mask is not None else None
-    return MethodReport(edited.method, outcome.figures, edited.seconds, list(edited.r2.items()), pictures, decoded)
+    return MethodReport(edited.method, outcome.figures, edited.seconds, what, list(edited.r2.items()), pictures, decoded)

@@ -16,6 +16,9 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.common.files import write_text
 from qnerf.config import RunSettings
 from qnerf.reports.attention import write_attention
+from qnerf.reports.strip import write_strip
+from qnerf.runs.beat import Beat, SweepPlace
+from qnerf.runs.ending import exit_code, termination
 from qnerf.runs.finished import FINISHED
 from qnerf.runs.folder import CONFIG, RunFolder
 from qnerf.runs.identity import Inputs, read_inputs, run_folder, store_folder
@@ -26,16 +29,18 @@ from qnerf.runs.looking import look
 from qnerf.runs.measuring import measure
 from qnerf.runs.memory import within_memory
 from qnerf.runs.methods import edit
-from qnerf.runs.outcome import Outcome, Results, write_edit, write_outcome
+from qnerf.runs.outcome import Outcome, Results, record_outcome, write_edit, write_outcome
 from qnerf.runs.plan import plan_work, work_weights
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.reconstruction import reconstruction_psnr
 from qnerf.runs.round_trip import round_trip_psnr
 from qnerf.runs.stages import Stages
+from qnerf.runs.tracking import tell_of_finished, tracked_run
 from qnerf.runs.work import StageStore, Workshop
 from qnerf.scenes.scene import Scene
 from qnerf.store.store import Store
-from qnerf.trackers.record import record_edit
+from qnerf.trackers.record import record_fields, record_figures
+from qnerf.trackers.together import Together
 from qnerf.trackers.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -44,11 +49,12 @@ log = logging.getLogger(__name__)
 GIB = 2**30
 
 
-def run(settings: RunSettings, command: str) -> Path:
-    """Runs to the end, or finds that an earlier run has; returns the run folder. Raises UserError for what
-    the user can correct."""
+def run(settings: RunSettings, command: str, place: SweepPlace | None = None) -> Path:
+    """Runs to the end, or finds that an earlier run has; returns the run folder. place: of a sweep's cell. Raises UserError for
+    what the user can correct."""
     settings = within_memory(settings)
     with RunLog() as run_log, ExitStack() as stack:
+        stack.enter_context(termination())
         # 1. Settings are typed and checked. The scene, on this machine's device.
         scene = load_scene(settings)
         # 2. The diffusion model.
@@ -58,6 +64,7 @@ def run(settings: RunSettings, command: str) -> Path:
         name = stages.identity()
         folder = stack.enter_context(RunFolder(run_folder(settings, name)))
         if folder.is_done:
+            tell_of_finished(settings, folder.path, place)
             log.info(FINISHED.format(folder.path))
             return folder.path
         run_log.attach(folder.path)
@@ -65,18 +72,24 @@ def run(settings: RunSettings, command: str) -> Path:
         write_text(folder.path / CONFIG, f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
         tell_of_busy_machine()
         progress = stack.enter_context(RunProgress(plan_work(settings, len(scene.cameras)), work_weights(settings)))
-        tracker = settings.tracker.build(folder.path, name, plain)
-        summary = {}
+        tracker = Together(settings.tracker, tracked_run(settings, folder.path, place))
+        progress.beat = Beat(folder.path, tracker, place)
+        summary, code = {}, 0
         try:
+            tracker.image("source", write_strip(folder.path / "methods" / "source_views.png", scene.images))
             work = Workshop(StageStore(open_store(settings), stages), progress)
             results = produce(settings, scene, backbone, work, folder.path, tracker)
             summary = {outcome.method: dict(outcome.figures) for outcome in results.outcomes}
             # 8. Everything is written down.
             progress.enter("writing the report")
-            write_outcome(folder.path, results, tracker, command, run_log.warnings)
+            write_outcome(folder.path, results, command, run_log.warnings)
+            record_outcome(tracker, folder.path, results)
             folder.mark_done()
+        except BaseException as error:
+            code = exit_code(error)
+            raise
         finally:
-            tracker.finish(summary)
+            tracker.finish(summary, code)
         log.info("%s", results.verdict())
         if results.keeps_pixels and results.rival is not None:
             log.info("The model's own pictures, without kept pixels: %s", results.verdict(as_decoded=True))
@@ -100,11 +113,13 @@ def produce(
     for name in settings.methods():
         edited = edit(settings, inverted, name, work)
         edits.append((edited, write_edit(folder / "methods", edited)))
+        tracker.image(f"{name}/views", write_strip(folder / "methods" / f"{name}_views.png", edited.images))
+        record_fields(tracker, name, list(edited.r2.items()), edits[-1][1])
     # 7. Measure the edits.
     outcomes = []
     for edited, pictures in edits:
         figures, as_decoded = (measure(settings, scene, edited, work, decoded) for decoded in (False, True))
-        record_edit(tracker, edited.method, figures, as_decoded, list(edited.r2.items()), pictures, settings.steps)
+        record_figures(tracker, edited.method, figures, as_decoded, settings.steps)
         outcomes.append(Outcome(edited, figures, as_decoded, pictures))
     return Results(settings, scene, outcomes, reconstruction, round_trip)
 

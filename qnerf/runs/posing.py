@@ -58,11 +58,14 @@ def source_field(settings: RunSettings, scene: Scene, work: Workshop = ALONE) ->
     """The radiance field of the source views, on the scene's device."""
     space = Space(scene.focus, scene.radius)
 
+    def report(step: int, total: int, loss: float) -> None:
+        work.progress.loss("source field", loss)
+        work.progress.advance("source field", 1 / total)
+
     def compute() -> Artefact:
         field = train_source_field(
-            scene.images, scene.cameras, space, settings.source_field, settings.seed, scene.proxy,
-            on_step=lambda step, total, loss: work.progress.advance("source field", 1 / total),
-        )  # fmt: skip
+            scene.images, scene.cameras, space, settings.source_field, settings.seed, scene.proxy, on_step=report
+        )
         return Artefact({name: value.to(HOST) for name, value in field.state_dict().items()})
 
     found = work.once(lambda stages: stages.source_field(), compute)

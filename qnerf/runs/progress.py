@@ -35,6 +35,10 @@ class Progress(Protocol):
         "feedback", "decode" or "measure")."""
         ...
 
+    def loss(self, kind: str, value: float) -> None:
+        """The latest loss of a field that is being trained, by the kind of its work."""
+        ...
+
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
         """Inside, `work` is done or found done. work: units by kind."""
         ...
@@ -47,6 +51,9 @@ class NoProgress:
         return
 
     def advance(self, kind: str, units: float = 1.0) -> None:
+        return
+
+    def loss(self, kind: str, value: float) -> None:
         return
 
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
@@ -64,6 +71,8 @@ class RunProgress:
         self.spent: dict[str, float] = dict.fromkeys(plan, 0.0)
         self.done: dict[str, float] = dict.fromkeys(plan, 0.0)
         self.stage = ""
+        self.losses: dict[str, float] = {}  # of the fields that are being trained
+        self.beat: Callable[[RunProgress], str] = lambda run: ""  # told of every move; its words stand at the end of the line
         self._clock = clock
         self._last = self._last_line = clock()
         self._bar: Bar | None = None
@@ -90,6 +99,7 @@ class RunProgress:
     def enter(self, stage: str) -> None:
         """Names what is going on now. Time since the last advance belongs to no kind."""
         self.stage = stage
+        self.losses.clear()
         self._last = self._clock()
         log.info("%s", stage)
         self._show()
@@ -102,6 +112,10 @@ class RunProgress:
         self.left[kind] = max(self.left.get(kind, 0.0) - units, 0.0)
         self._last = now
         self._show()
+
+    def loss(self, kind: str, value: float) -> None:
+        """Kept for whoever asks now and then."""
+        self.losses[kind] = value
 
     def skip(self, kind: str, units: float) -> None:
         """Planned units that need not be done, because their result is on disk."""
@@ -136,6 +150,7 @@ class RunProgress:
 
     def _show(self) -> None:
         eta = f"{format_seconds(self.remaining())} left" if any(self.done.values()) else "…"
+        eta += self.beat(self)
         if self._bar is not None:
             task = self._bar.task_ids[0]
             self._bar.update(task, completed=self.fraction(), description=self.stage, eta=eta)

@@ -8,48 +8,80 @@ import cv2
 import numpy as np
 
 from qnerf.errors import UserError
+from qnerf.scenes.images import is_scaled, read_image
+from qnerf.scenes.lens import centre_of, focal_of, folding_problem, intrinsics_problem, undistort_fisheye
 from qnerf.scenes.readers.reader import Frame
 
-RADIUS_FRACTION = 0.5  # of the median distance from the cameras to the focus
-_PARALLEL = 1e-4  # smallest eigenvalue of the mean of (I - d d^T) below which optical axes count as parallel
+OPENCV = ("k1", "k2", "p1", "p2", "k3")  # the order of OpenCV's coefficients
+FULL_OPENCV = (*OPENCV, "k4", "k5", "k6")
+FISHEYE = ("k1", "k2", "k3", "k4")
 
 
 @dataclass(frozen=True)
 class View:
-    """image: (H, W, 3) uint8. focal, centre: (2,) pixels (x, y), pixel centres at +0.5. distortion: k1 k2 p1 p2 k3."""
+    """image: (H, W, 3) uint8. focal, centre: (2,) pixels (x, y), pixel centres at +0.5. distortion: `OPENCV`,
+    `FULL_OPENCV` or, of a fisheye, `FISHEYE`."""
 
     image: np.ndarray
     focal: np.ndarray
     centre: np.ndarray
     distortion: np.ndarray
+    fisheye: bool = False
+
+
+def named_size(frame: Frame) -> tuple[int, int] | None:
+    """Width and height that a frame's intrinsics belong to, where they say so."""
+    numbers = frame.numbers
+    return (round(numbers["w"]), round(numbers["h"])) if numbers.keys() >= {"w", "h"} else None
+
+
+def read_view(frame: Frame) -> View:
+    """A frame's whole image without lens distortion. Raises UserError where it cannot be read or does not fit
+    its intrinsics."""
+    view = make_view(frame, read_image(frame.image, named_size(frame)))
+    try:
+        return undistort(view)
+    except UserError as error:
+        raise UserError(f"{frame.image}: {error}.") from None
 
 
 def make_view(frame: Frame, image: np.ndarray) -> View:
-    """Join a frame's intrinsics with its image. Raises UserError where the image is not of the size they belong to."""
+    """Join a frame's intrinsics with its image; where it is a copy in another scale, they are scaled. Raises
+    UserError where the image is not of the size they belong to, or where no camera has them."""
     height, width = image.shape[:2]
     numbers = frame.numbers
     named = (round(numbers["w"]) if "w" in numbers else width, round(numbers["h"]) if "h" in numbers else height)
-    if named != (width, height):
+    if named != (width, height) and not is_scaled((width, height), named):
         raise UserError(
             f"{frame.image} is {width} x {height} pixels, but transforms.json says w x h = {named[0]} x "
             f"{named[1]}: let file_path name the images that the intrinsics belong to, or scale the "
             "intrinsics."
         )
-    fl_x = numbers.get("fl_x") or 0.5 * width / np.tan(0.5 * numbers["camera_angle_x"])
-    angle_y = numbers.get("camera_angle_y") if "fl_x" not in numbers else None
-    fl_y = numbers.get("fl_y") or (0.5 * height / np.tan(0.5 * angle_y) if angle_y else fl_x)
-    centre = np.array([numbers.get("cx", width / 2), numbers.get("cy", height / 2)])
-    distortion = np.array([numbers.get(key, 0.0) for key in ("k1", "k2", "p1", "p2", "k3")])
-    return View(image, np.array([fl_x, fl_y]), centre, distortion)
+    focal = focal_of(numbers, *named)
+    centre = centre_of(numbers, *named)
+    if problem := intrinsics_problem(focal, centre, named):
+        raise UserError(f"{frame.image}: its camera has {problem}.")
+    scale = np.array([width / named[0], height / named[1]])
+    keys = FISHEYE if frame.fisheye else FULL_OPENCV if numbers.keys() & {"k4", "k5", "k6"} else OPENCV
+    distortion = np.array([numbers.get(key, 0.0) for key in keys])
+    return View(image, np.array(focal) * scale, np.array(centre) * scale, distortion, frame.fisheye)
 
 
 def undistort(view: View) -> View:
-    """Remove the lens distortion (OpenCV's model), keeping only pixels that the lens saw; the intrinsics follow."""
+    """Remove the lens distortion (OpenCV's models), keeping only pixels that the lens saw; the intrinsics
+    follow. Raises UserError where the distortion is none that a lens has."""
+    if view.fisheye:
+        try:
+            return View(*undistort_fisheye(view.image, view.focal, view.centre, view.distortion), np.zeros(5))
+        except ValueError as error:
+            raise UserError(str(error)) from None
     if not view.distortion.any():
         return view
     height, width = view.image.shape[:2]
     matrix = np.diag([*view.focal, 1.0])
     matrix[:2, 2] = view.centre - 0.5  # OpenCV puts the centre of the first pixel at 0
+    if problem := folding_problem(view.focal, view.centre, view.distortion, (width, height)):
+        raise UserError(problem)
     straight, _ = cv2.getOptimalNewCameraMatrix(matrix, view.distortion, (width, height), 0)
     image = cv2.undistort(view.image, matrix, view.distortion, None, straight)
     focal = np.array([straight[0, 0], straight[1, 1]])
@@ -87,27 +119,3 @@ def resize(view: View, size: tuple[int, int]) -> View:
 def spread_evenly(count: int, wanted: int | None) -> list[int]:
     """Indices of `wanted` of `count` views, evenly spread without taking both ends of a closed orbit."""
     return list(range(count)) if wanted is None else [index * count // wanted for index in range(wanted)]
-
-
-def nearest_point_to_axes(poses: np.ndarray) -> np.ndarray:
-    """The point (3,) nearest to the optical axes of poses (N, 4, 4), in the least-squares sense.
-
-    Solves sum_i (I - d_i d_i^T) x = sum_i (I - d_i d_i^T) o_i. Raises UserError where the axes are parallel or meet
-    behind the cameras, so that they say nothing about the depth of the scene.
-    """
-    directions, origins = -poses[:, :3, 2], poses[:, :3, 3]
-    across = np.eye(3) - directions[:, :, None] * directions[:, None, :]
-    matrix = across.mean(axis=0)
-    if np.linalg.eigvalsh(matrix)[0] > _PARALLEL:
-        focus = np.linalg.solve(matrix, np.einsum("nij,nj->i", across, origins) / len(poses))
-        if np.median(np.einsum("ni,ni->n", focus - origins, directions)) > 0:
-            return focus
-    raise UserError(
-        "transforms.json: the optical axes of the cameras do not meet in front of them, so the point they "
-        "look at is not known: set scene.focus and scene.radius."
-    )
-
-
-def radius_from_cameras(poses: np.ndarray, focus: np.ndarray) -> float:
-    """Half (`RADIUS_FRACTION`) of the median distance of the cameras (N, 4, 4) from the focus (3,)."""
-    return float(RADIUS_FRACTION * np.median(np.linalg.norm(poses[:, :3, 3] - focus, axis=-1)))

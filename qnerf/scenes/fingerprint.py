@@ -18,6 +18,11 @@ def scene_folder(path: str) -> Path:
     return resolve(path, "scene.path", "scenes").resolve()
 
 
+def home_of(path: Path) -> Path:
+    """The folder of a scene, whose path may also be that of its file of frames."""
+    return path.parent if path.is_file() else path
+
+
 def proxy_file(folder: Path, proxy: Path | str | None) -> Path:
     """The file of a scene's 3-D proxy: the one that is named (`scene.proxy`; `asset:<name>.json` ships with the package), or the
     scene folder's own, which need not be there. Raises UserError where no asset has this name."""
@@ -31,6 +36,7 @@ def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None, reade
     how = reader_of(folder, reader)
     _, frames = how.read(folder)
     paths = [*how.files(folder), *(frame.image for frame in frames if frame.exists)]
+    folder = home_of(folder) if how.posed else folder
     proxy_path = proxy_file(folder, proxy)
     paths += [proxy_path] if proxy_path.is_file() else []
     paths += sorted(path for path in (folder / "truth").rglob("*") if path.is_file())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qnerf.scenes.capture import View, make_view, undistort
-from qnerf.scenes.images import read_image
+from qnerf.scenes.capture import View, read_view
 from qnerf.scenes.readers.reader import Frame
 
 
@@ -21,4 +20,4 @@ class Photograph:
 
     def read(self) -> View:
         """The whole photograph without its lens distortion, with intrinsics. Raises UserError where it is no longer there."""
-        return undistort(make_view(self.frame, read_image(self.frame.image)))
+        return read_view(self.frame)

@@ -5,25 +5,59 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qnerf.errors import UserError
 
 WORLDS = (1, 2)
 """Versions of the procedural world whose files are read; no key is version 1."""
 
+LONGEST = 600  # characters of a message
+FARTHEST = 1e15  # world units: farther off, not even float64 tells neighbouring points apart
 _SHOWN = 8
+_LONGEST_VALUE = 60
 
 
 def raise_problems(where: str, problems: list[str]) -> None:
-    """Raise one UserError that names every problem (the first eight, and how many more); none, no error."""
+    """Raise one UserError that names every problem (the first ones that fit, and how many more); none, no
+    error."""
     problems = list(dict.fromkeys(problems))  # what is wrong with the whole file is found once a frame
     if not problems:
         return
     if len(problems) == 1:
-        raise UserError(problems[0])
-    lines = [f"{len(problems)} problems in {where}:", *(f"- {problem}" for problem in problems[:_SHOWN])]
-    if len(problems) > _SHOWN:
-        lines.append(f"- and {len(problems) - _SHOWN} more of the same kinds.")
+        raise UserError(_cut(problems[0], LONGEST))
+    lines = [f"{len(problems)} problems in {brief(where, 200)}:"]
+    for index, problem in enumerate(problems):
+        said = next((problem.removeprefix(f"{where}{end}") for end in "/: " if problem.startswith(f"{where}{end}")), problem)
+        line = _cut(f"- {said.removeprefix(' ')}", 240)
+        if index == _SHOWN or len("\n".join([*lines, line])) > LONGEST - 50:
+            lines.append(f"- and {len(problems) - index} more of the same kinds.")
+            break
+        lines.append(line)
     raise UserError("\n".join(lines))
+
+
+def brief(value: Any, longest: int = _LONGEST_VALUE) -> str:
+    """A value of somebody's file in a message: short, printable, one line; text as it is, anything else as
+    Python writes it."""
+    text = value if isinstance(value, str) else repr(value)
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= longest else f"{text[: longest - 20]}…{text[-19:]}"
+
+
+def quoted(value: Any) -> str:
+    """As `brief`, with quotation marks about text."""
+    return repr(brief(value)) if isinstance(value, str) else brief(value)
+
+
+def as_array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A float64 array of this shape, None where the value is anything else, not finite, or beyond
+    `FARTHEST`."""
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return array if array.shape == shape and (np.abs(array) <= FARTHEST).all() else None
 
 
 def check_world(path: Path, document: dict[str, Any], problems: list[str]) -> None:
@@ -31,4 +65,9 @@ def check_world(path: Path, document: dict[str, Any], problems: list[str]) -> No
     world = document.get("world", 1)
     if world not in WORLDS:
         known = ", ".join(map(str, WORLDS))
-        problems.append(f"{path} has world = {world!r}, expected one of {known}: update qnerf or build the scene again.")
+        problems.append(f"{path} has world = {quoted(world)}, expected one of {known}: update qnerf or build the scene again.")
+
+
+def _cut(text: str, longest: int) -> str:
+    """A sentence whose beginning (the file) and end (what to do) stay, where it is too long."""
+    return text if len(text) <= longest else f"{text[: longest * 2 // 3 - 1]}…{text[-(longest // 3) :]}"

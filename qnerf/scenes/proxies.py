@@ -1,10 +1,10 @@
 """The proxy's file: a skeleton's joints or a box, before and after the edit.
 
-A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...], "target": …}. It may have
-"keeps_direction": [names of joints]: what is at them moves with them and does not turn, such as a head that goes on looking ahead.
-A box: {"kind": "box", "source": {"centre": [x, y, z], "size": [x, y, z], "yaw": degrees about z}, "target": {...}},
-or its eight corners in the order of `box_corners`.
-Either may have "source_bounds" and "target_bounds" (`bounds_file`), and "world", the version of the world that made it.
+A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...],
+"target": …}. It may have "keeps_direction": [names of joints]: what is at them moves with them and does not
+turn, such as a head that goes on looking ahead. A box: {"kind": "box", "source": {"centre": [x, y, z], "size":
+[x, y, z], "yaw": degrees about z}, "target": {...}}, or its eight corners in the order of `box_corners`. Either
+may have "source_bounds" and "target_bounds" (`bounds_file`), and "world", the version of the world that made it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,35 +23,38 @@ from qnerf.errors import UserError
 from qnerf.scenes.bounds import BOX_EDGES, bounding_box
 from qnerf.scenes.bounds_file import bounds_document, parse_bounds
 from qnerf.scenes.images import read_json
-from qnerf.scenes.problems import check_world, raise_problems
+from qnerf.scenes.problems import FARTHEST, as_array, check_world, quoted, raise_problems
 from qnerf.scenes.scene import Proxy
+from qnerf.scenes.world import UNMOVED, World
 
 BOX_CORNERS = tuple(f"corner_{index}" for index in range(8))
 BOX_KEYS = {"centre", "size", "yaw"}
 
 
-def write_proxy(path: Path, proxy: Proxy, world: int = 1) -> None:
-    """Write a proxy so that `read_proxy` gives its joints back bit by bit. world: the version of the world that made it."""
+def write_proxy(path: Path, proxy: Proxy, world: int = 1, units: World = UNMOVED) -> None:
+    """Write a proxy so that `read_proxy` gives its joints back bit by bit. world: the version of the world
+    that made it. units: what its coordinates are in; written are the world's."""
     bounds = {"source_bounds": proxy.source_bounds, "target_bounds": proxy.target_bounds}
     document = {
         **({"world": world} if world > 1 else {}),
         "kind": proxy.kind,
         "joints": list(proxy.joints),
         "bones": [list(bone) for bone in proxy.bones],
-        "source": proxy.source.tolist(),
-        "target": proxy.target.tolist(),
+        "source": units.outward(proxy.source.numpy()).tolist(),
+        "target": units.outward(proxy.target.numpy()).tolist(),
         **({"keeps_direction": [proxy.joints[joint] for joint in proxy.keeps_direction]} if proxy.keeps_direction else {}),
-        **{key: bounds_document(value) for key, value in bounds.items() if value is not None},
+        **{key: bounds_document(value, units) for key, value in bounds.items() if value is not None},
     }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def read_proxy(path: Path) -> Proxy:
-    """A skeleton or a box from its file; one UserError names everything that is wrong with it."""
+def read_proxy(path: Path, world: World = UNMOVED) -> Proxy:
+    """A skeleton or a box from its file; one UserError names everything that is wrong with it. world: in
+    whose coordinates it is given back."""
     document = read_json(path)
     kind = document.get("kind") if isinstance(document, dict) else None
     if kind not in ("skeleton", "box"):
-        raise UserError(f"{path} has kind = {kind!r}, expected 'skeleton' or 'box': write one of them.")
+        raise UserError(f"{path} has kind = {quoted(kind)}, expected 'skeleton' or 'box': write one of them.")
     problems = [
         f"{path} has no '{key}', expected the proxy's positions {when} the edit: add it."
         for key, when in (("source", "before"), ("target", "after"))
@@ -58,35 +62,43 @@ def read_proxy(path: Path) -> Proxy:
     ]
     raise_problems(str(path), problems)
     check_world(path, document, problems)
-    proxy = _parse_skeleton(path, document, problems) if kind == "skeleton" else _parse_box(path, document, problems)
+    proxy = (_parse_skeleton if kind == "skeleton" else _parse_box)(path, document, world, problems)
     given = [key for key in ("source_bounds", "target_bounds") if key in document]
-    bounds = {key: parse_bounds(f"{path}: {key}", document[key], problems) for key in given}
+    bounds = {key: parse_bounds(f"{path}: {key}", document[key], world, problems) for key in given}
     if len(bounds) == 1:
         problems.append(f"{path} has only one of source_bounds and target_bounds, expected both or none: add the other.")
+    counts = [len(each.solids) for each in bounds.values() if each is not None]
+    if len(set(counts)) > 1:
+        found = f"{counts[0]} solids in source_bounds and {counts[1]} in target_bounds"
+        problems.append(f"{path} has {found}, expected as many in both: give both states the same solids.")
     raise_problems(str(path), problems)
     return replace(proxy, **bounds)
 
 
 def box_corners(centre: Tensor, size: Tensor, yaw: float) -> Tensor:
-    """The corners (8, 3) of a box about its centre (3,), of edge lengths size (3,), turned by yaw degrees about z."""
+    """The corners (8, 3) of a box about its centre (3,), of edge lengths size (3,), turned by yaw degrees
+    about z."""
     corners = bounding_box(torch.stack([-size / 2, size / 2]))
     cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
     turn = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
     return corners @ turn.T + centre
 
 
-def _parse_skeleton(path: Path, document: dict[str, Any], problems: list[str]) -> Proxy:
+def _parse_skeleton(path: Path, document: dict[str, Any], world: World, problems: list[str]) -> Proxy:
     joints, bones = document.get("joints"), document.get("bones")
     if not isinstance(joints, list) or not joints or not all(isinstance(joint, str) for joint in joints):
-        problems.append(f"{path} has joints = {joints!r}, expected a list of names: give each joint one.")
+        problems.append(f"{path} has joints = {quoted(joints)}, expected a list of names: give each joint one.")
         joints = []
+    elif len(set(joints)) < len(joints):
+        twice = next(joint for joint in joints if joints.count(joint) > 1)
+        problems.append(f"{path} has two joints named {quoted(twice)}, expected a name each: rename one.")
     if not isinstance(bones, list) or not all(_is_bone(bone, len(joints)) for bone in bones):
         problems.append(f"{path} has bones that are not pairs of joint indices below {len(joints)}: correct them.")
         bones = []
-    points = {key: _parse_points(path, key, document[key], len(joints), problems) for key in ("source", "target")}
+    points = {key: _parse_points(path, key, document[key], len(joints), world, problems) for key in ("source", "target")}
     keeps = document.get("keeps_direction", [])
     if not isinstance(keeps, list) or not all(isinstance(joint, str) and joint in joints for joint in keeps):
-        problems.append(f"{path} has keeps_direction = {keeps!r}, expected a list of names out of joints: correct it.")
+        problems.append(f"{path} has keeps_direction = {quoted(keeps)}, expected a list of names out of joints: correct it.")
         keeps = []
     indices = tuple(joints.index(joint) for joint in dict.fromkeys(keeps))
     pairs = tuple((a, b) for a, b in bones)
@@ -98,42 +110,52 @@ def _is_bone(bone: Any, joints: int) -> bool:
     return pair and all(type(end) is int and 0 <= end < joints for end in bone)
 
 
-def _parse_box(path: Path, document: dict[str, Any], problems: list[str]) -> Proxy:
+def _parse_box(path: Path, document: dict[str, Any], world: World, problems: list[str]) -> Proxy:
     corners = {}
     for key in ("source", "target"):
         value = document[key]
         if isinstance(value, list):
-            corners[key] = _parse_points(path, key, value, 8, problems)
+            corners[key] = _parse_points(path, key, value, 8, world, problems)
             continue
         if not isinstance(value, dict) or not BOX_KEYS >= value.keys() >= {"centre", "size"}:
             found = sorted(value) if isinstance(value, dict) else value
-            problems.append(f"{path} has {key} = {found!r}, expected the keys centre, size and yaw: give these.")
+            problems.append(f"{path} has {key} = {quoted(found)}, expected the keys centre, size and yaw: give these.")
             continue
-        corners[key] = _parse_sides(path, key, value, problems)
+        corners[key] = _parse_sides(path, key, value, world, problems)
     empty = torch.zeros(8, 3)
     return Proxy("box", BOX_CORNERS, BOX_EDGES, corners.get("source", empty), corners.get("target", empty))
 
 
-def _parse_sides(path: Path, key: str, box: dict[str, Any], problems: list[str]) -> Tensor:
-    rows = _parse_points(path, f"{key} centre and size", [box["centre"], box["size"]], 2, problems)
-    yaw = box.get("yaw", 0.0)
-    if isinstance(yaw, bool) or not isinstance(yaw, int | float) or not math.isfinite(yaw):
-        problems.append(f"{path} has {key} yaw = {yaw!r}, expected degrees: give a finite number.")
-        yaw = 0.0
-    if not (rows[1] > 0).all():
-        problems.append(f"{path} has {key} size = {box['size']!r}, expected three lengths above 0: correct it.")
-    return box_corners(rows[0], rows[1], yaw)
+def _parse_sides(path: Path, key: str, box: dict[str, Any], world: World, problems: list[str]) -> Tensor:
+    centre, size = (as_array(box[side], (3,)) for side in ("centre", "size"))
+    yaw = as_array(box.get("yaw", 0.0), ())
+    if yaw is None or isinstance(box.get("yaw"), bool | str):
+        problems.append(f"{path} has {key} yaw = {quoted(box['yaw'])}, expected degrees: give a finite number.")
+    if centre is None:
+        problems.append(
+            f"{path} has {key} centre = {quoted(box['centre'])}, expected three numbers of up to {FARTHEST:g}: correct it."
+        )
+    if size is None or not (size > 0).all():
+        problems.append(
+            f"{path} has {key} size = {quoted(box['size'])}, expected three lengths above 0 and up to {FARTHEST:g}: correct it."
+        )
+    if centre is None or size is None or yaw is None:
+        return torch.zeros(8, 3)
+    rows = torch.from_numpy(np.stack([world.inward(centre), size / world.scale])).float()
+    return box_corners(rows[0], rows[1], float(yaw))
 
 
-def _parse_points(path: Path, key: str, value: Any, count: int, problems: list[str]) -> Tensor:
+def _parse_points(path: Path, key: str, value: Any, count: int, world: World, problems: list[str]) -> Tensor:
     try:
-        points = torch.tensor(value, dtype=torch.float32)
-    except (TypeError, ValueError, RuntimeError):
-        points = torch.empty(0)
+        points = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        points = np.empty(0)
     if points.shape != (count, 3):
         found = " x ".join(str(side) for side in points.shape)
         problems.append(f"{path} has {key} of shape {found}, expected {count} x 3 numbers: give one point a joint.")
         return torch.ones(count, 3)
-    if not torch.isfinite(points).all():
+    if not np.isfinite(points).all():
         problems.append(f"{path} has NaN or infinity in its {key}, expected world positions: correct them.")
-    return points
+    elif np.abs(points).max() > FARTHEST:
+        problems.append(f"{path} has {np.abs(points).max():.3g} in its {key}, expected at most {FARTHEST:g}: correct it.")
+    return torch.from_numpy(world.inward(points)).float()

@@ -1,10 +1,9 @@
-"""Read a scene from its folder. Everything downstream of the disk sees only the `Scene` that comes out of here."""
+"""Read a scene from its folder. Everything downstream of the disk sees only the `Scene` that comes out of
+here."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,99 +13,162 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import (
-    View,
-    centre_piece,
-    crop_to,
-    make_view,
-    nearest_point_to_axes,
-    radius_from_cameras,
-    resize,
-    spread_evenly,
-    undistort,
-)
-from qnerf.scenes.fingerprint import proxy_file, scene_folder
-from qnerf.scenes.images import read_image
+from qnerf.scenes.capture import View, centre_piece, crop_to, named_size, read_view, resize, spread_evenly
+from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
+from qnerf.scenes.focus import FLIP, Region, find_region
+from qnerf.scenes.frames import view_names
+from qnerf.scenes.lens import centre_of, focal_of, intrinsics_notes
 from qnerf.scenes.photographs import Photograph
-from qnerf.scenes.problems import raise_problems
+from qnerf.scenes.problems import brief, raise_problems
 from qnerf.scenes.proxies import read_proxy
-from qnerf.scenes.readers.reader import Frame, reader_of
+from qnerf.scenes.readers.reader import Frame, Reader, reader_of
 from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
+from qnerf.scenes.visibility import visibility_problem
+from qnerf.scenes.world import World, world_of
 
 logger = logging.getLogger(__name__)
 
 
 def read_scene(settings: SceneSettings) -> Scene:
-    """The scene at settings.path as views of settings.size pixels.
+    """As `read_with_notes`; what is to be said of the scene is logged as warnings."""
+    scene, notes = read_with_notes(settings)
+    for note in notes:
+        logger.warning("%s.", note)
+    return scene
 
-    Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else with the
-    images, the proxy, the prompts and the truth. Images that are named but missing are left out with one warning.
+
+def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
+    """The scene at settings.path as square views of settings.size pixels, and what is to be said of how it was read.
+
+    Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else
+    with the images, the proxy, the prompts and the truth. Images that are named but missing are left out, with
+    one note.
     """
     folder = scene_folder(settings.path)
     reader = reader_of(folder, settings.reader)
-    document, frames = reader.read(folder)
-    origin = folder / reader.looks_for if reader.posed else folder
-    frames = _present(origin, frames, settings.views, reader.least)
+    document, every = reader.read(folder)
+    home = home_of(folder) if reader.posed else folder
+    origin = _origin(folder, reader)
+    frames = [_turned(frame, settings.axes) for frame in _present(origin, every, settings.views, reader.least)]
     problems: list[str] = []
-    names = _view_names(frames)
+    poses = np.stack([frame.pose for frame in frames])
+    region = region_of(folder, reader, document, [_turned(frame, settings.axes) for frame in every], poses, settings)
+    problems += region.problems
+    world = world_of(region.focus, region.radius, poses)
+    names = view_names(frames)
     tried = [_read_view(frame, settings, problems) for frame in frames]
     read = [each for each in tried if each is not None]
     views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     sizes = {name: (each[1].width, each[1].height) for name, each in zip(names, tried, strict=True) if each is not None}
-    proxy = _read_proxy(folder, settings, problems)
-    twice = [path for path, count in Counter(frame.file_path for frame in frames).items() if count > 1 and reader.posed]
-    if twice and (folder / "truth").is_dir():  # named by view, so that two views of one name have none
-        problems.append(f"{origin} names {', '.join(twice[:3])} twice, expected each image once: remove the second frame.")
-    elif twice:
-        logger.warning("%s names %s twice: each is a view of its own, with a number in its name.", origin, ", ".join(twice[:3]))
-    of_own_proxy = not settings.proxy and not twice
+    proxy = _read_proxy(home, settings, world, problems) if reader.posed else None
     size = width_height(settings.size)
-    truth = read_truth(folder / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
+    of_own_proxy = settings.proxy is None
+    truth = read_truth(home / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
+    if truth is not None and not world.same:
+        depths = (truth.depth_source / world.scale, truth.depth_edited / world.scale)
+        truth = replace(truth, depth_source=depths[0], depth_edited=depths[1])
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
-    poses = np.stack([frame.pose for frame in frames])
-    focus, radius = _region(origin, document, settings, poses, problems)
     raise_problems(str(folder), problems)
     images = np.stack([view.image for view in views]).transpose(0, 3, 1, 2).astype(np.float32) / 255
     cameras = Cameras(
-        torch.from_numpy(poses).float(),
+        torch.from_numpy(world.poses(poses)).float(),
         torch.from_numpy(np.stack([view.focal for view in views])).float(),
         torch.from_numpy(np.stack([view.centre for view in views])).float(),
         *size,
     )
-    point = torch.tensor(focus, dtype=torch.float32)
+    point = torch.tensor(world.inward(region.focus), dtype=torch.float32)
     larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
-    scene = Scene(folder.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
-    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks)
+    if proxy is not None:
+        problem, warning = visibility_problem(str(proxy_file(home, settings.proxy)), proxy, cameras, names)
+        raise_problems(str(folder), [problem] if problem else [])
+        region.warnings += [warning] if warning else []
+    frames = [_with_notes(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
+    notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames)]
+    radius = region.radius / world.scale
+    scene = Scene(home.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
+    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world), notes
+
+
+def region_of(
+    folder: Path, reader: Reader, document: dict[str, Any], frames: list[Frame], poses: np.ndarray, settings: SceneSettings
+) -> Region:
+    """Focus and radius: from the settings, else from the folder, else from the cameras. frames: all of the
+    capture. poses: (N, 4, 4) of the views that are taken."""
+    given = (
+        settings.focus if settings.focus is not None else document.get("focus"),
+        settings.radius if settings.radius is not None else document.get("radius"),
+    )
+    if not reader.posed:
+        return find_region(str(folder), given, poses, poses, axes_known=True)
+    every = np.stack([frame.pose for frame in frames if frame.exists])
+    known = reader.axes_known or settings.axes is not None
+    points = reader.points(folder) if given[0] is None else None
+    return find_region(str(_origin(folder, reader)), given, poses, every, points, known)
+
+
+def _origin(folder: Path, reader: Reader) -> Path:
+    """The file that says where the images are, for messages."""
+    return next(iter(reader.files(folder)), folder) if reader.posed else folder
+
+
+def _turned(frame: Frame, axes: str | None) -> Frame:
+    return replace(frame, pose=frame.pose @ FLIP) if axes == "opencv" else frame
+
+
+def _with_notes(frame: Frame, photograph: Photograph) -> Frame:
+    """The frame, with notes where its image is a copy in another scale than its intrinsics', or these are strange."""
+    found = (photograph.width, photograph.height)
+    named = named_size(frame) or found
+    notes = intrinsics_notes(focal_of(frame.numbers, *named), centre_of(frame.numbers, *named), named)
+    if named != found:
+        notes.append(f"has {found[0]} x {found[1]} pixels, its intrinsics {named[0]} x {named[1]}: they are scaled to the image")
+    return replace(frame, notes=(*frame.notes, *notes))
+
+
+def _notes(origin: Path, frames: list[Frame]) -> list[str]:
+    """What is to be said of how frames are read, a sentence for each kind."""
+    kinds: dict[str, list[str]] = {}
+    for frame in frames:
+        for note in frame.notes:
+            kinds.setdefault(note, []).append(brief(frame.file_path))
+    return [
+        f"{origin}: {names[0]} {note}" + (f"; so do {len(names) - 1} others" if len(names) > 1 else "")
+        for note, names in kinds.items()
+    ]
 
 
 def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) -> list[Frame]:
     """The frames whose images exist, `wanted` of them evenly spread."""
     present = [frame for frame in frames if frame.exists]
-    missing = [frame.file_path for frame in frames if not frame.exists]
+    missing = [brief(frame.file_path) for frame in frames if not frame.exists]
     if len(present) < least:
         named = f"{origin} names {len(frames)} image{'s' * (len(frames) != 1)}"
         if missing:
             named += f", of which {len(present)} exist (missing: {', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
-        raise UserError(f"{named}, expected at least {least}: add {'the' if missing else 'more'} images or correct file_path.")
-    if missing:
-        logger.warning(
-            "%s names %d images, of which %d exist; the %d missing ones (%s, …) are left out.",
-            origin, len(frames), len(present), len(missing), ", ".join(missing[:3]),
-        )  # fmt: skip
+        outside = (f" ({brief(frame.file_path)} {note})" for frame in frames if not frame.exists for note in frame.notes[:1])
+        advice = f"add {'the' if missing else 'more'} images or correct file_path{next(outside, '')}"
+        raise UserError(f"{named}, expected at least {least}: {advice}.")
     if wanted is not None and wanted > len(present):
-        raise UserError(f"scene.views is {wanted}, but {origin.parent} has {len(present)} images: set it to at most this number.")
+        raise UserError(f"scene.views is {wanted}, but {origin} has {len(present)} images: set it to at most this number.")
     return [present[index] for index in spread_evenly(len(present), wanted)]
+
+
+def _missing(origin: Path, frames: list[Frame]) -> list[str]:
+    missing = [brief(frame.file_path) for frame in frames if not frame.exists]
+    there, shown = len(frames) - len(missing), ", ".join(missing[:3])
+    said = f"{origin} names {len(frames)} images, of which {there} exist; the {len(missing)} missing ones ({shown}, …) are left out"
+    return [said] if missing else []
 
 
 def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tuple[View, Photograph, np.ndarray] | None:
     """The view, what it was made of, and where its edit may be, (H, W) float32, 0 or 1."""
     try:
-        view = undistort(make_view(frame, read_image(frame.image)))
+        view = read_view(frame)
         allowed = replace(view, image=mask_of(frame, *view.image.shape[:2]))
     except UserError as error:
         problems.append(str(error))
@@ -147,19 +209,10 @@ def _own_prompts(frames: list[Frame], settings: SceneSettings) -> tuple[tuple[st
     return tuple((source, target) for source, target in replaced) or None
 
 
-def _view_names(frames: list[Frame]) -> tuple[str, ...]:
-    """File names without extension; with their folders where two would be the same, and numbered where one file is there twice."""
-    stems = [Path(frame.file_path).stem for frame in frames]
-    if len(set(stems)) == len(stems):
-        return tuple(stems)
-    names = ["_".join(Path(frame.file_path).with_suffix("").parts) for frame in frames]
-    return tuple(names) if len(set(names)) == len(names) else tuple(f"{name}_{index}" for index, name in enumerate(names))
-
-
-def _read_proxy(folder: Path, settings: SceneSettings, problems: list[str]) -> Proxy | None:
+def _read_proxy(home: Path, settings: SceneSettings, world: World, problems: list[str]) -> Proxy | None:
     try:
-        path = proxy_file(folder, settings.proxy)
-        return read_proxy(path) if settings.proxy is not None or path.exists() else None
+        path = proxy_file(home, settings.proxy)
+        return read_proxy(path, world) if settings.proxy is not None or path.exists() else None
     except UserError as error:
         problems.append(str(error))
         return None
@@ -172,26 +225,3 @@ def _prompts(origin: Path, document: dict[str, Any], settings: SceneSettings, pr
     if not isinstance(source, str) or not isinstance(target, str):
         problems.append(f"{origin} has no 'prompt' (what the views show): set scene.source_prompt.")
     return str(source), str(target)
-
-
-def _region(
-    origin: Path, document: dict[str, Any], settings: SceneSettings, poses: np.ndarray, problems: list[str]
-) -> tuple[list[float], float]:
-    """Focus and radius: from the settings, else from the folder, else from the cameras."""
-    focus = settings.focus if settings.focus is not None else document.get("focus")
-    radius = settings.radius if settings.radius is not None else document.get("radius")
-    try:
-        point = nearest_point_to_axes(poses) if focus is None else np.array(focus, dtype=np.float64)
-        length = radius_from_cameras(poses, point) if radius is None else float(radius)
-        if point.shape != (3,) or not np.isfinite(point).all() or not 0 < length < math.inf:
-            raise ValueError
-    except UserError as error:
-        problems.append(str(error))
-    except (TypeError, ValueError):
-        problems.append(
-            f"{origin} has focus = {focus!r} and radius = {radius!r}, expected a point of three finite "
-            "numbers and a length above 0: correct them or set scene.focus and scene.radius."
-        )
-    else:
-        return point.tolist(), length
-    return [0.0, 0.0, 0.0], 1.0

@@ -10,6 +10,7 @@ from torch import Tensor
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.solids import Box, Capsule
+from qnerf.scenes.world import UNMOVED, World
 
 State = Literal["source", "target"]  # before and after the edit
 
@@ -74,7 +75,9 @@ class Scene:
     without, each is edited by itself, cameras and region mean nothing, and there is no proxy. own_prompts: of source and target, by
     view, where views have their own. masks: (N, H, W), 0 or 1, where the edit may be, where that is given.
 
-    focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, world
+    world: from the scene's coordinates to the capture's own, which differ where those are far from the origin or of another size.
+
+    focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, the scene's
     units. Fields map the ball of that radius to the uncontracted unit ball.
     """
 
@@ -92,6 +95,7 @@ class Scene:
     posed: bool = True
     own_prompts: tuple[tuple[str, str], ...] | None = None
     masks: Tensor | None = None
+    world: World = UNMOVED
 
     @property
     def prompts(self) -> tuple[tuple[str, str], ...]:

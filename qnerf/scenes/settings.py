@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError, WrapValidator
 from qnerf.settings import Settings
 
 Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy is drawn
-# Also the drawings that foreign ControlNets were trained on, and the user's own. auto: the one that the ControlNet knows.
+# Also the drawings that foreign ControlNets were trained on, and the user's own. auto: the one that the
+# ControlNet knows.
 Drawing = Literal["auto", "bones", "joints", "ends", "box", "loose_depth", "openpose", "depth", "images"]
 Vector = tuple[float, float, float]
 
@@ -64,6 +65,11 @@ class SceneSettings(Settings):
     # True: cut the largest centre piece of the views' proportions out of each image; false: scale the whole image to the size.
     crop: bool = True
     # The point that the cameras look at, and half the size of the region of interest around it, world units.
-    # Null: from the folder, or the point nearest to all optical axes and half the median camera distance to it.
+    # Null: from the folder, or the point nearest to all optical axes and half the median camera distance to
+    # it.
     focus: Vector | None = None
     radius: Annotated[float, Field(gt=0)] | None = None
+    # The axes of the cameras in transforms.json: opengl (a camera looks along -z, y is up) or opencv (along
+    # z, y is down).
+    # Null: opengl, and poses that look like another convention's are refused.
+    axes: Literal["opengl", "opencv"] | None = None

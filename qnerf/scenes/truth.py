@@ -23,6 +23,7 @@ from qnerf.scenes.images import (
     write_image,
     write_mask,
 )
+from qnerf.scenes.problems import quoted
 from qnerf.scenes.scene import Truth
 
 IMAGES = {"edited": "edited_images", "plate": "plates"}
@@ -72,9 +73,10 @@ def read_truth(
     if not folder.is_dir():
         return None
     found = len(problems)
-    scale = read_json(folder / "truth.json").get("depth_scale")
+    document = read_json(folder / "truth.json")
+    scale = document.get("depth_scale") if isinstance(document, dict) else None
     if not isinstance(scale, float) or not 0 < scale < np.inf:
-        problems.append(f"{folder}/truth.json has depth_scale = {scale!r}, expected a length above 0: write it again.")
+        problems.append(f"{folder}/truth.json has depth_scale = {quoted(scale)}, expected a length above 0: write it again.")
         return None
     maps: dict[str, Tensor] = {}
     for kind, field in {**IMAGES, **DEPTHS, **MASKS}.items():

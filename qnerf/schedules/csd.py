@@ -13,6 +13,7 @@ so that every editor works, and the editor's kept background is put back after e
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -77,16 +78,12 @@ class Csd(Schedule):
 
         job.editor.restore({})
         states, clean = self.states(job), job.trajectory.states[-1]
-        stops = [*self.settings.kept_intervals(guidance.settings, len(job.steps)), self.settings.iterations]
+        kept = self.settings.kept_intervals(guidance.settings, len(job.steps))
         first = 0
-        for stop in stops:
-            before, start = clean, first
-
-            def compute(before: Tensor = before, start: int = start, stop: int = stop) -> dict[str, Tensor]:
-                return {"latents": self.descend(job, states, before, start, stop)}
-
-            kept: dict[str, Tensor] = compute() if stop == self.settings.iterations else checkpoints.once(stop, compute)
-            clean, first = kept["latents"], stop
+        for stop in kept:
+            compute = partial(self._interval, job, states, clean, first, stop)
+            clean, first = checkpoints.once(stop, compute)["latents"], stop
+        clean = self.descend(job, states, clean, first, self.settings.iterations)
         return EditResult(clean)
 
     def states(self, job: EditJob) -> list[int]:
@@ -98,6 +95,9 @@ class Csd(Schedule):
         if not found:
             raise UserError(f"schedule.noisiest: none of the {len(job.steps)} steps lies between {low} and {high}; raise it")
         return found
+
+    def _interval(self, job: EditJob, states: list[int], clean: Tensor, start: int, stop: int) -> dict[str, Tensor]:
+        return {"latents": self.descend(job, states, clean, start, stop)}
 
     def descend(self, job: EditJob, states: list[int], clean: Tensor, start: int, stop: int) -> Tensor:
         """Latents (N, 4, h, w) after iterations start to stop - 1."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from qnerf.common.files import DamagedFile
+from qnerf.errors import UserError, explain_lock
 from qnerf.store.entry import Artefact, discard, read_entry, touch, write_entry
 from qnerf.store.key import Key, folder_of, has_artefact
 
@@ -87,6 +88,10 @@ class Store:
         except Timeout:
             log.info("%s is being computed by another process: waiting for it.", key)
             lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            if sentence := explain_lock(error, self.root, "store.path"):
+                raise UserError(sentence) from error
+            raise
         try:
             yield
         finally:

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from qnerf.common.messages import command_line
+from qnerf.composing.presets import drop_left_over
 from qnerf.config import RunSettings, parse
 from qnerf.errors import UserError, explain_os_error
+from qnerf.reports.results import read_record
 from qnerf.runs.folder import RunBusy, note_failure
 from qnerf.runs.identity import read_inputs, run_folder
 from qnerf.runs.stages import Stages
 from qnerf.sweeps.command import COMMAND
+from qnerf.sweeps.watching import words_for, words_of
+
+if TYPE_CHECKING:
+    from qnerf.runs.beat import SweepPlace
 
 
 def run_cell(config: DictConfig) -> None:
     """The task of every launcher. Its outcome is in the run folder: `done`, or `failed.json` with the reason."""
-    overrides = command_line(HydraConfig.get().overrides.task)
+    typed = list(HydraConfig.get().overrides.task)
+    overrides = command_line(typed)
+    drop_left_over(config, typed)  # as it was said when the sweep was laid out
     settings = parse(config)
     try:
         from qnerf.runs.pipeline import run  # torch and the models: only where there is something to run
 
-        run(settings, f"{COMMAND} {overrides}")
+        run(settings, f"{COMMAND} {overrides}", place_of(Path(HydraConfig.get().sweep.dir), typed, settings))
     except RunBusy as error:
         print(f"qnerf: cell {overrides} is skipped, another process has it: {error}", file=sys.stderr, flush=True)
     except (Exception, SystemExit) as error:
@@ -34,6 +45,18 @@ def run_cell(config: DictConfig) -> None:
         with suppress(OSError, UserError):  # where the disk is full, or the scene is what failed
             folder = run_folder(settings, identity_of(settings))
             note_failure(folder, reason, "" if isinstance(error, UserError) else traceback.format_exc())
+
+
+def place_of(folder: Path, typed: Sequence[str], settings: RunSettings) -> SweepPlace | None:
+    """Where a cell stands in the sweep of this folder; None where nobody has laid it out there."""
+    from qnerf.runs.beat import SweepPlace  # torch
+
+    try:
+        swept = list(read_record(folder)["swept"])
+    except UserError:
+        return None
+    label = words_of(command_line(typed), swept)
+    return SweepPlace(folder.name, label, words_for(folder, identity_of(settings)))
 
 
 def reason_of(error: BaseException) -> str:

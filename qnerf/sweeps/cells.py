@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +62,17 @@ def lay_out(loader: ConfigLoader, master: DictConfig) -> Grid:
     """Every cell of a sweep in Hydra's order. Raises one UserError with a line for every error of any cell."""
     given = [*sweep_params(master), *master.hydra.overrides.task]
     swept, jobs = expand(given, composer(loader, master), loader)
-    return Grid(cells_of(jobs), swept)
+    return Grid(cells_of(jobs, told=True), swept)
 
 
-def cells_of(jobs: Iterable[Job]) -> list[Cell]:
-    """The cells of some jobs. Raises one UserError with a line for every error of any job."""
+def cells_of(jobs: Iterable[Job], told: bool = False) -> list[Cell]:
+    """The cells of some jobs. told: prints what was left out of their configs. Raises one UserError with a line for every error of
+    any job."""
     errors: list[str] = []
-    cells = [cell for job in jobs for cell in _cell(job, errors)]
+    found = list(jobs)
+    cells = [cell for job in found for cell in _cell(job, errors)]
+    for note in dict.fromkeys(note for job in found for note in job.notes if told):
+        print(f"qnerf: {note}", file=sys.stderr)
     if errors:
         raise UserError("\n".join(dict.fromkeys(errors)))
     return cells

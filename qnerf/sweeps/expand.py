@@ -18,17 +18,21 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from qnerf.composing.presets import drop_left_over
+
 Swept = Mapping[str, Sequence[str]]  # the values of each swept key, as a command line has them
 Compose = Callable[[list[str]], DictConfig]  # the config of some overrides
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run. overrides: all of its command line. swept: those of them that differ between jobs, key by key."""
+    """One run. overrides: all of its command line. swept: those of them that differ between jobs, key by key. notes: what was left
+    out of its config, a sentence each."""
 
     overrides: tuple[str, ...]
     swept: Mapping[str, str]
     config: DictConfig
+    notes: Sequence[str] = ()
 
 
 def sweep_params(config: DictConfig) -> list[str]:
@@ -37,13 +41,13 @@ def sweep_params(config: DictConfig) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def parse_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, Override]]:
+def parse_overrides(overrides: Sequence[str], loader: ConfigLoader | None = None) -> tuple[dict[str, str], dict[str, Override]]:
     """The overrides with one value, as text, and those with several, parsed; by key (`+exp`).
 
-    Of a key that is given twice the last counts, as in Hydra.
+    Of a key that is given twice the last counts, as in Hydra. loader: what the groups of `guidance=glob(*)` are looked up in.
     """
-    parser = OverridesParser.create()
-    last = {parsed.get_key_element(): parsed for parsed in map(parser.parse_override, overrides)}
+    parser = OverridesParser.create(loader)
+    last = {parsed.get_key_element(): parsed for parsed in parser.parse_overrides(list(overrides))}
     fixed = {key: str(parsed.input_line) for key, parsed in last.items() if not parsed.is_sweep_override()}
     return fixed, {key: parsed for key, parsed in last.items() if parsed.is_sweep_override()}
 
@@ -57,15 +61,15 @@ def values_of(override: Override) -> list[str]:
     return [str(value) for value in override.sweep_string_iterator()]
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+def split_overrides(overrides: Sequence[str], loader: ConfigLoader | None = None) -> tuple[dict[str, str], dict[str, list[str]]]:
     """The overrides with one value, and the values of those with several (`a=1,2` or `a=range(3)`), by key (`+exp`)."""
-    fixed, swept = parse_overrides(overrides)
+    fixed, swept = parse_overrides(overrides, loader)
     return fixed, {key: values_of(parsed) for key, parsed in swept.items()}
 
 
 def expand(overrides: Sequence[str], compose: Compose, loader: ConfigLoader) -> tuple[Swept, Iterator[Job]]:
     """What is swept, and every job in Hydra's order: the last key fastest. Raises what `compose` raises, in the iteration."""
-    fixed, swept = split_overrides(overrides)
+    fixed, swept = split_overrides(overrides, loader)
     grid = (dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values()))
     jobs = jobs_at(list(fixed.values()), grid, compose, loader)
     return {key.lstrip("+"): values for key, values in swept.items()}, jobs
@@ -82,7 +86,9 @@ def jobs_at(fixed: Sequence[str], points: Iterable[Mapping[str, str]], compose: 
         if chosen not in bases:  # its swept values are replaced below, but tell whether their keys exist
             bases[chosen] = compose([*fixed, *texts])
         config = _with_values(bases[chosen], [f"{key}={point[key]}" for key in point if key not in files])
-        yield Job((*fixed, *texts), {key.lstrip("+"): value for key, value in point.items()}, config)
+        overrides = (*fixed, *texts)
+        notes = drop_left_over(config, overrides)
+        yield Job(overrides, {key.lstrip("+"): value for key, value in point.items()}, config, notes)
 
 
 def _with_values(config: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from hydra._internal.callbacks import Callbacks
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, RunMode
+from hydra.types import HydraContext
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from qnerf.common.installation import install_command
 from qnerf.errors import UserError
 from qnerf.sweeps.cell import run_cell
 
 
-def load_master(loader: ConfigLoader, overrides: Sequence[str], folder: Path | None = None) -> DictConfig:
-    """The config that all cells come from. folder: the sweep's own, once it is known."""
-    place = [] if folder is None else [f"hydra.sweep.dir={quoted(folder)}"]
-    return loader.load_configuration("config", [*overrides, *place], run_mode=RunMode.MULTIRUN)
+def placed(master: DictConfig, folder: Path) -> DictConfig:
+    """The config that all cells come from, with the sweep's own folder, which each cell then knows as `hydra.sweep.dir`."""
+    config = copy.deepcopy(master)
+    with read_write(config), open_dict(config):
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
+        config.hydra.sweep.dir = str(folder)
+    return config
 
 
 def quoted(path: Path) -> str:
@@ -57,12 +59,11 @@ def _launcher(context: HydraContext, master: DictConfig) -> Launcher:
     return launcher
 
 
-def launch(loader: ConfigLoader, master: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
+def launch(context: HydraContext, master: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
     """Runs the jobs, each a cell's overrides. A launcher that fails as a whole (a killed worker, say) leaves the other cells'
     results whole."""
     if not jobs:
         return
-    context = HydraContext(config_loader=loader, callbacks=Callbacks(master))
     launcher = _launcher(context, master)
     try:
         for job in launcher.launch([list(job) for job in jobs], initial_job_idx=0):

@@ -15,17 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
+from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from qnerf.common.hashes import digest
 from qnerf.common.installation import install_command
 from qnerf.errors import UserError
 from qnerf.metrics.registry import show
+from qnerf.runs.ending import termination
 from qnerf.sweeps.cells import Cell, Grid, cells_of, composer
 from qnerf.sweeps.command import SEARCH, SWEEPER
+from qnerf.sweeps.done import tell_of_done
 from qnerf.sweeps.expand import jobs_at
-from qnerf.sweeps.launch import launch, load_master
+from qnerf.sweeps.launch import launch, placed
 from qnerf.sweeps.objectives import is_lower_better, read_objectives
 from qnerf.sweeps.results import save_results
 from qnerf.sweeps.settings import SearchSettings
@@ -37,7 +39,7 @@ from qnerf.sweeps.table import OK, plan_rows, sum_up
 class Search:
     """A search under way. cells: those proposed so far, in order. trials: Optuna's side of them."""
 
-    loader: ConfigLoader
+    context: HydraContext
     master: DictConfig
     settings: SearchSettings
     fixed: Sequence[str]
@@ -60,7 +62,8 @@ class Search:
 
     def cells_at(self, points: Sequence[Point]) -> list[Cell]:
         """The cells of some points. Raises one UserError with every error."""
-        return cells_of(jobs_at(self.fixed, points, composer(self.loader, self.master), self.loader))
+        loader = self.context.config_loader
+        return cells_of(jobs_at(self.fixed, points, composer(loader, self.master), loader))
 
     def to_run(self, batch: Sequence[Cell]) -> list[Cell]:
         """Those cells of a batch that nobody has finished."""
@@ -100,15 +103,16 @@ class Search:
         return [f"  {words}: {figures}" for words, figures in lines.items()]
 
 
-def search(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], command: str) -> int:
+def search(context: HydraContext, master: DictConfig, command: str) -> int:
     """Proposes, runs and reports until all trials are done. Exit code 0 where every one is, else 1."""
     optuna = require_optuna()
     settings, fixed, space = read_search(master, master.hydra.overrides.task)
-    corners = cells_of(jobs_at(fixed, ends(space), composer(loader, master), loader))  # every error before anything starts
+    loader = context.config_loader
+    corners = cells_of(jobs_at(fixed, ends(space), composer(loader, master), loader), told=True)  # every error before it starts
     sweep = corners[0].settings.sweep
     folder = search_folder(corners[0], settings, space)
     study = make_study(optuna, settings, sweep.objectives)
-    under_way = Search(loader, load_master(loader, overrides, folder), settings, fixed, space, sweep.objectives, study)
+    under_way = Search(context, placed(master, folder), settings, fixed, space, sweep.objectives, study)
     print(f"{settings.trials} trials over {_listed(space)}, to improve {' and '.join(sweep.objectives)}.", flush=True)
     while len(under_way.cells) < settings.trials:
         batch = under_way.propose()
@@ -117,7 +121,10 @@ def search(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], c
             print(f"{len(under_way.cells) - len(batch)} trials are done; next: {'; '.join(map(_words, left))}", flush=True)
             return OK
         try:
-            launch(loader, under_way.master, [cell.overrides for cell in left])
+            save_results(folder, under_way.grid(), command)  # cells read there where they stand
+            with termination():
+                launch(context, under_way.master, [cell.overrides for cell in left])
+                tell_of_done(batch, folder)
         finally:  # also when it is interrupted: what is done is done
             save_results(folder, under_way.grid(), command)
         under_way.tell(batch)

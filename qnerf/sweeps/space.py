@@ -90,6 +90,7 @@ def is_search(config: DictConfig) -> bool:
 def read_search(config: DictConfig, overrides: Sequence[str]) -> tuple[SearchSettings, list[str], Space]:
     """The settings of a search, the overrides that all its cells share, and its space. Raises UserError for all errors found."""
     node: Any = OmegaConf.to_container(config.hydra.sweeper)
+    node.pop("_target_", None)  # Hydra's, of the plugin
     try:
         settings = SearchSettings.model_validate(node)
     except ValidationError as error:

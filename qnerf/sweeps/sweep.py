@@ -7,50 +7,63 @@ A search (`search.py`) is the same with cells that are chosen one after the othe
 
 from __future__ import annotations
 
-import shlex
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
 
 from qnerf.common.hashes import digest
+from qnerf.common.messages import command_line
+from qnerf.runs.ending import termination
 from qnerf.sweeps.cells import Grid, lay_out
 from qnerf.sweeps.command import COMMAND, FLAGS
-from qnerf.sweeps.launch import launch, load_master, require_launcher
+from qnerf.sweeps.done import tell_of_done
+from qnerf.sweeps.launch import launch, placed, require_launcher
 from qnerf.sweeps.results import save_results
 from qnerf.sweeps.search import search
 from qnerf.sweeps.space import is_search
 from qnerf.sweeps.table import OK, plan_rows, show_table, sum_up
 
+# Our launchers' files are complete, so that it makes no difference whether Hydra still matches them with the plugins' schemas.
+UNMATCHED = r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
 
-def sweep(arguments: Sequence[str], configs: Path) -> int:
-    """Runs what is left to do of a grid or a search, and writes the results. Exit code 0 where every cell is done, else 1."""
-    overrides = [argument for argument in arguments if argument not in FLAGS]
-    command = shlex.join([*COMMAND.split(), *arguments])
-    # Our launchers' files are complete, so that it makes no difference whether Hydra still matches them with the plugins' schemas.
-    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
-    with initialize_config_dir(str(configs), version_base="1.3", job_name="qnerf"):
-        loader = GlobalHydra.instance().config_loader()
-        master = load_master(loader, overrides)
+
+def sweep(context: HydraContext, master: DictConfig) -> int:
+    """Runs what is left to do of a grid or a search, and writes the results. Exit code 0 where every cell is done, else 1.
+
+    master: the config of the whole command, with its `hydra` node, as Hydra hands it to a sweeper.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=UNMATCHED)
         require_launcher(master)
-        return (search if is_search(master) else _run_grid)(loader, master, overrides, command)
+        return (search if is_search(master) else _run_grid)(context, master, command_of(master))
 
 
-def _run_grid(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str], command: str) -> int:
+def command_of(master: DictConfig) -> str:
+    """The command line that makes this sweep again: Hydra's own overrides first, then the run's."""
+    overrides, name = OmegaConf.to_container(master.hydra.overrides), master.hydra.job.config_name
+    assert isinstance(overrides, dict)
+    chosen = [] if name == "config" else ["--config-name", name]
+    of_hydra = [each for each in overrides["hydra"] if not each.startswith("hydra.mode=")]
+    return command_line([*COMMAND.split(), FLAGS[0], *chosen, *of_hydra, *overrides["task"]])
+
+
+def _run_grid(context: HydraContext, master: DictConfig, command: str) -> int:
     """Lays the grid out, shows it, runs what is left to do, and writes the results."""
-    grid = lay_out(loader, master)
+    grid = lay_out(context.config_loader, master)
     settings = grid.cells[0].settings
     rows = plan_rows(grid, settings.sweep.retry_failed)
     print(show_table(rows, list(grid.swept)), flush=True)
     if settings.sweep.dry_run:
         return OK
     folder = sweep_folder(grid)
+    jobs = [row.cell.overrides for row in rows if row.is_run]
     try:
-        launch(loader, load_master(loader, overrides, folder), [row.cell.overrides for row in rows if row.is_run])
+        save_results(folder, grid, command)  # before the first cell is done too: for `qnerf watch`, and for the cells' own words
+        with termination():
+            launch(context, placed(master, folder), jobs)
+            tell_of_done(grid.cells, folder)
     finally:  # also when it is interrupted: what is done is done
         save_results(folder, grid, command)
     return sum_up(grid, folder)

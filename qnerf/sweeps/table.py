@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qnerf.reports.results import RESULTS
+from qnerf.reports.results import RESULTS, unescaped
 from qnerf.runs.folder import RunState
 from qnerf.sweeps.cells import Cell, Grid
 
@@ -41,7 +41,9 @@ def plan_rows(grid: Grid, retry_failed: bool) -> list[Row]:
 def show_table(rows: Sequence[Row], keys: Sequence[str]) -> str:
     """The table as text, and a line that counts."""
     lines = [["cell", *keys, "identity", "state"]]
-    lines += [[str(row.number), *(row.cell.swept.get(key, "") for key in keys), row.cell.identity, _words(row)] for row in rows]
+    lines += [
+        [str(row.number), *(unescaped(row.cell.swept.get(key, "")) for key in keys), row.cell.identity, _words(row)] for row in rows
+    ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     counts = Counter(row.state.status for row in rows)

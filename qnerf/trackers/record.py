@@ -1,4 +1,4 @@
-"""What a tracker is told of an edit: its figures, what each interval's field explains, and the pictures of that field."""
+"""What a tracker is told of an edit: what each interval's field explains, the pictures of that field, and the figures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,25 +6,24 @@ from pathlib import Path
 from qnerf.trackers.tracker import Tracker
 
 
-def record_edit(
-    tracker: Tracker,
-    name: str,
-    figures: Mapping[str, float | None],
-    as_decoded: Mapping[str, float | None],
-    r2: Sequence[tuple[int, Mapping[str, float]]],
-    pictures: Sequence[tuple[str, Path]],
-    steps: int,
+def record_fields(
+    tracker: Tracker, name: str, r2: Sequence[tuple[int, Mapping[str, float]]], pictures: Sequence[tuple[str, Path]]
 ) -> None:
-    """One method's edit of `steps` denoising steps. figures: of the output. as_decoded: of the model's own pictures. r2: the step
-    that a field was trained at, and R² by layer.
+    """The query fields of one method's edit, as soon as it is there. r2: the step that a field was trained at, and R² by layer.
 
     pictures: title and file of each field's queries, rendered queries (first three components) and expected depth.
     """
     for step, by_layer in r2:
         tracker.log({f"{name}/r2/{layer}": value for layer, value in by_layer.items()}, step=step)
-    known = {f"{name}/{key}": value for key, value in figures.items()}
-    known |= {f"{name}/as_decoded/{key}": value for key, value in as_decoded.items()}
-    tracker.log({key: value for key, value in known.items() if value is not None}, step=steps)
     for (step, _), (_, path) in zip(r2, pictures, strict=False):  # a tracker never stops a run
         if path.exists():
             tracker.image(f"{name}/queries", path, step)
+
+
+def record_figures(
+    tracker: Tracker, name: str, figures: Mapping[str, float | None], as_decoded: Mapping[str, float | None], steps: int
+) -> None:
+    """The figures of one method's edit of `steps` denoising steps: of the output, and of the model's own pictures (as_decoded)."""
+    known = {f"{name}/{key}": value for key, value in figures.items()}
+    known |= {f"{name}/as_decoded/{key}": value for key, value in as_decoded.items()}
+    tracker.log({key: value for key, value in known.items() if value is not None}, step=steps)

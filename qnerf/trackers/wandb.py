@@ -1,18 +1,20 @@
-"""Weights & Biases as a tracker. If wandb fails, there is one warning, and the run continues without it."""
+"""Weights & Biases as a tracker."""
 
-import logging
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from qnerf.trackers.files import FilesTracker
-from qnerf.trackers.tracker import Tracker, TrackerSettings
-
-log = logging.getLogger(__name__)
+from qnerf.trackers.tracker import TrackedRun, Tracker, TrackerSettings
 
 STEP = "step"
+LIVE, SECONDS = "live/*", "live/seconds"
+AGENT_RUN = "WANDB_RUN_ID"  # set by `wandb agent`, whose run this then is
+REFUSED_ID = "; where W&B refuses the id, since a run of this id was deleted there, set tracker.id=<another>"
 
 
 class WandbTrackerSettings(TrackerSettings):
@@ -23,81 +25,92 @@ class WandbTrackerSettings(TrackerSettings):
     project: str = Field(default="qnerf", min_length=1)
     entity: str | None = None  # account or team; None: the account's default
     mode: Literal["offline", "online", "disabled"] = "offline"  # offline: nothing leaves the machine until `wandb sync`
-    tags: tuple[str, ...] = ()
-    group: str | None = None  # runs shown together; None: runs of the same experiment
+    run_name: str | None = None  # None: what tells the run from its neighbours, such as its swept values
+    notes: str | None = None
+    tags: tuple[str, ...] = ()  # beside the experiment's name
+    job_type: str = "edit"
+    group: str | None = None  # runs shown together; None: those of the same sweep, or without one of the same experiment
+    id: str | None = None  # None: the run's identity
 
-    def build(self, folder: Path, identity: str, config: Mapping[str, Any]) -> Tracker:
-        return WandbTracker(self, folder, identity, config, beside=FilesTracker(folder))
+    def destination(self, run: TrackedRun) -> str:
+        who = os.environ.get(AGENT_RUN) or self.id or run.identity
+        return f"wandb {self.mode} {self.entity or ''}/{self.project}/{who}"
+
+    def build(self, run: TrackedRun) -> Tracker:
+        return WandbTracker(self, run)
 
 
 class WandbTracker:
-    """Records at W&B and, beside it, in plain files: an offline run at W&B leaves no readable summary of its own."""
+    """One run at W&B."""
 
-    def __init__(
-        self,
-        settings: WandbTrackerSettings,
-        folder: Path,
-        identity: str,
-        config: Mapping[str, Any],
-        beside: FilesTracker,
-    ) -> None:
-        self.beside = beside
-        self._run: Any = None
-        self._guard("start", lambda: self._start(settings, folder, identity, config))
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self.beside.log(values, step)
-        self._guard("log", lambda: self._run.log({**values, STEP: step}))
-
-    def image(self, name: str, path: Path, step: int | None = None) -> None:
-        self.beside.image(name, path, step)
-        self._guard("image", lambda: self._send_image(name, path, step))
-
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        self.beside.finish(summary)
-        self._guard("summary", lambda: self._run.summary.update(dict(summary)))
-        run, self._run = self._run, None
-        if run is not None:  # also after a failed summary: an open run would keep the process alive
-            self._call("finish", run.finish)
-
-    def _start(self, settings: WandbTrackerSettings, folder: Path, identity: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, settings: WandbTrackerSettings, run: TrackedRun) -> None:
         import wandb  # half a second, and only those who track with it pay
 
-        self._run = wandb.init(
-            project=settings.project,
-            entity=settings.entity,
-            mode=settings.mode,
-            tags=list(settings.tags),
-            group=settings.group or config.get("experiment"),
-            id=identity,
-            resume="allow" if settings.mode == "online" else None,  # offline, `wandb sync --id` joins the parts
-            dir=str(folder),
-            config=dict(config),
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+        self._identity, self._files = run.identity, []
+        experiment = str(run.config.get("experiment", ""))
+        agent = AGENT_RUN in os.environ
+        try:
+            self._run: Any = wandb.init(
+                project=settings.project,
+                entity=settings.entity,
+                mode=settings.mode,
+                name=settings.run_name or run.label or None,
+                notes=settings.notes,
+                tags=list(dict.fromkeys([*settings.tags, *([experiment] if experiment else [])])),
+                job_type=settings.job_type,
+                group=settings.group or run.sweep or experiment or None,
+                id=None if agent else settings.id or run.identity,
+                resume="allow" if settings.mode == "online" and not agent else None,  # offline, `wandb sync --id` joins the parts
+                dir=str(run.folder),
+                config={**run.config, **run.facts},
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except Exception as error:
+            raise RuntimeError(f"{error}{REFUSED_ID}") from error
         # W&B drops what is logged below its own counter, and a resumed run or a second method starts at step 0 again.
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP)
+        self._run.define_metric(SECONDS)
+        self._run.define_metric(LIVE, step_metric=SECONDS)
 
-    def _send_image(self, name: str, path: Path, step: int | None) -> None:
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self._run.log({**values, STEP: step})
+
+    def live(self, values: Mapping[str, float], seconds: float) -> None:
+        self._run.log({**{f"live/{key}": value for key, value in values.items()}, SECONDS: seconds})
+
+    def image(self, name: str, path: Path, step: int | None = None) -> None:
         import wandb
 
         self._run.log({name: wandb.Image(str(path))} | ({} if step is None else {STEP: step}))
 
-    def _guard(self, what: str, action: Callable[[], object]) -> None:
-        """Runs an action on the open run. After a failure the run is closed and nothing more is sent."""
-        if (self._run is None and what != "start") or self._call(what, action):
-            return
-        run, self._run = self._run, None
-        if run is not None:
-            self._call("finish", run.finish)
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        import wandb
 
-    @staticmethod
-    def _call(what: str, action: Callable[[], object]) -> bool:
-        """Whether the action went well."""
+        cells = [[wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in row] for row in rows]
+        self._run.log({name: wandb.Table(columns=list(columns), data=cells, allow_mixed_types=True)})
+
+    def file(self, name: str, path: Path) -> None:
+        import wandb
+
+        if path.suffix == ".mp4":
+            self._run.log({name: wandb.Video(str(path), format="mp4")})
+        else:
+            self._files.append(path)
+
+    def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         try:
-            action()
-        except Exception as error:  # any: a tracker never stops a run
-            log.warning("wandb %s failed (%s: %s): the run continues without it.", what, type(error).__name__, error)
-            return False
-        return True
+            self._run.summary.update(dict(summary))
+            if self._files:
+                self._run.log_artifact(self._artifact())
+        finally:  # an open run would keep the process alive
+            self._run.finish(exit_code=exit_code)
+
+    def _artifact(self) -> Any:
+        """The run's files as one artifact."""
+        import wandb
+
+        found = wandb.Artifact(f"edit-{self._identity}", type="edit")
+        for path in self._files:
+            found.add_file(str(path), name=path.name)
+        return found

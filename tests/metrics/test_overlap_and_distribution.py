@@ -12,7 +12,10 @@ from qnerf.classifiers.classifiers import Classifiers
 from qnerf.classifiers.net import ClassifierNet
 from qnerf.errors import UserError
 from qnerf.metrics.distribution import ClassifierFeatures, distances, squared_mmd
+from qnerf.metrics.evaluate import Edited
 from qnerf.metrics.overlap import constant_iou, mask_iou, share_inside
+from qnerf.metrics.registry import groups
+from qnerf.scenes.procedural.build import build_scene
 
 
 def masks(*rows: str) -> Tensor:
@@ -111,3 +114,14 @@ def test_the_classifiers_are_a_named_extractor() -> None:
     assert (features.name, features.num_features) == ("classifiers-abc", 8)
     found = distances(torch.rand(6, 3, 32, 32), torch.rand(6, 3, 32, 32), features)
     assert all(math.isfinite(value) for value in found.values())
+
+
+def test_the_distance_from_the_source_is_nothing_where_nothing_is_edited() -> None:
+    scene = build_scene(0, views=4, size=64)
+    group = groups()["distribution"][0].compute
+    assert group is not None
+    same = group(Edited(scene.images, scene, {}))
+    noise = group(Edited(torch.rand(scene.images.shape, generator=torch.Generator().manual_seed(0)), scene, {}))
+    assert same["fid_source"] == pytest.approx(0, abs=1e-3)
+    assert same["kid_source"] < noise["kid_source"]
+    assert noise["fid_source"] > 1

@@ -18,7 +18,18 @@ from qnerf.config import RunSettings, SweepSettings, parse
 from qnerf.errors import UserError
 from qnerf.metrics.__main__ import page
 from qnerf.metrics.evaluate import evaluate_group
-from qnerf.metrics.registry import Metric, checked, group_reads, groups, headlines, objectives, registered, shown_first
+from qnerf.metrics.registry import (
+    Metric,
+    checked,
+    group_reads,
+    groups,
+    headlines,
+    metric_of,
+    objectives,
+    registered,
+    shown_first,
+    title_of,
+)
 from qnerf.reports.comparison.page import shown_metrics
 from qnerf.reports.report import MethodReport, figure_rows
 from qnerf.run import CONFIGS
@@ -148,6 +159,10 @@ def test_the_order_of_tables_and_of_reports() -> None:
     assert headlines() == ["warp_error_moved", "psnr_object", "psnr_truth"]
     assert shown_first()[:3] == ["warp_error_moved", "warp_error_moved_floor", "psnr_object"]
     assert sorted(shown_first()) == sorted(registered())
+    after = dict(zip(shown_first(), shown_first()[1:], strict=False))
+    assert after["silhouette_iou"] == "silhouette_iou_ceiling"
+    assert all(after[name] == f"{name}_floor" for name in registered() if f"{name}_floor" in registered())
+    assert title_of("silhouette_iou_ceiling") == f"{metric_of('silhouette_iou').label} of the true views (ceiling)"
     twice = [("a", metric) for metric in registered().values()]
     assert list(checked(twice[::-1])) == list(registered()), "not that of files"
 
@@ -177,6 +192,7 @@ def test_every_group_says_which_settings_it_reads() -> None:
         "heldout": ["metrics.heldout_every", "rgb_field", "scene.focus", "scene.radius", "seed"],
         "radiance": ["metrics.depth_tolerance", "metrics.heldout_every", "rgb_field", "scene.focus", "scene.radius", "seed"],
         "epipolar": [],
+        "distribution": [],
         "depth": [],
     }
 

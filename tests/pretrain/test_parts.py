@@ -22,7 +22,13 @@ from qnerf.pretrain.settings import DiffusionStage, VaeStage
 from qnerf.pretrain.vae import gradient_error, psnr
 from qnerf.pretrain.words import words_of
 from qnerf.scenes.procedural.phrases import WORDS
-from qnerf.trackers.files import FilesTracker
+from qnerf.trackers.files import FilesTrackerSettings
+from qnerf.trackers.together import Together
+from qnerf.trackers.tracker import TrackedRun
+
+
+def files(folder: Path) -> Together:
+    return Together(FilesTrackerSettings(name="files"), TrackedRun(folder, "training", {}))
 
 
 def settings(**changes: object) -> VaeStage:
@@ -148,14 +154,14 @@ def test_a_run_without_end_is_refused() -> None:
 
 def test_time_left_is_the_sooner_of_the_limits(tmp_path: Path) -> None:
     s = settings(output=str(tmp_path), samples=1000, budget_minutes=1)
-    progress = Progress(FilesTracker(tmp_path), s, Counters(step=50, seconds=40))
+    progress = Progress(files(tmp_path), s, Counters(step=50, seconds=40))
     assert progress.seconds_left(rate=50.0) == pytest.approx(10.0)
     assert progress.seconds_left(rate=10.0) == pytest.approx(20.0)
 
 
 def test_metrics_are_means_since_the_last_line(tmp_path: Path) -> None:
     counters = Counters()
-    progress = Progress(FilesTracker(tmp_path), settings(output=str(tmp_path), log_steps=2), counters)
+    progress = Progress(files(tmp_path), settings(output=str(tmp_path), log_steps=2), counters)
     for loss in (1.0, 3.0, 5.0, 5.0):
         counters.step, counters.seconds = counters.step + 1, counters.seconds + 2.0
         progress.step(loss, {"psnr": 10 * loss}, 1e-3)

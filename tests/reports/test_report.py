@@ -1,12 +1,17 @@
+import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from qnerf.reports.charts import line_chart
+from qnerf.reports.html import photo
 from qnerf.reports.report import MethodReport, RunReport, render_report
+from qnerf.reports.sheet import Column
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -60,8 +65,10 @@ def make_report(evil: str = "") -> RunReport:
         edit=f"a figure {evil}",
         verdict="full is more consistent",
         warnings=[f"low inversion PSNR {evil}"],
-        sheet=pixels,
+        view_names=["0", "1"],
+        columns=[Column(name, [pixels, pixels]) for name in ("source", "independent", "full")],
         orbit=b"mp4",
+        poster=pixels,
         methods=methods,
         common={"reconstruction_psnr": 28.0},
         config=f"seed: 0 {evil}",
@@ -90,7 +97,6 @@ def test_figures_stand_with_and_without_kept_pixels() -> None:
 
 def test_report_is_one_balanced_page_that_needs_nothing_else() -> None:
     checker = parse(render_report(make_report()))
-    assert "script" not in checker.tags
     assert {"img", "video", "svg", "table"} <= checker.tags
     assert all(source.startswith("data:") for source in checker.sources)
 
@@ -102,8 +108,9 @@ def test_best_figures_are_bold_and_the_oracle_does_not_compete() -> None:
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&amp; ' \""])
 def test_every_text_is_escaped(evil: str) -> None:
-    checker = parse(render_report(make_report(evil)))
-    assert "script" not in checker.tags
+    text = render_report(make_report(evil))
+    checker = parse(text)
+    assert text.count("<script>") == 1, "the page's own"
     assert all(source.startswith("data:") for source in checker.sources)
     assert checker.text.count(evil) >= 5  # title, heading, prompt, warning, command, config: shown as it was written
 
@@ -126,3 +133,16 @@ def test_chart_places_points_linearly_and_leaves_gaps() -> None:
 
 def test_chart_of_nothing_says_so() -> None:
     assert line_chart({"a": [None]}, [0.0], "x", "y") == "<p>Nothing to draw.</p>"
+
+
+def test_every_view_of_every_column_is_there_once_with_its_name() -> None:
+    text = render_report(make_report())
+    assert len(re.findall(r'<img alt="(?:source|independent|full), view [01]"', text)) == 6
+    assert all(f"<dt><b>{name}</b></dt><dd>" in text for name in ("independent", "oracle", "full")), "each method is explained"
+
+
+def test_a_large_view_is_kept_as_a_jpeg_of_512_pixels() -> None:
+    small, large = (photo(np.zeros((size, 2 * size, 3), np.uint8)) for size in (64, 1024))
+    assert small.startswith("data:image/png")
+    data = base64.b64decode(large.removeprefix("data:image/jpeg;base64,"))
+    assert Image.open(io.BytesIO(data)).size == (512, 256)

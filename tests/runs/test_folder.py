@@ -1,11 +1,17 @@
+import errno
+import fcntl
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 
 from qnerf.common import files
-from qnerf.errors import UserError
+from qnerf.errors import UserError, explain_os_error
 from qnerf.runs.folder import RunFolder, note_failure, state_of
+from qnerf.store.entry import Artefact
+from qnerf.store.key import Key
+from qnerf.store.store import Store
 
 
 def test_a_run_is_new_then_partial_then_failed_then_done(tmp_path: Path) -> None:
@@ -51,3 +57,34 @@ def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be created"), RunFolder(tmp_path / "file" / "run"):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_one_sentence(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        pytest.raises(UserError, match=r"files cannot be locked on this file system .*: set another output_dir=…"),
+        RunFolder(tmp_path),
+    ):
+        pass
+    with pytest.raises(UserError, match=r"files cannot be locked .*: set another store\.path=…"):
+        Store(tmp_path).once(Key("edit", "0"), lambda: Artefact(record={}))
+
+
+def test_a_limit_of_file_sizes_is_one_sentence() -> None:
+    sentence = explain_os_error(OSError(errno.EFBIG, os.strerror(errno.EFBIG), "edited/000.png"))
+    assert sentence is not None
+    assert sentence.startswith("edited/000.png: a file would be larger than this system or `ulimit -f` allows; finished results")
+
+
+def test_where_the_system_has_no_flock_at_all_a_file_stands_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(UserWarning, match="flock"), RunFolder(tmp_path) as folder:
+        folder.mark_done()
+    assert state_of(tmp_path).status == "done"

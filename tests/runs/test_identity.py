@@ -106,6 +106,7 @@ def unread(settings: RunSettings) -> set[str]:
     found |= set() if {"consistency", "errors"} & set(groups) else {"metrics.depth_tolerance"}
     found |= set() if "silhouette" in groups else {"metrics.silhouette_threshold"}
     edits = {name: method for name, method in methods.items() if method.schedule.edits}
+    found |= set() if edits else {"editor", "scene.target_prompt"}
     kept = any((method.editor or settings.editor).keep_background for method in edits.values())
     read = kept or settings.output.keep_pixels or any(reads_the_margin(m) for m in guided.values())
     found |= set() if read else {"control.margin"}

@@ -143,6 +143,12 @@ def without_words(view: ViewLook) -> ViewLook:
     return replace(view, words=(), by_word=by_word, shares=none, energies=none)
 
 
+def test_the_places_of_a_pooled_map_are_a_grid_of_the_views_proportions() -> None:
+    for side, grid, places in ((16, (8, 8), 8 * 8), (16, (8, 16), 8 * 16), (6, (8, 16), 6 * 6), (12, (8, 16), 8 * 12)):
+        q = torch.zeros(1, 1, grid[0] * grid[1], 4)
+        assert pooled_map(q, q, grid, side).shape[1] == places
+
+
 @cache
 def one_hot() -> AttentionLook:
     """A place attends to the place that is as far from the other end; “b” is seen in the upper left corner alone."""
@@ -154,7 +160,7 @@ def one_hot() -> AttentionLook:
         "v", torch.rand(3, 32, 32), "a b", ("a", "b"), {(0, 9): own}, {(0, 9): words}, torch.rand(1, 2), torch.rand(1, 2)
     )
     colours = {(0, 9, name): torch.rand(1, 3, 4, 4) for name in ("queries", "keys", "residuals")}
-    return AttentionLook([view], (0,), (AttentionLayer(9, "up_blocks.1", 1),), 1, colours)
+    return AttentionLook([view], (0,), (AttentionLayer(9, "up_blocks.1", 1),), 1, 16, colours)
 
 
 @pytest.mark.integration

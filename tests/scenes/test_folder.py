@@ -18,14 +18,13 @@ from qnerf.scenes.bounds import BOX_EDGES
 from qnerf.scenes.capture import (
     View,
     crop_to,
-    nearest_point_to_axes,
-    radius_from_cameras,
     resize,
     spread_evenly,
     undistort,
 )
 from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.fingerprint import scene_fingerprint
+from qnerf.scenes.focus import nearest_point_to_axes, radius_from_cameras
 from qnerf.scenes.proxies import box_corners, read_proxy
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.region import edited_region

@@ -1,6 +1,8 @@
 """A proxy beside the folder's own is another edit: what is true of the folder's edit is not true of it."""
 
+import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,14 @@ import pytest
 import torch
 
 from qnerf.common import places
-from qnerf.scenes.proxies import read_proxy, write_proxy
+from qnerf.scenes.bounds_file import CAPSULE_KEYS
+from qnerf.scenes.problems import FARTHEST
+from qnerf.scenes.proxies import BOX_KEYS, read_proxy, write_proxy
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
 from qnerf.scenes.writer import write_scene
+from tests.documents import ROOT
 
 
 def test_the_truth_is_of_the_folders_own_proxy_alone(scene: Scene, tmp_path: Path) -> None:
@@ -53,3 +58,16 @@ def test_the_fox_ears_turn_rigidly_and_outwards_and_nothing_else_moves() -> None
         outwards = base - joint[f"ear_base_{other}"][0]
         assert ears[1] @ outwards > ears[0] @ outwards
         assert ears[1][2] < ears[0][2]
+
+
+def test_the_documents_three_examples_are_read_and_the_schema_has_the_reader_s_keys(tmp_path: Path) -> None:
+    page = (ROOT / "docs/proxy.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 3
+    for text in examples:
+        (tmp_path / "proxy.json").write_text(text)
+        assert read_proxy(tmp_path / "proxy.json").kind == json.loads(text)["kind"]
+    defined = json.loads((ROOT / "docs/proxy.schema.json").read_text(encoding="utf-8"))["$defs"]
+    assert set(defined["box"]["properties"]) == BOX_KEYS
+    assert set(defined["capsule"]["properties"]) == CAPSULE_KEYS
+    assert defined["point"]["items"]["maximum"] == FARTHEST

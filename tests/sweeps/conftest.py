@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from qnerf.backbones.architecture import TINY, build_puppet
+from qnerf.common.files import write_json
+from qnerf.config import RunSettings
 from qnerf.pretrain.export import save_parts
+from qnerf.run import CONFIGS
+from qnerf.runs.folder import RunFolder
+from qnerf.runs.identity import read_inputs, run_folder
+from qnerf.runs.stages import Stages
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
+from qnerf.sweeps.command import FLAGS
 
 SMALL = (
     "scene.size=32",
@@ -23,6 +33,28 @@ SMALL = (
     "baselines=[]",
     "device=cpu",
 )
+
+
+def sweep(arguments: Sequence[str], configs: Path = CONFIGS) -> int:
+    """`python -m qnerf.run <arguments>` with -m among them, in this process: through Hydra and its plugin. Its exit code."""
+    overrides = [word for word in arguments if word not in FLAGS]
+    with initialize_config_dir(str(configs), version_base="1.3", job_name="qnerf"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        try:
+            hydra.multirun("config", lambda config: None, overrides, with_log_configuration=False)
+        except SystemExit as left:
+            return int(left.code or 0)
+    return 0
+
+
+def made_up_run(settings: RunSettings, command: str, place: object = None) -> Path:
+    """In place of `pipeline.run`: a run that computes nothing."""
+    identity = Stages(settings, read_inputs(settings)).identity()
+    with RunFolder(run_folder(settings, identity)) as folder:
+        write_json(folder.path / "metrics.json", {"scene": "made up", "psnr_object": 20.0, "warp_error_moved": 0.1})
+        folder.mark_done()
+    return folder.path
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import qnerf.runs.pipeline  # noqa: F401  # before the fork
-from qnerf.run import CONFIGS
-from qnerf.sweeps.sweep import sweep
+from tests.sweeps.conftest import sweep
 
 FORK = multiprocessing.get_context("fork")
 
@@ -32,7 +31,7 @@ def sweep_and_die(arguments: Sequence[str], write: int | None, log: Path) -> Non
         real(handle)
 
     os.fsync = sync
-    code = sweep(arguments, CONFIGS)
+    code = sweep(arguments)
     os._exit(code)
 
 

@@ -14,9 +14,8 @@ from safetensors.torch import load_file
 
 from qnerf.common.installation import install_command
 from qnerf.errors import UserError
-from qnerf.run import CONFIGS
 from qnerf.sweeps import launch
-from qnerf.sweeps.sweep import sweep
+from tests.sweeps.conftest import sweep
 
 GRID = ("guidance.strength=.01,.02", "schedule.interval=2", "baselines=[independent]")
 LAUNCHERS = {
@@ -53,7 +52,7 @@ def plain(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert sweep(["-m", *overrides, *GRID], CONFIGS) == 0
+        assert sweep(["-m", *overrides, *GRID]) == 0
     finally:
         torch.set_num_threads(threads)
     return output
@@ -65,7 +64,7 @@ def test_two_workers_give_what_one_process_gives_and_compute_no_stage_twice(
     launcher: str, small: list[str], plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert sweep(["-m", *small, *GRID, f"hydra/launcher={launcher}", *LAUNCHERS[launcher]], CONFIGS) == 0
+    assert sweep(["-m", *small, *GRID, f"hydra/launcher={launcher}", *LAUNCHERS[launcher]]) == 0
     expected, found = latents(plain), latents(tmp_path)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -82,7 +81,7 @@ def test_a_launcher_that_is_not_installed_is_said_before_anything_starts(
     monkeypatch.setattr(launch, "find_spec", lambda name: None)
     command = re.escape(install_command(launcher.split("_")[0]))
     with pytest.raises(UserError, match=f"hydra/launcher={launcher} needs .* {command}, or leave it out"):
-        sweep(["-m", *small, "seed=0,1", f"hydra/launcher={launcher}"], CONFIGS)
+        sweep(["-m", *small, "seed=0,1", f"hydra/launcher={launcher}"])
     assert not list(tmp_path.iterdir())
 
 
@@ -95,5 +94,5 @@ def test_without_any_of_hydras_plugins_a_launcher_is_not_there() -> None:
 def test_slurm_without_a_cluster_is_told_and_leaves_the_cells_as_they_were(
     small: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep(["-m", *small, "schedule.interval=2", "seed=0,1", "hydra/launcher=submitit_slurm"], CONFIGS) == 1
+    assert sweep(["-m", *small, "schedule.interval=2", "seed=0,1", "hydra/launcher=submitit_slurm"]) == 1
     assert "the launcher failed" in capsys.readouterr().err

@@ -18,13 +18,13 @@ from qnerf.common.files import write_json
 from qnerf.common.installation import install_command
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
-from qnerf.run import CONFIGS, main
+from qnerf.run import main
 from qnerf.runs import pipeline
 from qnerf.runs.folder import RunFolder
 from qnerf.runs.identity import read_inputs, run_folder
 from qnerf.runs.stages import Stages
 from qnerf.sweeps.objectives import value_for_hydra
-from qnerf.sweeps.sweep import sweep
+from tests.sweeps.conftest import sweep
 
 SPACE = ("guidance.strength=tag(log,interval(0.001,0.1))", "schedule.interval=1,2")
 
@@ -34,7 +34,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Runs that compute nothing but figures of their settings: agreement and fidelity pull the strength apart. Counts runs."""
     counted: Counter[str] = Counter()
 
-    def run(settings: RunSettings, command: str) -> Path:
+    def run(settings: RunSettings, command: str, place: object) -> Path:
         identity = Stages(settings, read_inputs(settings)).identity()
         counted[identity] += 1
         strength, interval = math.log10(getattr(settings.guidance, "strength", 1)), getattr(settings.schedule, "interval", 0)
@@ -52,7 +52,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def search(small: Sequence[str], *overrides: str) -> int:
     pytest.importorskip("optuna")
-    return sweep(["-m", *small, "hydra/sweeper=optuna", *overrides], CONFIGS)
+    return sweep(["-m", *small, "hydra/sweeper=optuna", *overrides])
 
 
 def rows_of(output: Path) -> list[dict[str, str]]:
@@ -132,7 +132,7 @@ def test_every_error_comes_before_anything_starts(small: list[str], tmp_path: Pa
 def test_a_missing_package_is_one_sentence(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)  # as if it were not there
     with pytest.raises(UserError) as caught:
-        sweep(["-m", *small, "hydra/sweeper=optuna", *SPACE], CONFIGS)
+        sweep(["-m", *small, "hydra/sweeper=optuna", *SPACE])
     assert f"hydra/sweeper=optuna needs a package that is not installed: {install_command('optuna')}" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
@@ -169,7 +169,7 @@ def test_a_run_hands_them_to_hydra_and_its_exit_code_stays_0(
 def test_the_shipped_search_on_the_smallest_settings(small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("optuna")
     smallest = (*small, "+exp=optuna_guidance", "schedule.interval=2", "hydra.sweeper.trials=3", "hydra.sweeper.startup=2")
-    assert sweep(["-m", *smallest], CONFIGS) == 0
+    assert sweep(["-m", *smallest]) == 0
     rows, told = rows_of(tmp_path), capsys.readouterr().out
     assert [row["status"] for row in rows] == ["done"] * 3
     assert all(0.1 <= float(row["guidance.strength"]) <= 1 for row in rows)

@@ -24,8 +24,7 @@ from qnerf.runs.folder import RunFolder, state_of
 from qnerf.schedules.look_ahead import LookAhead
 from qnerf.store.prune import damaged
 from qnerf.store.store import Store
-from qnerf.sweeps.command import is_sweep
-from qnerf.sweeps.sweep import sweep
+from tests.sweeps.conftest import sweep
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +56,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def run(small: list[str], *overrides: str) -> int:
-    return sweep(["-m", *small, *overrides], CONFIGS)
+    return sweep(["-m", *small, *overrides])
 
 
 def results(output: Path) -> list[dict[str, str]]:
@@ -216,21 +215,6 @@ def test_an_experiment_can_bring_its_grid(small: list[str], tmp_path: Path, caps
     overrides = ["+exp=grid", "schedule.interval=2", "sweep.dry_run=true"]  # the command line has the last word
     assert sweep(["-m", *small, *overrides], configs) == 0
     assert "2 cells: 2 new" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("-m a=1,2", True),
-        ("a=1 --multirun", True),
-        ("a=1", False),
-        ("-m --help", False),
-        ("-m hydra/sweeper=optuna a=1", True),
-        ("-m hydra/sweeper=nevergrad a=1", False),
-    ],
-)
-def test_which_command_lines_are_sweeps(line: str, expected: bool) -> None:
-    assert is_sweep(line.split()) == expected
 
 
 def test_settings_of_the_sweep_have_defaults() -> None:

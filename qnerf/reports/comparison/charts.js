@@ -1,7 +1,10 @@
 // The two charts that Plotly draws: the Pareto front, and all settings and figures on parallel axes.
 
 const PLAIN = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
-const FONT = { family: "system-ui, sans-serif", size: 12 };
+const THEME = getComputedStyle(document.documentElement);
+const FONT = { family: "system-ui, sans-serif", size: 12, color: THEME.getPropertyValue("--ink") };
+const CLEAR = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
+const GRID = THEME.getPropertyValue("--line");
 const FRONT = "#c8553d", BEATEN = "#1b6ca8";
 const MOST_FIGURES = 6; // parallel axes beside the settings; more cannot be read
 
@@ -11,8 +14,8 @@ function drawPareto() {
     .filter((group) => group.x && group.y);
   const front = paretoFront(groups.map((group) => [group.x.mean, group.y.mean]), [sign(state.across), sign(state.up)])
     .map((i) => groups[i]).sort((a, b) => a.x.mean - b.x.mean);
-  const axis = (metric) => ({ title: { text: `${title(metric)} ${metricOf[metric].unit && `(${metricOf[metric].unit})`}` }, automargin: true, zeroline: false });
-  const layout = { font: FONT, margin: { t: 10, r: 10 }, hovermode: "closest", xaxis: axis(state.across), yaxis: axis(state.up), legend: { orientation: "h", y: 1.12, itemsizing: "constant" } };
+  const axis = (metric) => ({ title: { text: `${title(metric)} ${metricOf[metric].unit && `(${metricOf[metric].unit})`}` }, automargin: true, zeroline: false, gridcolor: GRID });
+  const layout = { ...CLEAR, font: FONT, margin: { t: 10, r: 10 }, hovermode: "closest", xaxis: axis(state.across), yaxis: axis(state.up), legend: { orientation: "h", y: 1.12, itemsizing: "constant" } };
   const line = { x: front.map((g) => g.x.mean), y: front.map((g) => g.y.mean), mode: "lines", showlegend: false, line: { color: FRONT, width: 2 }, hoverinfo: "skip" };
   const beaten = groups.filter((group) => !front.includes(group));
   const chart = document.getElementById("pareto");
@@ -28,11 +31,6 @@ function frontLine(group) {
   const button = element("button", { type: "button", "data-cell": shownCell(group) }, group.name);
   button.onclick = () => { select(shownCell(group)); document.querySelector(`#front [data-cell="${shownCell(group)}"]`).focus(); };
   return element("li", {}, button, ` ${figures}`);
-}
-
-/** The cell that stands for a setting: the first with pictures. */
-function shownCell(group) {
-  return (group.cells.find((cell) => cell.views) ?? group.cells[0]).id;
 }
 
 function pointsOf(groups, name, color) {
@@ -66,7 +64,7 @@ function drawParallel() {
   const dimensions = [...data.swept.map((each) => settingAxis(each, cells)), ...shownFigures(cells).map((key) => figureAxis(key, cells))];
   keepOnly(dimensions.map((dimension) => dimension.name));
   const line = { color: cells.map((cell) => sign(state.metric) * cell.metrics[state.metric]), colorscale: "Viridis" };
-  const layout = { font: FONT, margin: { t: 80, b: 30, l: 90, r: 60 } };
+  const layout = { ...CLEAR, font: FONT, margin: { t: 80, b: 30, l: 90, r: 60 } };
   const rangefont = { color: "rgba(0,0,0,0)" }; // an axis has its ticks: its ends again would lie on them
   const chart = document.getElementById("parallel");
   try {

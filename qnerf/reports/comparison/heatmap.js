@@ -14,8 +14,7 @@ function drawHeatmap() {
     const cells = cellsAt(row, column);
     return { row, column, cells, summary: summarise(cells, state.metric) };
   }));
-  const means = squares.flat().filter((square) => square.summary).map((square) => square.summary.mean);
-  const scale = { low: Math.min(...means), high: Math.max(...means) };
+  const scale = colourRange(squares.flat().filter((square) => square.summary).map((square) => square.summary));
   focused = [Math.min(focused[0], rows.length - 1), Math.min(focused[1], columns.length - 1)];
   const body = squares.map((line, r) => element("tr", { role: "row" },
     element("th", { scope: "row" }, rows[r]),
@@ -23,7 +22,30 @@ function drawHeatmap() {
   const map = document.getElementById("heatmap");
   map.className = columns.length > MOST_WITH_INTERVALS ? "wide" : "";
   map.replaceChildren(mapHead(columns), element("tbody", {}, ...body));
+  drawScale(scale);
   document.getElementById("explanation").textContent = `${title(state.metric)}: ${metricOf[state.metric].explanation}`;
+}
+
+/** The range of the colours: that of the means, but no narrower than what a mean may be off by, so that noise looks like noise. */
+function colourRange(summaries) {
+  if (!summaries.length) return null;
+  const means = summaries.map((summary) => summary.mean);
+  const [low, high] = [Math.min(...means), Math.max(...means)];
+  const widths = summaries.filter((summary) => summary.interval).map((summary) => summary.interval[1] - summary.interval[0]);
+  const spreads = summaries.filter((summary) => summary.runs > 1).map((summary) => summary.spread);
+  const noise = widths.length ? mean(widths) : spreads.length ? mean(spreads) : 0;
+  const more = Math.max(0, noise - (high - low)) / 2;
+  return { low: low - more, high: high + more, isWidened: more > 0 };
+}
+
+/** The colours' bar, from the lowest figure to the highest. */
+function drawScale(scale) {
+  const place = document.getElementById("scale");
+  if (!scale || scale.low === scale.high) return place.replaceChildren();
+  const stops = COLOURS.map((_, i) => viridis(sign(state.metric) < 0 ? 1 - i / (COLOURS.length - 1) : i / (COLOURS.length - 1)));
+  const bar = element("i", { style: `background:linear-gradient(to right,${stops.map((stop) => `rgb(${stop.join(",")})`).join(",")})` });
+  const note = scale.isWidened ? " The squares differ by less than the runs within one do: the colours' range is that of the runs." : "";
+  return place.replaceChildren(show(scale.low, state.metric, true), bar, show(scale.high, state.metric, true), note);
 }
 
 function mapHead(columns) {

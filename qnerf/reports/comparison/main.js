@@ -68,7 +68,9 @@ function start() {
   state.metric = firstMetric(data.first.map);
   state.across = firstMetric(data.first.across);
   state.up = firstMetric(data.first.up);
+  state.cell = bestCell();
   for (const form of document.forms) form.onsubmit = (event) => event.preventDefault();
+  document.getElementById("download").onclick = downloadTable;
   summariseSweep();
   fillControls();
   drawHeatmap();

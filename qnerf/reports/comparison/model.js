@@ -6,7 +6,7 @@ const compared = data.swept.filter((each) => !each.replicate).map((each) => each
 const metricOf = Object.fromEntries(data.metrics.map((metric) => [metric.key, metric]));
 const NONE = ""; // no second setting: the map is one row
 
-const state = { rows: NONE, columns: NONE, metric: "", filters: {}, cell: null, across: "", up: "" };
+const state = { rows: NONE, columns: NONE, metric: "", filters: {}, cell: null, pinned: null, across: "", up: "" };
 
 function valuesOf(key) {
   return data.swept.find((each) => each.key === key)?.values ?? [];
@@ -55,7 +55,7 @@ function settingsText(cell, keys) {
   return keys.map((key) => `${key}=${cell.settings[key]}`).join(", ") || "all cells";
 }
 
-/** A metric of some cells: mean, interval (or null), and how many runs and scenes it is over. Null without a value. */
+/** A metric of some cells: mean, interval (or null), spread of its runs, and how many runs and scenes it is over. Null without a value. */
 function summarise(cells, metric) {
   const byScene = new Map();
   for (const cell of cells) {
@@ -65,7 +65,20 @@ function summarise(cells, metric) {
   const values = [...byScene.values()];
   if (!values.length) return null;
   const interval = data.intervals[cells.map((cell) => cell.id).join(",")]?.[metric] ?? null;
-  return { mean: meanOverScenes(values), interval, runs: values.flat().length, scenes: values.length };
+  const all = values.flat();
+  return { mean: meanOverScenes(values), interval, spread: Math.max(...all) - Math.min(...all), runs: all.length, scenes: values.length };
+}
+
+/** The cell that stands for the setting whose mean is best in the chosen figure; null where no cell has it. */
+function bestCell() {
+  const groups = groupsOfSettings().map((group) => ({ ...group, summary: summarise(group.cells, state.metric) })).filter((group) => group.summary);
+  groups.sort((a, b) => sign(state.metric) * (b.summary.mean - a.summary.mean));
+  return groups.length ? shownCell(groups[0]) : null;
+}
+
+/** The cell that stands for a setting: the first with pictures. */
+function shownCell(group) {
+  return (group.cells.find((cell) => cell.views) ?? group.cells[0]).id;
 }
 
 /** A figure, rounded to its digits, with its unit if asked. */

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from qnerf.common.files import write_text
-from qnerf.metrics.registry import Metric, leading, metric_of, shown_first
+from qnerf.metrics.registry import Metric, leading, metric_of, shown_first, title_of
 from qnerf.reports.bootstrap import LEAST_SCENES
 from qnerf.reports.comparison.groups import intervals, is_grid, places_of
 from qnerf.reports.comparison.pictures import Album, CellViews, side_for
@@ -46,8 +46,17 @@ def render_comparison(sweep: Sweep) -> str:
         data=document(sweep),
         script=script,
         plotly=Markup(get_plotlyjs()),
-        least_scenes=LEAST_SCENES,
+        note=note_on_means(sweep),
     )
+
+
+def note_on_means(sweep: Sweep) -> str:
+    """What a square of the map stands for: nothing is said of intervals where there can be none."""
+    scenes, seeds = ({getattr(cell, key) for cell in sweep.cells} for key in ("scene", "seed"))
+    if len(scenes) >= LEAST_SCENES:
+        return "Means over scenes, with 95 % bootstrap intervals over them."
+    over = " and ".join(word for word, found in (("scenes", scenes), ("seeds", seeds)) if len(found) > 1)
+    return f"Means over {over}." if over else "One run a square: nothing tells how far another would be from it."
 
 
 def document(sweep: Sweep) -> dict[str, Any]:
@@ -91,7 +100,8 @@ def _metric(key: str) -> dict[str, Any]:
     metric = TIME if name == "seconds" else metric_of(name if method else key)
     if method.startswith(AS_DECODED):
         method = f"{method.removeprefix(AS_DECODED)}, as decoded"
-    label = f"{method}: {metric.label}" if method else metric.label
+    label = TIME.label if name == "seconds" else title_of(name if method else key)
+    label = f"{method}: {label}" if method else label
     parts = {"unit": metric.unit, "better": metric.better or "", "digits": metric.digits, "explanation": metric.explanation}
     return {"key": key, "label": label, **parts}
 

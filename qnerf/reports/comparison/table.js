@@ -10,6 +10,16 @@ function drawTable() {
   document.getElementById("table-note").textContent = `${part} Click a heading to sort. The button of a row shows its cell.`.trim();
 }
 
+/** The shown table as a file, with figures as they were measured. */
+function downloadTable() {
+  const columns = tableColumns();
+  const quoted = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
+  const lines = [columns.map((column) => column.name.replace(/ [↑↓]$/, "")), ...sorted(keptCells(), columns).map((cell) => columns.map((column) => column.value(cell)))];
+  const link = element("a", { download: `${data.name}.csv`, href: URL.createObjectURL(new Blob([lines.map((line) => line.map(quoted).join(",")).join("\n")], { type: "text/csv" })) });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
 function tableColumns() {
   const setting = (key) => ({ name: key, value: (cell) => cell.settings[key], text: (cell) => shorten(cell.settings[key], 24) });
   const figure = (key) => ({ name: title(key), value: (cell) => cell.metrics[key], text: (cell) => show(cell.metrics[key], key) });

@@ -6,7 +6,7 @@ const view = { index: 0, split: 50, against: "before", timer: null };
 function drawViewer() {
   const cell = data.cells[state.cell];
   const parts = cell
-    ? [settingsList(cell), sameSettings(cell), ...pictures(cell), commandOf(cell), figuresOf(cell)]
+    ? [settingsList(cell), sameSettings(cell), pinButton(cell), ...pictures(cell), commandOf(cell), figuresOf(cell)]
     : [element("p", {}, "Choose a square of the map, a point of the chart, or a row of the table.")];
   document.getElementById("viewer").replaceChildren(...parts);
   if (cell?.views) drawStage(cell);
@@ -35,7 +35,7 @@ function pictures(cell) {
   const scene = data.scenes[cell.views.scene];
   const last = cell.views.names.length - 1;
   view.index = Math.min(view.index, last);
-  if (!scene?.[view.against]) view.against = "before";
+  if (!leftStrip(cell)) view.against = "before";
   const slider = range("split", "before", 0, 100, view.split, (value) => { view.split = value; drawStage(cell); });
   const turn = range("turn", "view", 0, last, view.index, (value) => { view.index = value; drawStage(cell); });
   const play = element("button", { type: "button", id: "orbit" }, view.timer ? "Stop" : "Orbit");
@@ -53,10 +53,31 @@ function range(id, label, min, max, value, act) {
   return [element("label", { for: id }, label), input];
 }
 
-/** What the edit is laid over: the source views, or the true edited ones where they are known. */
+/** The pinned cell, where it is another with as many views of the same scene. */
+function pinnedBeside(cell) {
+  const pinned = state.pinned === null || state.pinned === cell.id ? null : data.cells[state.pinned];
+  return pinned?.views && cell.views && pinned.views.scene === cell.views.scene ? pinned : null;
+}
+
+/** The views that the edit is laid over. */
+function leftStrip(cell) {
+  if (view.against === "pinned") return pinnedBeside(cell)?.views.after;
+  return data.scenes[cell.views.scene]?.[view.against];
+}
+
+/** Keeps a cell beside those that are chosen next. */
+function pinButton(cell) {
+  const isPinned = state.pinned === cell.id;
+  const button = element("button", { type: "button", id: "pin", "aria-pressed": String(isPinned) }, isPinned ? "Unpin" : "Pin, to compare with others");
+  button.onclick = () => { state.pinned = isPinned ? null : cell.id; drawViewer(); document.getElementById("pin").focus(); };
+  const pinned = state.pinned !== null && !isPinned ? ` pinned: ${settingsText(data.cells[state.pinned], sweptKeys)}` : "";
+  return element("p", { className: "small" }, button, pinned);
+}
+
+/** What the edit is laid over: the source views, the true edited ones where they are known, or the pinned cell's. */
 function againstChoice(cell, scene) {
-  const names = { before: "source", truth: "true edit" };
-  const options = Object.keys(names).filter((key) => scene?.[key]).map((key) =>
+  const names = { before: "source", truth: "true edit", pinned: "pinned cell" };
+  const options = Object.keys(names).filter((key) => (key === "pinned" ? pinnedBeside(cell) : scene?.[key])).map((key) =>
     element("option", { value: key, selected: key === view.against }, names[key]));
   const choice = element("select", { id: "against", "aria-label": "left picture" }, ...options);
   choice.onchange = () => { view.against = choice.value; drawStage(cell); };
@@ -74,8 +95,8 @@ function drawStage(cell) {
   const after = layer(cell.views.after);
   const left = scene ? view.split : 0;
   after.style.clipPath = `inset(0 0 0 ${left}%)`;
-  const parts = scene ? [layer(scene[view.against]), after, element("div", { className: "edge", style: `left:${left}%` })] : [after];
-  const names = [view.against === "truth" ? "true edit" : "source", `edited, view ${cell.views.names[view.index]}`];
+  const parts = scene ? [layer(leftStrip(cell)), after, element("div", { className: "edge", style: `left:${left}%` })] : [after];
+  const names = [{ before: "source", truth: "true edit", pinned: "pinned" }[view.against], `edited, view ${cell.views.names[view.index]}`];
   if (scene) parts.push(element("span", { style: "left:.3rem" }, names[0]));
   parts.push(element("span", { style: "right:.3rem", id: "view-name" }, names[1]));
   document.getElementById("stage").replaceChildren(...parts);
@@ -118,6 +139,17 @@ function commandOf(cell) {
 function figuresOf(cell) {
   const known = data.metrics.filter((metric) => metric.key in cell.metrics);
   const rows = known.map((metric) => element("tr", { title: metric.explanation, "data-metric": metric.key },
-    element("td", {}, title(metric.key)), element("td", {}, show(cell.metrics[metric.key], metric.key, true))));
-  return element("table", { id: "figures" }, element("tbody", {}, ...rows));
+    element("td", {}, title(metric.key)), ...figureCells(metric.key, cell)));
+  const head = otherPinned(cell) ? [element("thead", {}, element("tr", {}, ...["", "this cell", "pinned"].map((text) => element("th", { scope: "col" }, text))))] : [];
+  return element("table", { id: "figures" }, ...head, element("tbody", {}, ...rows));
+}
+
+function otherPinned(cell) {
+  return state.pinned !== null && state.pinned !== cell.id ? data.cells[state.pinned] : null;
+}
+
+/** The cell's figure, and the pinned one's. */
+function figureCells(key, cell) {
+  const pinned = otherPinned(cell);
+  return [cell, ...(pinned ? [pinned] : [])].map((each) => element("td", {}, show(each.metrics[key], key, true)));
 }

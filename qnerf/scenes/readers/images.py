@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qnerf.scenes.frames import ImageFinder
 from qnerf.scenes.images import read_json
-from qnerf.scenes.problems import raise_problems
+from qnerf.scenes.problems import brief, raise_problems
 from qnerf.scenes.readers.reader import Frame, Reader
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -41,7 +43,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[Frame]]:
     if path.suffix.lower() != ".json":
         return dict(ANYWHERE), [_frame(path.name, path)]
     problems: list[str] = []
-    frames = [frame for where, entry in _entries(path) if (frame := _parse(path, where, entry, problems)) is not None]
+    finder = ImageFinder(path.parent)
+    parsed = (_parse(path, finder, where, entry, problems) for where, entry in _entries(path))
+    frames = [frame for frame in parsed if frame is not None]
     raise_problems(str(path), problems)
     return dict(ANYWHERE), frames
 
@@ -49,10 +53,10 @@ def read(path: Path) -> tuple[dict[str, Any], list[Frame]]:
 def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     document = read_json(path)
     pairs = document.items() if isinstance(document, dict) else ((str(index), entry) for index, entry in enumerate(document))
-    return ((f"{path}: image {name}", entry) for name, entry in pairs)
+    return ((f"{path}: image {brief(name)}", entry) for name, entry in pairs)
 
 
-def _parse(path: Path, where: str, entry: Any, problems: list[str]) -> Frame | None:
+def _parse(path: Path, finder: ImageFinder, where: str, entry: Any, problems: list[str]) -> Frame | None:
     texts = {key: entry.get(key) if isinstance(entry, dict) else None for key in TEXTS}
     if wrong := [key for key, value in texts.items() if not isinstance(value, str)]:
         problems.append(f"{where} has no text {', '.join(wrong)}, expected one each: add it.")
@@ -66,13 +70,15 @@ def _parse(path: Path, where: str, entry: Any, problems: list[str]) -> Frame | N
         )
         return None
     name, source, target = (str(value) for value in texts.values())
-    there = [folder / name for folder in (path.parent, path.parent / ANNOTATED)]
-    image = next((each for each in there if each.is_file()), there[0])
-    return _frame(name, image, (_plain(source), _plain(target)), tuple(runs))
+    image, note = finder.find(name)
+    if image is None:
+        image, note = finder.find(f"{ANNOTATED}/{name}")[0], note
+    frame = _frame(name, image or path.parent / name, (_plain(source), _plain(target)), tuple(runs))
+    return replace(frame, exists=image is not None, notes=(note,) if note else ())
 
 
 def _frame(name: str, image: Path, prompts: tuple[str, str] | None = None, mask: Sequence[int] = ()) -> Frame:
-    return Frame(name, image, image.is_file(), np.eye(4), {"camera_angle_x": 0.9}, prompts, tuple(mask))
+    return Frame(name, image, True, np.eye(4), {"camera_angle_x": 0.9}, prompts, tuple(mask))
 
 
 def _plain(prompt: str) -> str:

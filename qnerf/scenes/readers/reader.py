@@ -25,6 +25,7 @@ import qnerf.scenes.readers
 from qnerf.common.messages import sentence
 from qnerf.common.plugins import installed
 from qnerf.errors import UserError
+from qnerf.scenes.foreign import foreign
 
 ENTRY_POINTS = "qnerf.readers"
 
@@ -35,8 +36,13 @@ class Frame:
     camera to world, OpenGL axes. numbers: its intrinsics as far as they are given, by the keys of
     transforms.json (fl_x, fl_y, cx, cy, w, h, camera_angle_x, k1, …).
 
-    image: its file, which is there or not (exists). prompts: of source and target, where the image has its own. mask: where the
-    edit may be, pairs of a first pixel and a number of pixels, in the order of rows; empty: everywhere.
+    image: its file, which is there or not (exists). prompts: of source and target, where the image has its
+    own. mask: where the edit may be, pairs of a first pixel and a number of pixels, in the order of rows;
+    empty: everywhere.
+
+    fisheye: whether k1 … k4 are those of OpenCV's fisheye lens, instead of its usual one
+    (`qnerf.scenes.lens`). notes: what the user should know of how it is read, such as "names a mask, which is
+    not used": sentences that go on from the image's name.
     """
 
     file_path: str
@@ -46,6 +52,12 @@ class Frame:
     numbers: dict[str, float]
     prompts: tuple[str, str] | None = None
     mask: tuple[int, ...] = ()
+    fisheye: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _no_points(_: Path) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -53,10 +65,15 @@ class Reader:
     """One format. name: as `scene.reader` chooses it. looks_for: the file that tells the format, for
     messages.
 
-    finds: whether a folder has the format. read: what is said of the whole scene ("prompt",
-    "target_prompt", "focus", "radius", each if known), and its frames in order; it raises one UserError
-    that names everything that is wrong. files: what it reads of a folder beside the frames' images,
-    all of which counts in the scene's identity. posed: whether images have cameras; of others, each is edited by itself.
+    finds: whether a folder has the format. read: what is said of the whole scene ("prompt", "target_prompt",
+    "focus", "radius", each if known), and its frames in order; it raises one UserError that names everything
+    that is wrong. files: what it reads of a folder beside the frames' images, all of which counts in the
+    scene's identity. posed: whether images have cameras; of others, each is edited by itself.
+
+    points: points of the scene's surface, (P, 3) float64, where the format has some: they say where the
+    cameras look if their axes do not. rank: where several readers find their formats in one folder, the one
+    of the lowest rank reads it; of one rank, the user chooses. axes_known: whether the format leaves no doubt
+    about the cameras' axes.
     """
 
     name: str
@@ -65,6 +82,9 @@ class Reader:
     read: Callable[[Path], tuple[dict[str, Any], list[Frame]]]
     files: Callable[[Path], Sequence[Path]]
     posed: bool = True
+    points: Callable[[Path], np.ndarray | None] = _no_points
+    rank: int = 0
+    axes_known: bool = False
 
     @property
     def least(self) -> int:
@@ -110,15 +130,17 @@ def reader_of(folder: Path, chosen: str | None = None) -> Reader:
         problem, wanted = "is a file" if folder.exists() else "does not exist", _wanted(asked)
         raise UserError(f"scene.path {folder} {problem}, expected {wanted}: give the right path.")
     found = [reader for reader in asked if reader.finds(folder)]
-    if len(found) > 1:
-        both = " and ".join(f"{reader.looks_for} (reader {reader.name})" for reader in found)
-        raise UserError(f"{folder} has {both}, expected one of them: choose one, for example scene.reader={found[0].name}.")
-    if not found and not any(reader.posed for reader in asked):
+    first = [reader for reader in found if reader.rank == min(each.rank for each in found)]
+    if len(first) > 1:
+        both = " and ".join(f"{reader.looks_for} (reader {reader.name})" for reader in first)
+        raise UserError(f"{folder} has {both}, expected one of them: choose one, for example scene.reader={first[0].name}.")
+    if not first and not any(reader.posed for reader in asked):
         raise UserError(f"scene.path {folder} is a folder, expected {_wanted(asked)}: give the file.")
-    if not found:
+    if not first:
         missing = ", ".join(f"{reader.looks_for} is missing (reader {reader.name})" for reader in asked if reader.posed)
-        raise UserError(f"{folder} has no posed images ({missing}): give a folder that has one of these.")
-    return found[0]
+        advice = foreign(folder) or "give a folder that has one of these"
+        raise UserError(f"{folder} has no posed images ({missing}): {advice}.")
+    return first[0]
 
 
 def lacks_cameras(path: str, chosen: str | None) -> bool:

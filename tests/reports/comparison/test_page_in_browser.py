@@ -113,3 +113,39 @@ def test_nothing_is_asked_of_the_network_and_no_script_fails(page: Any, sweep: P
     asked = {m["params"]["request"]["url"].split(":")[0] for m in messages if m["method"] == "Network.requestWillBeSent"}
     assert asked <= {"file", "data", "blob"}
     assert not [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_the_best_cell_is_chosen_at_first_and_the_colours_have_a_scale(page: Any, sweep: Path) -> None:
+    values = {row["guidance.strength"]: [] for row in rows_of(sweep)}
+    for row in rows_of(sweep, schedule__interval="3"):
+        values[row["guidance.strength"]].append(float(row["warp_error_moved"]))
+    means = {strength: sum(found) / len(found) for strength, found in values.items()}
+    best = min(means, key=lambda strength: means[strength])
+    assert f"guidance.strength={best}, schedule.interval=3" in find(page, "#cell-name").text
+    low, high = (float(text) for text in re.findall(r"\d+\.\d+", find(page, "#scale").text))
+    assert low == pytest.approx(means[best], abs=6e-5)
+    assert high > low
+
+
+def test_a_pinned_cell_stands_beside_those_that_are_chosen_next(page: Any, sweep: Path) -> None:
+    square(page, 0, 0).click()
+    find(page, "#pin").click()
+    first = find(page, '#figures [data-metric="psnr_object"] td:last-child').text
+    square(page, 0, 1).click()
+    assert [cell.text for cell in page.find_elements("css selector", "#figures thead th")] == ["", "this cell", "pinned"]
+    assert find(page, '#figures [data-metric="psnr_object"] td:last-child').text == first
+    choose(page, "against", "pinned")
+    assert page.execute_script("return document.querySelector('#stage span').textContent") == "pinned"
+    square(page, 0, 0).click()
+    find(page, "#pin").click()
+    assert find(page, "#pin").text.startswith("Pin")
+
+
+def test_colours_of_noise_are_not_spread_over_the_whole_range(page: Any) -> None:
+    found = page.execute_script(
+        "return colourRange([{mean: .1347, interval: [.12, .15], runs: 6}, {mean: .1371, interval: [.12, .15], runs: 6}])"
+    )
+    assert found["isWidened"]
+    assert found["high"] - found["low"] == pytest.approx(0.03)
+    alone = page.execute_script("return colourRange([{mean: 1, interval: null, runs: 1}, {mean: 3, interval: null, runs: 1}])")
+    assert (alone["low"], alone["high"], alone["isWidened"]) == (1, 3, False)

@@ -1,0 +1,77 @@
+"""The published experiments by name, from the folder that has experiments/:
+
+    python -m experiments list                       # what is built, and what is not
+    python -m experiments run U1 --images 8          # costly: measures what its folder lacks, then says what holds
+
+Results go to outputs/studies/<script>, which studies of one script share: results.csv, pictures, and for each study a report
+with claim, published figure, ours and verdict (<name>.md) and a sheet of pictures (<name>.png). A study goes on where it was
+broken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.studies import NOT_BUILT, STUDIES, report
+from qnerf.common.files import write_text
+from qnerf.common.messages import sentence
+from qnerf.errors import UserError
+from qnerf.run import USER_ERROR
+from qnerf.scenes.images import write_image
+
+OUTPUTS = Path("outputs/studies")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: done; 2: an error that the user can correct, in one sentence."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the studies that are built, and those that are not")
+    run = commands.add_parser("run", help="measure a study and say what holds")
+    run.add_argument("study", help="its name, as `list` has it")
+    run.add_argument("--images", type=int, default=64, help="the first so many images (64)")
+    run.add_argument("--output", type=Path, default=OUTPUTS, help="the folder of all results (outputs/studies)")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "list":
+            print(listing())
+        else:
+            print(measure(given.study, given.images, given.output))
+    except UserError as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return USER_ERROR
+    return 0
+
+
+def listing() -> str:
+    """A line for each study."""
+    built = [f"  {name:<8}  {study.title.removeprefix(f'{name}: ')}" for name, study in STUDIES.items()]
+    missing = [f"  {name:<18}  {what}" for name, what in NOT_BUILT.items()]
+    return "\n".join(["built: python -m experiments run <name> --images <count>", *built, "not built:", *missing])
+
+
+def measure(name: str, images: int, output: Path) -> str:
+    """The report of a study on the first so many images. Raises UserError for a study that is not built."""
+    if name not in STUDIES:
+        raise UserError(sentence("study", f"{name!r} is not built", name, list(STUDIES)))
+    if images < 1:
+        raise UserError(f"--images: got {images}; expected at least 1")
+    study = STUDIES[name]
+    folder = output / study.script.__name__.split(".")[-2]  # pyright: ignore[reportAttributeAccessIssue]
+    folder.mkdir(parents=True, exist_ok=True)
+    study.script.measure_all(folder, images, lambda row: row in study.rows)
+    found = report(study, folder)
+    write_text(folder / f"{name}.md", found + "\n")
+    write_image(folder / f"{name}.png", study.script.sheet(folder, study.rows).transpose(2, 0, 1).astype(np.float32) / 255)
+    return f"{found}\n\nPictures: {folder / f'{name}.png'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,216 @@
+"""The published experiments that are built, by name: what each claims, what it measures, and how its verdict is found.
+
+Names are those of the papers' claims: U uniform attention maps (arXiv 2411.19652), F Free-Prompt-Editing (arXiv 2403.03431),
+J Jambon's report (2023). A study's claims are comparisons of rows that a measuring script has; what is measured is measured once,
+for all studies that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Protocol
+
+import numpy as np
+
+from experiments.editors import study as editors
+from experiments.inversions import study as inversions
+from experiments.inversions import transformed
+
+LEAST_IMAGES = 8  # below, a difference is a first look
+
+Found = Sequence[Mapping[str, str]]
+
+
+class Script(Protocol):
+    """A measuring script: rows by name, what it has measured, a table of it, and a sheet of pictures."""
+
+    ROWS: Mapping[str, Any]
+    RESULTS: str
+
+    def measure_all(self, folder: Path, images: int, wanted: Callable[[str], bool]) -> None: ...
+
+    def read(self, path: Path) -> list[dict[str, str]]: ...
+
+    def table(self, path: Path) -> str: ...
+
+    def sheet(self, folder: Path, rows: Sequence[str]) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`better` has a larger figure than `worse` by at least `least`, image by image. says: in words. published: the figure."""
+
+    says: str
+    published: str
+    figure: str
+    better: str
+    worse: str
+    least: float = 0.0
+    change: str | None = None  # only images of this kind of edit
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """ours: the two means and their difference. images: how many have both rows. holds: None where there are none."""
+
+    ours: str
+    images: int
+    holds: bool | None
+
+    @property
+    def in_words(self) -> str:
+        """What may be said of it."""
+        if self.holds is None:
+            return "not measured"
+        word = "holds" if self.holds else "does not hold"
+        return word if self.images >= LEAST_IMAGES else f"{word}, so far"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One published experiment. script: what measures it. rows: of the script's, that it reads."""
+
+    title: str
+    script: Script
+    rows: tuple[str, ...]
+    claims: tuple[Claim, ...] = field(default_factory=tuple)
+
+
+def judge(claim: Claim, found: Found) -> Verdict:
+    """The mean of the difference over images, which has to exceed what is claimed by two standard errors, if there are enough."""
+    by_row = {
+        row: {each["image"]: float(each[claim.figure]) for each in found if each["row"] == row and _counts(claim, each)}
+        for row in (claim.better, claim.worse)
+    }
+    images = sorted(by_row[claim.better].keys() & by_row[claim.worse].keys())
+    if not images:
+        return Verdict("-", 0, None)
+    first, second = ([by_row[row][image] for image in images] for row in (claim.better, claim.worse))
+    differences = [a - b - claim.least for a, b in zip(first, second, strict=True)]
+    error = stdev(differences) / len(images) ** 0.5 if len(images) > 1 else 0.0
+    holds = mean(differences) > (2 * error if len(images) >= LEAST_IMAGES else 0)
+    return Verdict(f"{mean(first):.2f} against {mean(second):.2f}", len(images), holds)
+
+
+def report(study: Study, folder: Path) -> str:
+    """Claims, published figures, ours and verdicts, and the table of what was measured, as Markdown."""
+    found = study.script.read(folder / study.script.RESULTS)
+    lines = ["| claim | published | ours | images | verdict |", "|---|---|---|---|---|"]
+    for claim in study.claims:
+        verdict = judge(claim, found)
+        lines.append(f"| {claim.says} | {claim.published} | {verdict.ours} | {verdict.images} | {verdict.in_words} |")
+    shown = [line for line in study.script.table(folder / study.script.RESULTS).splitlines() if _is_of(line, study.rows)]
+    return "\n".join([f"# {study.title}", "", *(lines if study.claims else []), "", *shown])
+
+
+def _counts(claim: Claim, each: Mapping[str, str]) -> bool:
+    return claim.change is None or each.get("change") == claim.change
+
+
+def _is_of(line: str, rows: Sequence[str]) -> bool:
+    """Whether a line of a table is its head or one of these rows."""
+    cells = line.split("|")
+    return not line.startswith("|") or cells[1].strip() in (*rows, "inversion", "editor", "transform") or set(line) <= set("|-")
+
+
+WARMER, TURNED = "much warmer", "turned by 20 degrees"
+STEPS_OF = "fpe, γ 3.5, map_steps"
+FPE, P2P = "fpe, γ 7.5", "p2p, γ 7.5"
+PSNR, WRONG = "psnr", "ddim, wrong prompt, γ 7.5"
+OF_U1 = (
+    "ddim, γ 1",
+    "ddim, γ 7.5",
+    "ddim, empty prompt",
+    "uniform attention",
+    "null-text, γ 7.5",
+    "negative prompt, γ 7.5",
+    "direct, γ 7.5",
+)
+BOTH, THEN_1 = "ddim, inverted and denoised at γ 7.5", "ddim, inverted at γ 7.5, denoised at 1"
+
+STUDIES: Mapping[str, Study] = {
+    "U1": Study(
+        "U1: the error of reconstruction by inversion",
+        inversions,
+        OF_U1,
+        (
+            Claim("null-text reconstructs better than negative prompt at γ 7.5", "by pictures", PSNR, OF_U1[4], OF_U1[5]),
+            Claim("negative prompt better than ddim at γ 7.5", "by pictures", PSNR, OF_U1[5], OF_U1[1]),
+            Claim("uniform maps better than ddim with a prompt at γ 7.5", "by figures of PIE-Bench", PSNR, OF_U1[3], OF_U1[1]),
+        ),
+    ),
+    "U2": Study(
+        "U2: the error of reconstruction under another prompt",
+        inversions,
+        ("uniform attention", "ddim, wrong prompt, γ 1", WRONG),
+        (
+            Claim("uniform maps beat a wrong prompt at γ 7.5 by 1 dB", "by figures", PSNR, "uniform attention", WRONG, 1.0),
+            Claim("and at γ 1", "-", PSNR, "uniform attention", "ddim, wrong prompt, γ 1", 1.0),
+        ),
+    ),
+    "J16": Study(
+        "J16: γ of the inversion by γ of the reconstruction",
+        inversions,
+        ("ddim, γ 1", "ddim, γ 7.5", BOTH, THEN_1),
+        (
+            Claim("γ 1 both ways is best: than 1 then 7.5", "by pictures", PSNR, "ddim, γ 1", "ddim, γ 7.5"),
+            Claim("than 7.5 both ways", "by pictures", PSNR, "ddim, γ 1", BOTH),
+            Claim("than 7.5 then 1", "by pictures", PSNR, "ddim, γ 1", THEN_1),
+        ),
+    ),
+    "F3": Study(
+        "F3: Free-Prompt-Editing against Prompt-to-Prompt",
+        editors,
+        tuple(f"{editor}, γ {scale:g}" for editor in ("fpe", "p2p") for scale in editors.SCALES),
+        (
+            Claim("fpe changes the colour as often as p2p, γ 7.5", "by figures", "right", FPE, P2P, -0.02, "colour"),
+            Claim("and keeps more of the structure", "by figures", "silhouette", FPE, P2P, 0, "colour"),
+        ),
+    ),
+    "F2-steps": Study(
+        "F2: for how many steps fpe replaces maps",
+        editors,
+        (*(f"{STEPS_OF} {share:g}" for share in (0, 0.2, 0.4, 0.6, 1)), "fpe, γ 3.5"),
+        (
+            Claim("more steps keep more structure: .8 than .2", "by pictures", "silhouette", "fpe, γ 3.5", f"{STEPS_OF} 0.2"),
+            Claim("all steps change a colour less often than .4", "by pictures", "right", f"{STEPS_OF} 0.4", f"{STEPS_OF} 1",
+                  change="colour"),
+        ),
+    ),
+    "U3": Study(
+        "U3: quantile, T_mask (below) and dilation of the adaptive mask, one at a time",
+        editors,
+        (editors.MASKED, *(name for name in editors.ROWS if name.startswith(f"{editors.MASKED}, "))),
+    ),
+    "J20": Study(
+        "J20: trajectories of transformed images",
+        transformed,
+        tuple(transformed.ROWS),
+        (
+            Claim("a change of colour is kept in the noisiest state, a turn is lost", "by a plot", "noisiest", WARMER, TURNED),
+            Claim("and a scaling", "by a plot", "noisiest", WARMER, "1.5 times as large"),
+        ),
+    ),
+    "editors": Study(
+        "The editors beside each other, on single images",
+        editors,
+        tuple(editors.ROWS),
+        tuple(
+            Claim(f"the adaptive mask keeps .8 dB more of the rest: {editor}", ".79 dB (PIE-Bench)", "psnr_background",
+                  f"{editor} + adaptive_mask, γ 3.5", f"{editor}, γ 3.5", 0.8)
+            for editor in ("masactrl", "fpe", "p2p")
+        ),
+    ),
+}  # fmt: skip
+
+NOT_BUILT: Mapping[str, str] = {
+    "U4": "memory and time of uniform maps against ordinary ones",
+    "F1": "probes of attention maps",
+    "F2": "which layers' maps to replace; for how many steps is built, as F2-steps",
+    "J17-J19": "null embeddings by step and carried to other views",
+    "J22, J26, J27": "maps by word and principal components: as pictures by +exp=attention, without figures",
+    "J24, J25, J28-J30": "injected maps, noise in the steps, transformed features, extraction by injection, centroids of words",
+}

@@ -1,0 +1,76 @@
+"""Look at a capture before anything is computed: `qnerf inspect <folder> [scene.proxy=… …]` writes a page and
+prints verdicts."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from qnerf.errors import UserError, explain_os_error
+from qnerf.run import USER_ERROR
+from qnerf.scenes.settings import SceneSettings
+
+PAGE = "inspect.html"
+USAGE = (
+    "Usage: qnerf inspect FOLDER [scene.proxy=… scene.views=… …] [page=inspect.html]   (a capture, or its file of "
+    "frames; the settings of a run's scene)"
+)
+UNSAID = {"source_prompt": "", "target_prompt": ""}  # of no effect on what is looked at
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: the page is written; 2: an error that the user can correct, in one sentence."""
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        return 0
+    if not arguments or "=" in arguments[0]:
+        print(f"qnerf: no folder is given. {USAGE}", file=sys.stderr)
+        return USER_ERROR
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        settings, page = parse(arguments[0], arguments[1:])
+        from qnerf.reports.inspection.page import inspect  # reading scenes takes torch: only once it is needed
+
+        inspection = inspect(settings)
+        inspection.write(page)
+    except UserError as error:
+        print(f"qnerf: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if (said := explain_os_error(error)) is None:
+            raise
+        print(f"qnerf: {said}", file=sys.stderr)
+        return USER_ERROR
+    width = max(len(check.name) for check in inspection.checks)
+    for check in inspection.checks:
+        print(f"{check.verdict:<5} {check.name:<{width}}  {check.said}")
+    print(f"{page} ({page.stat().st_size / 2**20:.1f} MiB): open it in a browser.")
+    return 0
+
+
+def parse(path: str, overrides: Sequence[str]) -> tuple[SceneSettings, Path]:
+    """The scene's settings, and where the page goes. Raises UserError for a key or value that there is
+    not."""
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist([*overrides]), resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; expected key=value") from None
+    assert isinstance(given, dict)
+    page, scene = Path(str(given.pop("page", PAGE))), given.pop("scene", {})
+    if given or not isinstance(scene, dict):
+        raise UserError(f"{next(iter(given), 'scene')}: no such key here; expected scene.<key>=… or page=…")
+    try:
+        return SceneSettings(**{"size": 256, **UNSAID, **scene, "path": path}), page
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"scene.{'.'.join(map(str, first['loc']))}: {first['msg']}; correct it") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,117 @@
+"""Where a sweep stands: read from its folder and from the run folders of its cells alone, on this machine or another."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qnerf.common.files import DamagedFile, read_json
+from qnerf.reports.results import read_record, unescaped
+from qnerf.runs.folder import OWNER, PROGRESS, RunState, state_of
+from qnerf.runs.progress import format_seconds
+
+SILENT_AFTER = 120.0  # seconds without a sign of life after which a cell does not work any more; signs come every 5
+REREAD = 10.0  # seconds between two looks of a cell at its sweep
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One cell. number: from 1. words: its swept values. stage, fraction, seconds_left: of one that works; else None, 0, None."""
+
+    number: int
+    words: str
+    folder: Path
+    state: RunState
+    stage: str | None = None
+    fraction: float = 0.0
+    seconds_left: float | None = None
+
+    @property
+    def works(self) -> bool:
+        return self.stage is not None
+
+
+def standings(sweep: Path) -> list[Standing]:
+    """All cells of a sweep, each run once. Raises UserError where the folder is no sweep's."""
+    record = read_record(sweep)
+    cells = {cell["identity"]: cell for cell in record.get("cells", [])}.values()
+    return [_standing(number, cell, list(record["swept"]), sweep) for number, cell in enumerate(cells, start=1)]
+
+
+def find_folder(path: str, sweep: Path) -> Path:
+    """A run folder that is named from where the sweep was started, which is here or above the sweep's folder."""
+    places = [Path(path), *(parent / path for parent in sweep.resolve().parents)]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def words_of(command: str, swept: Sequence[str]) -> str:
+    """The swept values in a cell's command, `key=value …`."""
+    found = {word.split("=", 1)[0].lstrip("+"): word.lstrip("+") for word in shlex.split(command) if "=" in word}
+    return " ".join(unescaped(found[key]) for key in swept if key in found)
+
+
+def _standing(number: int, cell: Mapping[str, Any], swept: Sequence[str], sweep: Path) -> Standing:
+    folder = find_folder(cell["folder"], sweep)
+    state, words = state_of(folder), words_of(cell["command"], swept)
+    if state.status == "done" or not _is_alive(folder):
+        return Standing(number, words, folder, state)
+    try:
+        found = read_json(folder / PROGRESS)
+        stage, fraction, left = str(found["stage"]), float(found["fraction"]), float(found["seconds_left"])
+    except (DamagedFile, KeyError, TypeError, ValueError):
+        stage, fraction, left = "starting", 0.0, None
+    return Standing(number, words, folder, state, stage, fraction, left)
+
+
+def _is_alive(folder: Path) -> bool:
+    """Whether a run here has given a sign of life not long ago. Clocks of machines that share a folder may differ by less."""
+    try:
+        sign = max((folder / name).stat().st_mtime for name in (PROGRESS, OWNER) if (folder / name).exists())
+    except (OSError, ValueError):
+        return False
+    return abs(time.time() - sign) < SILENT_AFTER
+
+
+def seconds_left(cells: Sequence[Standing]) -> float | None:
+    """Until all cells are done. None as long as nothing tells what a cell takes.
+
+    A cell that waits takes what done ones took in the mean, or, before the first is done, what the working ones will take. As many
+    cells are taken to work at once as do now.
+    """
+    working = [cell for cell in cells if cell.works]
+    waiting = [cell for cell in cells if not cell.works and cell.state.status in ("new", "partial")]
+    left = [cell.seconds_left for cell in working if cell.seconds_left is not None]
+    took = [cell.state.seconds for cell in cells if cell.state.status == "done" and cell.state.seconds is not None]
+    if not took:
+        took = [each.seconds_left / (1 - each.fraction) for each in working if each.seconds_left and 0.02 < each.fraction < 1]
+    if (waiting and not took) or (working and not left):
+        return None
+    each = sum(took) / len(took) if took else 0.0
+    return max([(sum(left) + each * len(waiting)) / max(len(working), 1), *left], default=0.0)
+
+
+def say(cells: Sequence[Standing], number: int | None = None) -> str:
+    """ "cell 3 of 48, 2 h 10 min left", or without a number "2 of 48 done, …"."""
+    done = sum(cell.state.status == "done" for cell in cells)
+    left = seconds_left(cells)
+    where = f"{done} of {len(cells)} done" if number is None else f"cell {number} of {len(cells)}"
+    return where if left is None else f"{where}, {format_seconds(left)} left for all"
+
+
+def words_for(sweep: Path, identity: str, clock: Callable[[], float] = time.monotonic) -> Callable[[], str]:
+    """What a cell says of its sweep, looked up now and then: a sweep of many cells is many folders."""
+    last: list[tuple[float, str]] = []
+
+    def words() -> str:
+        now = clock()
+        if not last or now - last[-1][0] >= REREAD:
+            cells = standings(sweep)
+            number = next((cell.number for cell in cells if cell.folder.name == identity), None)
+            last[:] = [(now, say(cells, number))]
+        return last[-1][1]
+
+    return words

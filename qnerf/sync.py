@@ -1,0 +1,106 @@
+"""Finished runs told to a tracker later, from their own record:
+`qnerf sync <run or sweep folder> --tracker wandb tracker.mode=online`.
+
+What a tracker has been told already is not told again, so that the same command can be repeated; `--again` tells everything anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from qnerf.common.messages import sentence
+from qnerf.composing.compose import compose_config
+from qnerf.composing.search_path import split_config_dirs
+from qnerf.config import check, parse
+from qnerf.errors import UserError
+from qnerf.reports.results import SWEEP, read_record
+from qnerf.run import USER_ERROR
+from qnerf.runs.folder import CONFIG, state_of
+from qnerf.runs.tracking import run_of_folder
+from qnerf.sweeps.watching import find_folder, words_of
+from qnerf.trackers.together import is_told, replay
+from qnerf.trackers.tracker import TrackedRun, TrackerSettings
+from qnerf.variants import variants
+
+USAGE = "Usage: qnerf sync RUN_OR_SWEEP_FOLDER … --tracker NAME [tracker.key=value …] [--again] [--config-dir FOLDER]"
+NOT_ALL = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: every finished run is told; 1: a tracker failed, as a warning says; 2: an error that the user can correct."""
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE)
+        return 0
+    try:
+        folders, settings, again = read_arguments(arguments)
+        runs = list(runs_of(folders))
+    except UserError as error:
+        print(f"qnerf: {error}", file=sys.stderr)
+        return USER_ERROR
+    failed = 0
+    for run in runs:
+        told = replay(settings, run, again)
+        is_whole = is_told(settings, run)
+        failed += not is_whole
+        print(f"{run.folder}: {'told to ' + ', '.join(told) if told else 'nothing new' if is_whole else 'not told'}")
+    return NOT_ALL if failed else 0
+
+
+def read_arguments(arguments: Sequence[str]) -> tuple[list[Path], TrackerSettings, bool]:
+    """The folders, the tracker, and whether all is told again. Raises UserError."""
+    rest, places = split_config_dirs(arguments)
+    words, names, folders, overrides, again = iter(rest), [], [], [], False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag == "--tracker":
+            names += (value if equals else next(words, "")).split(",")
+        elif word == "--again":
+            again = True
+        elif flag == "tracker" or word.startswith("tracker."):
+            overrides.append(word)
+        elif word.startswith("-") or "=" in word:
+            raise UserError(f"{word}: not understood. {USAGE}")
+        else:
+            folders.append(Path(word))
+    for name in names:
+        if name not in variants("trackers"):
+            raise UserError(sentence("--tracker", f"{name!r} is no tracker", name, sorted(variants("trackers"))))
+    if not folders or not (names or overrides):
+        raise UserError(f"expected a folder and a tracker. {USAGE}")
+    chosen = [f"tracker=[{','.join(names)}]"] if names else []
+    settings = parse(compose_config([*chosen, *overrides], places, lambda config: check(config)[0])).tracker
+    return folders, settings, again
+
+
+def runs_of(folders: Sequence[Path]) -> Iterator[TrackedRun]:
+    """The finished runs of some folders of runs and of sweeps. Raises UserError for a folder that is neither."""
+    for folder in folders:
+        if (folder / SWEEP).is_file():
+            record = read_record(folder)
+            for cell in {cell["identity"]: cell for cell in record.get("cells", [])}.values():
+                place = find_folder(cell["folder"], folder)
+                if state_of(place).status == "done":
+                    yield _run(place, words_of(cell["command"], list(record["swept"])), folder.resolve().name)
+        elif state_of(folder).status == "done":
+            yield _run(folder.resolve())
+        else:
+            raise UserError(
+                f"{folder}: neither a finished run nor a sweep; expected a folder with {SWEEP}, or with a run's report.html"
+            )
+
+
+def _run(folder: Path, label: str = "", sweep: str | None = None) -> TrackedRun:
+    found: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    return run_of_folder(folder, found, label, sweep)
+
+
+if __name__ == "__main__":
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""metrics.jsonl: all that a run tells its trackers, one JSON object a line. From it the run can be told again to any tracker.
+
+The lines: {"step": 3, "full/psnr": 20.1}; {"image": name, "file": path, "step": 3}; {"table": name, "columns": […], "rows": […]},
+where a picture is {"file": path}; {"file": path, "name": name}; {"summary": {…}, "exit_code": 0}. Paths are the run folder's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qnerf.common.files import without_nan
+from qnerf.trackers.tracker import Tracker
+
+JOURNAL = "metrics.jsonl"
+Entry = dict[str, Any]
+
+
+class Journal:
+    """The writer. A resumed run adds to the lines of the interrupted one, but for those that are there already."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / JOURNAL
+        self.earlier = read_journal(folder)
+        self._known = {_text(entry) for entry in self.earlier if "summary" not in entry}
+
+    def write(self, entry: Entry) -> bool:
+        """Whether the line is new."""
+        text = _text(entry)
+        if text in self._known:
+            return False
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+        return True
+
+    def entry_of_log(self, values: Mapping[str, float], step: int) -> Entry:
+        return {"step": step, **values}
+
+    def entry_of_image(self, name: str, path: Path, step: int | None) -> Entry:
+        return {"image": name, "file": self._relative(path)} | ({} if step is None else {"step": step})
+
+    def entry_of_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Entry:
+        plain = [[{"file": self._relative(cell)} if isinstance(cell, Path) else cell for cell in row] for row in rows]
+        return {"table": name, "columns": list(columns), "rows": plain}
+
+    def entry_of_file(self, name: str, path: Path) -> Entry:
+        return {"file": self._relative(path), "name": name}
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else path.name
+
+
+def _text(entry: Entry) -> str:
+    return json.dumps(without_nan(entry), ensure_ascii=False)
+
+
+def read_journal(folder: Path) -> list[Entry]:
+    """The lines of a run folder, none where it has none; one that a kill has cut short is left out."""
+    try:
+        lines = (folder / JOURNAL).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        found += [entry] if isinstance(entry, dict) else []
+    return found
+
+
+def tell(entries: Iterable[Entry], tracker: Tracker, folder: Path) -> None:
+    """Tells a tracker what some lines say, each once; all but summaries, and pictures and files that are gone."""
+    for entry in {_text(entry): entry for entry in entries}.values():
+        rest = dict(entry)
+        if "image" in entry:
+            if (path := _place(folder, entry["file"])).exists():
+                tracker.image(entry["image"], path, entry.get("step"))
+        elif "table" in entry:
+            rows = [[_place(folder, cell["file"]) if isinstance(cell, dict) else cell for cell in row] for row in entry["rows"]]
+            tracker.table(entry["table"], entry["columns"], rows)
+        elif "file" in entry:
+            if (path := _place(folder, entry["file"])).exists():
+                tracker.file(entry["name"], path)
+        elif "step" in entry:
+            step = rest.pop("step")
+            tracker.log({key: value for key, value in rest.items() if value is not None}, step)
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Where a file of the run is; earlier versions named pictures of fields without their folder."""
+    path = folder / name
+    return path if path.exists() else folder / "methods" / name
+
+
+def last_summary(entries: Sequence[Entry]) -> Mapping[str, Any]:
+    """The final figures, as the last attempt left them."""
+    return next((entry["summary"] for entry in reversed(entries) if entry.get("summary")), {})
