@@ -22,8 +22,9 @@ def measure(edited: Edited) -> dict[str, float]:
         return {"kid_source": float("nan"), "fid_source": float("nan")}
     size = (SIDE, SIDE)
     same = edited.images.shape[-2:] == size
-    views = (x if same else F.interpolate(x, size, mode="bilinear", antialias=True) for x in (edited.images, edited.scene.images))
-    found = distances(*views, ClassifierFeatures(load_classifiers(device=edited.images.device)))
+    pictures = (edited.images, edited.scene.images)
+    views, source = (x if same else F.interpolate(x, size, mode="bilinear", antialias=True) for x in pictures)
+    found = distances(views, source, ClassifierFeatures(load_classifiers(device=edited.images.device)))
     return {f"{name}_source": value for name, value in found.items()}
 
 
