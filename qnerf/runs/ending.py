@@ -36,6 +36,7 @@ def termination() -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it often comes twice, from `timeout` and to the group: let all be closed
         raise Terminated
 
     signal.signal(signal.SIGTERM, stop)
