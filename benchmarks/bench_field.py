@@ -77,8 +77,8 @@ def sphere_queries(cameras: Cameras) -> dict[str, Tensor]:
         for layer in range(3):
             generator = torch.Generator().manual_seed(10 * size + layer)
             frequency, phase = (
-                torch.randn(3, channels, generator=generator) * 2,
-                torch.rand(channels, generator=generator),
+                (torch.randn(3, channels, generator=generator) * 2).to(surface),
+                torch.rand(channels, generator=generator).to(surface),
             )
             queries[f"{size}.{layer}"] = torch.where(miss < 1, torch.sin(surface @ frequency + 6 * phase), phase)
     return queries

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qnerf.devices import HOST
 from qnerf.scenes.controls import draw_proxy_control
 from qnerf.scenes.depth_map import draw_depth_map
 from qnerf.scenes.drawing_files import drawing_files
@@ -31,16 +32,17 @@ class Sources:
 
 
 def draw(scene: Scene, proxy: Proxy, state: State, drawing: Drawing, size: tuple[int, int], sources: Sources) -> Tensor:
-    """A scene's control before or after the edit: (N, 3, H, W) float32 in [0, 1]. size: (height, width). Raises UserError where the
-    drawing cannot be made."""
+    """A scene's control before or after the edit: (N, 3, H, W) float32 in [0, 1], in the host's memory, where drawings are made and
+    proxies are. size: (height, width). Raises UserError where the drawing cannot be made."""
+    cameras = scene.cameras.to(HOST)
     if drawing == "images":
         return read_drawings(sources.images, scene.view_names, size, f"{sources.key}.{state}_images")
     if drawing == "openpose":
-        return draw_openpose(proxy, state, scene.cameras, size)
+        return draw_openpose(proxy, state, cameras, size)
     if drawing == "depth":
         assert sources.depth is not None
-        return draw_depth_map(proxy, state, scene.cameras, size, sources.depth())
-    return draw_proxy_control(proxy, state, scene.cameras, drawing, size)
+        return draw_depth_map(proxy, state, cameras, size, sources.depth().to(HOST))
+    return draw_proxy_control(proxy, state, cameras, drawing, size)
 
 
 def read_drawings(folder: str | None, names: tuple[str, ...], size: tuple[int, int], key: str) -> Tensor:
