@@ -30,10 +30,9 @@ demo: $(STAMP)  ## Raise a figure's arm in every view, consistently (RUN="key=va
 compare: $(STAMP)  ## The same edit by every method, side by side
 	$(BIN)/python -m qnerf.run +exp=compare $(RUN)
 
-# Two processes of one thread each: small models gain little from a second thread. A file's tests share what it builds, and
-# files with long tests come first (tests/conftest.py).
+# Two processes of one thread each: small models gain little from a second thread. A file's tests share what it builds.
 test: $(STAMP)  ## The default tests: unit tests and short integration runs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(ALL)  ## Every test, slow and GPU ones included, with every extra
 	$(BIN)/python -m pytest -m ''

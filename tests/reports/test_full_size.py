@@ -82,7 +82,7 @@ def test_photographs_are_read_one_by_one_when_they_are_written(
 ) -> None:
     scene, order = read(capture), []
     write = full_size.write_image
-    monkeypatch.setattr("qnerf.scenes.photographs.read_image", lambda path: order.append("read") or np.asarray(Image.open(path)))
+    monkeypatch.setattr("qnerf.scenes.capture.read_image", lambda path, size: order.append("read") or np.asarray(Image.open(path)))
     monkeypatch.setattr(full_size, "write_image", lambda path, pixels: order.append("write") or write(path, pixels))
     export_full_size(tmp_path / "full", scene.images, torch.zeros(3, 32, 32), scene)
     assert order == ["read", "write"] * 3

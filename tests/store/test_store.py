@@ -108,8 +108,9 @@ def _die_at_sync(root: Path, count: int) -> None:
 
 @pytest.mark.integration
 def test_killed_at_any_write_an_artefact_is_old_or_new_or_absent(tmp_path: Path) -> None:
-    """Forked, since a kill must not cost an import of torch each time; the children start no threads."""
-    fork = multiprocessing.get_context("fork")
+    """Forked, since a kill must not cost an import of torch each time; from a server that has no threads, which this process may."""
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload([__name__])
     for count in range(1, 100):
         root = tmp_path / str(count)
         process = fork.Process(target=_die_at_sync, args=(root, count))
