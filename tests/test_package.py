@@ -48,7 +48,8 @@ def run(python: str | Path, *arguments: str, cwd: Path, path: str = "") -> subpr
 
 def test_the_wheel_holds_the_code_its_files_and_the_configs_and_nothing_else() -> None:
     found = {file.distribution_path for file in wheel().recurse_included_files()}
-    code = {path for path in (ROOT / "qnerf").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    packages = (ROOT / "qnerf", ROOT / "hydra_plugins")
+    code = {path for each in packages for path in each.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     expected = {path.relative_to(ROOT).as_posix() for path in code}
     configs = {f"qnerf/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert found == expected | configs

@@ -154,7 +154,7 @@ def test_each_line_of_a_plug_in_counts_in_the_identity_of_the_runs_that_use_it(s
 def test_checks_sweeps_and_lists_know_a_plug_ins_configs(site: Path, scene: Path, tmp_path: Path) -> None:
     conf = ("--config-dir", str(site / "qnerf_example" / "conf"))
     arguments = (*conf, f"scene.path={scene}", *CHOICES)
-    done = python("-m", "qnerf.validate", *arguments, "editor=anchored,plain", cwd=tmp_path, path=(site, ROOT))
+    done = python("-m", "qnerf.validate", "-m", *arguments, "editor=anchored,plain", cwd=tmp_path, path=(site, ROOT))
     assert "2 runs of articulation by halves, full" in done.stdout, done.stderr
     wrong = python("-m", "qnerf.run", *arguments, "editor=ancored", "editor.wait=1", cwd=tmp_path, path=(site, ROOT))
     assert wrong.returncode == 2

@@ -148,7 +148,10 @@ def test_readers_are_chosen_by_what_a_folder_has_or_by_name(tmp_path: Path, inst
     install("qnerf.readers", f"{__name__}:LISTING")
     with pytest.raises(UserError) as caught:
         reader_of(tmp_path)
-    missing = "transforms.json is missing (reader transforms), views.txt is missing (reader listing)"
+    missing = (
+        "sparse/0/cameras.bin is missing (reader colmap), poses_bounds.npy is missing (reader llff), "
+        "transforms.json is missing (reader transforms), views.txt is missing (reader listing)"
+    )
     assert str(caught.value) == f"{tmp_path} has no posed images ({missing}): give a folder that has one of these."
     (tmp_path / "views.txt").touch()
     assert reader_of(tmp_path) == LISTING
@@ -160,7 +163,7 @@ def test_readers_are_chosen_by_what_a_folder_has_or_by_name(tmp_path: Path, inst
     assert reader_of(tmp_path, "listing") == LISTING
     with pytest.raises(UserError, match=r"scene\.reader: 'lisitng' is not valid; nearest valid: listing; expected one of"):
         reader_of(tmp_path, "lisitng")
-    with pytest.raises(UserError, match=r"is a file, expected a folder with transforms\.json or views\.txt"):
+    with pytest.raises(UserError, match=r"is a file, expected a folder with .* or transforms\.json or views\.txt"):
         reader_of(tmp_path / "views.txt")
 
 

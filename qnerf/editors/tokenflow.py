@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -22,6 +21,7 @@ from pydantic import Field
 from qnerf.editors.base import SourceText
 from qnerf.editors.editor import Editor, EditorSettings
 from qnerf.editors.pnp_layers import FEATURE, decoder_layers
+from qnerf.editors.source_features import SourceFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,34 +126,6 @@ class TokenFlow(Editor):
         from qnerf.attention.hooks import Edits
 
         return Edits() if source.feature is None else Edits({}, {FEATURE: (ReplaceOutput(rows, {FEATURE: source.feature}),)})
-
-
-@dataclass(frozen=True)
-class SourceFeatures:
-    """What is read of the source's pass of V views. tokens: per layer the normalised tokens that attention reads, (V, n, C). maps:
-    queries and keys of layers whose maps are the source's. feature: Plug-and-Play's, or None."""
-
-    tokens: dict[AttentionLayer, Tensor]
-    maps: dict[AttentionLayer, tuple[Tensor, Tensor]]
-    feature: Tensor | None
-
-    def rows(self, places: list[int]) -> SourceFeatures:
-        """Of some of the views."""
-        tokens = {layer: x[places] for layer, x in self.tokens.items()}
-        maps = {layer: (q[places], k[places]) for layer, (q, k) in self.maps.items()}
-        return SourceFeatures(tokens, maps, None if self.feature is None else self.feature[places])
-
-    @staticmethod
-    def joined(parts: list[SourceFeatures]) -> SourceFeatures:
-        import torch
-
-        tokens = {layer: torch.cat([part.tokens[layer] for part in parts]) for layer in parts[0].tokens}
-        maps = {
-            layer: (torch.cat([p.maps[layer][0] for p in parts]), torch.cat([p.maps[layer][1] for p in parts]))
-            for layer in parts[0].maps
-        }
-        features = [part.feature for part in parts if part.feature is not None]
-        return SourceFeatures(tokens, maps, torch.cat(features) if features else None)
 
 
 def key_views(views: int, batch: int, k: int) -> list[int]:

@@ -12,7 +12,6 @@ from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import prompt_problems, uses_oracle
 from qnerf.runs.unposed import unposed_problems
-from qnerf.scenes.capture import spread_evenly
 from qnerf.scenes.drawing_files import drawing_files
 from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
 from qnerf.scenes.focus import FLIP, find_region
@@ -33,6 +32,7 @@ def check_files(cells: Iterable[RunSettings]) -> list[str]:
 
 def count_views(settings: RunSettings) -> int:
     """How many views a run will edit: `scene.views`, or all images that are there. Raises UserError for a bad scene."""
+
     if is_unwritten(settings.scene.path):
         there, least = VIEWS, 2
     else:
@@ -156,6 +156,8 @@ def _image_errors(settings: RunSettings, place: str | None, key: str) -> list[st
 
 def _view_names(settings: RunSettings) -> list[str]:
     """Names of the views that will be edited."""
+    from qnerf.scenes.capture import spread_evenly  # opencv comes with it
+
     wanted = settings.scene.views
     if is_unwritten(settings.scene.path):
         return [NAMES[index] for index in spread_evenly(len(NAMES), wanted)]

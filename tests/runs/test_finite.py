@@ -32,6 +32,7 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 SMALL = (
     "scene.size=32", "steps=4", "field.optimiser.iterations=3", "metrics=quick", "device=cpu",
 )  # fmt: skip
+NO_RESULTS = ("config.yaml", "run.log", ".owner", "metrics.jsonl", "source_views.png")
 ALONE = ("schedule=independent", "guidance=off", "baselines=[]")
 FULL = ("schedule=progressive", "schedule.interval=2")
 
@@ -63,7 +64,7 @@ def run(scene: Path, output: Path, backbone: DiffusionBackbone, monkeypatch: pyt
     with pytest.raises(UserError) as error:
         pipeline.run(settings, "python -m qnerf.run test")
     files = [path for path in output.rglob("*") if path.is_file() and path.stat().st_size]
-    claims = [path for path in files if path.name not in ("config.yaml", "run.log", ".owner", "metrics.jsonl")]
+    claims = [path for path in files if path.name not in NO_RESULTS]
     assert not [path for path in files if path.name == "metrics.jsonl" and "psnr" in path.read_text()]
     assert all(path.parts[-3] in ("inversion", "reconstruction", "round_trip") for path in claims), claims
     return str(error.value)

@@ -21,7 +21,7 @@ from qnerf.scenes.scene import Scene
 class Means:
     """A backbone of 8 x 8 latents."""
 
-    device = torch.device("cpu")
+    device, dtype = torch.device("cpu"), torch.float32
 
     def encode(self, images: Tensor) -> Tensor:
         return F.avg_pool2d(images, 4)

@@ -108,7 +108,7 @@ def _die_at_sync(root: Path, count: int) -> None:
 
 @pytest.mark.integration
 def test_killed_at_any_write_an_artefact_is_old_or_new_or_absent(tmp_path: Path) -> None:
-    """Forked, since a kill must not cost an import of torch each time; from a server that has no threads, which this process may."""
+    """Forked, since a kill must not cost an import of torch each time, but from a server without threads: this process has some."""
     fork = multiprocessing.get_context("forkserver")
     fork.set_forkserver_preload([__name__])
     for count in range(1, 100):

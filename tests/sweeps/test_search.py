@@ -34,7 +34,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Runs that compute nothing but figures of their settings: agreement and fidelity pull the strength apart. Counts runs."""
     counted: Counter[str] = Counter()
 
-    def run(settings: RunSettings, command: str, place: object) -> Path:
+    def run(settings: RunSettings, command: str, place: object = None) -> Path:
         identity = Stages(settings, read_inputs(settings)).identity()
         counted[identity] += 1
         strength, interval = math.log10(getattr(settings.guidance, "strength", 1)), getattr(settings.schedule, "interval", 0)
