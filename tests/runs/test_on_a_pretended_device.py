@@ -1,4 +1,4 @@
-"""A whole run on a device that is not there: from reading the scene to the report, each tensor is where the next step asks for it."""
+"""A whole run on a device that is not there: from the scene to the report, each tensor is where the next step asks for it."""
 
 from __future__ import annotations
 
