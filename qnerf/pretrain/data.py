@@ -163,6 +163,8 @@ def stream(
 ) -> Iterator[BatchT_co]:
     """Batches without end from step `first_step` on; batch k holds samples k·batch … (k+1)·batch − 1 (a member's part)."""
     steps = _Steps(batch, first_step, members or Team())
+    if workers:  # here, since a forked worker cannot end the threads that OpenCV has in this process: it hangs or crashes
+        cv2.setNumThreads(1)
     yield from DataLoader(
         cast(Dataset[Any], samples),
         batch_sampler=steps,
@@ -191,4 +193,3 @@ class _Steps:
 
 def _single_thread(worker: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)

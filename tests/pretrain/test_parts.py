@@ -5,6 +5,7 @@ import math
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -38,10 +39,15 @@ def settings(**changes: object) -> VaeStage:
 def test_a_batch_does_not_depend_on_where_the_stream_starts_or_who_renders() -> None:
     samples = PuppetSamples(7, 32, {"bones": 1.0, "ends": 1.0})
     from_start = list(islice(stream(samples, 2, 0, workers=0), 3))
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300)).astype(np.uint8)
+    cv2.SIFT_create().detect(noise)  # pyright: ignore[reportAttributeAccessIssue]  # now OpenCV has threads
     resumed = next(iter(stream(samples, 2, 2, workers=1)))
     assert resumed.captions == from_start[2].captions
     assert torch.equal(resumed.images, from_start[2].images)
     assert torch.equal(resumed.controls, from_start[2].controls)
+    cv2.setNumThreads(before)
 
 
 def test_samples_differ_by_index_and_by_seed() -> None:
