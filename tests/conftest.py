@@ -10,6 +10,8 @@ os.environ.setdefault("WANDB_MODE", "offline")
 import pytest
 import torch
 
+LEVEL = logging.root.level
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
@@ -18,9 +20,12 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_console_left() -> Iterator[None]:
-    """Commands log to the console; a handler that stays would write to the console of a test that is over."""
+    """Commands log to the console, and Hydra sets the root logger's level: a handler that stays would write to the console of a
+    test that is over, and a level that stays would let other packages' words through."""
+    logging.root.setLevel(LEVEL)
     before = list(logging.root.handlers)
     yield
+    logging.root.setLevel(LEVEL)
     for handler in [h for h in logging.root.handlers if type(h) is logging.StreamHandler and h not in before]:
         logging.root.removeHandler(handler)
 
