@@ -5,6 +5,11 @@
 
 import errno
 import re
+import sys
+from collections.abc import Callable
+
+USER_ERROR = 2
+"""The exit code of an error that the user can correct."""
 
 
 class UserError(Exception):
@@ -48,6 +53,19 @@ def explain_os_error(error: OSError) -> str | None:
         f"{error.filename or 'output_dir'}: {_DISK[error.errno]}; finished results are safe: free some space "
         "(qnerf store prune) or set another output_dir=…, and run the same command again"
     )
+
+
+def told_in_a_sentence(work: Callable[[], int]) -> int:
+    """The exit code of a command: what `work` returns, or `USER_ERROR` and one sentence where the user can correct the error."""
+    try:
+        return work()
+    except UserError as error:
+        sentence = str(error)
+    except OSError as error:
+        if (sentence := explain_os_error(error)) is None:
+            raise
+    print(f"qnerf: {sentence}", file=sys.stderr)
+    return USER_ERROR
 
 
 def explain_lock(error: Exception, place: object, key: str) -> str | None:

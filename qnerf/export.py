@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.errors import UserError, explain_os_error
-from qnerf.run import USER_ERROR
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.scenes.captures_out import WRITERS, write_out
 from qnerf.scenes.readers.reader import reader_of
 
@@ -26,26 +25,23 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """0: the capture is written; 2: an error that the user can correct, in one sentence."""
     given = parser().parse_args(arguments)
+    return told_in_a_sentence(lambda: _export(given))
+
+
+def _export(given: argparse.Namespace) -> int:
     out = given.out or Path(f"{given.run.resolve().name}-{given.to}")
-    try:
-        folder = given.run / "edited/full" if given.full else given.run
-        if given.full and not folder.is_dir():
-            raise UserError(f"{folder} does not exist, since the photographs are no larger than the views: leave --full out.")
-        reader = reader_of(folder)
-        if not reader.posed:
-            raise UserError(f"{folder} has images without cameras, expected a run or another capture: give its folder.")
-        frames = [frame for frame in reader.read(folder)[1] if frame.exists]
-        if not frames:
-            raise UserError(f"{folder} has none of the images that it names: run the edit again.")
-        write_out(out, frames, given.to)
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        if (said := explain_os_error(error)) is None:
-            raise
-        print(f"qnerf: {said}", file=sys.stderr)
-        return USER_ERROR
+    folder = given.run / "edited/full" if given.full else given.run
+    if not given.run.is_dir():
+        raise UserError(f"{given.run} is no folder, expected that of a run or another capture: correct the path.")
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist, since the photographs are no larger than the views: leave --full out.")
+    reader = reader_of(folder)
+    if not reader.posed:
+        raise UserError(f"{folder} has images without cameras, expected a run or another capture: give its folder.")
+    frames = [frame for frame in reader.read(folder)[1] if frame.exists]
+    if not frames:
+        raise UserError(f"{folder} has none of the images that it names: run the edit again.")
+    write_out(out, frames, given.to)
     print(f"{out}: {len(frames)} views for {given.to}.")
     return 0
 

@@ -12,8 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from qnerf.errors import UserError, explain_os_error
-from qnerf.run import USER_ERROR
+from qnerf.errors import USER_ERROR, UserError, told_in_a_sentence
 from qnerf.scenes.settings import SceneSettings
 
 PAGE = "inspect.html"
@@ -33,20 +32,15 @@ def main(arguments: Sequence[str]) -> int:
         print(f"qnerf: no folder is given. {USAGE}", file=sys.stderr)
         return USER_ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        settings, page = parse(arguments[0], arguments[1:])
-        from qnerf.reports.inspection.page import inspect  # reading scenes takes torch: only once it is needed
+    return told_in_a_sentence(lambda: _inspect(arguments[0], arguments[1:]))
 
-        inspection = inspect(settings)
-        inspection.write(page)
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        if (said := explain_os_error(error)) is None:
-            raise
-        print(f"qnerf: {said}", file=sys.stderr)
-        return USER_ERROR
+
+def _inspect(folder: str, overrides: Sequence[str]) -> int:
+    settings, page = parse(folder, overrides)
+    from qnerf.reports.inspection.page import inspect  # reading scenes takes torch: only once it is needed
+
+    inspection = inspect(settings)
+    inspection.write(page)
     width = max(len(check.name) for check in inspection.checks)
     for check in inspection.checks:
         print(f"{check.verdict:<5} {check.name:<{width}}  {check.said}")

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qnerf.common.files import write_json
-from qnerf.errors import UserError, explain_os_error
-from qnerf.run import USER_ERROR
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.scenes.joints_found import Skeleton, find_joints
 from qnerf.scenes.keypoints import read_keypoints
 from qnerf.scenes.settings import SceneSettings
@@ -33,23 +32,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """0: the page or the proxy is written; 2: an error that the user can correct, in one sentence."""
     given = parser().parse_args(arguments)
-    try:
-        if given.keypoints is None:
-            _write_page(given)
-        else:
-            _write_proxy(given)
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        if (said := explain_os_error(error)) is None:
-            raise
-        print(f"qnerf: {said}", file=sys.stderr)
-        return USER_ERROR
-    return 0
+    return told_in_a_sentence(lambda: _write_page(given) if given.keypoints is None else _write_proxy(given))
 
 
-def _write_page(given: argparse.Namespace) -> None:
+def _write_page(given: argparse.Namespace) -> int:
     if given.target is not None:
         raise UserError("--target is of keypoints, but --keypoints is not given: give both, or neither for the page.")
     from qnerf.reports.posing.page import write_posing_page  # reading scenes takes torch: only once it is needed
@@ -57,9 +43,10 @@ def _write_page(given: argparse.Namespace) -> None:
     page = given.out or Path("pose.html")
     count = write_posing_page(given.scene, given.proxy, given.axes, given.views, page)
     print(f"{page}: {count} views; open it in a browser, and save proxy.json from it.")
+    return 0
 
 
-def _write_proxy(given: argparse.Namespace) -> None:
+def _write_proxy(given: argparse.Namespace) -> int:
     settings, out = SceneSettings(path=given.scene, axes=given.axes, source_prompt=""), given.out or Path("proxy.json")
     source, *others = (
         find_joints(settings, read_keypoints(folder), given.confidence, given.tolerance)
@@ -74,6 +61,7 @@ def _write_proxy(given: argparse.Namespace) -> None:
     if target is None:
         print(f"The target is the source: move joints of 'target' in {out}, or give --target.")
     print(f"{out}: look at it with qnerf inspect {given.scene} scene.proxy={out}")
+    return 0
 
 
 def describe(title: str, skeleton: Skeleton) -> str:

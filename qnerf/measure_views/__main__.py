@@ -11,24 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.errors import UserError, explain_os_error
-
-USER_ERROR = 2
+from qnerf.errors import told_in_a_sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured; 2: an error that the user can correct."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(given)
-    try:
-        return _measure(options, shlex.join(["qnerf", "measure", *given]))
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-    except OSError as error:
-        if (sentence := explain_os_error(error)) is None:
-            raise
-        print(f"qnerf: {sentence}", file=sys.stderr)
-    return USER_ERROR
+    return told_in_a_sentence(lambda: _measure(options, shlex.join(["qnerf", "measure", *given])))
 
 
 def parser() -> argparse.ArgumentParser:

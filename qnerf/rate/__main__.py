@@ -4,28 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from qnerf.common.files import write_text
-from qnerf.errors import UserError, explain_os_error
-
-USER_ERROR = 2
+from qnerf.errors import UserError, told_in_a_sentence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: written; 2: an error that the user can correct."""
     options = parser().parse_args(arguments)
-    try:
-        return _summary(options.given) if options.summary else _page(options)
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-    except OSError as error:
-        if (sentence := explain_os_error(error)) is None:
-            raise
-        print(f"qnerf: {sentence}", file=sys.stderr)
-    return USER_ERROR
+    return told_in_a_sentence(lambda: _summary(options.given) if options.summary else _page(options))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -87,7 +87,7 @@ def test_what_is_wrong_with_the_folders_is_told_together(capture: Path, tmp_path
     shutil.copy(capture / "images" / "000.png", tmp_path / "00.png")
     with pytest.raises(UserError) as error:
         read_folders(tmp_path, str(capture), tmp_path / "nowhere")
-    for part in ("nowhere is no folder", "the view 00 is not in --source", "nearest: 00", "and 1 more"):
+    for part in ("nowhere is no folder", "the view 00 is not in --source", "nearest: 00", "3 problems in the folders"):
         assert part in str(error.value)
     with pytest.raises(UserError, match=r"--source \S+neither does not exist[\s\S]*none is no folder"):
         read_folders(tmp_path / "none", str(tmp_path / "neither"), None)
