@@ -37,6 +37,9 @@ class TransportSettings(LookAheadSettings):
     1: always. Where the posed views are trusted, they alone were better, and cost no field (docs/log.md).
     consolidate_from: share of the steps before which none is trained. With a trust of 0 everywhere, consolidate_from 0
     and consolidate_below 1 this is the progressive schedule.
+    hold_until: share of the steps up to which trusted places of the object keep the latents of the posed views' inversion, as in
+    blended latent diffusion (Avrahami, Fried and Lischinski 2023): z = w z_posed + (1 - w) z after each step, w the mean trust over
+    the patch. The model draws what is not trusted, in their surroundings, and in the steps after it the seams. 0: never.
     restart_beyond: a view is lost where the model by itself would make another picture of what moves than the posed one: at
     `start_at`, its predicted clean latents are farther than this from the posed view's (mean square, weighted by trust). A lost
     view starts anew there as with start=posed, and is guided wholly from then on. None: no view does. Where query fields are
@@ -48,6 +51,7 @@ class TransportSettings(LookAheadSettings):
     gone_at: float = Field(default=1.0, ge=0, le=1)
     consolidate_below: float = Field(default=0.5, ge=0, le=1)
     consolidate_from: float = Field(default=0.0, ge=0, le=1)
+    hold_until: float = Field(default=0.0, ge=0, le=1)
     restart_beyond: float | None = Field(default=None, gt=0)
 
     @property
@@ -168,7 +172,26 @@ class Transport(LookAhead):
                 )
                 both = shared(own, factor * trust, target, job.backbone.latent_size, job.region.object[:, None])
             z = guided_steps(job, guidance, z, k, k + 1, both)
+            if k + 1 <= self.settings.hold_until * count:
+                z = torch.lerp(z, trajectory.states[k + 1].to(z), self._held(job).to(z))
         return z
+
+    def _held(self, job: EditJob) -> Tensor:
+        """How far each place keeps the posed views' latents, (N, 1, h, w)."""
+        import os
+        import torch.nn.functional as F
+
+        posed = job.needed_posed()
+        pool = F.adaptive_avg_pool2d
+        t = posed.trust[:, None]
+        mode = os.environ.get("HOLD", "mean")
+        if mode == "min":
+            w = -F.adaptive_max_pool2d(-t, job.backbone.latent_size)
+        elif mode == "hard":
+            w = (pool(t, job.backbone.latent_size) > 0.5).float()
+        else:
+            w = pool(t, job.backbone.latent_size)
+        return w * job.region.object[:, None].to(w)
 
     def _restarted(self, job: EditJob, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """State k of all views, lost ones begun anew from the posed views, and which these are."""
