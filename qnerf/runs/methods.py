@@ -61,9 +61,9 @@ class Edited:
     """The views of a scene, edited by one method.
 
     method: its name in `settings.methods()`. images: the output, (N, 3, H, W) float32 in [0, 1], on the scene's device, in the
-    order of `scene.view_names`. decoded: the model's own pictures, likewise; the output is made of them. drawn: these with the posed
-    views' pixels where such are kept. mask: (N, H, W) in [0, 1], how far they count in the output; the rest is the source's pixels.
-    None: no pixels are kept, and the output is `decoded`.
+    order of `scene.view_names`. decoded: the model's own pictures, likewise; the output is made of them. drawn: decoded, with the
+    posed views' pixels where such are kept. mask: (N, H, W) in [0, 1], how far drawn counts in the output; the rest is the source's
+    pixels. None: no pixels are kept, and the output is `decoded`.
     latents: (N, 4, h, w) float32 in the host's memory, which were decoded. field_depth: (N, rows, columns) expected depth of the
     last query field, world units, on the device; None: the method trains none. fields: every query field, in the order of
     training. seconds: what the latents took to compute, stages that other runs share counted in.
