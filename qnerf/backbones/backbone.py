@@ -42,10 +42,16 @@ class PassCosts:
     queries: float = 0.0
 
 
+def acts_in(k: int, steps: int, start: float, stop: float) -> bool:
+    """Whether a ControlNet acts in step k of so many, given its share of them: in all that lie wholly within it, as diffusers
+    counts (`control_guidance_start`, `control_guidance_end`)."""
+    return k / steps >= start and (k + 1) / steps <= stop
+
+
 @dataclass(frozen=True)
 class NetControl:
     """What one of the backbone's ControlNets is given. scale: weight of its residuals. start, stop: the share of the
-    denoising steps in which it acts. source_images, target_images: folders of drawings of one's own, for
+    denoising steps in which it acts (`acts_in`). source_images, target_images: folders of drawings of one's own, for
     `drawing="images"`. key: the setting that says so."""
 
     drawing: Drawing

@@ -18,6 +18,8 @@ from qnerf.fields.encodings.layout import grid_layout
 from qnerf.planning.light_checks import count_views
 from qnerf.runs.memory import within_memory
 from qnerf.runs.plan import follows_posed, method_follows_posed, plan_method, plan_work, uses_oracle, uses_posed
+from qnerf.scenes.fingerprint import depth_files, scene_folder
+from qnerf.scenes.on_demand import is_unwritten
 from qnerf.scenes.settings import width_height
 
 MIB, GIB = 2**20, 2**30
@@ -74,12 +76,20 @@ def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
 def _posing(settings: RunSettings) -> dict[str, float]:
     """Seconds of the source's radiance field, where a method reads its posed views or a depth ControlNet is drawn from it, and of
     those views."""
-    if not uses_posed(settings) and not any(net.drawing == "depth" for net in settings.net_controls()):
+    if not uses_posed(settings) and not _draws_rendered_depth(settings):
         return {}
     field = settings.model_dump_json(include={"scene", "source_field", "seed"})
     rendered = POSED_VIEW * count_views(settings) * _area(settings)
     trained = {f"source field {field}": SOURCE_STEP * settings.source_field.optimiser.iterations}
     return trained | ({_posed_key(settings): rendered} if uses_posed(settings) else {})
+
+
+def _draws_rendered_depth(settings: RunSettings) -> bool:
+    """Whether a depth ControlNet is drawn from the radiance field, since the capture brings no depth of its own."""
+    if not any(net.drawing == "depth" for net in settings.net_controls()):
+        return False
+    path = settings.scene.path
+    return is_unwritten(path) or not depth_files(scene_folder(path), settings.scene.reader)
 
 
 def _posed_key(settings: RunSettings) -> str:
