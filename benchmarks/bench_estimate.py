@@ -31,7 +31,7 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.flops import autoencoder_flops, controlnet_flops, unet_flops
 from qnerf.backbones.puppet import PuppetSettings
 from qnerf.config import RunSettings
-from qnerf.planning.cost import FIELD_START, FIELD_STEP, HELDOUT_STEP, MEASURE, PASS, REPORT, START, Estimate, estimate_cost
+from qnerf.planning.cost import FIELD_START, HELDOUT_STEP, MEASURE, PASS, REPORT, START, Estimate, estimate_cost, field_step
 from qnerf.runs import pipeline
 from qnerf.runs.plan import plan_method
 
@@ -67,7 +67,9 @@ def one_threads_seconds(settings: RunSettings) -> float:
     """Of an estimate, the seconds of what has one thread however many cores there are."""
     methods = settings.methods().values()
     work = [plan_method(method, settings.steps, VIEWS) for method in methods]
-    fields = sum(each.get("field", 0.0) for each in work) * (FIELD_START + FIELD_STEP * settings.field.optimiser.iterations)
+    fields = sum(each.get("field", 0.0) for each in work) * (
+        FIELD_START + field_step(settings) * settings.field.optimiser.iterations
+    )
     radiance = sum(each.get("feedback", 0.0) for each in work) + len(work) * ("heldout" in settings.metrics.groups)
     return START + REPORT + MEASURE * len(work) + fields + radiance * HELDOUT_STEP * settings.rgb_field.optimiser.iterations
 

@@ -13,7 +13,7 @@ from qnerf.common.hashes import checksum, digest
 from qnerf.config import RunSettings
 from qnerf.runs.memory import is_tiled
 from qnerf.scenes.drawing_files import drawing_files
-from qnerf.scenes.fingerprint import depth_files, scene_fingerprint, scene_folder
+from qnerf.scenes.fingerprint import scene_fingerprint, scene_folder
 from qnerf.scenes.readers.reader import reader_of
 
 # Settings that cannot change a result. Contents of the scene and the backbone are hashed in place of their paths.
@@ -55,13 +55,11 @@ WITHOUT_EFFECT_OF_EDITOR, WITHOUT_EFFECT_OF_GUIDANCE = (
 @dataclass(frozen=True)
 class Inputs:
     """What a result depends on beside settings and the code that they choose. scene, weights: hashes, none of weights that are
-    not on this machine. reader: the module that reads the scene, whose code counts. depth: a hash of the capture's depth, where a
-    control is drawn from it."""
+    not on this machine. reader: the module that reads the scene, whose code counts."""
 
     scene: str
     weights: str | None
     reader: str | None = None
-    depth: str | None = None
 
 
 def read_inputs(settings: RunSettings) -> Inputs:
@@ -70,13 +68,10 @@ def read_inputs(settings: RunSettings) -> Inputs:
     scene = scene_fingerprint(folder, given.proxy, given.reader)
     if given.axes is not None:
         scene = digest([scene, given.axes])
-    nets = settings.net_controls()
-    maps = depth_files(folder, given.reader) if any(net.drawing == "depth" for net in nets) else []
-    depth = digest([checksum(path) for path in maps]) if maps else None
-    if own := [net for net in nets if net.drawing == "images"]:
+    if own := [net for net in settings.net_controls() if net.drawing == "images"]:
         places = [(place, net.key) for net in own for place in (net.source_images, net.target_images)]
         scene = digest([scene, *(checksum(path) for place in places for path in drawing_files(*place).values())])
-    return Inputs(scene, weights_revision(settings.backbone), reader_of(folder, given.reader).module, depth)
+    return Inputs(scene, weights_revision(settings.backbone), reader_of(folder, given.reader).module)
 
 
 def effective_settings(settings: RunSettings) -> dict[str, Any]:

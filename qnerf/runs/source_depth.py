@@ -1,5 +1,4 @@
-"""The depth of the source views, which depth ControlNets are drawn from: the capture's own, or what the scene's radiance field
-expects."""
+"""The depth of the source views, as the radiance field of the scene expects it: what depth ControlNets are drawn from."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ from qnerf.config import RunSettings
 from qnerf.devices import HOST
 from qnerf.runs.posing import source_field
 from qnerf.runs.work import Workshop
-from qnerf.scenes.capture_depth import capture_depth
 from qnerf.scenes.scene import Scene
 from qnerf.store.entry import Artefact
 
@@ -20,12 +18,10 @@ def source_depth(settings: RunSettings, scene: Scene, size: tuple[int, int], wor
     height, width = size
 
     def compute() -> Artefact:
-        if scene.depths is not None:
-            return Artefact({"depth": capture_depth(scene, size, settings.scene.crop)})
         _, depth = source_field(settings, scene, work).render(scene.cameras.resized(width, height))
         return Artefact({"depth": depth.to(HOST)})
 
     work.progress.enter("the depth of the source views, for the ControlNet")
-    with work.progress.expecting({} if scene.depths else {"source field": 1}):
+    with work.progress.expecting({"source field": 1}):
         found = work.once(lambda stages: stages.source_depth(), compute).tensors["depth"]
     return torch.where(found > 0, found, torch.inf)

@@ -70,10 +70,8 @@ class Stages:
         return Key("source_field", digest([scene, self.inputs.scene, parts, _code("source_field", also=reader)]))
 
     def source_depth(self) -> Key:
-        """The depth of the source, at the size of the model's images: the capture's own, or what the radiance field expects."""
-        known = self.inputs.depth
-        origin = self.source_field().identity if known is None else [known, self._plain["scene"], self.inputs.scene]
-        return Key("source_depth", digest([origin, self.settings.backbone.pixels(), _code("source_depth")]))
+        """The depth that the source's radiance field expects, at the size of the model's images."""
+        return Key("source_depth", digest([self.source_field().identity, self.settings.backbone.pixels(), _code("source_depth")]))
 
     def posed(self) -> Key:
         """The source's radiance field, posed and rendered from every view."""
@@ -144,7 +142,7 @@ class Stages:
         if uses_oracle(self.settings):
             yield self.inversion("truth")
         depth = "depth" in self._drawings()
-        if (depth and self.inputs.depth is None) or uses_posed(self.settings):
+        if depth or uses_posed(self.settings):
             yield self.source_field()
         if depth:
             yield self.source_depth()

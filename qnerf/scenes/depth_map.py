@@ -23,7 +23,9 @@ def draw_depth_map(proxy: Proxy, state: State, cameras: Cameras, size: tuple[int
     """The inverse depth of every view, (N, 3, H, W) float32 in [0, 1]. size: (height, width). depth: (N, H, W), the source scene's
     distance along each pixel's ray, world units; infinite where there is nothing."""
     height, width = size
-    cosine = axis_cosine(cameras.resized(width, height), size).cpu()
+    rays = cameras.resized(width, height).token_rays(height, width)
+    forward = -cameras.camera_to_world[:, None, None, :3, 2]
+    cosine = (rays.directions * forward).sum(dim=-1).cpu()
     distance = {s: bounds_distance(proxy, s, cameras, size).cpu() for s in ("source", "target")}
     inverse = {s: 1 / (d * cosine) for s, d in distance.items()}
     behind = fill_in(1 / (depth.cpu() * cosine), torch.isfinite(distance["source"]))
@@ -31,12 +33,6 @@ def draw_depth_map(proxy: Proxy, state: State, cameras: Cameras, size: tuple[int
     low, high = both.amin(dim=(0, 2, 3)), both.amax(dim=(0, 2, 3))
     grey = (torch.maximum(behind, inverse[state]) - low[:, None, None]) / (high - low).clamp_min(1e-9)[:, None, None]
     return grey.float()[:, None].expand(-1, 3, -1, -1).contiguous().to(cameras.focal.device)
-
-
-def axis_cosine(cameras: Cameras, size: tuple[int, int]) -> Tensor:
-    """(N, H, W) cosine between each pixel's ray and the optical axis."""
-    rays = cameras.token_rays(*size)
-    return (rays.directions * -cameras.camera_to_world[:, None, None, :3, 2]).sum(dim=-1)
 
 
 def fill_in(values: Tensor, hole: Tensor) -> Tensor:

@@ -29,13 +29,6 @@ def proxy_file(folder: Path, proxy: Path | str | None) -> Path:
     return folder / "proxy.json" if proxy is None else resolve(proxy, "scene.proxy", "proxies")
 
 
-def depth_files(folder: Path, reader: str | None = None) -> list[Path]:
-    """The images of a capture's depth, if every photograph that is there has one; else none, since depth of some is of no use."""
-    how = reader_of(folder, reader)
-    found = [frame.depth for frame in how.read(folder)[1] if frame.exists]
-    return [] if None in found else [path for path in found if path is not None]
-
-
 def scene_fingerprint(folder: Path | str, proxy: Path | str | None = None, reader: str | None = None) -> str:
     """A SHA-256 over the names and bytes of all that `read_scene` reads: a folder, and a proxy file beside it. reader: the chosen
     one (`scene.reader`)."""

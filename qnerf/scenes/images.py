@@ -96,14 +96,6 @@ def read_depth(path: Path, scale: float) -> np.ndarray:
     return np.where(values >= NOTHING, np.float32(np.inf), values * np.float32(scale))
 
 
-def read_grey(path: Path) -> np.ndarray:
-    """(H, W) values of a grey image of 16 or 32 bits, as they are stored. Raises UserError for one of 8 bits or in colour."""
-    image = _decode(path)
-    if not image.mode.startswith("I") and image.mode != "F":
-        raise UserError(f"{path} has pixels of mode {image.mode}, expected a grey image of 16 or 32 bits: export it again.")
-    return np.asarray(image)
-
-
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write (3, H, W) values in [0, 1] as an 8-bit RGB PNG."""
     rgb = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)

@@ -91,8 +91,7 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
     notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames)]
     radius = region.radius / world.scale
     scene = Scene(home.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
-    depths = photographs if all(frame.depth for frame in every if frame.exists) else None
-    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world, depths=depths), notes
+    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world), notes
 
 
 def region_of(

@@ -75,8 +75,6 @@ class Scene:
     without, each is edited by itself, cameras and region mean nothing, and there is no proxy. own_prompts: of source and target, by
     view, where views have their own. masks: (N, H, W), 0 or 1, where the edit may be, where that is given.
 
-    depths: the views' photographs, if each of the capture's has an image of its depth.
-
     world: from the scene's coordinates to the capture's own, which differ where those are far from the origin or of another size.
 
     focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, the scene's
@@ -98,7 +96,6 @@ class Scene:
     own_prompts: tuple[tuple[str, str], ...] | None = None
     masks: Tensor | None = None
     world: World = UNMOVED
-    depths: tuple[Photograph, ...] | None = None
 
     @property
     def prompts(self) -> tuple[tuple[str, str], ...]:

@@ -43,8 +43,6 @@ class Frame:
     fisheye: whether k1 … k4 are those of OpenCV's fisheye lens, instead of its usual one
     (`qnerf.scenes.lens`). notes: what the user should know of how it is read, such as "names a mask, which is
     not used": sentences that go on from the image's name.
-
-    depth: the file of its depth along the optical axis, which is there; depth_unit: world units of a whole number in it.
     """
 
     file_path: str
@@ -56,8 +54,6 @@ class Frame:
     mask: tuple[int, ...] = ()
     fisheye: bool = False
     notes: tuple[str, ...] = ()
-    depth: Path | None = None
-    depth_unit: float = 1e-3
 
 
 def _no_points(_: Path) -> None:

@@ -32,9 +32,7 @@ FOCAL = (*LENGTHS, *ANGLES, *DEGREES)
 NUMBERS = (*FOCAL, "cx", "cy", "w", "h", "k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 POSITIVE = (*FOCAL, "w", "h")
 OTHER_LENSES = ("ftheta", "latlong", "equirectangular")  # how instant-ngp's keys of lenses begin that are not read
-UNUSED = {"mask_path": "a mask (mask_path)", "rolling_shutter": "a rolling shutter"}
-DEPTHS = ("depth_file_path", "depth_path")  # nerfstudio's and instant-ngp's
-UNIT, MILLIMETRE = "integer_depth_scale", 1e-3  # instant-ngp's key, and nerfstudio's unit, where a file says none
+UNUSED = {"mask_path": "a mask (mask_path)", "depth_file_path": "depth (depth_file_path)", "rolling_shutter": "a rolling shutter"}
 NAME = "transforms.json"
 SPLITS = tuple(f"transforms_{split}.json" for split in ("train", "val", "test"))
 MOST_SIDE = 1e6  # pixels
@@ -112,22 +110,10 @@ def _parse_frame(
     if pose is None or len(problems) > found:
         return None
     image, note = images.find(file_path)
-    depth = images.find(said)[0] if isinstance(said := next((own[key] for key in DEPTHS if key in own), None), str) else None
-    unread = None if depth or said is None else f"names depth that is not there ({brief(str(said))}), so that none is used"
     conflict = _conflict(numbers)
     unused = [f"names {what}, which is not used" for key, what in UNUSED.items() if merged.get(key)]
-    notes = (*(each for each in (note, conflict, unread) if each), *unused)
-    return Frame(
-        file_path,
-        image or path.parent / file_path,
-        image is not None,
-        pose,
-        numbers,
-        fisheye=fisheye,
-        notes=notes,
-        depth=depth,
-        depth_unit=float(merged.get(UNIT, MILLIMETRE)),
-    )
+    notes = (*([note] if note else []), *([conflict] if conflict else []), *unused)
+    return Frame(file_path, image or path.parent / file_path, image is not None, pose, numbers, fisheye=fisheye, notes=notes)
 
 
 def _given(entry: dict[str, Any]) -> dict[str, Any]:
@@ -182,9 +168,6 @@ def _parse_numbers(path: Path, where: str, merged: dict[str, Any], own: dict[str
             numbers.setdefault(DEGREES[key], math.radians(value))
         else:
             numbers[key] = float(value)
-    unit = merged.get(UNIT, MILLIMETRE)
-    if isinstance(unit, bool) or not isinstance(unit, int | float) or not 0 < unit < 1e300:
-        problems.append(f"{path} has {UNIT} = {quoted(unit)}, expected a length above 0: correct it.")
     if not numbers.keys() & {*LENGTHS, *ANGLES} and len(problems) == found:
         problems.append(f"{path} has neither fl_x nor camera_angle_x, expected one of them: add its intrinsics.")
     elif "w" in numbers and "h" in numbers and len(problems) == found:
