@@ -169,9 +169,7 @@ def main() -> None:
             own = [] if case == "embedded" else model_and_scene(Path(folder), case)
             # In a process of its own, which has a peak of memory of its own.
             command = [sys.executable, "-m", "benchmarks.bench_estimate", "--json", f"{folder}/out", case, *own]
-            done = subprocess.run(
-                command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-            )
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=one_thread)
         for what, (expected, measured) in json.loads(done.stdout.splitlines()[-1]).items():
             print(f"| {case} | {what} | {expected:.0f} | {measured:.0f} | {expected / measured:.2f} |", flush=True)
 

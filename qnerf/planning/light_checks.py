@@ -89,10 +89,10 @@ def _pose_errors(settings: RunSettings) -> list[str]:
 
 def _proxy_errors(proxy: Path) -> list[str]:
     """What is wrong with a proxy's file."""
-    from qnerf.scenes.proxies import read_proxy  # it takes torch: only who has a proxy pays
+    from qnerf.scenes.proxy_file import read_proxy_file  # opencv comes with it
 
     try:
-        read_proxy(proxy)
+        read_proxy_file(proxy)
     except UserError as error:
         return str(error).splitlines()
     return []
