@@ -229,7 +229,7 @@ def test_what_is_not_there_fails_once_with_the_command_to_fetch_it(monkeypatch: 
     assert hub.find_or_fetch("backbone.model", "diffusion model", "no/such", "v1", True, problems) is None
     assert asked == ["no/such"]
     assert "was not fetched (OSError: no route to host)" in problems[0]
-    assert "`hf download no/such --revision v1 --local-dir such`" in problems[0]
+    assert "`hf download no/such --revision v1 --local-dir such` (4.0 GiB for Stable Diffusion 1.5), bring" in problems[0]
 
 
 def test_only_what_is_read_is_fetched() -> None:
