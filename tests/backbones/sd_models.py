@@ -60,7 +60,7 @@ XL_UNET: dict[str, Any] = {
 
 
 def build_unet(shape: Shape) -> UNet2DConditionModel:
-    own = XL_UNET if shape.two_texts else {"block_out_channels": LEVELS}
+    own: dict[str, Any] = XL_UNET if shape.two_texts else {"block_out_channels": LEVELS}
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=shape.channels,
