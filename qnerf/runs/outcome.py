@@ -18,7 +18,7 @@ from qnerf.common.files import write_image, write_json, write_text
 from qnerf.common.tensors import write_tensors
 from qnerf.config import MAIN_METHOD, RunSettings
 from qnerf.reports.figures import Figures, headline, verdict
-from qnerf.reports.images import to_pixels
+from qnerf.reports.images import spread, to_pixels
 from qnerf.reports.report import MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.reports.video import first_frame, orbit_video
@@ -27,6 +27,7 @@ from qnerf.runs.methods import Edited
 from qnerf.scenes.scene import Scene
 from qnerf.trackers.tracker import Tracker
 
+MOST_PAIRS = 12  # views of which a tracker's table has a picture
 VERSIONS = ("qnerf", "torch", "diffusers", "transformers")
 
 
@@ -132,11 +133,21 @@ def record_outcome(tracker: Tracker, folder: Path, results: Results) -> None:
             tracker.image(name, folder / f"{name}.png")
     head, *rows = csv.reader(comparison_table(results, results.scene.name, results.settings.control.detail).splitlines())
     tracker.table("methods", head, [[_plain(text) for text in row] for row in rows])
-    views = [[view, results.reconstruction.get(view), folder / "edited" / f"{view}.png"] for view in results.scene.view_names]
-    tracker.table("views", ["view", "reconstruction PSNR, dB", "edited"], [row for row in views if row[2].exists()])
+    pairs = before_and_after(folder / "methods", results)
+    views = [[view, results.reconstruction.get(view), pairs.get(view)] for view in results.scene.view_names]
+    tracker.table("views", ["view", "reconstruction PSNR, dB", "before and after"], views)
     for name in ("orbit.mp4", "report.html", "attention.html", "transforms.json", "metrics.json", "comparison.csv", "run.log"):
         if (folder / name).exists():
             tracker.file(Path(name).stem, folder / name)
+
+
+def before_and_after(folder: Path, results: Results) -> dict[str, Path]:
+    """A picture each of some views, by name: the source's beside the main method's, as a table at a tracker shows them."""
+    scene, edited, found = results.scene, results.main.edited.images, {}
+    for i in spread(len(scene.view_names), MOST_PAIRS):
+        found[scene.view_names[i]] = folder / f"pair_{scene.view_names[i]}.png"
+        write_image(found[scene.view_names[i]], np.concatenate([to_pixels(scene.images[i]), to_pixels(edited[i])], axis=1))
+    return found
 
 
 def _plain(text: str) -> str | float | None:

@@ -1,12 +1,14 @@
 """metrics.jsonl: all that a run tells its trackers, one JSON object a line. From it the run can be told again to any tracker.
 
 The lines: {"step": 3, "full/psnr": 20.1}; {"image": name, "file": path, "step": 3}; {"table": name, "columns": […], "rows": […]},
-where a picture is {"file": path}; {"file": path, "name": name}; {"summary": {…}, "exit_code": 0}. Paths are the run folder's.
+where a picture is {"file": path}; {"file": path, "name": name}; {"lineage": kind, "identity": …, "about": {…}, "files": [path, …],
+"made": true}; {"summary": {…}, "exit_code": 0}. Paths are relative to the run folder.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,8 +51,16 @@ class Journal:
     def entry_of_file(self, name: str, path: Path) -> Entry:
         return {"file": self._relative(path), "name": name}
 
+    def entry_of_lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path], made: bool) -> Entry:
+        found = {"lineage": kind, "identity": identity, "about": dict(about), "files": [self._relative(path) for path in files]}
+        return {**found, "made": made}
+
+    def has_lineage(self, kind: str, identity: str) -> bool:
+        """Whether an earlier attempt has written it: one that it made was there when the run was resumed."""
+        return any(entry.get("lineage") == kind and entry.get("identity") == identity for entry in self.earlier)
+
     def _relative(self, path: Path) -> str:
-        return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else path.name
+        return os.path.relpath(path, self.folder)
 
 
 def _text(entry: Entry) -> str:
@@ -83,6 +93,9 @@ def tell(entries: Iterable[Entry], tracker: Tracker, folder: Path) -> None:
         elif "table" in entry:
             rows = [[_place(folder, cell["file"]) if isinstance(cell, dict) else cell for cell in row] for row in entry["rows"]]
             tracker.table(entry["table"], entry["columns"], rows)
+        elif "lineage" in entry:
+            found = [path for name in entry["files"] if (path := _place(folder, name)).exists()]
+            tracker.lineage(entry["lineage"], entry["identity"], entry["about"], found, entry["made"])
         elif "file" in entry:
             if (path := _place(folder, entry["file"])).exists():
                 tracker.file(entry["name"], path)
@@ -100,3 +113,8 @@ def _place(folder: Path, name: str) -> Path:
 def last_summary(entries: Sequence[Entry]) -> Mapping[str, Any]:
     """The final figures, as the last attempt left them."""
     return next((entry["summary"] for entry in reversed(entries) if entry.get("summary")), {})
+
+
+def attempts_told(folder: Path) -> int:
+    """How many attempts at a run have told how they ended."""
+    return sum("summary" in entry for entry in read_journal(folder))

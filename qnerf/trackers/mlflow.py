@@ -71,6 +71,12 @@ class MlflowTracker:
     def file(self, name: str, path: Path) -> None:
         self._client.log_artifact(self._id, str(path))
 
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        self._client.set_tag(self._id, f"qnerf.{kind}", identity)
+        self._client.log_dict(self._id, {"identity": identity, "made": made, **about}, f"lineage/{kind}.json")
+        for path in files:
+            self._client.log_artifact(self._id, str(path), f"lineage/{kind}")
+
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         status = "FINISHED" if exit_code == 0 else "KILLED" if exit_code > 128 else "FAILED"
         self._client.set_terminated(self._id, status)
