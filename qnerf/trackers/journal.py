@@ -21,21 +21,24 @@ Entry = dict[str, Any]
 
 
 class Journal:
-    """The writer. A resumed run adds to the lines of the interrupted one, but for those that are there already."""
+    """The writer. No line is written twice: a resumed run adds to those of the interrupted one, and a field is told when it is
+    trained and with all others at the end. A summary is an attempt's own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / JOURNAL
         self.earlier = read_journal(folder)
-        self._known = {_text(entry) for entry in self.earlier if "summary" not in entry}
+        self._known = {_name(entry) for entry in self.earlier if "summary" not in entry}
 
     def write(self, entry: Entry) -> bool:
         """Whether the line is new."""
-        text = _text(entry)
-        if text in self._known:
+        name = _name(entry)
+        if name in self._known:
             return False
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(json.dumps(without_nan(entry), ensure_ascii=False) + "\n")
+        if "summary" not in entry:
+            self._known.add(name)
         return True
 
     def entry_of_log(self, values: Mapping[str, float], step: int) -> Entry:
@@ -63,8 +66,9 @@ class Journal:
         return os.path.relpath(path, self.folder)
 
 
-def _text(entry: Entry) -> str:
-    return json.dumps(without_nan(entry), ensure_ascii=False)
+def _name(entry: Entry) -> str:
+    """Equal for lines that say the same, in whatever order."""
+    return json.dumps(without_nan(entry), sort_keys=True)
 
 
 def read_journal(folder: Path) -> list[Entry]:
@@ -85,7 +89,7 @@ def read_journal(folder: Path) -> list[Entry]:
 
 def tell(entries: Iterable[Entry], tracker: Tracker, folder: Path) -> None:
     """Tells a tracker what some lines say, each once; all but summaries, and pictures and files that are gone."""
-    for entry in {_text(entry): entry for entry in entries}.values():
+    for entry in {_name(entry): entry for entry in entries}.values():
         rest = dict(entry)
         if "image" in entry:
             if (path := _place(folder, entry["file"])).exists():

@@ -1,5 +1,6 @@
 """What a tracker is told of an edit: what each interval's field explains, the pictures of that field, and the figures."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from qnerf.trackers.tracker import Tracker
 def record_field(tracker: Tracker, name: str, step: int, r2: Mapping[str, float]) -> None:
     """One query field of a method's edit. r2: by layer. "disagreement" is 1 - R², the mean over the layers: the share of the
     queries' variance on which the views do not agree, as far as one field can tell."""
-    mean = {f"{name}/disagreement": 1 - sum(r2.values()) / len(r2)} if r2 else {}
+    mean = {f"{name}/disagreement": 1 - math.fsum(r2.values()) / len(r2)} if r2 else {}
     tracker.log({**{f"{name}/r2/{layer}": value for layer, value in r2.items()}, **mean}, step=step)
 
 

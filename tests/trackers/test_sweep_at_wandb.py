@@ -21,7 +21,7 @@ from tests.trackers.wandb_file import Kept, read
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-GRID = ("guidance.strength=.01,.02", "schedule.interval=1,2", "seed=0,1")
+GRID = ("guidance.strength=0.01,0.02", "schedule.interval=1,2", "seed=0,1")
 FAILING, KILLED = "0.01,2,0", "0.02,1,1"  # cells 3 and 6
 LAUNCHERS = {
     "joblib": ["hydra.launcher.n_jobs=2"],
@@ -60,7 +60,7 @@ def parts(output: Path, project: str = "qnerf") -> dict[str, list[Kept]]:
 def check_record(output: Path, found: dict[str, list[Kept]]) -> None:
     """Eight runs of one group; each has every line of its journal once, whatever attempts it took."""
     [sweep] = output.glob("sweeps/*")
-    names = {f"guidance.strength={s} schedule.interval={i} seed={n}" for s in (".01", ".02") for i in (1, 2) for n in (0, 1)}
+    names = {f"guidance.strength={s} schedule.interval={i} seed={n}" for s in ("0.01", "0.02") for i in (1, 2) for n in (0, 1)}
     assert set(found) == names
     assert {part.run.run_group for attempts in found.values() for part in attempts} == {sweep.name}
     for name, attempts in found.items():
@@ -85,8 +85,8 @@ def resumed(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("wandb")
     assert run(place, output, spoiled=(FAILING, KILLED)) == -9
     codes = {name: [part.exit_code for part in attempts] for name, attempts in parts(output).items()}
-    failed = codes.pop("guidance.strength=.01 schedule.interval=2 seed=0")
-    killed = codes.pop("guidance.strength=.02 schedule.interval=1 seed=1")
+    failed = codes.pop("guidance.strength=0.01 schedule.interval=2 seed=0")
+    killed = codes.pop("guidance.strength=0.02 schedule.interval=1 seed=1")
     assert failed == [1]
     assert killed[0] != 0
     assert list(codes.values()) == [[0]] * 4, "cells 7 and 8 have not begun"

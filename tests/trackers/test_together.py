@@ -130,3 +130,12 @@ def test_what_a_run_is_made_from_is_told_once_and_again_from_the_record(tmp_path
     built.clear()
     replay(NotingSettings(place="there"), run_in(run))
     assert built[0].told[:2] == told
+
+
+def test_a_figure_told_again_in_another_order_is_no_second_line(tmp_path: Path, built: list[Noting]) -> None:
+    """A field's R² is told when it is trained, and with all others when the edit is done."""
+    tracker = Together(NotingSettings(), run_in(tmp_path))
+    tracker.log({"a": 1.0, "b": 2.0}, 5)
+    tracker.log({"b": 2.0, "a": 1.0}, 5)
+    assert [what[0] for what in built[0].told] == ["log"]
+    assert len(lines(tmp_path)) == 1
