@@ -28,7 +28,8 @@ def run(overrides: list[str], tracker: str | None) -> tuple[float, float | None]
         words = [*overrides, f"output_dir={folder}", *([f"tracker={tracker}"] if tracker else [])]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
-            [sys.executable, __file__, "--one", *words], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), STARTED: str(time.time())},
+            [sys.executable, __file__, "--one", *words], cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), STARTED: str(time.time())},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -30,11 +30,12 @@ from qnerf.runs.looking import look
 from qnerf.runs.measuring import measure
 from qnerf.runs.memory import within_memory
 from qnerf.runs.methods import edit
-from qnerf.runs.outcome import Outcome, Results, record_outcome, write_edit, write_outcome
+from qnerf.runs.outcome import Outcome, Results, write_edit, write_outcome
 from qnerf.runs.plan import plan_work, work_weights
 from qnerf.runs.previews import Previews
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.reconstruction import reconstruction_psnr
+from qnerf.runs.recording import record_outcome
 from qnerf.runs.round_trip import round_trip_psnr
 from qnerf.runs.stages import Stages
 from qnerf.runs.tracking import tell_inversion, tell_of_finished, tell_sources, tracked_run
