@@ -23,7 +23,7 @@ class Previews:
 
     def __init__(self, folder: Path, backbone: DiffusionBackbone, tracker: Tracker, steps: int) -> None:
         self.folder, self.backbone, self.tracker = folder, backbone, tracker
-        self.every = max(1, -(-steps // PICTURES))
+        self.every = max(2, -(-steps // PICTURES))
         self.failed = False
 
     def __call__(self, method: str, latents: Tensor, k: int) -> None:

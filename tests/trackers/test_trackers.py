@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from qnerf.common.installation import install_command
-from qnerf.trackers.mlflow import MlflowTrackerSettings
+from qnerf.trackers.mlflow import ALLOW_FILES, MlflowTrackerSettings
 from qnerf.trackers.tensorboard import TensorboardTrackerSettings
 from qnerf.trackers.together import Together
 from qnerf.trackers.tracker import TrackerSettings
@@ -186,8 +186,9 @@ def test_what_tensorboard_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_what_mlflow_reads(tmp_path: Path) -> None:
+def test_what_mlflow_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MlflowClient = pytest.importorskip("mlflow.tracking").MlflowClient
+    monkeypatch.delenv(ALLOW_FILES, raising=False)
     settings = MlflowTrackerSettings(name="mlflow", uri=(tmp_path / "mlruns").as_uri())
     tell(settings, tmp_path, exit_code=143, sweep="smoke-1a2b", label="seed=1")
     client = MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
