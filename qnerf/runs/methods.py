@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -214,6 +215,8 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         target_depth=depth,
         on_work=progress.advance,
         on_loss=progress.loss,
+        on_field=partial(progress.field, name),
+        on_clean=partial(progress.clean, name),
         source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
         method=name,
         view_names=scene.view_names,
