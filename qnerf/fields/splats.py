@@ -140,7 +140,7 @@ def splat_weights(splats: Splats, camera: Cameras) -> Weights:
 
 
 def _projected(splats: Splats, camera: Cameras, depth: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse (P, 2, 2) of the projected covariances of some Gaussians, and how far, pixels, they are drawn (P,)."""
+    """The inverse (P, 2, 2) of the projected covariances of some Gaussians, and how far, pixels, they are not faint (P,)."""
     turn = camera.camera_to_world[0, :3, :3].double() * torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)  # OpenCV's axes
     local = (splats.points[index].double() - camera.positions[0].double()) @ turn
     z, focal = depth[index], camera.focal[0].double()
@@ -150,7 +150,9 @@ def _projected(splats: Splats, camera: Cameras, depth: Tensor, index: Tensor) ->
     axes = torch.stack(rows, dim=1) @ turn.T @ rotation_matrices(splats.rotations[index].double())
     shaped = axes * splats.scales[index].double()[:, None]
     covariance = shaped @ shaped.transpose(1, 2) + LOW_PASS * torch.eye(2, dtype=torch.float64)
-    return torch.linalg.inv(covariance), 3 * torch.linalg.eigvalsh(covariance)[:, 1].sqrt()
+    widest = torch.linalg.eigvalsh(covariance)[:, 1]
+    visible = 2 * torch.log(splats.opacity[index].double() / FAINT).clamp_min(0)
+    return torch.linalg.inv(covariance), (visible * widest).sqrt()
 
 
 def rotation_matrices(quaternions: Tensor) -> Tensor:

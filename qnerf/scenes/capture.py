@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from qnerf.errors import UserError
-from qnerf.scenes.images import is_scaled, read_image
+from qnerf.scenes.images import image_size, is_scaled, read_image
 from qnerf.scenes.lens import centre_of, focal_of, folding_problem, intrinsics_problem, undistort_fisheye
 from qnerf.scenes.readers.reader import Frame
 
@@ -33,6 +33,11 @@ def named_size(frame: Frame) -> tuple[int, int] | None:
     """Width and height that a frame's intrinsics belong to, where they say so."""
     numbers = frame.numbers
     return (round(numbers["w"]), round(numbers["h"])) if numbers.keys() >= {"w", "h"} else None
+
+
+def frame_size(frame: Frame) -> tuple[int, int] | None:
+    """Width and height of a frame's image, None where it cannot be read."""
+    return image_size(frame.image) if frame.pixels is None else (frame.pixels.shape[1], frame.pixels.shape[0])
 
 
 def read_view(frame: Frame) -> View:
