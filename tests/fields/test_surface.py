@@ -52,7 +52,7 @@ def test_points_of_one_cell_are_joined_and_know_their_neighbours() -> None:
 def test_points_that_another_camera_looks_through_are_none() -> None:
     cameras = ring(8)
     seen = sphere_look(cameras)
-    assert solid(seen, cameras)[seen.met].float().mean() > 0.95
+    assert solid(seen, cameras)[seen.met].float().mean() > 0.9  # all but the coarse rim
     fog = seen.depth.clone()
     fog[0] = torch.where(seen.met[0], 1.0, fog[0])  # before the first camera alone
     rays = cameras.token_rays(32, 32)
