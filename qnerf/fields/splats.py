@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from qnerf.fields.surface import CELL, Look, joined, pixel_spacing
+from qnerf.fields.surface import CELL, Look, joined, normals, pixel_spacing
 from qnerf.scenes.cameras import Cameras
 
 OPACITY = 0.9  # of every Gaussian
 WIDTH = 0.6  # standard deviation, times the distance of neighbours: less leaves gaps, more blurs
-FAR = 30.0  # radii at which what no density stops is put
+THICKNESS = 0.1  # of a Gaussian across the surface, times its width: round ones would stand out beside every outline
+FAR = 300.0  # radii at which what no density stops is put, so far that all cameras see it in one direction
 LOW_PASS = 0.3  # pixels², added to every projected covariance, as published
 FAINT = 1 / 255  # opacity below which a Gaussian is not drawn, as published
 WINDOW = 6  # pixels at most from its middle to which a Gaussian is drawn here
@@ -59,21 +60,30 @@ class Weights:
 
 
 def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
-    """A Gaussian for every cell of the surface that the cameras see, and for every direction in which they see none.
-
-    radius: of the region of interest, world units.
-    """
+    """A flat Gaussian for every cell of the surface that the cameras see, and a round one for every direction in which they see
+    none. radius: of the region of interest, world units."""
     met = seen.met
     spacing = pixel_spacing(seen.depth, cameras)
-    near = joined(seen.points[met], seen.colours[met], CELL * float(spacing[met].median()) if met.any() else 1.0)
+    side = CELL * float(spacing[met].median()) if met.any() else 1.0
+    near, values, apart = joined(seen.points[met], torch.cat([seen.colours, normals(seen, cameras)], dim=-1)[met], side)
     away = torch.nn.functional.normalize(seen.points - cameras.positions[:, None, None], dim=-1)[~met]
-    start = cameras.positions.mean(dim=0)
     pixel = FAR * radius / float(cameras.focal.mean())
-    behind = joined(start + FAR * radius * away, seen.colours[~met], CELL * pixel)
-    points, colours = (torch.cat([getattr(part, name) for part in (near, behind)]) for name in ("points", "colours"))
-    scales = WIDTH * torch.cat([near.spacing, behind.spacing])[:, None].expand(-1, 3).contiguous()
-    rotations = points.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(len(points), 4).contiguous()
+    behind, behind_colours, behind_apart = joined(
+        cameras.positions.mean(dim=0) + FAR * radius * away, seen.colours[~met], CELL * pixel
+    )
+    points, colours = torch.cat([near, behind]), torch.cat([values[:, :3], behind_colours])
+    scales = WIDTH * torch.cat([apart, behind_apart])[:, None].repeat(1, 3)
+    scales[: len(near), 2] *= THICKNESS
+    rotations = torch.cat([towards(values[:, 3:]), towards(behind.new_tensor([[0.0, 0.0, 1.0]]).expand(len(behind), 3))])
     return Splats(points, colours, torch.full_like(points[:, 0], OPACITY), scales, rotations)
+
+
+def towards(directions: Tensor) -> Tensor:
+    """Unit quaternions (P, 4) that turn the z axis into the line of directions (P, 3): (1 + d_z, -d_y, d_x, 0), d_z ≥ 0."""
+    unit = torch.nn.functional.normalize(directions, dim=-1)
+    unit = torch.where(unit[:, 2:] < 0, -unit, unit)
+    x, y, z = unit.unbind(dim=-1)
+    return torch.nn.functional.normalize(torch.stack([1 + z, -y, x, torch.zeros_like(x)], dim=-1), dim=-1)
 
 
 def fit_colours(splats: Splats, images: Tensor, cameras: Cameras) -> Splats:

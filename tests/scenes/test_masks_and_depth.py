@@ -94,8 +94,9 @@ def test_masks_and_depth_of_half_the_size_follow_the_crop(tmp_path: Path) -> Non
     """At half the size of the views, cropped to their middle columns: 3/4 of the photograph's."""
     folder = capture(tmp_path)
     for path in [*sorted((folder / "masks").iterdir()), *sorted((folder / "depth").iterdir())]:
-        small = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[::2, ::2]
-        cv2.imwrite(str(path), small)
+        whole = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert whole is not None
+        cv2.imwrite(str(path), whole[::2, ::2])
     scene, _ = read(folder, size=[72, 96])
     assert scene.valid is not None
     assert scene.depth is not None
