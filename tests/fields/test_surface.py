@@ -121,9 +121,5 @@ def test_a_surface_becomes_gaussians_that_show_it(fitted: tuple[Splats, Splats, 
     errors = [(render_splats(splats, cameras) - images).square().mean().item() for splats in (raw, best)]
     assert -10 * math.log10(errors[1]) > 17  # of outlines without a soft edge, on a sphere of 26 pixels; 19.4 at 64 x 64 pixels
     assert errors[1] < 0.75 * errors[0]
-    met = sphere_look(cameras).met
-    inner = -torch.nn.functional.max_pool2d(-met[:, None].float(), 7, 1, 3)[:, 0] > 0
-    shown = render_splats(best, cameras).permute(0, 2, 3, 1)[inner] - images.permute(0, 2, 3, 1)[inner]
-    assert -10 * math.log10(shown.square().mean().item()) > 28
     for name in ("points", "opacity", "scales", "rotations"):
         assert torch.equal(getattr(raw, name), getattr(best, name))
