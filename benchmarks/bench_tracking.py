@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 
@@ -45,7 +46,7 @@ def one(overrides: list[str]) -> None:
 
     real, told = Guarded.live, []
 
-    def live(self: Guarded, values: dict[str, float], seconds: float) -> None:
+    def live(self: Guarded, values: Mapping[str, float], seconds: float) -> None:
         real(self, values, seconds)
         if not told:
             told.append(True)
