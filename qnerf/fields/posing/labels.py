@@ -62,11 +62,14 @@ def label_flesh(
     flesh: Flesh, air: Tensor, parts: list[Part], radii: list[float], reach: float, gap_cost: float, room: Room
 ) -> Labels:
     """air: of the cells, as `air_in`. Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground,
-    belongs to no part."""
+    belongs to no part. What keeps its direction at a joint comes before the bones that end there."""
     points = flesh.centres()
     flat = points.view(-1, 3)
-    away = torch.stack([part.distance(flat) - CORE * radius for part, radius in zip(parts, radii, strict=True)])
-    nearest, label = (found.view(points.shape[:-1]) for found in away.clamp_min(0).min(0))
+    away = [part.distance(flat) - CORE * radius for part, radius in zip(parts, own_radii(parts, radii), strict=True)]
+    # Round the end of a bone both are as near, so the bone is a little farther.
+    first = [0.01 * flesh.step * part.keeps for part in parts]
+    away = torch.stack([each.clamp_min(0) - ahead for each, ahead in zip(away, first, strict=True)])
+    nearest, label = (found.view(points.shape[:-1]) for found in away.min(0))
     cost = torch.where(
         nearest <= 0.6 * flesh.step, 0.0, torch.inf
     )  # a bone thinner than a cell starts in those that it runs through
@@ -80,6 +83,15 @@ def label_flesh(
     one_hot = torch.stack([(label == index).float() for index in moved])
     soft = F.avg_pool3d(F.pad(one_hot[None], (SOFTEN // 2,) * 6, mode="replicate"), SOFTEN, 1)[0]
     return Labels(flesh, soft, air, room.ground, room.clearance)
+
+
+def own_radii(parts: list[Part], radii: list[float]) -> list[float]:
+    """Of the flesh where each part's labels start: a bone is no thicker there than what keeps its direction at one of its ends,
+    or the bone, which turns, would have the shell of it."""
+    kept = {part.joints[0]: radius for part, radius in zip(parts, radii, strict=True) if part.keeps}
+    return [
+        min([radius, *(kept[joint] for joint in part.joints if joint in kept)]) for part, radius in zip(parts, radii, strict=True)
+    ]
 
 
 def smoothstep(x: Tensor, low: float, high: float) -> Tensor:

@@ -39,6 +39,11 @@ class Part:
     box: Tensor | None = None  # (4, 3): centre, then half axes, where the part is a solid box
     stretch: float = 1.0
 
+    @property
+    def keeps(self) -> bool:
+        """Whether it is what keeps its direction at a joint."""
+        return len(self.joints) == 1
+
     def distance(self, points: Tensor) -> Tensor:
         """Of points (P, 3) of the source from the part's axes, (P,); in a box that is solid, 0."""
         if self.box is not None:

@@ -6,8 +6,13 @@ import itertools
 import pytest
 import torch
 
+from qnerf.fields.posing.carving import Room
+from qnerf.fields.posing.flesh import Flesh
 from qnerf.fields.posing.ground import find_ground
-from qnerf.fields.posing.labels import spread
+from qnerf.fields.posing.labels import label_flesh, spread
+from qnerf.fields.posing.parts import parts_of
+from qnerf.fields.posing.settings import PosingSettings
+from qnerf.scenes.scene import Proxy
 from tests.fields.posing.analytic import Floor, SolidField, Tube
 
 
@@ -54,3 +59,30 @@ def test_the_ground_is_the_plane_below_the_object() -> None:
     assert abs(float(ground.height(torch.tensor([0.3, 0.2, -0.41])))) < 0.01
     assert ground.normal[2] > 0.999
     assert find_ground(SolidField([leg]), low, high, -0.3, 1.0) is None
+
+
+@pytest.mark.parametrize("thickness", [0.1, 0.16, 0.25])
+def test_a_head_that_keeps_its_direction_keeps_its_flesh_however_thick_the_bone_in_it_is(thickness: float) -> None:
+    """A ball of radius .2 round the end of a bone that lies in it for the most part: the half beyond the end is the head's."""
+    head, neck = [0.0, 0.0, 0.3], [0.0, 0.0, 0.05]
+    proxy = Proxy(
+        "skeleton",
+        ("head", "neck"),
+        ((0, 1),),
+        torch.tensor([head, neck]),
+        torch.tensor([[0.2, 0, 0.4], neck]),
+        keeps_direction=(0,),
+    )
+    parts = parts_of(proxy, PosingSettings(), torch.device("cpu"))
+    low, step = torch.tensor([-0.3, -0.3, -0.1]), 0.03
+    empty = Flesh(low, step, torch.zeros(20, 20, 24))
+    away = (empty.centres() - torch.tensor(head)).norm(dim=-1)
+    flesh = Flesh(low, step, (away < 0.2).float())
+    room = Room(low, low + step * torch.tensor(flesh.opacity.shape), None, 0.0)
+    labels = label_flesh(flesh, torch.zeros_like(flesh.opacity), parts, [thickness, 0.15], 1.0, 10.0, room)
+    bone, kept = labels.shares
+    beyond = (away < 0.2 - 2 * step) & (empty.centres()[..., 2] > 0.3 + 2 * step)
+    assert beyond.sum() > 50
+    assert (kept[beyond] == 1).all()
+    assert (bone[beyond] == 0).all()
+    assert bone[(away < 0.2) & (empty.centres()[..., 2] < 0.16)].mean() > 0.9, "the bone has its own flesh still"
