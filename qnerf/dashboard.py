@@ -14,10 +14,9 @@ from typing import Any
 from qnerf.common.files import DamagedFile, read_json, write_json
 from qnerf.common.installation import install_command
 from qnerf.config import MAIN_METHOD
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.metrics.registry import leading
 from qnerf.reports.results import read_sweep
-from qnerf.run import USER_ERROR
 
 USAGE = "Usage: python -m qnerf.dashboard entity/project [SWEEP_FOLDER]   (of a sweep: its own view, of its runs alone)"
 SETTINGS = ("schedule.name", "schedule.interval", "guidance.name", "guidance.strength", "recorder.name", "inversion.name", "seed")
@@ -41,17 +40,17 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
-    try:
-        entity, project = parse_project(arguments)
-        if len(arguments) == 1:
-            print(save(build_workspace(entity, project, SETTINGS)))
-        else:
-            folder = Path(arguments[1])
-            keys = config_keys(list(read_sweep(folder).swept))
-            print(save_once(build_workspace(entity, project, keys, folder.resolve().name), folder))
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
+    return told_in_a_sentence(lambda: _make(arguments), "make the sweep's folder one that can be written")
+
+
+def _make(arguments: Sequence[str]) -> int:
+    entity, project = parse_project(arguments)
+    if len(arguments) == 1:
+        print(save(build_workspace(entity, project, SETTINGS)))
+    else:
+        folder = Path(arguments[1])
+        keys = config_keys(list(read_sweep(folder).swept))
+        print(save_once(build_workspace(entity, project, keys, folder.resolve().name), folder))
     return 0
 
 

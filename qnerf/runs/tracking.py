@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from qnerf.common.files import DamagedFile, read_json
 from qnerf.config import RunSettings
 from qnerf.metrics.registry import metric_of, shown_first
-from qnerf.trackers.together import replay
+from qnerf.trackers.together import in_words, replay
 from qnerf.trackers.tracker import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def facts_of(plain: Mapping[str, Any]) -> dict[str, Any]:
 def tell_of_finished(settings: RunSettings, folder: Path, place: Place | None = None) -> None:
     """Tells the trackers of the settings what they have not heard of a finished run."""
     for where in replay(settings.tracker, tracked_run(settings, folder, place)):
-        log.info("%s: told to %s from its record.", folder, where)
+        log.info("%s: told to %s from its record.", folder, in_words(where))
 
 
 def run_of_folder(folder: Path, config: Mapping[str, Any], label: str = "", sweep: str | None = None) -> TrackedRun:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from qnerf.common.messages import nearest
 from qnerf.errors import UserError
 from qnerf.scenes.bounds import BOX_EDGES, bounding_box
 from qnerf.scenes.bounds_file import bounds_document, parse_bounds
@@ -29,6 +31,8 @@ from qnerf.scenes.world import UNMOVED, World
 
 BOX_CORNERS = tuple(f"corner_{index}" for index in range(8))
 BOX_KEYS = {"centre", "size", "yaw"}
+KEYS = {"kind", "joints", "bones", "source", "target", "keeps_direction", "source_bounds", "target_bounds", "world", "$schema"}
+SKEW = 1e-3  # of a box's longest edge: how far its corners may lie from where three of its edges lead
 
 
 def write_proxy(path: Path, proxy: Proxy, world: int = 1, units: World = UNMOVED) -> None:
@@ -52,15 +56,23 @@ def read_proxy(path: Path, world: World = UNMOVED) -> Proxy:
     """A skeleton or a box from its file; one UserError names everything that is wrong with it. world: in
     whose coordinates it is given back."""
     document = read_json(path)
-    kind = document.get("kind") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        found = {list: "a list", str: "text"}.get(type(document), quoted(document))
+        raise UserError(
+            f'{path} is {found}, expected an object, {{"kind": …, "source": …, "target": …}}: write one (docs/proxy.md).'
+        )
+    kind = document.get("kind")
     if kind not in ("skeleton", "box"):
-        raise UserError(f"{path} has kind = {quoted(kind)}, expected 'skeleton' or 'box': write one of them.")
-    problems = [
+        was = "no kind" if "kind" not in document else f"kind = {quoted(kind)}"
+        raise UserError(f"{path} has {was}, expected 'skeleton' or 'box': write one of them.")
+    problems = _unknown_keys(path, document)
+    problems += [
         f"{path} has no '{key}', expected the proxy's positions {when} the edit: add it."
         for key, when in (("source", "before"), ("target", "after"))
         if document.get(key) is None
     ]
-    raise_problems(str(path), problems)
+    if any(document.get(key) is None for key in ("source", "target")):
+        raise_problems(str(path), problems)
     check_world(path, document, problems)
     proxy = (_parse_skeleton if kind == "skeleton" else _parse_box)(path, document, world, problems)
     given = [key for key in ("source_bounds", "target_bounds") if key in document]
@@ -73,6 +85,31 @@ def read_proxy(path: Path, world: World = UNMOVED) -> Proxy:
         problems.append(f"{path} has {found}, expected as many in both: give both states the same solids.")
     raise_problems(str(path), problems)
     return replace(proxy, **bounds)
+
+
+def moves_nothing(proxy: Proxy) -> bool:
+    """Whether a proxy is the same before and after the edit, with its bounds where it has some."""
+    before, after = proxy.source_bounds, proxy.target_bounds
+    still = before is None or after is None or torch.equal(before.corners, after.corners)
+    return torch.equal(proxy.source, proxy.target) and still
+
+
+def still_sentence(path: Path) -> str:
+    """What is to be said of a proxy that moves nothing."""
+    return (
+        f"{path} has the same source and target: nothing moves, and the prompts alone change the views; if something is to move, "
+        "give 'target' the positions after the edit"
+    )
+
+
+def _unknown_keys(path: Path, document: dict[str, Any]) -> list[str]:
+    """A sentence for each key that the reader would pass over."""
+    found = []
+    for key in (key for key in document if key not in KEYS):
+        close = nearest(key, KEYS)
+        hint = f"write {close} if that is meant, or remove it" if close else "remove it"
+        found.append(f"{path} has the key {quoted(key)}, expected keys out of {', '.join(sorted(KEYS))}: {hint}.")
+    return found
 
 
 def box_corners(centre: Tensor, size: Tensor, yaw: float) -> Tensor:
@@ -93,21 +130,30 @@ def _parse_skeleton(path: Path, document: dict[str, Any], world: World, problems
         twice = next(joint for joint in joints if joints.count(joint) > 1)
         problems.append(f"{path} has two joints named {quoted(twice)}, expected a name each: rename one.")
     if not isinstance(bones, list) or not all(_is_bone(bone, len(joints)) for bone in bones):
-        problems.append(f"{path} has bones that are not pairs of joint indices below {len(joints)}: correct them.")
+        bad = next((bone for bone in bones if not _is_bone(bone, len(joints))), None) if isinstance(bones, list) else bones
+        wanted = f"pairs of different indices of joints, 0 to {len(joints) - 1}"
+        problems.append(
+            f"{path} has {'the bone ' if isinstance(bones, list) else 'bones = '}{quoted(bad)}, expected {wanted}: correct it."
+        )
         bones = []
-    points = {key: _parse_points(path, key, document[key], len(joints), world, problems) for key in ("source", "target")}
+    elif len({frozenset(bone) for bone in bones}) < len(bones):
+        twice = next(bone for index, bone in enumerate(bones) if set(bone) in map(set, bones[:index]))
+        problems.append(f"{path} has the bone {quoted(twice)} twice, expected each once: remove one.")
+    states = ("source", "target") if joints else ()
+    points = {key: _parse_points(path, key, document[key], joints, world, problems) for key in states}
     keeps = document.get("keeps_direction", [])
     if not isinstance(keeps, list) or not all(isinstance(joint, str) and joint in joints for joint in keeps):
         problems.append(f"{path} has keeps_direction = {quoted(keeps)}, expected a list of names out of joints: correct it.")
         keeps = []
     indices = tuple(joints.index(joint) for joint in dict.fromkeys(keeps))
     pairs = tuple((a, b) for a, b in bones)
-    return Proxy("skeleton", tuple(joints), pairs, points["source"], points["target"], keeps_direction=indices)
+    source, target = (points.get(key, torch.ones(0, 3)) for key in ("source", "target"))
+    return Proxy("skeleton", tuple(joints), pairs, source, target, keeps_direction=indices)
 
 
 def _is_bone(bone: Any, joints: int) -> bool:
     pair = isinstance(bone, list) and len(bone) == 2
-    return pair and all(type(end) is int and 0 <= end < joints for end in bone)
+    return pair and all(type(end) is int and 0 <= end < joints for end in bone) and bone[0] != bone[1]
 
 
 def _parse_box(path: Path, document: dict[str, Any], world: World, problems: list[str]) -> Proxy:
@@ -115,7 +161,9 @@ def _parse_box(path: Path, document: dict[str, Any], world: World, problems: lis
     for key in ("source", "target"):
         value = document[key]
         if isinstance(value, list):
-            corners[key] = _parse_points(path, key, value, 8, world, problems)
+            found = len(problems)
+            corners[key] = _parse_points(path, key, value, BOX_CORNERS, world, problems)
+            problems += [] if len(problems) > found else _corner_problems(path, key, corners[key])
             continue
         if not isinstance(value, dict) or not BOX_KEYS >= value.keys() >= {"centre", "size"}:
             found = sorted(value) if isinstance(value, dict) else value
@@ -123,7 +171,34 @@ def _parse_box(path: Path, document: dict[str, Any], world: World, problems: lis
             continue
         corners[key] = _parse_sides(path, key, value, world, problems)
     empty = torch.zeros(8, 3)
-    return Proxy("box", BOX_CORNERS, BOX_EDGES, corners.get("source", empty), corners.get("target", empty))
+    source, target = corners.get("source", empty), corners.get("target", empty)
+    if not problems and _volume(source) * _volume(target) < 0:
+        problems.append(
+            f"{path} has corners in one order in source and mirrored in target, expected each corner at the same "
+            "place of both: give corner 0 and its neighbours along x, y and z as 0, 1, 2 and 4 in both."
+        )
+    return Proxy("box", BOX_CORNERS, BOX_EDGES, source, target)
+
+
+def _corner_problems(path: Path, key: str, corners: Tensor) -> list[str]:
+    """What is wrong with the order of a box's corners (8, 3): corner k is corner 0, moved along the edges whose bits are set in
+    k."""
+    edges = corners[[1, 2, 4]] - corners[0]
+    bits = torch.tensor([[k >> axis & 1 for axis in range(3)] for k in range(8)], dtype=corners.dtype)
+    away = (corners - (corners[0] + bits @ edges)).norm(dim=-1)
+    lengths = edges.norm(dim=-1)
+    if float(away.max()) <= SKEW * float(lengths.max()) and abs(_volume(corners)) > SKEW * float(lengths.double().prod()):
+        return []
+    return [
+        f"{path} has {key} corners that make no box in their order (corner {int(away.argmax())} is elsewhere), "
+        "expected corner k at the high end of axis a where bit a of k is set: order them so, or give centre, size "
+        "and yaw."
+    ]
+
+
+def _volume(corners: Tensor) -> float:
+    """Of a box by its corners (8, 3); negative where they are mirrored."""
+    return float(torch.linalg.det((corners[[1, 2, 4]] - corners[0]).double()))
 
 
 def _parse_sides(path: Path, key: str, box: dict[str, Any], world: World, problems: list[str]) -> Tensor:
@@ -145,17 +220,17 @@ def _parse_sides(path: Path, key: str, box: dict[str, Any], world: World, proble
     return box_corners(rows[0], rows[1], float(yaw))
 
 
-def _parse_points(path: Path, key: str, value: Any, count: int, world: World, problems: list[str]) -> Tensor:
-    try:
-        points = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        points = np.empty(0)
-    if points.shape != (count, 3):
-        found = " x ".join(str(side) for side in points.shape)
-        problems.append(f"{path} has {key} of shape {found}, expected {count} x 3 numbers: give one point a joint.")
-        return torch.ones(count, 3)
-    if not np.isfinite(points).all():
-        problems.append(f"{path} has NaN or infinity in its {key}, expected world positions: correct them.")
-    elif np.abs(points).max() > FARTHEST:
-        problems.append(f"{path} has {np.abs(points).max():.3g} in its {key}, expected at most {FARTHEST:g}: correct it.")
-    return torch.from_numpy(world.inward(points)).float()
+def _parse_points(path: Path, key: str, value: Any, names: Sequence[str], world: World, problems: list[str]) -> Tensor:
+    """World positions (J, 3), one for each of J names; ones with a problem."""
+    empty, what = torch.ones(len(names), 3), "corner" if names is BOX_CORNERS else "joint"
+    if not isinstance(value, list) or len(value) != len(names):
+        found = f"{len(value)} points" if isinstance(value, list) else quoted(value)
+        problems.append(f"{path} has {key} = {found}, expected a list of {len(names)}, [x, y, z] for each {what}: give these.")
+        return empty
+    bad = [(name, point) for name, point in zip(names, value, strict=True) if as_array(point, (3,)) is None]
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        wanted = f"three finite numbers of up to {FARTHEST:g}"
+        problems.append(f"{path} has {key} of {bad[0][0]} = {quoted(bad[0][1])}{more}, expected {wanted}: correct it.")
+        return empty
+    return torch.from_numpy(world.inward(np.array(value, dtype=np.float64).reshape(-1, 3))).float()

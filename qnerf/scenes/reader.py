@@ -20,7 +20,7 @@ from qnerf.scenes.frames import view_names
 from qnerf.scenes.lens import centre_of, focal_of, intrinsics_notes
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import brief, raise_problems
-from qnerf.scenes.proxies import read_proxy
+from qnerf.scenes.proxies import moves_nothing, read_proxy, still_sentence
 from qnerf.scenes.readers.reader import Frame, Reader, reader_of
 from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings, width_height
@@ -87,6 +87,7 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
         problem, warning = visibility_problem(str(proxy_file(home, settings.proxy)), proxy, cameras, names)
         raise_problems(str(folder), [problem] if problem else [])
         region.warnings += [warning] if warning else []
+        region.warnings += [still_sentence(proxy_file(home, settings.proxy))] if moves_nothing(proxy) else []
     frames = [_with_notes(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
     notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames)]
     radius = region.radius / world.scale
