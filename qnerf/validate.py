@@ -13,7 +13,7 @@ from pathlib import Path
 from qnerf.composing.grids import several_values, unfilled_grid
 from qnerf.composing.overrides import is_sweep_override
 from qnerf.composing.search_path import with_search_path
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.planning.cells import Plan, plan_command
 from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost, on_gpu
 from qnerf.planning.light_checks import check_files, file_notes
@@ -30,6 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
+    return told_in_a_sentence(lambda: _validate(arguments))
+
+
+def _validate(arguments: Sequence[str]) -> int:
     try:
         given = with_search_path(arguments)
         plan = plan_command(given, CONFIGS)

@@ -17,6 +17,7 @@ import pytest
 from qnerf.run import CONFIGS
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
+from tests.commands import Told, run_commands
 
 pytestmark = pytest.mark.integration
 
@@ -85,30 +86,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(*arguments: str, cwd: Path, path: tuple[Path, ...]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment_of(path))
 
 
-COMMANDS = """
-import contextlib, io, json, runpy, sys
-told = []
-for module, *arguments in json.loads(sys.argv[1]):
-    sys.argv, out, err, code = [module, *arguments], io.StringIO(), io.StringIO(), 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except SystemExit as left:
-        code = left.code or 0
-    told.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps(told))
-"""
+def environment_of(path: tuple[Path, ...]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
 
 
-def commands(*lines: tuple[str, ...], cwd: Path, path: tuple[Path, ...]) -> list[tuple[int, str, str]]:
-    """Exit code, standard output and error of modules with their arguments, run one after the other in a Python of their own."""
-    done = python("-c", COMMANDS, json.dumps(lines), cwd=cwd, path=path)
-    assert done.returncode == 0, done.stderr
-    return [(code, out, err) for code, out, err in json.loads(done.stdout)]
+def commands(*lines: tuple[str, ...], cwd: Path, path: tuple[Path, ...]) -> list[Told]:
+    return run_commands(lines, cwd, environment_of(path))
 
 
 def check_run(done: subprocess.CompletedProcess[str], output: Path) -> None:
