@@ -29,7 +29,7 @@ CODE = 0.05  # encoding or decoding one view
 FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations
 SOURCE_STEP, POSED_VIEW = 0.035, 1.3  # an iteration of the source's radiance field, and rendering one posed view
 MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
-RENDER, MATCHED, SEEN = 0.1, 0.036, 0.05  # of a view: by that field for its depths, matched to others, and by the classifiers
+RENDER, MATCHED, SEEN = 0.25, 0.03, 0.025  # of a view: by that field, its features matched with others, by the classifiers
 START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
 
 GPUS = Path("/proc/driver/nvidia/gpus")  # where Linux has a folder for each
