@@ -58,7 +58,7 @@ def parse(path: str, overrides: Sequence[str]) -> tuple[SceneSettings, Path]:
         raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; expected key=value") from None
     assert isinstance(given, dict)
     page, scene = given.pop("page", PAGE), given.pop("scene", {})
-    problems = [_not_here(key) for key in given]
+    problems = [_not_here(str(key)) for key in given]
     if not isinstance(page, str) or not page:
         problems.append(f"page: got {page!r}; expected the file of the page, such as page={PAGE}")
     if not isinstance(scene, dict):
