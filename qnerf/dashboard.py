@@ -15,10 +15,9 @@ from typing import Any
 from qnerf.common.files import DamagedFile, read_json, write_json
 from qnerf.common.installation import install_command
 from qnerf.config import MAIN_METHOD
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.metrics.registry import leading, metric_of, show, title_of
 from qnerf.reports.results import Sweep, read_sweep
-from qnerf.run import USER_ERROR
 
 USAGE = "Usage: python -m qnerf.dashboard entity/project [SWEEP_FOLDER]   (of a sweep: its own view and report, of its runs alone)"
 SETTINGS = ("schedule.name", "schedule.interval", "guidance.name", "guidance.strength", "recorder.name", "inversion.name", "seed")
@@ -42,18 +41,18 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
-    try:
-        entity, project = parse_project(arguments)
-        if len(arguments) == 1:
-            print(save(build_workspace(entity, project, SETTINGS)))
-        else:
-            folder, sweep = Path(arguments[1]), read_sweep(Path(arguments[1]))
-            workspace = build_workspace(entity, project, config_keys(list(sweep.swept)), sweep.name)
-            print(save_once("view", workspace, folder))
-            print(save_once("report", build_report(entity, project, sweep, workspace), folder))
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
+    return told_in_a_sentence(lambda: _make(arguments), "make the sweep's folder one that can be written")
+
+
+def _make(arguments: Sequence[str]) -> int:
+    entity, project = parse_project(arguments)
+    if len(arguments) == 1:
+        print(save(build_workspace(entity, project, SETTINGS)))
+    else:
+        folder, sweep = Path(arguments[1]), read_sweep(Path(arguments[1]))
+        workspace = build_workspace(entity, project, config_keys(list(sweep.swept)), sweep.name)
+        print(save_once("view", workspace, folder))
+        print(save_once("report", build_report(entity, project, sweep, workspace), folder))
     return 0
 
 

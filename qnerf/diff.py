@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -11,29 +12,30 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.metrics.registry import metric_of, show
-from qnerf.run import USER_ERROR
-from qnerf.runs.folder import CONFIG, state_of
+from qnerf.runs.folder import CONFIG, no_run, state_of
 
-USAGE = "Usage: qnerf diff RUN_FOLDER RUN_FOLDER   (folders that hold config.yaml and metrics.json)"
 EVERYWHERE = ("output_dir", "tracker", "store", "sweep")  # settings that change no result and say nothing of the edit
 NONE = "-"
 
 
 def main(arguments: Sequence[str]) -> int:
     """0: what differs is printed, or that nothing does; 2: an error that the user can correct."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
+    given = parser().parse_args(arguments)
+
+    def work() -> int:
+        print(report(given.first, given.second))
         return 0
-    try:
-        if len(arguments) != 2:
-            raise UserError(f"expected two folders, got {len(arguments)}. {USAGE}")
-        print(report(Path(arguments[0]), Path(arguments[1])))
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
-    return 0
+
+    return told_in_a_sentence(work)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="qnerf diff", description="What differs between two runs: settings, figures and pictures.")
+    for name in ("first", "second"):
+        made.add_argument(name, type=Path, metavar="RUN_FOLDER", help="a folder with config.yaml and metrics.json")
+    return made
 
 
 def report(first: Path, second: Path) -> str:
@@ -53,7 +55,7 @@ def report(first: Path, second: Path) -> str:
 
 def _read(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} has no {CONFIG}; expected the folder of a run. {USAGE}")
+        raise UserError(f"{no_run(folder)}; expected the folder of a run, which has {CONFIG}: give one of outputs/<experiment>/.")
     settings: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     path = folder / "metrics.json"
     try:

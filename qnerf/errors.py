@@ -42,27 +42,41 @@ _DISK = {
     errno.EPERM: "writing is not permitted",
     errno.EFBIG: "a file would be larger than this system or `ulimit -f` allows",
 }
+_PATHS = {
+    errno.ENOENT: "there is no such file or folder",
+    errno.ENOTDIR: "a part of this path is a file, expected a folder",
+    errno.EISDIR: "this is a folder, expected a file",
+    errno.EEXIST: "a file is in this place, expected none or a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "its links lead in a circle",
+}
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
-def explain_os_error(error: OSError) -> str | None:
-    """A sentence for a disk that cannot be written, or None for any other system error."""
+def explain_os_error(error: OSError, elsewhere: str = "set another output_dir=…") -> str | None:
+    """A sentence for a disk that cannot be written, or None for any other system error. elsewhere: how another
+    place is chosen."""
     if error.errno not in _DISK:
         return None
     return (
         f"{error.filename or 'output_dir'}: {_DISK[error.errno]}; finished results are safe: free some space "
-        "(qnerf store prune) or set another output_dir=…, and run the same command again"
+        f"(qnerf store prune) or {elsewhere}, and run the same command again"
     )
 
 
-def told_in_a_sentence(work: Callable[[], int]) -> int:
-    """The exit code of a command: what `work` returns, or `USER_ERROR` and one sentence where the user can correct the error."""
+def told_in_a_sentence(work: Callable[[], int], elsewhere: str = "set another output_dir=…") -> int:
+    """The exit code of a command: what `work` returns, or `USER_ERROR` and one sentence where the user can correct the error: a
+    disk that cannot be written, and a path that leads nowhere, among them. elsewhere: as of `explain_os_error`."""
     try:
         return work()
     except UserError as error:
         sentence = str(error)
     except OSError as error:
-        if (sentence := explain_os_error(error)) is None:
+        if (found := explain_os_error(error, elsewhere)) is not None:
+            sentence = found
+        elif error.errno in _PATHS and error.filename:
+            sentence = f"{error.filename}: {_PATHS[error.errno]}: correct the path"
+        else:
             raise
     print(f"qnerf: {sentence}", file=sys.stderr)
     return USER_ERROR

@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """0: the capture is written; 2: an error that the user can correct, in one sentence."""
     given = parser().parse_args(arguments)
-    return told_in_a_sentence(lambda: _export(given))
+    return told_in_a_sentence(lambda: _export(given), "give another --out")
 
 
 def _export(given: argparse.Namespace) -> int:

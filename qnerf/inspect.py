@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from qnerf.common.messages import describe_error
 from qnerf.errors import USER_ERROR, UserError, told_in_a_sentence
 from qnerf.scenes.settings import SceneSettings
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"qnerf: no folder is given. {USAGE}", file=sys.stderr)
         return USER_ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    return told_in_a_sentence(lambda: _inspect(arguments[0], arguments[1:]))
+    return told_in_a_sentence(lambda: _inspect(arguments[0], arguments[1:]), "write the page elsewhere (page=…)")
 
 
 def _inspect(folder: str, overrides: Sequence[str]) -> int:
@@ -56,14 +57,30 @@ def parse(path: str, overrides: Sequence[str]) -> tuple[SceneSettings, Path]:
     except (OmegaConfBaseException, ValueError) as error:
         raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}; expected key=value") from None
     assert isinstance(given, dict)
-    page, scene = Path(str(given.pop("page", PAGE))), given.pop("scene", {})
-    if given or not isinstance(scene, dict):
-        raise UserError(f"{next(iter(given), 'scene')}: no such key here; expected scene.<key>=… or page=…")
+    page, scene = given.pop("page", PAGE), given.pop("scene", {})
+    problems = [_not_here(str(key)) for key in given]
+    if not isinstance(page, str) or not page:
+        problems.append(f"page: got {page!r}; expected the file of the page, such as page={PAGE}")
+    if not isinstance(scene, dict):
+        problems.append(f"scene: got {scene!r}; expected scene.<key>=…")
+        scene = {}
+    if "path" in scene:
+        problems.append(f"scene.path: {path} is the scene already; leave it out")
+    settings = {"size": 256, **UNSAID, **scene, "path": path}
     try:
-        return SceneSettings(**{"size": 256, **UNSAID, **scene, "path": path}), page
+        found = SceneSettings(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"scene.{'.'.join(map(str, first['loc']))}: {first['msg']}; correct it") from None
+        found, problems = None, [*problems, *(f"scene.{describe_error(e, SceneSettings, settings)}" for e in error.errors())]
+    if problems or found is None:
+        raise UserError("\n".join(problems))
+    return found, Path(page)
+
+
+def _not_here(key: str) -> str:
+    """What is to be said of a key that is neither `page` nor `scene`."""
+    if key in SceneSettings.model_fields:
+        return f"{key}: no such key here; write scene.{key}=…"
+    return f"{key}: no such key here; expected scene.<key>=… or page=…"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from qnerf.scenes.joints_found import Skeleton, find_joints
 from qnerf.scenes.keypoints import read_keypoints
 from qnerf.scenes.settings import SceneSettings
 
+CONFIDENCE = 0.3
+OF_KEYPOINTS, OF_THE_PAGE = ("target", "confidence", "tolerance"), ("proxy", "views")  # options of one of the two ways alone
+
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="qnerf pose", description="A skeleton proxy, by mouse or from 2-D keypoints.")
@@ -23,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, help="the proxy's file (proxy.json), or without --keypoints the page (pose.html)")
     made.add_argument("--proxy", help="a skeleton that is on the page from the beginning")
     made.add_argument("--views", type=int, help="how many views the page has, spread evenly (16, or all if there are fewer)")
-    made.add_argument("--confidence", type=float, default=0.3, help="keypoints below are not used (0.3)")
+    made.add_argument("--confidence", type=float, help=f"keypoints below are not used ({CONFIDENCE})")
     made.add_argument("--tolerance", type=float, help="pixels by which a view may miss a joint (1%% of the longer side)")
     made.add_argument("--axes", choices=("opengl", "opencv"), help="axes of the cameras, as scene.axes")
     return made
@@ -32,12 +36,35 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """0: the page or the proxy is written; 2: an error that the user can correct, in one sentence."""
     given = parser().parse_args(arguments)
-    return told_in_a_sentence(lambda: _write_page(given) if given.keypoints is None else _write_proxy(given))
+
+    def work() -> int:
+        check_options(given)
+        return _write_page(given) if given.keypoints is None else _write_proxy(given)
+
+    return told_in_a_sentence(work, "give another --out")
+
+
+def check_options(given: argparse.Namespace) -> None:
+    """Raises one UserError for options that would be passed over, or whose values mean nothing."""
+    ignored, way = (OF_KEYPOINTS, "the page, without --keypoints") if given.keypoints is None else (OF_THE_PAGE, "--keypoints")
+    problems = [
+        f"--{name}: {way} does not read it; leave it out" + (", or give --keypoints" if given.keypoints is None else "")
+        for name in ignored
+        if getattr(given, name) is not None
+    ]
+    if given.confidence is not None and not 0 <= given.confidence < 1:
+        problems.append(f"--confidence: got {given.confidence:g}; expected at least 0 and below 1")
+    if given.tolerance is not None and not 0 < given.tolerance < math.inf:
+        problems.append(f"--tolerance: got {given.tolerance:g}; expected pixels above 0")
+    if given.views is not None and given.views < 2:
+        problems.append(f"--views: got {given.views}; expected at least 2, from which a joint is found")
+    if not given.scene:
+        problems.append("scene: got nothing; expected a capture's folder, or its file of frames")
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def _write_page(given: argparse.Namespace) -> int:
-    if given.target is not None:
-        raise UserError("--target is of keypoints, but --keypoints is not given: give both, or neither for the page.")
     from qnerf.reports.posing.page import write_posing_page  # reading scenes takes torch: only once it is needed
 
     page = given.out or Path("pose.html")
@@ -49,15 +76,19 @@ def _write_page(given: argparse.Namespace) -> int:
 def _write_proxy(given: argparse.Namespace) -> int:
     settings, out = SceneSettings(path=given.scene, axes=given.axes, source_prompt=""), given.out or Path("proxy.json")
     source, *others = (
-        find_joints(settings, read_keypoints(folder), given.confidence, given.tolerance)
+        find_joints(settings, read_keypoints(folder), CONFIDENCE if given.confidence is None else given.confidence, given.tolerance)
         for folder in (given.keypoints, given.target)
         if folder is not None
     )
     target = others[0] if others else None
     write_json(out, source.document(target))
+    one_sided = set(source.joints) ^ set(target.joints if target else source.joints)
     for title, skeleton in (("before", source), ("after", target)):
         if skeleton is not None:
             print(describe(title, skeleton))
+    if one_sided:
+        names = ", ".join(sorted(one_sided))
+        print(f"Found in one of the two poses alone: {names}. Those before the edit stay where they are, the others are left out.")
     if target is None:
         print(f"The target is the source: move joints of 'target' in {out}, or give --target.")
     print(f"{out}: look at it with qnerf inspect {given.scene} scene.proxy={out}")

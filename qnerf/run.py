@@ -62,13 +62,19 @@ def _job(config: DictConfig) -> float | tuple[float, ...] | None:
 def _check_sweep() -> None:
     """Raises UserError for a grid of an experiment without -m. Says once what a sweep by another sweeper than ours lacks."""
     hydra_config = HydraConfig.get()
+    words = hydra_config.overrides.task
+    is_dry = any(word.startswith("sweep.dry_run=") and word.lower() != "sweep.dry_run=false" for word in words)
     if hydra_config.mode != RunMode.MULTIRUN:
         given = [override.split("=", 1)[0] for override in hydra_config.overrides.task]
         if problem := unfilled_grid(getattr(hydra_config.sweeper, "params", None) or {}, given):
             raise UserError(problem)
+        if is_dry:
+            raise UserError(
+                "sweep.dry_run: this is a single run, which would be computed; add -m, or write qnerf validate in its place"
+            )
         return
     sweeper = hydra_config.runtime.choices[SWEEPER]
-    if any(override.startswith("sweep.dry_run=") and override != "sweep.dry_run=false" for override in hydra_config.overrides.task):
+    if is_dry:
         raise UserError(f"sweep.dry_run: {SWEEPER}={sweeper} cannot do that, it would run every cell; leave out one of the two")
     if hydra_config.job.num == 0:
         print(

@@ -17,37 +17,43 @@ from qnerf.common.messages import sentence
 from qnerf.composing.compose import compose_config
 from qnerf.composing.search_path import split_config_dirs
 from qnerf.config import check, parse
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.reports.results import SWEEP, read_record
-from qnerf.run import USER_ERROR
-from qnerf.runs.folder import CONFIG, state_of
+from qnerf.runs.folder import CONFIG, no_run, state_of
 from qnerf.runs.tracking import run_of_folder
 from qnerf.sweeps.watching import find_folder, words_of
-from qnerf.trackers.together import is_told, replay
+from qnerf.trackers.together import in_words, is_told, replay
 from qnerf.trackers.tracker import TrackedRun, TrackerSettings
 from qnerf.variants import variants
 
 USAGE = "Usage: qnerf sync RUN_OR_SWEEP_FOLDER … --tracker NAME [tracker.key=value …] [--again] [--config-dir FOLDER]"
+OPTIONS = """
+  RUN_OR_SWEEP_FOLDER   of finished runs, or of sweeps, whose finished cells are told
+  --tracker NAME        whom to tell: {names}; several as NAME,NAME
+  tracker.key=value     a setting of the tracker, such as tracker.mode=online (docs/settings.md has them all)
+  --again               tell also what it has been told already
+  --config-dir FOLDER   configs of a plug-in, whose tracker is to be told"""
 NOT_ALL = 1
 
 
 def main(arguments: Sequence[str]) -> int:
     """0: every finished run is told; 1: a tracker failed, as a warning says; 2: an error that the user can correct."""
     if {"-h", "--help"} & set(arguments):
-        print(USAGE)
+        print(USAGE + OPTIONS.format(names=", ".join(sorted(variants("trackers")))))
         return 0
-    try:
-        folders, settings, again = read_arguments(arguments)
-        runs = list(runs_of(folders))
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
-    failed = 0
+    return told_in_a_sentence(lambda: _tell(arguments), "make the runs' folders ones that can be written")
+
+
+def _tell(arguments: Sequence[str]) -> int:
+    folders, settings, again = read_arguments(arguments)
+    failed, runs = 0, list(runs_of(folders))
     for run in runs:
-        told = replay(settings, run, again)
+        told = [in_words(place) for place in replay(settings, run, again)]
         is_whole = is_told(settings, run)
         failed += not is_whole
         print(f"{run.folder}: {'told to ' + ', '.join(told) if told else 'nothing new' if is_whole else 'not told'}")
+    if not runs:
+        print(f"{', '.join(map(str, folders))}: no cell is finished yet, so that there is nothing to tell.")
     return NOT_ALL if failed else 0
 
 
@@ -89,9 +95,9 @@ def runs_of(folders: Sequence[Path]) -> Iterator[TrackedRun]:
         elif state_of(folder).status == "done":
             yield _run(folder.resolve())
         else:
-            raise UserError(
-                f"{folder}: neither a finished run nor a sweep; expected a folder with {SWEEP}, or with a run's report.html"
-            )
+            found = f"{folder} is a run that is not finished" if (folder / CONFIG).is_file() else no_run(folder)
+            advice = "run its command again first" if (folder / CONFIG).is_file() else "correct the path"
+            raise UserError(f"{found}; expected the folder of a finished run, or of a sweep, with {SWEEP}: {advice}.")
 
 
 def _run(folder: Path, label: str = "", sweep: str | None = None) -> TrackedRun:

@@ -14,10 +14,10 @@ from qnerf.backbones.backbone import MEASURED_GPU
 from qnerf.composing.grids import several_values, unfilled_grid
 from qnerf.composing.overrides import is_sweep_override
 from qnerf.composing.search_path import with_search_path
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.planning.cells import Plan, plan_command
 from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost, on_gpu
-from qnerf.planning.light_checks import check_files
+from qnerf.planning.light_checks import check_files, file_notes
 from qnerf.reports.results import unescaped
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.progress import format_seconds
@@ -31,15 +31,20 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
+    return told_in_a_sentence(lambda: _validate(arguments))
+
+
+def _validate(arguments: Sequence[str]) -> int:
     try:
         given = with_search_path(arguments)
         plan = plan_command(given, CONFIGS)
         if unasked := _unasked_sweep(given, plan):
             plan = Plan({}, (), tuple(error for error in plan.errors if error not in unasked))
         errors = [*unasked, *plan.errors, *check_files(plan.cells)]
+        notes = [*plan.notes, *file_notes(plan.cells)]
     except UserError as error:
-        plan, errors = Plan({}, (), ()), [str(error)]
-    for line in (*plan.notes, *errors):
+        plan, errors, notes = Plan({}, (), ()), [str(error)], []
+    for line in (*notes, *errors):
         print(f"qnerf: {line}", file=sys.stderr)
     if errors:
         return USER_ERROR

@@ -5,18 +5,17 @@ It reads folders alone, so that it works from any machine that sees them, and di
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from qnerf.errors import UserError
-from qnerf.run import USER_ERROR
+from qnerf.errors import told_in_a_sentence
 from qnerf.runs.progress import format_seconds
 from qnerf.sweeps.watching import Standing, say, standings
 
-USAGE = "Usage: qnerf watch SWEEP_FOLDER [--once]   (the folder that holds sweep.json)"
 EVERY = 2.0  # seconds between two pages on a terminal; elsewhere there is a page whenever a cell comes to its end
 CLEAR = "\033[H\033[J"
 BAR, ROWS = 24, 40
@@ -25,34 +24,36 @@ BAR, ROWS = 24, 40
 def main(arguments: Sequence[str]) -> int:
     """0: every cell is done, or the page was asked for once; 1: no cell works any more, and some are not done; 2: an error that the
     user can correct."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return 0
-    folders, once = [word for word in arguments if word != "--once"], "--once" in arguments
-    if len(folders) != 1:
-        print(f"qnerf: expected one folder, got {len(folders)}. {USAGE}", file=sys.stderr)
-        return USER_ERROR
-    shown: Counter[str] | None = None
+    given = parser().parse_args(arguments)
     try:
-        while True:
-            began = time.monotonic()
-            cells = standings(Path(folders[0]))
-            counts = Counter(cell.state.status for cell in cells)
-            if sys.stdout.isatty() and not once:
-                print(CLEAR + page(cells, Path(folders[0]).name), flush=True)
-            elif counts != shown:
-                print(page(cells, Path(folders[0]).name), flush=True)
-            shown = counts
-            if once or counts["done"] == len(cells):
-                return 0
-            if not any(cell.works for cell in cells) and not counts["new"] + counts["partial"]:
-                return 1
-            time.sleep(max(EVERY, 5 * (time.monotonic() - began)))  # many cells are many folders
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
+        return told_in_a_sentence(lambda: _watch(given.folder, given.once))
     except KeyboardInterrupt:
         return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="qnerf watch", description="How far a sweep is, on a page that refreshes until it is done.")
+    made.add_argument("folder", type=Path, metavar="SWEEP_FOLDER", help="the folder that holds sweep.json (outputs/sweeps/<name>)")
+    made.add_argument("--once", action="store_true", help="print the page once, and stop")
+    return made
+
+
+def _watch(folder: Path, once: bool) -> int:
+    shown: Counter[str] | None = None
+    while True:
+        began = time.monotonic()
+        cells = standings(folder)
+        counts = Counter(cell.state.status for cell in cells)
+        if sys.stdout.isatty() and not once:
+            print(CLEAR + page(cells, folder.resolve().name), flush=True)
+        elif counts != shown:
+            print(page(cells, folder.resolve().name), flush=True)
+        shown = counts
+        if once or counts["done"] == len(cells):
+            return 0
+        if not any(cell.works for cell in cells) and not counts["new"] + counts["partial"]:
+            return 1
+        time.sleep(max(EVERY, 5 * (time.monotonic() - began)))  # many cells are many folders
 
 
 def page(cells: Sequence[Standing], name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from qnerf.backbones.single_file import WIDTHS, kind_of_file
 from qnerf.backbones.weight_files import PICKLED, STEMS, file_shapes
 from qnerf.common.hashes import checksum
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 
 USAGE = "Usage: python -m qnerf.weights import <file.ckpt|.pt|.pth|.bin> <folder>"
 SEAL = "{}.imported.json"
@@ -27,13 +27,13 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
-    try:
-        if len(arguments) != 3 or arguments[0] != "import":
-            raise UserError(USAGE)
-        print(import_weights(Path(arguments[1]).expanduser(), Path(arguments[2]).expanduser()))
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return 2
+    return told_in_a_sentence(lambda: _import(arguments), "give another folder")
+
+
+def _import(arguments: Sequence[str]) -> int:
+    if len(arguments) != 3 or arguments[0] != "import":
+        raise UserError(USAGE)
+    print(import_weights(Path(arguments[1]).expanduser(), Path(arguments[2]).expanduser()))
     return 0
 
 

@@ -1,18 +1,21 @@
 """The benchmarks at a small size: what they count, not how fast anything is."""
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import bench_field
-from benchmarks.bench_edit import EDIT, in_a_process, show
+from benchmarks import bench_edit, bench_field
+from benchmarks.bench_edit import EDIT, in_a_process
 from benchmarks.bench_field import PARTS, encodings, measure, whole_step
 from benchmarks.field_floor import Card, parts, read_settings
 from benchmarks.stopwatch import ELSEWHERE, Stopwatch
 from qnerf.fields.graphed import PLAIN_STEPS
 from qnerf.fields.settings import EncodingSettings, FieldSettings, SamplingSettings
 from qnerf.fields.trunk import Trunk
+from qnerf.scenes.procedural import build
 
 SMALL = (
     "schedule=progressive", "steps=4", "schedule.interval=1", "guidance.until=0.75", "metrics=quick", "chunk_size=2",
@@ -62,9 +65,20 @@ def test_a_whole_step_is_timed_as_training_runs_it(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.integration
-def test_a_model_with_random_weights_runs_by_the_path_of_sd15(capsys: pytest.CaptureFixture[str]) -> None:
-    found = in_a_process(2, "tiny", [*SMALL, "backbone.channels_last=false", "schedule.feedback=null"])
-    show(found)
+def test_a_model_with_random_weights_runs_by_the_path_of_sd15(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scene, which else another process writes, in this one."""
+
+    def write(command: list[str], **_: Any) -> None:
+        assert command[1:3] == ["-m", "qnerf.scenes.procedural.build"]
+        monkeypatch.setattr(sys, "argv", command[2:])
+        build.main()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench_edit, "subprocess", SimpleNamespace(run=write, DEVNULL=None))
+        found = bench_edit.measure(2, "tiny", [*SMALL, "backbone.channels_last=false", "schedule.feedback=null"])
+    bench_edit.show(found)
     table = capsys.readouterr().out
     assert "| field training |" in table
     assert "| feedback |" not in table

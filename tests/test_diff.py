@@ -46,3 +46,5 @@ def test_a_run_does_not_differ_from_itself_and_what_is_no_run_is_said(tmp_path: 
     assert capsys.readouterr().out == "No difference.\n"
     assert diff.main([str(first), str(tmp_path)]) == 2
     assert f"{tmp_path} has no config.yaml; expected the folder of a run" in capsys.readouterr().err
+    assert diff.main([str(first), str(tmp_path / "none")]) == 2
+    assert f"{tmp_path / 'none'} does not exist; expected the folder of a run" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from experiments import studies
 from experiments.editors import study as editors
 from experiments.editors.cases import make_case
 from experiments.inversions import transformed
+from qnerf.backbones.puppet import PuppetSettings
 from qnerf.classifiers.classifiers import load_classifiers
 from qnerf.classifiers.labels import NAMES
 from qnerf.config import RunSettings
@@ -69,9 +70,11 @@ def test_the_field_study_measures_by_resolution() -> None:
 
 @pytest.mark.integration
 def test_the_field_study_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """On the embedded backbone, at four views and a few steps: a row for the default and for every variant asked for."""
+    """At four small views and a few steps: a row for the default and for every variant asked for."""
     study = load("field/study.py")
+    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
     small = [
+        "scene.size=32",
         "scene.views=4",
         "steps=4",
         "schedule.interval=1",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+from contextlib import chdir, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,9 @@ def run(name: str, folder: Path) -> str:
     program = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     program, magics = re.subn(r"^( *)%.*$", r"\1pass", program, flags=re.MULTILINE)
     assert magics == 1  # the installation
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    with chdir(folder), redirect_stdout(StringIO()) as printed:
+        exec(compile(program, name, "exec"), {"__name__": "__main__"})
+    return printed.getvalue()
 
 
 @pytest.mark.integration

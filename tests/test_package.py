@@ -26,6 +26,7 @@ from qnerf.runs.identity import read_inputs, run_folder
 from qnerf.runs.stages import Stages
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
+from tests.commands import run_commands
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -41,9 +42,14 @@ def wheel() -> Any:
 
 def run(python: str | Path, *arguments: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
     """A Python that sees nothing of this checkout."""
+    command = [str(python), *arguments]
+    return subprocess.run(command, cwd=cwd, env=without_checkout(path), capture_output=True, text=True, check=False)
+
+
+def without_checkout(path: str = "") -> dict[str, str]:
+    """The environment of such a Python; path: what it sees besides."""
     plain = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    environment = {**plain, "PYTHONPATH": path} if path else plain
-    return subprocess.run([str(python), *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return {**plain, "PYTHONPATH": path} if path else plain
 
 
 def test_the_wheel_holds_the_code_its_files_and_the_configs_and_nothing_else() -> None:
@@ -148,26 +154,23 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+COMMANDS = {
+    ("validate", "+exp=shape"): "Valid: 1 run of shape",
+    ("ls", "schedule"): "progressive",
+    ("run", "--cfg", "job", "+exp=capture", "scene.path=x"): "proxy: asset:fox_box.json",
+    ("pretrain", "--help"): "diffusion",
+    ("evaluate_backbone", "--help"): "sweep_views",
+    ("benchmark", "--help"): "usage",
+    ("store", "--help"): "usage",
+}
+
+
 @pytest.mark.integration
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("validate", "+exp=shape"), "Valid: 1 run of shape"),
-        (("ls", "schedule"), "progressive"),
-        (("run", "--cfg", "job", "+exp=capture", "scene.path=x"), "proxy: asset:fox_box.json"),
-        (("pretrain", "--help"), "diffusion"),
-        (("evaluate_backbone", "--help"), "sweep_views"),
-        (("benchmark", "--help"), "usage"),
-        (("store", "--help"), "usage"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else "",
-)
-def test_a_copy_outside_of_a_checkout_has_what_its_commands_need(
-    arguments: tuple[str, ...], expected: str, installed: Path, tmp_path: Path
-) -> None:
-    done = run(sys.executable, "-m", "qnerf", *arguments, cwd=tmp_path, path=str(installed))
-    assert done.returncode == 0, done.stderr
-    assert expected in done.stdout
+def test_a_copy_outside_of_a_checkout_has_what_its_commands_need(installed: Path, tmp_path: Path) -> None:
+    told = run_commands([("qnerf", *arguments) for arguments in COMMANDS], tmp_path, without_checkout(str(installed)))
+    for (code, out, err), (arguments, expected) in zip(told, COMMANDS.items(), strict=True):
+        assert code == 0, (arguments, err)
+        assert expected in out, arguments
     assert not list(tmp_path.iterdir())
 
 

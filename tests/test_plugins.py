@@ -17,6 +17,7 @@ import pytest
 from qnerf.run import CONFIGS
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
+from tests.commands import Told, run_commands
 
 pytestmark = pytest.mark.integration
 
@@ -51,10 +52,18 @@ def wheel(source: Path, folder: Path) -> Path:
 
 
 def install(source: Path, folder: Path) -> Path:
-    """The folder that the package is installed into."""
+    """The folder that the package is installed into, by pip."""
     folder.mkdir()
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
     subprocess.run([*pip, "--target", str(folder / "site"), str(wheel(source, folder))], check=True)
+    return folder / "site"
+
+
+def unpack(source: Path, folder: Path) -> Path:
+    """As `install`, without pip, which does no more with such a wheel than unpack it."""
+    folder.mkdir()
+    with zipfile.ZipFile(wheel(source, folder)) as archive:
+        archive.extractall(folder / "site")
     return folder / "site"
 
 
@@ -77,8 +86,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(*arguments: str, cwd: Path, path: tuple[Path, ...]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment_of(path))
+
+
+def environment_of(path: tuple[Path, ...]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
+
+
+def commands(*lines: tuple[str, ...], cwd: Path, path: tuple[Path, ...]) -> list[Told]:
+    return run_commands(lines, cwd, environment_of(path))
 
 
 def check_run(done: subprocess.CompletedProcess[str], output: Path) -> None:
@@ -97,14 +114,12 @@ def test_an_installed_package_adds_a_variant_of_each_kind(site: Path, scene: Pat
     check_run(done, tmp_path)
     [written] = tmp_path.glob("outputs/articulation/*/config.yaml")
     assert "name: anchored" in written.read_text()
-    forgotten = python("-m", "qnerf.run", "inversion=fixed_point", cwd=tmp_path, path=(site, ROOT))
-    assert forgotten.returncode == 2
-    assert "fixed_point is of an installed package: add --config-dir" in forgotten.stderr
 
 
-def test_so_does_one_file_in_the_package(scene: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package, to which each variant's file and config is added, and nothing is changed."""
-    copy = tmp_path / "copy"
+    copy = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "qnerf", copy / "qnerf", ignore=shutil.ignore_patterns("assets", "__pycache__"))
     (copy / "qnerf" / "assets").symlink_to(ROOT / "qnerf" / "assets")
     shutil.copytree(ROOT / "conf", copy / "conf")
@@ -112,7 +127,21 @@ def test_so_does_one_file_in_the_package(scene: Path, tmp_path: Path) -> None:
         shutil.copy(PLUGIN / "qnerf_example" / f"{name}.py", copy / "qnerf" / folder)
     for path in (PLUGIN / "qnerf_example" / "conf").rglob("*.yaml"):
         shutil.copy(path, copy / "conf" / path.parent.name)
-    check_run(python("-m", "qnerf.run", f"scene.path={scene}", *CHOICES, cwd=tmp_path, path=(copy,)), tmp_path)
+    return copy
+
+
+def test_so_does_one_file_in_the_package(grown: Path, scene: Path, tmp_path: Path) -> None:
+    """It is found, chosen, and checked, its metric is registered, and its reader counts the scene's views."""
+    metrics = ("qnerf.metrics",)
+    [checked, listed] = commands(("qnerf.validate", f"scene.path={scene}", *CHOICES), metrics, cwd=tmp_path, path=(grown,))
+    assert checked[:2] == (0, checked[1]), checked[2]
+    assert checked[1].startswith("Valid: 1 run of articulation by halves, full.")
+    assert "| `redness` | redness |" in listed[1]
+
+
+@pytest.mark.slow
+def test_and_it_runs(grown: Path, scene: Path, tmp_path: Path) -> None:
+    check_run(python("-m", "qnerf.run", f"scene.path={scene}", *CHOICES, cwd=tmp_path, path=(grown,)), tmp_path)
 
 
 IDENTITIES = """
@@ -126,8 +155,18 @@ from qnerf.runs.identity import read_inputs
 from qnerf.runs.stages import Stages
 package, own, plain = Path(sys.argv[1]), json.loads(sys.argv[2]), []
 
+parse_imports, parsed = sources._imports.__wrapped__, {}
+
+def imports(module):  # parsed again only where the source is another
+    text = sources._source(module)
+    if (module, text) not in parsed:
+        parsed[module, text] = parse_imports(module)
+    return parsed[module, text]
+
+sources._imports = imports
+
 def identities():
-    for function in (sources.code_version, sources._imports, sources._source):
+    for function in (sources.code_version, sources._source):
         function.cache_clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         runs = [parse(compose("config", overrides)) for overrides in (own, plain)]
@@ -154,16 +193,23 @@ def test_each_line_of_a_plug_in_counts_in_the_identity_of_the_runs_that_use_it(s
 def test_checks_sweeps_and_lists_know_a_plug_ins_configs(site: Path, scene: Path, tmp_path: Path) -> None:
     conf = ("--config-dir", str(site / "qnerf_example" / "conf"))
     arguments = (*conf, f"scene.path={scene}", *CHOICES)
-    done = python("-m", "qnerf.validate", "-m", *arguments, "editor=anchored,plain", cwd=tmp_path, path=(site, ROOT))
-    assert "2 runs of articulation by halves, full" in done.stdout, done.stderr
-    wrong = python("-m", "qnerf.run", *arguments, "editor=ancored", "editor.wait=1", cwd=tmp_path, path=(site, ROOT))
-    assert wrong.returncode == 2
-    assert "there is no editor/ancored.yaml in conf/; nearest valid: anchored" in wrong.stderr, wrong.stderr
-    dry = python("-m", "qnerf.run", "-m", *arguments, "editor.weight=.1,.3", "sweep.dry_run=true", cwd=tmp_path, path=(site, ROOT))
-    assert dry.returncode == 0, dry.stderr
-    assert len(re.findall(r"\bnew\b", dry.stdout)) >= 2
-    listed = python("-m", "qnerf.ls", *conf, "editor", cwd=tmp_path, path=(site, ROOT))
-    assert re.search(r"^  anchored +Drawn towards the source's clean latents", listed.stdout, re.MULTILINE)
+    valid, wrong, dry, listed, forgotten = commands(
+        ("qnerf.validate", "-m", *arguments, "editor=anchored,plain"),
+        ("qnerf.run", *arguments, "editor=ancored", "editor.wait=1"),
+        ("qnerf.run", "-m", *arguments, "editor.weight=.1,.3", "sweep.dry_run=true"),
+        ("qnerf.ls", *conf, "editor"),
+        ("qnerf.run", "inversion=fixed_point"),
+        cwd=tmp_path,
+        path=(site, ROOT),
+    )
+    assert "2 runs of articulation by halves, full" in valid[1], valid[2]
+    assert wrong[0] == 2
+    assert "there is no editor/ancored.yaml in conf/; nearest valid: anchored" in wrong[2]
+    assert dry[0] == 0, dry[2]
+    assert len(re.findall(r"\bnew\b", dry[1])) >= 2
+    assert re.search(r"^  anchored +Drawn towards the source's clean latents", listed[1], re.MULTILINE)
+    assert forgotten[0] == 2
+    assert "fixed_point is of an installed package: add --config-dir" in forgotten[2]
 
 
 def test_two_packages_with_one_name_and_a_broken_one_are_told_in_a_sentence(site: Path, tmp_path: Path) -> None:
@@ -173,14 +219,14 @@ def test_two_packages_with_one_name_and_a_broken_one_are_told_in_a_sentence(site
     (other / "broken" / "wrong.py").write_text("import nowhere_at_all\n")
     project = '[project]\nname = "broken"\nversion = "1.0"\n'
     (other / "pyproject.toml").write_text(f'{project}[project.entry-points."qnerf.editors"]\nwrong = "broken.wrong:X"\n')
-    done = python("-m", "qnerf.run", cwd=tmp_path, path=(install(other, tmp_path / "a"), ROOT))
+    done = python("-m", "qnerf.run", cwd=tmp_path, path=(unpack(other, tmp_path / "a"), ROOT))
     assert done.returncode == 2
     assert done.stderr.startswith("qnerf: entry point 'wrong' of qnerf.editors (broken.wrong:X, installed by broken) cannot be ")
     assert "Traceback" not in done.stderr
     points = '[project.entry-points."qnerf.editors"]\nagain = "broken.again:AnchoredSettings"\n'
     (other / "pyproject.toml").write_text(project + points)
     shutil.copy(PLUGIN / "qnerf_example" / "anchored.py", other / "broken" / "again.py")
-    done = python("-m", "qnerf.validate", cwd=tmp_path, path=(site, install(other, tmp_path / "b"), ROOT))
+    done = python("-m", "qnerf.validate", cwd=tmp_path, path=(site, unpack(other, tmp_path / "b"), ROOT))
     assert done.returncode == 2
     assert "two variants of qnerf.editors are named 'anchored'" in done.stderr
     assert "installed by broken" in done.stderr

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,19 @@ def test_nothing_heavy_is_imported() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-NO_PROXIES = {"{": "is not valid JSON", "[]": "has kind = None", '{"kind": "box"}': "has no 'source'"}
+NO_PROXIES = {
+    "{": "is not valid JSON",
+    "[]": "is a list, expected an object",
+    "3": "is 3, expected an object",
+    '{"kind": "box"}': "has no 'source'",
+}
+
+
+def test_a_proxy_that_moves_nothing_is_told_and_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    box = {"centre": [0, 0, 1], "size": [1, 1, 1]}
+    (tmp_path / "box.json").write_text(json.dumps({"kind": "box", "source": box, "target": box}))
+    assert validate.main([f"scene.proxy={tmp_path}/box.json"]) == 0
+    assert capsys.readouterr().err.count("box.json has the same source and target: nothing moves") == 1
 
 
 @pytest.mark.parametrize(("text", "expected"), NO_PROXIES.items())

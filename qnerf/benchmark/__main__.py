@@ -36,7 +36,7 @@ from qnerf.benchmark.tables import (
 )
 from qnerf.common.files import write_image, write_text
 from qnerf.config import MAIN_METHOD
-from qnerf.errors import UserError
+from qnerf.errors import told_in_a_sentence
 from qnerf.reports.bootstrap import LEAST_SCENES
 from qnerf.reports.charts import line_chart
 from qnerf.reports.html import render
@@ -157,13 +157,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         help="folders of sweeps, such as outputs/sweeps/benchmark-<hash>; where two have the same cell, the last counts",
     )
-    try:
-        for path in report(parser.parse_args(arguments).sweep):
+    given = parser.parse_args(arguments)
+
+    def work() -> int:
+        for path in report(given.sweep):
             print(path)
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return told_in_a_sentence(work, "make the last sweep's folder one that can be written")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from qnerf.common import renamed
 from qnerf.common.messages import validated
 from qnerf.common.places import configs
-from qnerf.errors import UserError
+from qnerf.errors import told_in_a_sentence
 from qnerf.evaluate_backbone.settings import EvaluateSettings
 
 
@@ -23,15 +23,16 @@ def parse(config: DictConfig) -> EvaluateSettings:
 
 @hydra.main(version_base="1.3", config_path=str(configs()), config_name="evaluate_backbone/config")
 def main(config: DictConfig) -> None:
-    try:
+    def work() -> int:
         settings = parse(config)
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from qnerf.evaluate_backbone.evaluate import evaluate_backbone  # torch and the models: only once the settings are good
 
         evaluate_backbone(settings)
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 0
+
+    if code := told_in_a_sentence(work):
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0: measured; 2: an error that the user can correct."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(given)
-    return told_in_a_sentence(lambda: _measure(options, shlex.join(["qnerf", "measure", *given])))
+    return told_in_a_sentence(lambda: _measure(options, shlex.join(["qnerf", "measure", *given])), "give another --out")
 
 
 def parser() -> argparse.ArgumentParser:

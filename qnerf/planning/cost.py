@@ -30,6 +30,7 @@ CODE = 0.05  # encoding or decoding one view
 FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations
 SOURCE_STEP, POSED_VIEW = 0.035, 1.3  # an iteration of the source's radiance field, and rendering one posed view
 MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
+RENDER, MATCHED, SEEN = 0.25, 0.03, 0.025  # of a view: by that field, its features matched with others, by the classifiers
 START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
 
 # Seconds on that GPU: recording passes and what else comes once; a field's iteration of `GPU_FIELD` evaluations of 16 levels.
@@ -115,11 +116,20 @@ def _edits(settings: RunSettings) -> dict[str, float]:
 def run_seconds(settings: RunSettings) -> float:
     """All of a run but its inversions and edits."""
     decoding = plan_work(settings, count_views(settings))["decode"] * _code(settings)
-    heldout = HELDOUT_STEP * settings.rgb_field.optimiser.iterations if "heldout" in settings.metrics.groups else 0.0
     looked = settings.attention.views if settings.attention is not None else 0
     decoding += settings.steps * PASS * _slowness(settings) * min(count_views(settings), looked)
     start = START + (GPU_START if on_measured_gpu(settings) else 0.0)
-    return start + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
+    return start + decoding + len(settings.methods()) * _figures_seconds(settings) + REPORT
+
+
+def _figures_seconds(settings: RunSettings) -> float:
+    """One method's figures: of the output and, where it keeps pixels of the source, of the model's own pictures. The groups that
+    no figure here is named for are in `MEASURE`."""
+    pixels = count_views(settings) * _area(settings)
+    field = HELDOUT_STEP * settings.rgb_field.optimiser.iterations
+    of_group = {"heldout": field, "radiance": field + RENDER * pixels, "epipolar": MATCHED * pixels, "distribution": SEEN * pixels}
+    decoded = settings.metrics.measured_as_decoded() if settings.output.keep_pixels else ()
+    return MEASURE + sum(of_group.get(group, 0.0) for group in (*dict.fromkeys(settings.metrics.groups), *decoded))
 
 
 def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:

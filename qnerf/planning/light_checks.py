@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,20 @@ def check_files(cells: Iterable[RunSettings]) -> list[str]:
     for settings in cells:
         errors.update(dict.fromkeys([*_scene_errors(settings), *_backbone_errors(settings), *_control_errors(settings)]))
     return list(errors)
+
+
+def file_notes(cells: Iterable[RunSettings]) -> list[str]:
+    """One sentence for each proxy that a run will warn of, since it moves nothing."""
+    from qnerf.scenes.proxy_file import moves_nothing, read_proxy_file, still_sentence  # opencv comes with it
+
+    notes: dict[str, None] = {}
+    for path in {(settings.scene.path, settings.scene.proxy) for settings in cells}:
+        with suppress(UserError):  # told by `check_files`
+            folder = procedural_folder(path[0]) if is_unwritten(path[0]) else scene_folder(path[0])
+            proxy = proxy_file(home_of(folder), path[1])
+            if proxy.is_file() and moves_nothing(read_proxy_file(proxy)):
+                notes[still_sentence(proxy)] = None
+    return list(notes)
 
 
 def count_views(settings: RunSettings) -> int:

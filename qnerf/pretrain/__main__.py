@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from qnerf.common import renamed
 from qnerf.common.messages import validated
 from qnerf.common.places import configs
-from qnerf.errors import UserError
+from qnerf.errors import told_in_a_sentence
 from qnerf.pretrain.settings import ClassifiersStage, DecoderStage, DiffusionStage, ExportStage, PretrainSettings, VaeStage
 
 CONF = str(configs() / "pretrain")
@@ -50,11 +50,12 @@ def run(stage: VaeStage | DecoderStage | DiffusionStage | ClassifiersStage | Exp
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def main(config: DictConfig) -> None:
-    try:
+    def work() -> int:
         run(parse(config).stage)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        return 0
+
+    if code := told_in_a_sentence(work, "set another stage.output=…"):
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,8 @@ def read_rows(folder: Path, is_soft: bool = False) -> list[dict[str, str]]:
 
     Raises UserError where it cannot be read or has no rows."""
     path = folder / RESULTS
+    if not path.is_file():
+        raise UserError(_no_sweep(folder, RESULTS))
     try:
         with path.open(encoding="utf-8", newline="") as file:
             read = [{key: value or "" for key, value in row.items() if key is not None} for row in csv.DictReader(file)]
@@ -165,6 +167,8 @@ def figures_by_method(row: Mapping[str, str], where: str = "methods") -> dict[st
 def read_record(folder: Path) -> dict[str, Any]:
     """A sweep's sweep.json: its command, what it swept, its cells. Raises UserError where it is none."""
     path = folder / SWEEP
+    if not path.is_file():
+        raise UserError(_no_sweep(folder, SWEEP))
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -173,6 +177,21 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(swept, dict) or not isinstance(document.get("command"), str) or not all(map(_is_list, swept.values())):
         raise UserError(f'{path} is not a sweep\'s record; expected {{"command": "…", "swept": {{"key": [values]}}}}.')
     return _under_new_names(document)
+
+
+def _no_sweep(folder: Path, missing: str) -> str:
+    """What a folder is that lacks a file of a sweep's, and which one to give."""
+    wanted = f"expected the folder of a sweep, which has {SWEEP} and {RESULTS}"
+    if not folder.is_dir():
+        return f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {wanted}: give one of outputs/sweeps/."
+    if (folder / "config.yaml").is_file():
+        return f"{folder} is the folder of one run; {wanted}: give one of outputs/sweeps/, or open the run's report.html."
+    found = (path for depth in ("*", "sweeps/*") for path in folder.glob(f"{depth}/{SWEEP}"))
+    inside = sorted(str(path.parent.relative_to(folder)) for path in found)
+    if inside:
+        more = ", …" if len(inside) > 3 else ""
+        return f"{folder} is a folder of sweeps ({', '.join(inside[:3])}{more}); {wanted}: give one of these."
+    return f"{folder} has no {missing}; {wanted}: give one of outputs/sweeps/."
 
 
 def _under_new_names(record: dict[str, Any]) -> dict[str, Any]:

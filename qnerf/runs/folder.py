@@ -38,6 +38,13 @@ def state_of(path: Path) -> RunState:
     return RunState("partial" if (path / CONFIG).exists() else "new")
 
 
+def no_run(path: Path) -> str:
+    """What a folder is that has no config, in place of a run's."""
+    if not path.is_dir():
+        return f"{path} {'is a file' if path.exists() else 'does not exist'}"
+    return f"{path} is the folder of a sweep" if (path / "sweep.json").is_file() else f"{path} has no {CONFIG}"
+
+
 def note_failure(path: Path, reason: str, trace: str = "") -> None:
     """Leaves the reason of a failure, and its traceback, in a run's folder, until it is run again."""
     files.write_json(path / FAILED, {"reason": reason, "traceback": trace.splitlines()})

@@ -14,7 +14,7 @@ from qnerf.config import RunSettings
 from qnerf.metrics.registry import metric_of, shown_first
 from qnerf.runs.stages import Stages
 from qnerf.trackers.snapshot import snapshot
-from qnerf.trackers.together import Together, replay
+from qnerf.trackers.together import Together, in_words, replay
 from qnerf.trackers.tracker import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def facts_of(plain: Mapping[str, Any]) -> dict[str, Any]:
 def tell_of_finished(settings: RunSettings, folder: Path, place: Place | None = None) -> None:
     """Tells the trackers of the settings what they have not heard of a finished run."""
     for where in replay(settings.tracker, tracked_run(settings, folder, place)):
-        log.info("%s: told to %s from its record.", folder, where)
+        log.info("%s: told to %s from its record.", folder, in_words(where))
 
 
 def run_of_folder(folder: Path, config: Mapping[str, Any], label: str = "", sweep: str | None = None) -> TrackedRun:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from qnerf.common.sources import code_version
@@ -18,6 +21,20 @@ VIEWS = 16
 WORLD = 2
 NAMES = tuple(f"{index:03d}" for index in range(VIEWS))  # of its views
 KINDS = ("figure", "lamp", "seat", "toy")  # of that world; its own module would import torch, which a light check must not
+
+_apart: list[Path] = []  # the temporary folder, while nothing is kept
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """While this lasts, scenes that are not there yet are written to a temporary folder, which goes away with it: for a dry run,
+    which needs their hashes and leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="qnerf-scenes-") as folder:
+        _apart.append(Path(folder))
+        try:
+            yield
+        finally:
+            _apart.pop()
 
 
 def is_procedural(path: str) -> bool:
@@ -40,7 +57,8 @@ def procedural_folder(path: str) -> Path:
     """Where the scene is, or will be."""
     kind, seed = kind_and_seed(path)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "qnerf" / "scenes" / code_version("qnerf.scenes.procedural.build") / f"{kind}_{seed}"
+    folder = cache / "qnerf" / "scenes" / code_version("qnerf.scenes.procedural.build") / f"{kind}_{seed}"
+    return _apart[-1] / folder.name if _apart and not folder.is_dir() else folder
 
 
 def is_unwritten(path: str) -> bool:
@@ -68,7 +86,9 @@ def ensure_written(path: str) -> Path:
     from qnerf.scenes.writer import write_scene
 
     kind, seed = kind_and_seed(path)
-    print(f"Writing the procedural scene {folder.name}, {VIEWS} views, to {folder}", file=sys.stderr, flush=True)
+    done = "Drawing" if _apart else "Writing"
+    where = "for this dry run alone" if _apart else f"to {folder}"
+    print(f"{done} the procedural scene {folder.name}, {VIEWS} views, {where}", file=sys.stderr, flush=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_scene(folder, build_scene(seed, VIEWS, kind=kind, world=WORLD), WORLD)

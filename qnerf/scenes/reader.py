@@ -22,6 +22,7 @@ from qnerf.scenes.masks_and_depth import limits_of, read_beside
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import brief, raise_problems
 from qnerf.scenes.proxies import read_proxy
+from qnerf.scenes.proxy_file import moves_nothing, read_proxy_file, still_sentence
 from qnerf.scenes.readers.reader import Frame, Reader, reader_of
 from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings, width_height
@@ -91,6 +92,8 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
         problem, warning = visibility_problem(str(proxy_file(home, settings.proxy)), proxy, cameras, names)
         raise_problems(str(folder), [problem] if problem else [])
         region.warnings += [warning] if warning else []
+        file = proxy_file(home, settings.proxy)
+        region.warnings += [still_sentence(file)] if moves_nothing(read_proxy_file(file)) else []
     frames = [_with_notes(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
     notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames), *beside.notes]
     radius = region.radius / world.scale

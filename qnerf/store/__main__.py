@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from qnerf.common.files import now_at
-from qnerf.errors import UserError
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.store.prune import damaged, entries, prune
 from qnerf.store.store import Store
 
 GIB = 2**30
-DAMAGED, USER_ERROR = 1, 2
+DAMAGED = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0; 1: check found damage; 2: an error that the user can correct."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def work() -> int:
         if not options.store.is_dir():
             raise UserError(
                 f"--store {options.store}: there is no such folder; expected the store of runs, by default outputs/store"
             )
         return {"list": _list, "check": _check, "prune": _prune}[options.command](Store(options.store), options)
-    except UserError as error:
-        print(f"qnerf: {error}", file=sys.stderr)
-        return USER_ERROR
+
+    return told_in_a_sentence(work, "make the store's folder one that can be written")
 
 
 def _parser() -> argparse.ArgumentParser:

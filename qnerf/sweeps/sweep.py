@@ -8,6 +8,7 @@ A search (`search.py`) is the same with cells that are chosen one after the othe
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.types import HydraContext
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from qnerf.common.hashes import digest
 from qnerf.common.messages import command_line
 from qnerf.runs.ending import termination
+from qnerf.scenes.on_demand import nothing_kept
 from qnerf.sweeps.cells import Grid, lay_out
 from qnerf.sweeps.command import COMMAND, FLAGS
 from qnerf.sweeps.done import tell_of_done
@@ -37,7 +39,10 @@ def sweep(context: HydraContext, master: DictConfig) -> int:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=UNMATCHED)
         require_launcher(master)
-        return (search if is_search(master) else _run_grid)(context, master, command_of(master))
+        # A dry run writes nothing. Any other value than false is read with the cells' settings, which need the scenes' hashes.
+        is_dry = OmegaConf.select(master, "sweep.dry_run") not in (False, None)
+        with nothing_kept() if is_dry else nullcontext():
+            return (search if is_search(master) else _run_grid)(context, master, command_of(master))
 
 
 def command_of(master: DictConfig) -> str:

@@ -149,6 +149,11 @@ def replay(settings: TrackerSettings, run: TrackedRun, again: bool = False) -> l
     return told
 
 
+def in_words(place: str) -> str:
+    """A place for a reader: W&B's project, whose entity is left open, begins with a slash and would look like a path."""
+    return place.replace(" /", " ")
+
+
 def is_told(settings: TrackerSettings, run: TrackedRun) -> bool:
     """Whether the trackers of the settings know all of a run's record."""
     count, known = len(read_journal(run.folder)), _known(run.folder)

@@ -182,7 +182,7 @@ def test_cells_are_read_from_the_sweeps_results(tmp_path: Path) -> None:
     (found,) = read_cells(tmp_path)
     assert (found.scene, found.kind, found.detail) == ("puppet_3", "figure", "ends")
     assert found.excess("full", "warp_error_moved") == pytest.approx(0.06)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist; expected the folder of a sweep"):
         read_cells(tmp_path / "nowhere")
     (tmp_path / "results.csv").write_text(f"{header},{columns[3]}\n{done},3\n")
     with pytest.raises(UserError, match="no independent edit"):

@@ -50,15 +50,15 @@ def job_of(chunk_size: int = 4) -> tuple[EditJob, Mean]:
 
 @pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, ONE_SHOT])
 def test_chunks_change_nothing(schedule: Any) -> None:
+    """Three views and one alone, in place of all four."""
     latents, sums = [], []
-    for size in (1, 2, 4):
+    for size in (3, 4):
         job, editor = job_of(size)
         latents.append(edit(schedule, SOFT, job).latents)
         sums.append(editor.kept["sum"])
         assert editor.kept["steps"].tolist() == [STEPS] * 4
-    for other in (0, 1):
-        torch.testing.assert_close(latents[other], latents[2], rtol=0, atol=2e-4)
-        torch.testing.assert_close(sums[other], sums[2], rtol=0, atol=2e-3)
+    torch.testing.assert_close(latents[0], latents[1], rtol=0, atol=2e-4)
+    torch.testing.assert_close(sums[0], sums[1], rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("schedule", [PROGRESSIVE, ONE_SHOT, OracleSettings(name="oracle")])

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from qnerf.config import RunSettings
 from qnerf.planning.cells import plan_command
-from qnerf.planning.cost import MIB, Estimate, estimate_cost, field_step, method_seconds
+from qnerf.planning.cost import HELDOUT_STEP, MATCHED, MIB, RENDER, SEEN, Estimate, estimate_cost, field_step, method_seconds
 from qnerf.planning.light_checks import check_files, count_views
 from qnerf.run import CONFIGS
 
@@ -69,6 +70,23 @@ def test_more_passes_cost_more() -> None:
     assert estimate("editor.guidance_scale=7.5").seconds > estimate().seconds
     assert estimate("inversion=null_text").seconds > 2.5 * estimate().seconds
     assert estimate("backbone=sd15", "scene.size=512").seconds > 100 * estimate().seconds
+
+
+def test_every_group_of_figures_that_takes_long_is_counted() -> None:
+    """A method's radiance field is trained once for each group that reads one, and once more where the decoded pictures have it;
+    features and classifiers look at every view of either."""
+
+    def seconds(groups: str, *overrides: str) -> float:
+        return estimate("baselines=[]", f"metrics.groups=[fidelity{groups}]", *overrides).seconds
+
+    plain, field = seconds(""), HELDOUT_STEP * RunSettings.compose().rgb_field.optimiser.iterations
+    assert seconds(",heldout") - plain == pytest.approx(field)
+    assert seconds(",radiance") - plain == pytest.approx(field + 12 * RENDER)
+    assert seconds(",epipolar") - plain == pytest.approx(12 * MATCHED), "12 views of 128 pixels"
+    twice = "metrics.decoded_groups=[fidelity,heldout,epipolar,distribution]"
+    assert seconds(",epipolar", twice) - plain == pytest.approx(2 * 12 * MATCHED)
+    assert seconds(",heldout", twice) - plain == pytest.approx(2 * field)
+    assert seconds(",distribution", twice, "output.keep_pixels=false") - plain == pytest.approx(12 * SEEN)
 
 
 def test_views_are_those_that_are_there(tmp_path: Path) -> None:

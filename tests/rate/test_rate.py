@@ -138,12 +138,16 @@ def test_what_is_wrong_with_the_ratings_is_told_together(tmp_path: Path, capsys:
     with pytest.raises(UserError, match="r chose in 1 of the 3 pairs"):
         summary_of([part])
     assert main(["--summary"]) == 2
+    assert main(["--summary", str(part), "--seed", "0"]) == 2
 
 
 def test_wrong_options_are_told_together(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["folder"]) == 2
     error = capsys.readouterr().err
     assert all(part in error for part in ("folder: expected <name>=<folder>", "at least two", "--source: none given"))
+    assert main(["a=x", "a=y", "b=", "--seed", "-1", "--source", "s"]) == 2
+    error = capsys.readouterr().err
+    assert all(part in error for part in ("b=: expected <name>=<folder>", "a: given more than once", "--seed: got -1"))
     (tmp_path / "less").mkdir()
     for name in ("000.png", "001.png"):
         (tmp_path / "less" / name).write_bytes((page.parent / "ours" / name).read_bytes())

@@ -72,10 +72,15 @@ def test_the_command_prints_verdicts_and_writes_the_page(tmp_path: Path, capsys:
     assert command.main([str(tmp_path / "scene"), "scene.siez=64"]) == 2
     assert command.main([str(tmp_path / "scene"), "size=64"]) == 2
     assert command.main([]) == 2
+    assert command.main([str(tmp_path / "scene"), "scene.path=x", "page=", "scene.views=two", "views=4", "veiw=4"]) == 2
     errors = capsys.readouterr().err
     assert "does not exist, expected a folder" in errors
-    assert "scene.siez" in errors
-    assert "expected scene.<key>=…" in errors
+    assert "scene.siez: unknown key; nearest valid: size" in errors
+    assert "scene.path: " in errors
+    assert "page: got" in errors
+    assert "scene.views: got 'two'; expected a valid integer" in errors
+    assert "views: no such key here; write scene.views=…" in errors
+    assert "veiw: no such key here; expected scene.<key>=… or page=…" in errors
 
 
 @pytest.mark.integration

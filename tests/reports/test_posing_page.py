@@ -34,6 +34,8 @@ def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path: Path, capsy
     assert text.count("data:image/jpeg") == 4
     assert "http" not in text
     assert command.main([str(tmp_path / "nowhere"), "--out", str(page)]) == 2
+    assert command.main([str(tmp_path / "scene"), "--views", "5"]) == 2
+    assert "--views is 5, but" in capsys.readouterr().err
 
 
 @pytest.mark.integration

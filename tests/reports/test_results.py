@@ -75,8 +75,8 @@ def test_a_folder_that_is_no_sweep_is_told_in_a_sentence(tmp_path: Path, rows: s
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"sweep\.json cannot be read"):
+    with pytest.raises(UserError, match=r"has no sweep\.json; expected the folder of a sweep"):
         read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text('{"command": "", "swept": {}}')
-    with pytest.raises(UserError, match=r"results\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"has no results\.csv; expected the folder of a sweep"):
         read_sweep(tmp_path)

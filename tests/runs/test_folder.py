@@ -8,7 +8,7 @@ from socket import gethostname
 import pytest
 
 from qnerf.common import files
-from qnerf.errors import UserError, explain_os_error
+from qnerf.errors import UserError, explain_os_error, told_in_a_sentence
 from qnerf.runs.folder import RunFolder, note_failure, state_of
 from qnerf.store.entry import Artefact
 from qnerf.store.key import Key
@@ -79,6 +79,29 @@ def test_a_limit_of_file_sizes_is_one_sentence() -> None:
     sentence = explain_os_error(OSError(errno.EFBIG, os.strerror(errno.EFBIG), "edited/000.png"))
     assert sentence is not None
     assert sentence.startswith("edited/000.png: a file would be larger than this system or `ulimit -f` allows; finished results")
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (
+            errno.ENOSPC,
+            "out/x: the disk is full; finished results are safe: free some space (qnerf store prune) or give another --out",
+        ),
+        (errno.EISDIR, "out/x: this is a folder, expected a file: correct the path"),
+        (errno.ENOTDIR, "out/x: a part of this path is a file, expected a folder: correct the path"),
+    ],
+)
+def test_a_command_tells_errors_of_disk_and_path_in_a_sentence(
+    number: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: str | None = "out/x") -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    assert told_in_a_sentence(fail, "give another --out") == 2
+    assert sentence in capsys.readouterr().err
+    with pytest.raises(OSError, match="read"):
+        told_in_a_sentence(lambda: (_ for _ in ()).throw(OSError(errno.EIO, "cannot read")))
 
 
 def test_where_the_system_has_no_flock_at_all_a_file_stands_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

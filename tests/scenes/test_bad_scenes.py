@@ -97,11 +97,11 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "wrong radius": (in_transforms(lambda t: t.update(radius=-1)), "a length above 0"),
     "no target": (in_proxy(lambda p: p.pop("target")), "proxy.json has no 'target'"),
     "no kind": (in_proxy(lambda p: p.pop("kind")), "expected 'skeleton' or 'box'"),
-    "short target": (in_proxy(lambda p: p["target"].pop()), "has target of shape 14 x 3, expected 15 x 3"),
-    "NaN target": (in_proxy(lambda p: p["target"][3].__setitem__(0, math.nan)), "NaN or infinity in its target"),
+    "short target": (in_proxy(lambda p: p["target"].pop()), "has target = 14 points, expected a list of 15"),
+    "NaN target": (in_proxy(lambda p: p["target"][3].__setitem__(0, math.nan)), "has target of shoulder_l = [nan, "),
     "wrong bone": (
         in_proxy(lambda p: p["bones"].append([0, 15])),
-        "bones that are not pairs of joint indices below 15",
+        "the bone [0, 15], expected pairs of different indices of joints, 0 to 14",
     ),
     "no such joint": (
         in_proxy(lambda p: p.update(keeps_direction=["crown"])),

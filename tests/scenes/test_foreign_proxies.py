@@ -12,14 +12,24 @@ import pytest
 import torch
 
 from qnerf.errors import UserError
+from qnerf.scenes.proxies import box_corners, read_proxy
 from tests.scenes.captures import BOX, DOCUMENT, POSES, PROXY, document, write_capture, write_images
 from tests.scenes.test_foreign_captures import HUGE, in_frames, read, warnings_of
 
+CORNERS = box_corners(torch.tensor(BOX["centre"]), torch.tensor(BOX["size"]), 0.0).tolist()
 PROXIES: dict[str, tuple[dict[str, Any], str]] = {
     "out of every view": ({"source": {**BOX, "centre": [0, 0, 5000]}, "target": {**BOX, "centre": [0, 0, 5001]}}, "no view shows"),
     "overflows": ({"source": {**BOX, "size": [1e38] * 3}, "target": {**BOX, "centre": [3e38, 0, 0]}}, "up to 1e\\+15"),
     "400 digits": ({"source": {**BOX, "yaw": HUGE}}, "has source yaw = 1000"),
-    "400 digits in corners": ({"source": [[HUGE, 0, 0]] * 8}, "has source of shape 0"),
+    "400 digits in corners": ({"source": [[HUGE, 0, 0]] * 8}, r"has source of corner_0 = \[1000.* \(and 7 more\)"),
+    "an unknown key": ({"targt": BOX, "note": 1}, r"has the key 'targt', .*write target if that is meant.*\n.*'note'"),
+    "corners in another order": ({"source": [*CORNERS[:2], CORNERS[3], CORNERS[2], *CORNERS[4:]]}, "make no box in their order"),
+    "mirrored corners": (
+        {"source": CORNERS, "target": [CORNERS[k ^ 1] for k in range(8)]},
+        "in one order in source and mirrored in target",
+    ),
+    "a point of two numbers": ({"target": [*CORNERS[:7], [1, 2]]}, r"has target of corner_7 = \[1, 2\], expected three finite"),
+    "seven corners": ({"target": CORNERS[:7]}, "has target = 7 points, expected a list of 8"),
     "unequal bounds": (
         {
             "source_bounds": {"solids": [{"start": [0, 0, 0], "end": [0, 0, 1], "radius": 0.1}]},
@@ -29,6 +39,30 @@ PROXIES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "bounds of 400 digits": ({"source_bounds": {"solids": [{"start": [0, 0, HUGE], "end": [0, 0, 1], "radius": 1}]}}, "solid 0 is"),
 }
+
+
+FIGURE = {"kind": "skeleton", "joints": ["a", "b"], "bones": [[0, 1]], "source": [[0, 0, 0.5], [0, 0, 1.3]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"bones": [[0, 0]]}, r"has the bone \[0, 0\], expected pairs of different indices of joints, 0 to 1"),
+        ({"bones": [[0, 1], [1, 0]]}, r"has the bone \[1, 0\] twice"),
+        ({"target": [[0, 0], [0, 0, 1]]}, r"has target of a = \[0, 0\], expected three finite"),
+    ],
+)
+def test_what_is_wrong_with_a_skeleton_is_told(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "proxy.json"
+    path.write_text(json.dumps({**FIGURE, "target": FIGURE["source"], **change}))
+    with pytest.raises(UserError, match=expected):
+        read_proxy(path)
+
+
+def test_a_proxy_that_moves_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (write_capture(tmp_path) / "proxy.json").write_text(json.dumps({"kind": "box", "source": BOX, "target": CORNERS}))
+    _, said = warnings_of(tmp_path, caplog)
+    assert "proxy.json has the same source and target: nothing moves" in said
 
 
 @pytest.mark.parametrize("name", PROXIES)

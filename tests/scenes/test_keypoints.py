@@ -138,7 +138,31 @@ def test_the_command_writes_a_proxy_and_says_how_good_each_joint_is(
     assert command.main([capture.path, "--target", str(target)]) == 2
     errors = capsys.readouterr().err
     assert "has no JSON files" in errors
-    assert "--target is of keypoints" in errors
+    assert "--target: the page, without --keypoints does not read it" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "sentences"),
+    [
+        ("--keypoints k --views 4 --proxy x", ["--proxy: --keypoints does not read it", "--views: --keypoints does not read it"]),
+        (
+            "--keypoints k --confidence 7 --tolerance 0",
+            ["--confidence: got 7; expected", "--tolerance: got 0; expected pixels above 0"],
+        ),
+        ("--views 1 --tolerance 2", ["--views: got 1; expected at least 2", "--tolerance: the page"]),
+    ],
+)
+def test_options_that_mean_nothing_are_told_together(words: str, sentences: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["scene", *words.split()]) == 2
+    told = capsys.readouterr().err
+    assert all(sentence in told for sentence in sentences), told
+
+
+def test_a_joint_of_one_pose_alone_is_told(capture: SceneSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = write_openpose(tmp_path / "k", seen(POINTS)), write_openpose(tmp_path / "t", seen(POINTS), hidden=4)
+    options = ["--keypoints", str(source), "--target", str(target), "--out", str(tmp_path / "proxy.json")]
+    assert command.main([capture.path, *options]) == 0
+    assert "Found in one of the two poses alone: right_wrist. Those before the edit stay" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

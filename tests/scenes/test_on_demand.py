@@ -61,6 +61,18 @@ def test_a_check_writes_nothing(cache: Path) -> None:
     assert [line.split(":")[0] for line in unwritten] == ["scene.proxy", "oracle"]
 
 
+def test_a_dry_run_knows_a_scenes_hash_and_leaves_none_behind(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = "procedural:lamp_3"
+    with on_demand.nothing_kept():
+        found = scene_fingerprint(scene_folder(path))
+    assert "Drawing the procedural scene lamp_3, 2 views, for this dry run alone" in capsys.readouterr().err
+    assert not list(cache.rglob("lamp_3"))
+    written = scene_folder(path)
+    assert scene_fingerprint(written) == found
+    with on_demand.nothing_kept():
+        assert scene_folder(path) == written, "one that is there is read where it is"
+
+
 def on_demand_views() -> int:
     from qnerf.planning.light_checks import VIEWS  # as it was imported, before the fixture
 

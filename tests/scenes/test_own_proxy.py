@@ -14,7 +14,7 @@ from qnerf.common import places
 from qnerf.scenes.bounds_file import CAPSULE_KEYS
 from qnerf.scenes.problems import FARTHEST
 from qnerf.scenes.proxies import read_proxy, write_proxy
-from qnerf.scenes.proxy_file import BOX_KEYS
+from qnerf.scenes.proxy_file import BOX_KEYS, KEYS
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
@@ -68,7 +68,9 @@ def test_the_documents_three_examples_are_read_and_the_schema_has_the_reader_s_k
     for text in examples:
         (tmp_path / "proxy.json").write_text(text)
         assert read_proxy(tmp_path / "proxy.json").kind == json.loads(text)["kind"]
-    defined = json.loads((ROOT / "docs/proxy.schema.json").read_text(encoding="utf-8"))["$defs"]
+    schema = json.loads((ROOT / "docs/proxy.schema.json").read_text(encoding="utf-8"))
+    assert set(schema["propertyNames"]["enum"]) == KEYS
+    defined = schema["$defs"]
     assert set(defined["box"]["properties"]) == BOX_KEYS
     assert set(defined["capsule"]["properties"]) == CAPSULE_KEYS
     assert defined["point"]["items"]["maximum"] == FARTHEST

@@ -47,7 +47,9 @@ def pretended_job(views: int = 3, device_gib: float = 4.0) -> EditJob:
         job,
         backbone=backbone,
         source=source,
-        rgb_field=job.rgb_field.model_copy(update={"encoding": "torch", "sampling": job.field.sampling}),
+        rgb_field=job.rgb_field.model_copy(
+            update={"encoding": "torch", "sampling": job.field.sampling, "optimiser": job.field.optimiser}
+        ),
         oracle=job.trajectory,
         target_depth=torch.ones(views, 32, 32, device=PRETENDED),
         **{name: moved(getattr(job, name)) for name in parts},
@@ -57,8 +59,11 @@ def pretended_job(views: int = 3, device_gib: float = 4.0) -> EditJob:
 def torch_field(device_gib: float) -> FieldSettings:
     """Small, so that what belongs to the views is not hidden behind it."""
     field = tiny_field()
-    sampling = field.sampling.model_copy(update={"proposal_resolution": 8})
-    return field.model_copy(update={"encoding": "torch", "device_gib": device_gib, "depth_weight": 0.1, "sampling": sampling})
+    parts = {
+        "sampling": field.sampling.model_copy(update={"proposal_resolution": 8}),
+        "optimiser": field.optimiser.model_copy(update={"iterations": 2}),
+    }
+    return field.model_copy(update={"encoding": "torch", "device_gib": device_gib, "depth_weight": 0.1, **parts})
 
 
 @pytest.mark.parametrize(

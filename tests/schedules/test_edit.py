@@ -111,8 +111,9 @@ def test_no_field_is_trained_that_nothing_would_use(schedule: Any) -> None:
 
 @pytest.mark.parametrize("schedule", [INDEPENDENT, PROGRESSIVE, ONE_SHOT])
 def test_chunk_size_changes_nothing(schedule: Any) -> None:
-    whole, single = (edit(schedule, SOFT, make_job(chunk_size=size)[0]).latents for size in (4, 1))
-    torch.testing.assert_close(whole, single, rtol=0, atol=2e-4)
+    """Three views and one alone, in place of all four."""
+    whole, parts = (edit(schedule, SOFT, make_job(chunk_size=size)[0]).latents for size in (4, 3))
+    torch.testing.assert_close(whole, parts, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("warm_start", [None, 0.5])
@@ -182,10 +183,9 @@ def test_outside_the_objects_region_the_source_stays(schedule: Any) -> None:
     [SOFT, SOFT.model_copy(update={"until": 0.5}), SOFT.model_copy(update={"checkpointing": True}), HardSettings(name="hard")],
 )
 def test_planned_work_is_the_work_done(schedule: Any, guidance: Any) -> None:
-    base, _ = make_job(steps=5)
-    job, work = make_job(steps=5, oracle=Trajectory(base.trajectory.states))
-    edit(schedule, guidance, job)
-    planned = schedule.work(guidance, steps=5, views=4)
+    job, work = make_job(steps=5, views=2)
+    edit(schedule, guidance, replace(job, oracle=Trajectory(job.trajectory.states)))
+    planned = schedule.work(guidance, steps=5, views=2)
     assert work["unet"] == planned["unet"]
     for kind in ("field", "feedback"):
         assert work[kind] == pytest.approx(planned.get(kind, 0)), kind

@@ -93,6 +93,9 @@ def test_hydras_own_sweeper_works_and_says_what_it_lacks(command: Command, small
     code, _, err = command("-m", *small, "hydra/sweeper=basic", "seed=2,3", DRY)
     assert code == 2
     assert "sweep.dry_run: hydra/sweeper=basic cannot do that" in err
+    code, _, err = command(*small, "seed=2", DRY)
+    assert code == 2
+    assert "sweep.dry_run: this is a single run, which would be computed" in err
     assert len(list(tmp_path.glob("articulation/*/done"))) == 2
 
 
@@ -194,6 +197,8 @@ def test_help_names_what_belongs_to_a_run(command: Command) -> None:
     assert code == 0
     assert "python -m qnerf.ls" in out
     assert not any(group in out for group in ("pretrain", "evaluate_backbone"))
+    assert all(option in out for option in ("-m, --multirun", "--cfg job", "--config-dir FOLDER", "--hydra-help"))
+    assert "Powered by Hydra" not in out
     code, _, err = command("--shell-completion", "install=bash")
     assert code == 2
     assert 'eval "$(qnerf completion bash)"' in err

@@ -17,7 +17,7 @@ from qnerf.errors import UserError
 from qnerf.sweeps import launch
 from tests.sweeps.conftest import sweep
 
-GRID = ("guidance.strength=.01,.02", "schedule.interval=2", "baselines=[independent]")
+GRID = ("guidance.strength=.01,.02", "schedule.interval=2", "baselines=[independent]", "output.keep_pixels=false")
 LAUNCHERS = {
     "joblib": ["hydra.launcher.n_jobs=2"],
     "ray": ["hydra.launcher.ray.init.num_cpus=2", "hydra.launcher.ray.remote.num_gpus=0"],

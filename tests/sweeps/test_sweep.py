@@ -21,6 +21,7 @@ from qnerf.errors import UserError
 from qnerf.run import CONFIGS
 from qnerf.runs import inverting, methods, pipeline
 from qnerf.runs.folder import RunFolder, state_of
+from qnerf.scenes import on_demand
 from qnerf.schedules.look_ahead import LookAhead
 from qnerf.store.prune import damaged
 from qnerf.store.store import Store
@@ -194,8 +195,12 @@ def test_cells_that_are_one_run_are_run_once(small: list[str], calls: Counter[st
     assert "the same run as cell 1" in capsys.readouterr().out
 
 
-def test_a_dry_run_runs_nothing(small: list[str], tmp_path: Path, calls: Counter[str]) -> None:
-    assert run(small, *GRID, "sweep.dry_run=true") == 0
+def test_a_dry_run_runs_and_writes_nothing(
+    small: list[str], tmp_path: Path, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(on_demand, "VIEWS", 2)
+    assert run(small, *GRID, "scene.path=procedural\\:lamp_3", "sweep.dry_run=true") == 0
     assert not calls
     assert not list(tmp_path.iterdir())
 

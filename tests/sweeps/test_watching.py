@@ -13,6 +13,7 @@ from qnerf.common.files import write_json
 from qnerf.runs.beat import Beat, SweepPlace, note_progress
 from qnerf.runs.folder import CONFIG, RunFolder, note_failure
 from qnerf.sweeps.watching import say, seconds_left, standings, words_for
+from qnerf.trackers.together import in_words
 from tests.trackers.helpers import Noting
 
 
@@ -104,7 +105,12 @@ def test_the_page_of_a_sweep(sweep: Path, capsys: pytest.CaptureFixture[str]) ->
     assert rest[0] == "   2  [##################......]  75 % editing: full, 30 s left  scene.path=procedural:lamp_1"
     assert rest[1] == "   3  failed: out of memory  scene.path=procedural:lamp_2"
     assert watch.main([str(sweep.parent), "--once"]) == 2
-    assert "sweep.json cannot be read" in capsys.readouterr().err
+    assert f"{sweep.parent} is a folder of sweeps (smoke-1a2b); expected" in capsys.readouterr().err
+    for folder, found in ((sweep.parents[1] / "smoke" / "a", "is the folder of one run"), (sweep / "x", "does not exist")):
+        assert watch.main([str(folder), "--once"]) == 2
+        told = capsys.readouterr().err
+        assert f"{folder} {found}; expected the folder of a sweep, which has sweep.json and results.csv: give" in told
+        assert "Errno" not in told
 
 
 def test_the_page_ends_when_nothing_is_left_to_come(sweep: Path) -> None:
@@ -126,6 +132,18 @@ def test_finished_cells_are_told_to_a_tracker_later_and_once(sweep: Path, capsys
     assert list((folder / "tensorboard").glob("events*"))
     assert sync.main(command) == 0
     assert capsys.readouterr().out == f"{folder}: nothing new\n"
+    assert sync.main([str(sweep.parents[1] / "smoke" / "b"), "--tracker", "tensorboard"]) == 2
+    assert "smoke/b is a run that is not finished; expected the folder of a finished run" in capsys.readouterr().err
+    assert in_words("wandb offline /qnerf/0123") == "wandb offline qnerf/0123"
+
+
+def test_help_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sync.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(option in out for option in ("--tracker NAME", "tracker.key=value", "--again", "--config-dir FOLDER", "tensorboard"))
+    with pytest.raises(SystemExit):
+        watch.main(["--help"])
+    assert "--once" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -134,7 +152,7 @@ def test_finished_cells_are_told_to_a_tracker_later_and_once(sweep: Path, capsys
         (["x"], "expected a folder and a tracker"),
         (["x", "--tracker", "wandbb"], "'wandbb' is no tracker; nearest valid: wandb"),
         (["x", "--tracker=wandb", "--agian"], "--agian: not understood"),
-        (["x", "--tracker=wandb"], "x: neither a finished run nor a sweep"),
+        (["x", "--tracker=wandb"], "x does not exist; expected the folder of a finished run, or of a sweep"),
         (["x", "--tracker=wandb", "tracker.mode=onlin"], "tracker.mode"),
     ],
 )

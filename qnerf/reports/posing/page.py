@@ -60,9 +60,13 @@ def write_posing_page(place: str, proxy: str | None, axes: Any, views: int | Non
     if not reader.posed:
         raise UserError(f"{place} has images without cameras, expected a capture: joints are found from several cameras.")
     there = sum(frame.exists for frame in reader.read(folder)[1])
+    if views is not None and views > there:
+        raise UserError(f"--views is {views}, but {place} has {there} images: set it to at most this number.")
     wanted = max(2, min(views or VIEWS, there))
     settings = SceneSettings(path=place, proxy=proxy, axes=axes, size=256, views=wanted, source_prompt="", target_prompt="")
     scene, _ = read_with_notes(settings)
+    if proxy is not None and scene.proxy is not None and scene.proxy.kind != "skeleton":
+        raise UserError(f"--proxy {proxy} is a {scene.proxy.kind}, expected a skeleton: the page moves joints; leave it out.")
     drawn = [_view(scene, index) for index in range(len(scene.view_names))]
     world = scene.world
     data = {"views": drawn, "templates": templates(), "offset": world.offset, "scale": world.scale, "proxy": _proxy(scene)}

@@ -93,5 +93,7 @@ def test_the_command_says_where_the_page_is_or_what_is_wrong(
     assert compare.main([str(sweep)]) == 0
     assert f"{sweep}/report.html (" in capsys.readouterr().out
     assert compare.main([str(tmp_path)]) == 2
-    assert "sweep.json cannot be read" in capsys.readouterr().err
-    assert compare.main([]) == 2
+    assert "has no sweep.json; expected the folder of a sweep" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        compare.main([])
+    assert left.value.code == 2
