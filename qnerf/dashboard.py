@@ -1,4 +1,5 @@
-"""The comparison of a sweep as a W&B workspace, laid out by code: `python -m qnerf.dashboard entity/project [SWEEP_FOLDER]`.
+"""The comparison of a sweep as a W&B workspace and the draft of a report, laid out by code:
+`python -m qnerf.dashboard entity/project [SWEEP_FOLDER]`.
 
 Runs must be there first: tracked online, or sent with `wandb sync`. Needs the package's extra `dashboard`.
 """
@@ -15,11 +16,11 @@ from qnerf.common.files import DamagedFile, read_json, write_json
 from qnerf.common.installation import install_command
 from qnerf.config import MAIN_METHOD
 from qnerf.errors import UserError
-from qnerf.metrics.registry import leading
-from qnerf.reports.results import read_sweep
+from qnerf.metrics.registry import leading, metric_of, show, title_of
+from qnerf.reports.results import Sweep, read_sweep
 from qnerf.run import USER_ERROR
 
-USAGE = "Usage: python -m qnerf.dashboard entity/project [SWEEP_FOLDER]   (of a sweep: its own view, of its runs alone)"
+USAGE = "Usage: python -m qnerf.dashboard entity/project [SWEEP_FOLDER]   (of a sweep: its own view and report, of its runs alone)"
 SETTINGS = ("schedule.name", "schedule.interval", "guidance.name", "guidance.strength", "recorder.name", "inversion.name", "seed")
 CHOICES = ("schedule", "guidance", "recorder", "inversion", "editor", "field", "metrics", "control", "scene")  # swept by name
 SECONDS, LIVE = (
@@ -31,7 +32,7 @@ SECONDS, LIVE = (
         "field_loss": "Loss of the query field",
     },
 )
-SAVED = "dashboard.json"  # in the sweep's folder: the address of its view by project
+SAVED = "dashboard.json"  # in the sweep's folder: the addresses of its view and report by project
 FIGURES = tuple(leading(group)[0] for group in ("consistency", "fidelity", "heldout"))
 
 
@@ -46,9 +47,10 @@ def main(arguments: Sequence[str]) -> int:
         if len(arguments) == 1:
             print(save(build_workspace(entity, project, SETTINGS)))
         else:
-            folder = Path(arguments[1])
-            keys = config_keys(list(read_sweep(folder).swept))
-            print(save_once(build_workspace(entity, project, keys, folder.resolve().name), folder))
+            folder, sweep = Path(arguments[1]), read_sweep(Path(arguments[1]))
+            workspace = build_workspace(entity, project, config_keys(list(sweep.swept)), sweep.name)
+            print(save_once("view", workspace, folder))
+            print(save_once("report", build_report(entity, project, sweep, workspace), folder))
     except UserError as error:
         print(f"qnerf: {error}", file=sys.stderr)
         return USER_ERROR
@@ -88,8 +90,13 @@ def build_workspace(entity: str, project: str, keys: Sequence[str], sweep: str |
         wr.ParallelCoordinatesPlot(title="Settings and figures", columns=columns),
         *(wr.BarPlot(title=f"{figures[0]} by {key}", metrics=[figures[0]], groupby=wr.Config(key)) for key in keys),
     ]
-    keys_of_pictures = ("source", f"{MAIN_METHOD}/views", "contact_sheet", f"{MAIN_METHOD}/queries")
-    pictures = [wr.MediaBrowser(title=key, media_keys=[key]) for key in keys_of_pictures]
+    pictures = [
+        wr.MediaBrowser(title=key, media_keys=[key]) for key in ("source", f"{MAIN_METHOD}/views", "contact_sheet", "orbit")
+    ]
+    pictures += [
+        wr.MediaBrowser(title=f"{key}, a row a run", media_keys=[key], mode="grid", grid_x_axis="step", grid_y_axis="run")
+        for key in (f"{MAIN_METHOD}/preview", f"{MAIN_METHOD}/queries")
+    ]
     fields = [wr.LinePlot(title="R² of the fields, by layer", x="step", metric_regex=f"{MAIN_METHOD}/r2/.*")]
     live = [wr.LinePlot(title=title, x=SECONDS, y=[f"live/{key}"]) for key, title in LIVE.items()]
     sections = {"The sweep": comparison, "Views": pictures, "The query fields": fields, "While runs work": live}
@@ -103,36 +110,75 @@ def build_workspace(entity: str, project: str, keys: Sequence[str], sweep: str |
     )
 
 
-def save_once(workspace: Any, folder: Path) -> str:
-    """Saves the view of a sweep: a new one the first time, and the same one ever after, whose address is in the sweep's folder."""
-    where, path = f"{workspace.entity}/{workspace.project}", folder / SAVED
+def build_report(entity: str, project: str, sweep: Sweep, workspace: Any) -> Any:
+    """A draft of a report on a sweep: its command, what it swept, its best cells in words, and the panels of its workspace."""
+    _, wr = _libraries()
+    over = [f"{key}: {', '.join(shown)}" for key, shown in sweep.swept.items()]
+    runs = wr.Runset(entity=entity, project=project, name=sweep.name, filters=f"Metric('Group') = '{sweep.name}'")
+    parts = [block for each in workspace.sections for block in (wr.H2(each.name), wr.PanelGrid(runsets=[runs], panels=each.panels))]
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=f"qnerf: {sweep.name}",
+        description=f"A sweep of {len(sweep.cells)} cells over {', '.join(sweep.swept) or 'nothing'}.",
+        blocks=[
+            wr.P("The command, which computes no finished cell again:"),
+            wr.CodeBlock(code=sweep.command, language=None),
+            wr.P("Swept:"),
+            wr.UnorderedList(items=over or ["nothing"]),
+            wr.P("The best cells:"),
+            wr.UnorderedList(items=best_cells(sweep) or ["no cell has figures yet"]),
+            *parts,
+        ],
+    )
+
+
+def best_cells(sweep: Sweep) -> list[str]:
+    """The best cell by each leading figure, a sentence each."""
+    found = []
+    for key in FIGURES:
+        known = [cell for cell in sweep.cells if key in cell.metrics]
+        if known:
+            choose = max if metric_of(key).better == "higher" else min
+            best = choose(known, key=lambda cell: cell.metrics[key])
+            values = " ".join(f"{name}={value}" for name, value in best.settings.items())
+            found.append(f"{title_of(key)}: {show(key, best.metrics[key])}, of {len(known)} cells with figures, at {values}")
+    return found
+
+
+def save_once(kind: str, made: Any, folder: Path) -> str:
+    """Saves the view or the report of a sweep: a new one the first time, and the same one ever after, whose address is in the
+    sweep's folder."""
+    where, path = f"{made.entity}/{made.project}", folder / SAVED
     try:
-        saved = dict(read_json(path))
-    except (DamagedFile, TypeError, ValueError):
+        saved = {key: dict(value) for key, value in read_json(path).items()}
+    except (DamagedFile, AttributeError, TypeError, ValueError):
         saved = {}
-    if where in saved:
-        workspace = _renewed(workspace, str(saved[where]))
-    url = save(workspace)
-    write_json(path, {**saved, where: url})
+    if address := saved.get(where, {}).get(kind):
+        made = _renewed(made, str(address))
+    url = save(made)
+    write_json(path, {**saved, where: {**saved.get(where, {}), kind: url}})
     return url
 
 
-def _renewed(workspace: Any, url: str) -> Any:
-    """The view at an address with the contents of a new one; the new one itself where it is gone."""
-    ws, _ = _libraries()
+def _renewed(made: Any, url: str) -> Any:
+    """The view or report at an address with the contents of a new one; the new one itself where it is gone."""
     try:
-        found = ws.Workspace.from_url(url)
+        found = type(made).from_url(url)
     except Exception as error:  # wandb raises its own, requests' and plain ValueErrors
-        print(f"qnerf: the view {url} cannot be read ({error}); making another", file=sys.stderr)
-        return workspace
-    found.name, found.sections, found.runset_settings = workspace.name, workspace.sections, workspace.runset_settings
+        print(f"qnerf: {url} cannot be read ({error}); making another", file=sys.stderr)
+        return made
+    for name in ("name", "sections", "runset_settings", "title", "description", "blocks"):
+        if hasattr(made, name):
+            setattr(found, name, getattr(made, name))
     return found
 
 
 def save(workspace: Any) -> str:
-    """Saves a workspace at W&B and returns its address. Raises UserError where W&B cannot be reached or refuses."""
+    """Saves a workspace, or a report as a draft, at W&B and returns its address. Raises UserError where W&B cannot be reached or
+    refuses."""
     try:
-        workspace.save()
+        workspace.save(**({"draft": True} if hasattr(workspace, "blocks") else {}))
         return str(workspace.url)
     except Exception as error:  # wandb raises its own, requests' and plain ValueErrors
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

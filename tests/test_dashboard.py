@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,10 @@ import pytest
 
 from qnerf import dashboard
 from qnerf.common.installation import install_command
+from tests.reports.comparison.synthetic import make_sweep
+from tests.trackers.standin import serve
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
@@ -19,6 +24,7 @@ def test_the_workspace_compares_the_keys_and_shows_views_and_fields() -> None:
         "guidance.name",
         "full/warp_error_moved",
         "full/queries",
+        "full/preview",
         "contact_sheet",
         "full/r2",
     ):
@@ -36,27 +42,42 @@ def test_a_sweeps_view_shows_its_own_runs_alone() -> None:
     assert "smoke" not in json.dumps(everything._to_model().model_dump(mode="json"))
 
 
-def test_a_second_call_renews_the_view_that_the_first_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.integration
+def test_a_second_call_renews_the_view_and_the_report_that_the_first_has_made(tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces")
+    folder = make_sweep(tmp_path)
+    with serve() as (server, environment):
+        command = [sys.executable, "-m", "qnerf.dashboard", "me/qnerf", str(folder)]
+        for _ in range(2):
+            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        view, report = json.loads((folder / "dashboard.json").read_text())["me/qnerf"].values()
+        assert done.stdout.split() == [view, report]
+        name = f"qnerf: {folder.name}"
+        assert server.saved == [("new", name), ("new", name), ("renewed", name), ("renewed", name)]
+        assert [each["type"] for each in server.views.values()] == ["project-view", "runs/draft"]
+        text = list(server.views.values())[1]["spec"]
+    assert "python -m qnerf.run -m +exp=ablation" in text
+    assert folder.name in text
+    assert "of 20 cells with figures, at guidance.strength=0.04 schedule.interval=3" in text
+
+
+def test_a_view_that_is_gone_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ws = pytest.importorskip("wandb_workspaces.workspaces")
-    saved: list[str] = []
 
-    def upsert(workspace: object) -> None:
-        workspace._internal_name = workspace._internal_name or f"nw-view{len(saved)}-v"  # pyright: ignore[reportAttributeAccessIssue]
-        saved.append(workspace._internal_name)  # pyright: ignore[reportAttributeAccessIssue]
+    def gone(url: str) -> object:
+        raise ValueError("not found")
 
-    def found(url: str) -> object:
-        made = dashboard.build_workspace("me", "qnerf", ["seed"])
-        made._internal_name = saved[0]
-        return made
-
-    monkeypatch.setattr(ws.Workspace, "url", "https://wandb.ai/me/qnerf?nw=view")
-    monkeypatch.setattr(ws.Workspace, "save", upsert)
-    monkeypatch.setattr(ws.Workspace, "from_url", staticmethod(found))
-    for keys in (["seed"], ["guidance.strength"]):
-        dashboard.save_once(dashboard.build_workspace("me", "qnerf", keys, "smoke-1a2b"), tmp_path)
-    assert saved[0] == saved[1]
-    dashboard.save_once(dashboard.build_workspace("me", "other", ["seed"], "smoke-1a2b"), tmp_path)
-    assert saved[2] != saved[0], "a view for each project"
+    (tmp_path / "dashboard.json").write_text('{"me/qnerf": {"view": "https://wandb.ai/old"}}')
+    monkeypatch.setattr(ws.Workspace, "from_url", staticmethod(gone))
+    monkeypatch.setattr(ws.Workspace, "save", lambda workspace: None)
+    monkeypatch.setattr(ws.Workspace, "url", "https://wandb.ai/new")
+    made = dashboard.build_workspace("me", "qnerf", ["seed"], "smoke-1a2b")
+    assert dashboard.save_once("view", made, tmp_path) == "https://wandb.ai/new"
+    assert "https://wandb.ai/old cannot be read (not found); making another" in capsys.readouterr().err
+    assert json.loads((tmp_path / "dashboard.json").read_text()) == {"me/qnerf": {"view": "https://wandb.ai/new"}}
 
 
 def test_swept_choices_are_compared_by_name() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def now_at(folder: Path) -> float:
+    """The time by the clock that stamps files in a folder, seconds since the epoch: on a shared disk the server's, which may be
+    minutes from this machine's. This machine's, where nothing can be written there."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
 
 
 def write_text(path: Path, text: str) -> None:

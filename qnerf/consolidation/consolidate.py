@@ -76,6 +76,8 @@ def consolidate(
     targets = {label: _target(job, rendered, label, part) for label, part in queries.items()}
     depth = {label: rendered.depth[name(label, finest_layer(tuple(part)))] for label, part in queries.items()}
     records = [record_interval(job, steps[label], part, targets[label], depth[label]) for label, part in queries.items()]
+    for record in records:
+        job.on_field(record.step, record.r2)
     return targets, records
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from qnerf.backbones.process import Steps
 from qnerf.backbones.words import Prompts
 from qnerf.common.finite import FiniteWatch
 from qnerf.denoising.ddim import Trajectory
-from qnerf.denoising.edit import EditBranch
+from qnerf.denoising.edit import EditBranch, unseen
 from qnerf.denoising.source import SourceBranch, SourceReader
 from qnerf.denoising.source_cache import SourceCache
 from qnerf.denoising.views import chunks
@@ -64,7 +64,9 @@ class EditJob:
 
     on_work(kind, amount) reports finished work: kind "unet" counts U-Net passes of one view (a backward
     pass counts two), "field" counts query fields trained (a warm start as the share of the iterations
-    that it takes), "feedback" radiance fields. on_loss(kind, loss) reports the loss of a field that is being trained.
+    that it takes), "feedback" radiance fields. on_loss(kind, loss) reports the loss of a field that is being trained,
+    on_field(step, r2) what one explains, as soon as it is trained. on_clean(latents, k): the clean latents (V, 4, h, w) that the
+    first chunk of views implies at step k of the edit, look-aheads not among them.
     target: the prompt and control of the edit, of all views. guidance_scale: γ of the edit.
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
@@ -92,6 +94,8 @@ class EditJob:
     target_depth: Tensor | None = None
     on_work: Callable[[str, float], None] = lambda kind, amount: None
     on_loss: Callable[[str, float], None] = lambda kind, loss: None
+    on_field: Callable[[int, Mapping[str, float]], None] = lambda step, r2: None
+    on_clean: Callable[[Tensor, int], None] = unseen
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
     method: str = ""
     view_names: Sequence[str] = ()
@@ -130,6 +134,7 @@ class EditJob:
             guidance_scale=self.guidance_scale,
             region=self.region.views(views),
             prompts=self.prompts[views],
+            on_clean=self.on_clean if views.start == 0 else unseen,
         )
 
     def _posed_reader(self, views: slice) -> SourceReader:

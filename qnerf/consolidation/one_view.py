@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qnerf.consolidation.job import EditJob, Posed
+from qnerf.denoising.edit import unseen
 from qnerf.denoising.source import SourceBranch
 from qnerf.denoising.source_cache import SourceCache
 
@@ -29,6 +30,7 @@ def one_view(job: EditJob, view: int) -> EditJob:
         source_cache=SourceCache(),
         view_names=job.view_names[own],
         prompts=job.prompts[own],
+        on_clean=unseen,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ from qnerf.common.finite import require_finite
 from qnerf.consolidation.consolidate import Queries
 from qnerf.consolidation.job import EditJob
 from qnerf.consolidation.targets import TargetQueries
-from qnerf.denoising.edit import EditBranch
+from qnerf.denoising.edit import EditBranch, unseen
 from qnerf.devices import arrive, empty_at, send
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def plain_steps(
     of the steps in `record_at`, (N, tokens, channels) per layer, both where z lies. A step's queries
     are those of the forward pass that takes it."""
     recorded, first = {k: Queries() for k in record_at}, job.editor.first_step(len(job.steps))
+    job = replace(job, on_clean=unseen) if record_at else job  # a look-ahead: its steps are taken again
 
     def begin(branch: EditBranch) -> tuple[Part, ...]:
         @torch.no_grad()

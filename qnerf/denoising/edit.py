@@ -3,7 +3,7 @@ guidance scales."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -22,6 +22,10 @@ from qnerf.scenes.region import EditedRegion
 
 if TYPE_CHECKING:
     from qnerf.editors.editor import Editor
+
+
+def unseen(clean: Tensor, k: int) -> None:
+    """Nobody looks at the clean latents of step k."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class EditBranch:
     views: which of all views, of which there are `all_views`. conditioning: the target prompt and control, of these views.
     guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
     region: where the edit happens, at the latents' size. reads: what the editor reads in the place of the source. predicted: the
-    predictions by name that `noise` was last combined from.
+    predictions by name that `noise` was last combined from. on_clean: is shown the clean latents that each step implies.
     """
 
     backbone: DiffusionBackbone
@@ -67,6 +71,7 @@ class EditBranch:
     reads: SourceReader | None = None
     prompts: tuple[Prompts, ...] = ()
     predicted: dict[str, Tensor] = field(default_factory=dict)
+    on_clean: Callable[[Tensor, int], None] = unseen
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -105,7 +110,13 @@ class EditBranch:
         inversion's own latents, if the editor is set so."""
         seen = self.seen(z, k, self.rows)
         noise = self.editor.steer(seen, noise)
-        z = self.source.trajectory.step(z, noise, self.steps, k, lambda clean: self.editor.revise(seen, self._drawn(clean, k)))
+
+        def revised(clean: Tensor) -> Tensor:
+            clean = self.editor.revise(seen, self._drawn(clean, k))
+            self.on_clean(clean, k)
+            return clean
+
+        z = self.source.trajectory.step(z, noise, self.steps, k, revised)
         if self.editor.settings.keep_background:
             z = keep_background(z, self.source.trajectory.states[k + 1], self.region)
         return self.editor.blend(seen, z)
@@ -132,7 +143,7 @@ class EditBranch:
 
     def run(self, z: Tensor, k: int, rows: Sequence[str]) -> Tensor:
         """The model's noise of the named rows, (rows · V, 4, h, w), within `attention`."""
-        conditioning = Conditioning.joined(self.conditionings(k, rows)).at(k / len(self.steps))
+        conditioning = Conditioning.joined(self.conditionings(k, rows)).at(k, len(self.steps))
         return self.backbone.predict(z.repeat(len(rows), 1, 1, 1), self.steps.timesteps[k], conditioning)
 
     def conditionings(self, k: int, rows: Sequence[str]) -> list[Conditioning]:

@@ -61,7 +61,7 @@ def render_report(report: RunReport) -> str:
         "report.html",
         title=report.title,
         report=report,
-        head=["", *(method.name for method in report.methods)],
+        head=["figure", *(method.name for method in report.methods)],
         rows=figure_rows(report.methods),
         rows_as_decoded=figure_rows([replace(m, figures=m.as_decoded) for m in report.methods if m.as_decoded is not None], False),
         common=[f"{title_of(key)}: {show(key, value)}" for key, value in report.common.items() if value is not None],

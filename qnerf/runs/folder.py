@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
@@ -16,7 +17,7 @@ from qnerf.errors import UserError, explain_lock
 
 DONE, FAILED, CONFIG = "done", "failed.json", "config.yaml"
 PROGRESS = "progress.json"  # how far it is, while it works (`beat.py`)
-LOCK, OWNER = ".lock", ".owner"  # held, and the holder's process number beside it: filelock may empty the lock's own file
+LOCK, OWNER = ".lock", ".owner"  # held, and the holder's process and machine beside it: filelock may empty the lock's own file
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            (self.path / OWNER).write_text(str(os.getpid()))
+            (self.path / OWNER).write_text(f"{os.getpid()} on {gethostname()}")
         except Timeout as error:
             raise RunBusy(
                 f"{self.path}: process {self._owner()} is computing this run; wait for it, or set another output_dir=…"
@@ -99,5 +100,5 @@ class RunFolder:
     def _owner(self) -> str:
         try:
             return (self.path / OWNER).read_text().strip() or "unknown"
-        except OSError:  # it has the lock, and has not written its number yet
+        except OSError:  # it has the lock, and has not written its name yet
             return "unknown"

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -19,13 +20,13 @@ from qnerf.common.tensors import write_tensors
 from qnerf.config import MAIN_METHOD, RunSettings
 from qnerf.reports.figures import Figures, headline, verdict
 from qnerf.reports.images import to_pixels
+from qnerf.reports.inspection.drawing import drawn_view
 from qnerf.reports.report import MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.reports.video import first_frame, orbit_video
 from qnerf.runs.about import about
 from qnerf.runs.methods import Edited
 from qnerf.scenes.scene import Scene
-from qnerf.trackers.tracker import Tracker
 
 VERSIONS = ("qnerf", "torch", "diffusers", "transformers")
 
@@ -91,7 +92,7 @@ def write_edit(folder: Path, edited: Edited) -> list[tuple[str, Path]]:
     name, depth = edited.method, edited.field_depth
     tensors = {"latents": edited.latents, **({} if depth is None else {"field_depth": depth.cpu()})}
     if edited.mask is not None:
-        tensors["mask"] = (255 * edited.mask).round().byte().cpu()
+        tensors["images"] = (255 * edited.images.clamp(0, 1)).round().byte().cpu()
     write_tensors(folder / f"{name}.safetensors", tensors)
     intervals, pictures = [], []
     for trained in edited.fields:
@@ -123,27 +124,6 @@ def write_outcome(folder: Path, results: Results, command: str, warnings: Sequen
     if is_filmed:
         report = replace(report, orbit=orbit.read_bytes(), poster=first_frame(filmed))
     write_text(folder / "report.html", render_report(report))
-
-
-def record_outcome(tracker: Tracker, folder: Path, results: Results) -> None:
-    """Tells a tracker of the files and tables of `write_outcome`: a row a method, and a row a view."""
-    for name in ("contact_sheet", "comparison"):
-        if (folder / f"{name}.png").exists():
-            tracker.image(name, folder / f"{name}.png")
-    head, *rows = csv.reader(comparison_table(results, results.scene.name, results.settings.control.detail).splitlines())
-    tracker.table("methods", head, [[_plain(text) for text in row] for row in rows])
-    views = [[view, results.reconstruction.get(view), folder / "edited" / f"{view}.png"] for view in results.scene.view_names]
-    tracker.table("views", ["view", "reconstruction PSNR, dB", "edited"], [row for row in views if row[2].exists()])
-    for name in ("orbit.mp4", "report.html", "attention.html", "transforms.json", "metrics.json", "comparison.csv", "run.log"):
-        if (folder / name).exists():
-            tracker.file(Path(name).stem, folder / name)
-
-
-def _plain(text: str) -> str | float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return text
 
 
 def edit_in_words(scene: Scene) -> str:
@@ -200,6 +180,16 @@ def _columns(results: Results) -> list[Column]:
     return columns
 
 
+def _overlay(scene: Scene) -> list[Column]:
+    """The source views with the proxy drawn over them, before and after the edit; none where there is no proxy."""
+    if scene.proxy is None or not scene.proxy.bones:
+        return []
+    pixels, cameras = [to_pixels(image) for image in scene.images], scene.cameras.to(torch.device("cpu"))
+    whole = (0, 0, pixels[0].shape[1], pixels[0].shape[0])
+    drawn = [drawn_view(image, cameras[i : i + 1], scene.proxy, whole) for i, image in enumerate(pixels)]
+    return [Column("proxy", drawn, ("blue: before the edit", "orange: after it"))]
+
+
 def _shown(results: Results) -> set[str]:
     """The columns of the contact sheet: the comparing sheet has all methods."""
     return {"source", "true edit", MAIN_METHOD} | ({results.rival.method} if results.rival else set())
@@ -214,7 +204,7 @@ def _report(results: Results, command: str, warnings: Sequence[str], columns: Se
         verdict=results.verdict(),
         warnings=warnings,
         view_names=scene.view_names,
-        columns=columns,
+        columns=[*columns[:1], *_overlay(scene), *columns[1:]],
         orbit=None,
         poster=None,
         methods=[_method_report(o, about(settings.methods()[o.method])) for o in results.outcomes],

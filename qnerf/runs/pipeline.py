@@ -7,6 +7,7 @@ import logging
 import os
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,19 +30,20 @@ from qnerf.runs.looking import look
 from qnerf.runs.measuring import measure
 from qnerf.runs.memory import within_memory
 from qnerf.runs.methods import edit
-from qnerf.runs.outcome import Outcome, Results, record_outcome, write_edit, write_outcome
+from qnerf.runs.outcome import Outcome, Results, write_edit, write_outcome
 from qnerf.runs.plan import plan_work, work_weights
+from qnerf.runs.previews import Previews
 from qnerf.runs.progress import RunProgress
 from qnerf.runs.reconstruction import reconstruction_psnr
+from qnerf.runs.recording import record_outcome
 from qnerf.runs.round_trip import round_trip_psnr
 from qnerf.runs.stages import Stages
-from qnerf.runs.tracking import tell_of_finished, tracked_run
+from qnerf.runs.tracking import tell_inversion, tell_of_finished, tell_sources, tracked_run
 from qnerf.runs.work import StageStore, Workshop
 from qnerf.scenes.scene import Scene
 from qnerf.store.store import Store
-from qnerf.trackers.record import record_fields, record_figures
+from qnerf.trackers.record import record_field, record_fields, record_figures
 from qnerf.trackers.together import Together
-from qnerf.trackers.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,12 @@ def run(settings: RunSettings, command: str, place: SweepPlace | None = None) ->
         progress.beat = Beat(folder.path, tracker, place)
         summary, code = {}, 0
         try:
-            tracker.image("source", write_strip(folder.path / "methods" / "source_views.png", scene.images))
+            strip = write_strip(folder.path / "methods" / "source_views.png", scene.images)
+            tracker.image("source", strip)
+            tell_sources(tracker, settings, folder.path, stages.inputs.scene, scene.view_names, strip)
+            progress.on_field = partial(record_field, tracker)
+            if tracker.others and not backbone.offloaded:
+                progress.on_clean = Previews(folder.path / "methods", backbone, tracker, settings.steps)
             work = Workshop(StageStore(open_store(settings), stages), progress)
             results = produce(settings, scene, backbone, work, folder.path, tracker)
             summary = {outcome.method: dict(outcome.figures) for outcome in results.outcomes}
@@ -98,13 +105,17 @@ def run(settings: RunSettings, command: str, place: SweepPlace | None = None) ->
 
 
 def produce(
-    settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, work: Workshop, folder: Path, tracker: Tracker
+    settings: RunSettings, scene: Scene, backbone: DiffusionBackbone, work: Workshop, folder: Path, tracker: Together
 ) -> Results:
     """From a scene to measured edits by every method."""
     # 4. Encode and invert every view, under the proxy drawn into it.
+    kept = work.kept
+    is_inverted = kept is not None and kept.store.has(kept.stages.inversion())
     inverted = invert(settings, scene, backbone, work)
     # 5. How well does the inversion reconstruct the views? And what does the autoencoder alone leave of the object?
     reconstruction, round_trip = reconstruction_psnr(inverted, work), round_trip_psnr(inverted, work)
+    if kept is not None:
+        tell_inversion(tracker, settings, kept.stages, sum(reconstruction.values()) / len(reconstruction), not is_inverted)
     if settings.attention is not None:
         write_attention(folder, look(inverted, settings.attention, work))
         log.info("What the model attends to: open %s", folder / "attention.html")

@@ -5,18 +5,23 @@ seconds that a unit of each kind takes are measured as the run goes; until the f
 its prior weight times the pace seen so far. So: remaining = Σ over kinds of (units left) × (seconds per unit).
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from qnerf.errors import UserError, explain_memory_error
 from qnerf.runs.logs import CONSOLE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,14 @@ class Progress(Protocol):
         """The latest loss of a field that is being trained, by the kind of its work."""
         ...
 
+    def field(self, method: str, step: int, r2: Mapping[str, float]) -> None:
+        """A method has trained a query field on the queries of a step. r2: what it explains of them, by layer."""
+        ...
+
+    def clean(self, method: str, latents: Tensor, k: int) -> None:
+        """The clean latents (V, 4, h, w) that the first views of a method's edit imply at step k."""
+        ...
+
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
         """Inside, `work` is done or found done. work: units by kind."""
         ...
@@ -54,6 +67,12 @@ class NoProgress:
         return
 
     def loss(self, kind: str, value: float) -> None:
+        return
+
+    def field(self, method: str, step: int, r2: Mapping[str, float]) -> None:
+        return
+
+    def clean(self, method: str, latents: Tensor, k: int) -> None:
         return
 
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
@@ -73,11 +92,13 @@ class RunProgress:
         self.stage = ""
         self.losses: dict[str, float] = {}  # of the fields that are being trained
         self.beat: Callable[[RunProgress], str] = lambda run: ""  # told of every move; its words stand at the end of the line
+        self.on_field: Callable[[str, int, Mapping[str, float]], None] = lambda method, step, r2: None
+        self.on_clean: Callable[[str, Tensor, int], None] = lambda method, latents, k: None
         self._clock = clock
         self._last = self._last_line = clock()
         self._bar: Bar | None = None
 
-    def __enter__(self) -> "RunProgress":
+    def __enter__(self) -> RunProgress:
         self._last = self._clock()
         if CONSOLE.is_terminal:
             columns = (
@@ -116,6 +137,16 @@ class RunProgress:
     def loss(self, kind: str, value: float) -> None:
         """Kept for whoever asks now and then."""
         self.losses[kind] = value
+
+    def field(self, method: str, step: int, r2: Mapping[str, float]) -> None:
+        """For whoever watches the run."""
+        self.on_field(method, step, r2)
+
+    def clean(self, method: str, latents: Tensor, k: int) -> None:
+        """Likewise. What is made of them is not the work's time."""
+        started = self._clock()
+        self.on_clean(method, latents, k)
+        self._last += self._clock() - started
 
     def skip(self, kind: str, units: float) -> None:
         """Planned units that need not be done, because their result is on disk."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from qnerf import __version__
 from qnerf.common.files import DamagedFile, read_json
 from qnerf.config import RunSettings
 from qnerf.metrics.registry import metric_of, shown_first
-from qnerf.trackers.together import replay
+from qnerf.runs.stages import Stages
+from qnerf.trackers.snapshot import snapshot
+from qnerf.trackers.together import Together, replay
 from qnerf.trackers.tracker import TrackedRun
 
 log = logging.getLogger(__name__)
+
+CODE = "code"  # in output_dir: the code that tracked runs were made with, by its hash
 
 
 class Place(Protocol):
@@ -32,6 +38,29 @@ def tracked_run(settings: RunSettings, folder: Path, place: Place | None = None)
     scene = settings.scene.path.removeprefix("asset:")
     label, sweep = (place.label, place.sweep) if place else ("", None)
     return TrackedRun(folder, folder.name, plain, facts_of(plain), label or f"{settings.experiment} {Path(scene).name}", sweep)
+
+
+def tell_sources(tracker: Together, settings: RunSettings, folder: Path, scene: str, views: Sequence[str], strip: Path) -> None:
+    """Tells what a run is made from before it works: its scene, whose hash is `scene`, with a strip of its views; and the code,
+    where someone listens."""
+    about = {"name": Path(settings.scene.path.removeprefix("asset:")).name, "views": list(views)}
+    tracker.lineage("scene", scene, about, [strip])
+    if tracker.others:
+        with suppress(OSError):  # a full disk is told by what needs it
+            code = snapshot(folder.parents[1] / CODE)
+            tracker.lineage("code", code.stem, {"version": __version__}, [code])
+
+
+def tell_inversion(tracker: Together, settings: RunSettings, stages: Stages, psnr: float, made: bool) -> None:
+    """Tells of the inversion that a run's edits start from. psnr: of the reconstruction, dB."""
+    about = {"scene": f"scene-{stages.inputs.scene}", "weights": stages.inputs.weights, "steps": settings.steps}
+    about |= {"inversion": settings.inversion.model_dump(mode="json"), "reconstruction_psnr": psnr}
+    tracker.lineage("inversion", stages.inversion().identity, about, made=made)
+
+
+def tell_of_failure(settings: RunSettings, folder: Path, place: Place | None, code: int) -> None:
+    """Tells the trackers of a cell that failed before its run had any: a dashboard of a sweep has no holes."""
+    Together(settings.tracker, tracked_run(settings, folder, place)).finish({}, code)
 
 
 def facts_of(plain: Mapping[str, Any]) -> dict[str, Any]:

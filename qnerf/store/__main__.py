@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.common.files import now_at
 from qnerf.errors import UserError
 from qnerf.store.prune import damaged, entries, prune
 from qnerf.store.store import Store
@@ -44,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(store: Store, options: argparse.Namespace) -> int:
     found = entries(store)
+    now = now_at(store.root)
     for kept in found:
-        age = (time.time() - kept.used) / 3600
+        age = (now - kept.used) / 3600
         print(f"{kept.key.stage:<16}{kept.key.identity:<18}{kept.bytes / 2**20:>10.2f} MiB   used {age:8.1f} h ago")
     print(f"{len(found)} artefacts, {sum(kept.bytes for kept in found) / GIB:.3f} GiB")
     return 0

@@ -6,6 +6,7 @@ checksums tell a disk's later damage. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -98,8 +99,15 @@ def discard(folder: Path) -> None:
     if not folder.exists():
         return
     trash = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{folder.name}-", dir=folder.parent))
-    with suppress(FileNotFoundError):  # another process was faster
-        folder.rename(trash)
+    try:
+        with suppress(FileNotFoundError):  # another process was faster
+            folder.rename(trash)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A folder of a container's image cannot be renamed. Without its mark it is no entry.
+        (folder / DONE).unlink(missing_ok=True)
+        shutil.rmtree(folder)
     shutil.rmtree(trash, ignore_errors=True)
 
 

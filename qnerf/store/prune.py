@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import Timeout
 
-from qnerf.common.files import DamagedFile
+from qnerf.common.files import DamagedFile, now_at
 from qnerf.store.entry import TEMPORARY, verify
 from qnerf.store.key import DONE, Key
 from qnerf.store.store import Store
@@ -83,13 +82,15 @@ def _drop_if_free(store: Store, key: Key) -> bool:
 
 def _sweep_abandoned(store: Store) -> None:
     """Removes what processes that died in the middle of a write have left."""
-    for folder in store.root.glob(f"*/{TEMPORARY}*"):
-        if time.time() - _last_write(folder) > ABANDONED_AFTER:
+    found = list(store.root.glob(f"*/{TEMPORARY}*"))
+    now = now_at(store.root) if found else 0.0
+    for folder in found:
+        if now - _last_write(folder, now) > ABANDONED_AFTER:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _last_write(folder: Path) -> float:
+def _last_write(folder: Path, now: float) -> float:
     try:
         return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
     except FileNotFoundError:
-        return time.time()
+        return now

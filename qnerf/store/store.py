@@ -86,7 +86,7 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("%s is being computed by another process: waiting for it.", key)
+            log.info("%s is being computed by another process: waiting for it (lock %s).", key, lock.lock_file)
             lock.acquire()
         except (OSError, NotImplementedError) as error:
             if sentence := explain_lock(error, self.root, "store.path"):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qnerf.common.files import DamagedFile, read_json
+from qnerf.common.files import DamagedFile, now_at, read_json
 from qnerf.errors import UserError
 from qnerf.reports.results import read_record, unescaped
 from qnerf.runs.folder import OWNER, PROGRESS, RunState, state_of
@@ -41,8 +41,8 @@ class Standing:
 def standings(sweep: Path) -> list[Standing]:
     """All cells of a sweep, each run once. Raises UserError where the folder is no sweep's."""
     record = read_record(sweep)
-    cells = {cell["identity"]: cell for cell in record.get("cells", [])}.values()
-    return [_standing(number, cell, list(record["swept"]), sweep) for number, cell in enumerate(cells, start=1)]
+    cells, now = {cell["identity"]: cell for cell in record.get("cells", [])}.values(), now_at(sweep)
+    return [_standing(number, cell, list(record["swept"]), sweep, now) for number, cell in enumerate(cells, start=1)]
 
 
 def find_folder(path: str, sweep: Path) -> Path:
@@ -57,10 +57,10 @@ def words_of(command: str, swept: Sequence[str]) -> str:
     return " ".join(unescaped(found[key]) for key in swept if key in found)
 
 
-def _standing(number: int, cell: Mapping[str, Any], swept: Sequence[str], sweep: Path) -> Standing:
+def _standing(number: int, cell: Mapping[str, Any], swept: Sequence[str], sweep: Path, now: float) -> Standing:
     folder = find_folder(cell["folder"], sweep)
     state, words = state_of(folder), words_of(cell["command"], swept)
-    if state.status == "done" or not _is_alive(folder):
+    if state.status == "done" or not _is_alive(folder, now):
         return Standing(number, words, folder, state)
     try:
         found = read_json(folder / PROGRESS)
@@ -70,13 +70,13 @@ def _standing(number: int, cell: Mapping[str, Any], swept: Sequence[str], sweep:
     return Standing(number, words, folder, state, stage, fraction, left)
 
 
-def _is_alive(folder: Path) -> bool:
-    """Whether a run here has given a sign of life not long ago. Clocks of machines that share a folder may differ by less."""
+def _is_alive(folder: Path, now: float) -> bool:
+    """Whether a run here has given a sign of life not long ago. now: by the clock of the disk, whatever this machine's says."""
     try:
         sign = max((folder / name).stat().st_mtime for name in (PROGRESS, OWNER) if (folder / name).exists())
     except (OSError, ValueError):
         return False
-    return abs(time.time() - sign) < SILENT_AFTER
+    return abs(now - sign) < SILENT_AFTER
 
 
 def seconds_left(cells: Sequence[Standing]) -> float | None:

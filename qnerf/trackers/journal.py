@@ -1,12 +1,14 @@
 """metrics.jsonl: all that a run tells its trackers, one JSON object a line. From it the run can be told again to any tracker.
 
 The lines: {"step": 3, "full/psnr": 20.1}; {"image": name, "file": path, "step": 3}; {"table": name, "columns": […], "rows": […]},
-where a picture is {"file": path}; {"file": path, "name": name}; {"summary": {…}, "exit_code": 0}. Paths are the run folder's.
+where a picture is {"file": path}; {"file": path, "name": name}; {"lineage": kind, "identity": …, "about": {…}, "files": [path, …],
+"made": true}; {"summary": {…}, "exit_code": 0}. Paths are relative to the run folder.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,21 +21,24 @@ Entry = dict[str, Any]
 
 
 class Journal:
-    """The writer. A resumed run adds to the lines of the interrupted one, but for those that are there already."""
+    """The writer. No line is written twice: a resumed run adds to those of the interrupted one, and a field is told when it is
+    trained and with all others at the end. A summary is an attempt's own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / JOURNAL
         self.earlier = read_journal(folder)
-        self._known = {_text(entry) for entry in self.earlier if "summary" not in entry}
+        self._known = {_name(entry) for entry in self.earlier if "summary" not in entry}
 
     def write(self, entry: Entry) -> bool:
         """Whether the line is new."""
-        text = _text(entry)
-        if text in self._known:
+        name = _name(entry)
+        if name in self._known:
             return False
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(json.dumps(without_nan(entry), ensure_ascii=False) + "\n")
+        if "summary" not in entry:
+            self._known.add(name)
         return True
 
     def entry_of_log(self, values: Mapping[str, float], step: int) -> Entry:
@@ -49,12 +54,21 @@ class Journal:
     def entry_of_file(self, name: str, path: Path) -> Entry:
         return {"file": self._relative(path), "name": name}
 
+    def entry_of_lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path], made: bool) -> Entry:
+        found = {"lineage": kind, "identity": identity, "about": dict(about), "files": [self._relative(path) for path in files]}
+        return {**found, "made": made}
+
+    def has_lineage(self, kind: str, identity: str) -> bool:
+        """Whether an earlier attempt has written it: one that it made was there when the run was resumed."""
+        return any(entry.get("lineage") == kind and entry.get("identity") == identity for entry in self.earlier)
+
     def _relative(self, path: Path) -> str:
-        return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else path.name
+        return os.path.relpath(path, self.folder)
 
 
-def _text(entry: Entry) -> str:
-    return json.dumps(without_nan(entry), ensure_ascii=False)
+def _name(entry: Entry) -> str:
+    """Equal for lines that say the same, in whatever order."""
+    return json.dumps(without_nan(entry), sort_keys=True)
 
 
 def read_journal(folder: Path) -> list[Entry]:
@@ -75,7 +89,7 @@ def read_journal(folder: Path) -> list[Entry]:
 
 def tell(entries: Iterable[Entry], tracker: Tracker, folder: Path) -> None:
     """Tells a tracker what some lines say, each once; all but summaries, and pictures and files that are gone."""
-    for entry in {_text(entry): entry for entry in entries}.values():
+    for entry in {_name(entry): entry for entry in entries}.values():
         rest = dict(entry)
         if "image" in entry:
             if (path := _place(folder, entry["file"])).exists():
@@ -83,6 +97,9 @@ def tell(entries: Iterable[Entry], tracker: Tracker, folder: Path) -> None:
         elif "table" in entry:
             rows = [[_place(folder, cell["file"]) if isinstance(cell, dict) else cell for cell in row] for row in entry["rows"]]
             tracker.table(entry["table"], entry["columns"], rows)
+        elif "lineage" in entry:
+            found = [path for name in entry["files"] if (path := _place(folder, name)).exists()]
+            tracker.lineage(entry["lineage"], entry["identity"], entry["about"], found, entry["made"])
         elif "file" in entry:
             if (path := _place(folder, entry["file"])).exists():
                 tracker.file(entry["name"], path)
@@ -100,3 +117,8 @@ def _place(folder: Path, name: str) -> Path:
 def last_summary(entries: Sequence[Entry]) -> Mapping[str, Any]:
     """The final figures, as the last attempt left them."""
     return next((entry["summary"] for entry in reversed(entries) if entry.get("summary")), {})
+
+
+def attempts_told(folder: Path) -> int:
+    """How many attempts at a run have told how they ended."""
+    return sum("summary" in entry for entry in read_journal(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from qnerf.trackers.tracker import TrackedRun, Tracker, TrackerSettings
 
 FOLDER = "mlruns"
 IDENTITY = "qnerf.identity"
+ALLOW_FILES = "MLFLOW_ALLOW_FILE_STORE"
 BATCH = 100  # parameters that MLflow takes at once
 
 
@@ -41,6 +43,8 @@ class MlflowTracker:
             self._entities: Any = importlib.import_module("mlflow.entities")  # a second, and only those who track with it pay
         except ImportError:
             raise RuntimeError(f"its package is not installed: {install_command('mlflow')}") from None
+        if uri.startswith("file:"):
+            os.environ.setdefault(ALLOW_FILES, "true")  # MLflow 3 asks for a word where a store is a folder
         self._client: Any = importlib.import_module("mlflow.tracking").MlflowClient(tracking_uri=uri)
         found = self._client.get_experiment_by_name(project)
         experiment = found.experiment_id if found else self._client.create_experiment(project)
@@ -70,6 +74,12 @@ class MlflowTracker:
 
     def file(self, name: str, path: Path) -> None:
         self._client.log_artifact(self._id, str(path))
+
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        self._client.set_tag(self._id, f"qnerf.{kind}", identity)
+        self._client.log_dict(self._id, {"identity": identity, "made": made, **about}, f"lineage/{kind}.json")
+        for path in files:
+            self._client.log_artifact(self._id, str(path), f"lineage/{kind}")
 
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         status = "FINISHED" if exit_code == 0 else "KILLED" if exit_code > 128 else "FAILED"

@@ -60,6 +60,9 @@ class TensorboardTracker:
     def file(self, name: str, path: Path) -> None:
         return  # it lies in the run folder, beside the event files
 
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        self._writer.add_text(f"lineage/{kind}", _block(json.dumps({"identity": identity, "made": made, **about}, indent=1)))
+
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         if exit_code:
             self._writer.add_text("exit code", str(exit_code))

@@ -44,6 +44,9 @@ class Guarded:
     def file(self, name: str, path: Path) -> None:
         self._with("file", lambda tracker: tracker.file(name, path))
 
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        self._with("lineage", lambda tracker: tracker.lineage(kind, identity, about, files, made))
+
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         tracker, self._tracker = self._tracker, None
         if tracker is not None:
@@ -103,10 +106,17 @@ class Together:
     def file(self, name: str, path: Path) -> None:
         self._tell(self.journal.entry_of_file(name, path), lambda tracker: tracker.file(name, path))
 
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        if not self.journal.has_lineage(kind, identity):
+            entry = self.journal.entry_of_lineage(kind, identity, about, files, made)
+            self._tell(entry, lambda tracker: tracker.lineage(kind, identity, about, files, made))
+
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
-        self.journal.write({"summary": dict(summary), "exit_code": exit_code})
-        for tracker in self.others.values():
-            tracker.finish(summary, exit_code)
+        try:
+            self.journal.write({"summary": dict(summary), "exit_code": exit_code})
+        finally:  # a full disk leaves no tracker open
+            for tracker in self.others.values():
+                tracker.finish(summary, exit_code)
         if self.others:
             count = len(read_journal(self.run.folder))
             told = {place: count for place, tracker in self.others.items() if not tracker.failed}

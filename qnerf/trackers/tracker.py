@@ -49,6 +49,11 @@ class Tracker(Protocol):
         """A finished file, such as the report."""
         ...
 
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        """What a run is made from: its "scene", its "inversion", the "code". identity: equal where it is the same for two runs.
+        about: plain data of it, without this machine's paths. made: whether this run has made it; else it was there."""
+        ...
+
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         """The run's final figures. Always called, also after a failure (then with what there is). exit_code: of the run; 0 where it
         came to its end."""
@@ -71,6 +76,9 @@ class NoTracker:
         pass
 
     def file(self, name: str, path: Path) -> None:
+        pass
+
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
         pass
 
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ class WandbTracker:
         import wandb  # half a second, and only those who track with it pay
 
         self._identity, self._files = run.identity, []
+        self._made_from: dict[str, str] = {}
         experiment = str(run.config.get("experiment", ""))
         agent = AGENT_RUN in os.environ
         try:
@@ -98,6 +100,20 @@ class WandbTracker:
         else:
             self._files.append(path)
 
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        import wandb
+
+        found = wandb.Artifact(f"{kind}-{identity}", type=kind, metadata=dict(about))
+        with found.new_file("about.json") as file:
+            json.dump(about, file, indent=1)
+        for path in files:
+            found.add_file(str(path), name=path.name)
+        self._made_from[kind] = found.name
+        if made:
+            self._run.log_artifact(found)
+        else:  # as `use_artifact` does, which refuses to be offline and else waits for the upload
+            self._run._log_artifact(found, is_user_created=True, use_after_commit=True)
+
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         try:
             self._run.summary.update(dict(summary))
@@ -110,7 +126,7 @@ class WandbTracker:
         """The run's files as one artifact."""
         import wandb
 
-        found = wandb.Artifact(f"edit-{self._identity}", type="edit")
+        found = wandb.Artifact(f"edit-{self._identity}", type="edit", metadata=self._made_from)
         for path in self._files:
             found.add_file(str(path), name=path.name)
         return found

@@ -3,6 +3,7 @@ import fcntl
 import multiprocessing
 import os
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_a_second_process_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         with RunFolder(tmp_path / "run"):
             answer = pool.apply(_try_to_enter, (tmp_path / "run",))
-        assert f"process {os.getpid()} is computing this run" in answer
+        assert f"process {os.getpid()} on {gethostname()} is computing this run" in answer
         assert pool.apply(_try_to_enter, (tmp_path / "run",)) == "entered"
 
 

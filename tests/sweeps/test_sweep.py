@@ -25,7 +25,6 @@ from qnerf.schedules.look_ahead import LookAhead
 from qnerf.store.prune import damaged
 from qnerf.store.store import Store
 from tests.sweeps.conftest import sweep
-from tests.trackers.wandb_file import Kept, read
 
 pytestmark = pytest.mark.integration
 
@@ -225,42 +224,3 @@ def test_settings_of_the_sweep_have_defaults() -> None:
         settings = parse(compose("config", []))
     assert settings.sweep.retry_failed
     assert not settings.sweep.dry_run
-
-
-@pytest.mark.slow
-def test_a_sweep_at_wandb_is_one_group_with_true_exit_codes_also_resumed_and_told_again(
-    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grid = ("recorder.layers=[10],[99]", "schedule.interval=2", "tracker=wandb")
-
-    def parts() -> dict[str, list[Kept]]:
-        """What W&B kept of the good and of the failing cell, in the order of the attempts."""
-        found: dict[str, list[Kept]] = {}
-        for path in sorted(tmp_path.glob("articulation/*/wandb/offline-run-*/run-*.wandb")):
-            kept = read(path)
-            found.setdefault(kept.run.display_name, []).append(kept)
-        return found
-
-    assert run(small, *grid) == 1
-    [sweep_folder] = tmp_path.glob("sweeps/*")
-    first = parts()
-    assert {name: [part.exit_code for part in found] for name, found in first.items()} == {
-        "recorder.layers=[10]": [0], "recorder.layers=[99]": [2]
-    }  # fmt: skip
-    assert {part.run.run_group for found in first.values() for part in found} == {sweep_folder.name}
-    good = first["recorder.layers=[10]"][0]
-    assert good.steps("full/psnr_truth") == [4]
-    keys = {key.split("/sha256")[0] for row in good.history for key in row}
-    assert {"source", "full/views", "full/queries", "contact_sheet", "live/percent", "orbit"} <= keys
-    assert good.artifacts[-1].startswith("edit-")
-    time.sleep(1.1)  # W&B names its folders by the second
-    assert run(small, *grid) == 1
-    assert {name: len(found) for name, found in parts().items()} == {"recorder.layers=[10]": 1, "recorder.layers=[99]": 2}
-    time.sleep(1.1)
-    assert run(small, *grid, "tracker.project=other") == 1
-    again = parts()["recorder.layers=[10]"][-1]
-    assert again.exit_code == 0
-    assert again.run.run_group == sweep_folder.name
-    assert again.steps("full/psnr_truth") == [4]
-    live = {"live/percent", "live/seconds_left", "live/memory_gib", "live/field_loss", "live/seconds"}
-    assert {key.split("/sha256")[0] for row in again.history for key in row} | live >= keys

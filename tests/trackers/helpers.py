@@ -32,6 +32,9 @@ class Noting:
     def file(self, name: str, path: Path) -> None:
         self._do("file", name, path.name)
 
+    def lineage(self, kind: str, identity: str, about: Mapping[str, Any], files: Sequence[Path] = (), made: bool = False) -> None:
+        self._do("lineage", kind, identity, dict(about), [path.name for path in files], made)
+
     def finish(self, summary: Mapping[str, Any], exit_code: int = 0) -> None:
         self._do("finish", dict(summary), exit_code)
 

@@ -109,3 +109,33 @@ def test_a_tracker_that_fails_to_start_in_a_resumed_run_has_been_told_nothing(tm
     attempt(tmp_path, NotingSettings(failing="start"), steps=3)
     assert replay(NotingSettings(), run_in(tmp_path)) == ["noting here"]
     assert [what[-1] for what in built[0].told if what[0] == "log"] == [0, 1, 2]
+
+
+def test_what_a_run_is_made_from_is_told_once_and_again_from_the_record(tmp_path: Path, built: list[Noting]) -> None:
+    run = tmp_path / "smoke" / "abc123"
+    (tmp_path / "code").mkdir()
+    run.mkdir(parents=True)
+    code = tmp_path / "code" / "77ff.zip"
+    code.touch()
+    for made in (True, False):  # the second attempt finds what the first has made
+        tracker = Together(NotingSettings(), run_in(run))
+        tracker.lineage("inversion", "34ab", {"scene": "scene-12ab"}, made=made)
+        tracker.lineage("code", "77ff", {}, [code])
+        tracker.finish({})
+    told = [
+        ("lineage", "inversion", "34ab", {"scene": "scene-12ab"}, [], True),
+        ("lineage", "code", "77ff", {}, ["77ff.zip"], False),
+    ]
+    assert [what for tracker in built for what in tracker.told if what[0] == "lineage"] == told
+    built.clear()
+    replay(NotingSettings(place="there"), run_in(run))
+    assert built[0].told[:2] == told
+
+
+def test_a_figure_told_again_in_another_order_is_no_second_line(tmp_path: Path, built: list[Noting]) -> None:
+    """A field's R² is told when it is trained, and with all others when the edit is done."""
+    tracker = Together(NotingSettings(), run_in(tmp_path))
+    tracker.log({"a": 1.0, "b": 2.0}, 5)
+    tracker.log({"b": 2.0, "a": 1.0}, 5)
+    assert [what[0] for what in built[0].told] == ["log"]
+    assert len(lines(tmp_path)) == 1

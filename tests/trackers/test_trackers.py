@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from qnerf.common.installation import install_command
-from qnerf.trackers.mlflow import MlflowTrackerSettings
+from qnerf.trackers.mlflow import ALLOW_FILES, MlflowTrackerSettings
 from qnerf.trackers.tensorboard import TensorboardTrackerSettings
 from qnerf.trackers.together import Together
 from qnerf.trackers.tracker import TrackerSettings
@@ -62,6 +62,8 @@ def tell(settings: TrackerSettings, folder: Path, exit_code: int = 0, **more: An
         "views", ["view", "psnr", "edited"], [["front", 20.5, folder / "sheet.png"], ["back", None, folder / "sheet.png"]]
     )
     tracker.file("report", folder / "sheet.png")
+    tracker.lineage("scene", "12ab", {"views": ["front"]}, [folder / "sheet.png"])
+    tracker.lineage("inversion", "34ab", {"scene": "scene-12ab"}, made=True)
     tracker.finish({"full": {"psnr": 30.0}}, exit_code)
 
 
@@ -111,7 +113,7 @@ def test_without_a_package_there_is_one_warning_and_plain_files(
     tell(WandbTrackerSettings.model_validate({"name": "wandb", "beside": beside}), tmp_path)
     assert [record.getMessage().split()[0] for record in caplog.records] == ["wandb", "tensorboard", "mlflow"]
     assert all(install_command(extra) in caplog.text for extra in ("tensorboard", "mlflow"))
-    assert len(lines(tmp_path)) == 6
+    assert len(lines(tmp_path)) == 8
 
 
 def kept(folder: Path) -> Kept:
@@ -126,7 +128,8 @@ def test_what_wandb_keeps_offline_read_back(tmp_path: Path, caplog: pytest.LogCa
     assert (found.exit_code, found.run.run_group, found.run.display_name) == (1, "smoke-1a2b", "seed=1")
     assert found.steps("loss") == [20, 7]
     assert [row["live/percent"] for row in found.history if "live/percent" in row] == [50.0]
-    assert found.artifacts[-1] == "edit-abc123"
+    assert found.inputs == ["scene-12ab"]
+    assert found.outputs[-2:] == ["inversion-34ab", "edit-abc123"]
     assert any(key.startswith("views/") or key == "views" for row in found.history for key in row)
     assert not [record for record in caplog.records if record.name.startswith("qnerf")]
     assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/sheet_*.png"))
@@ -179,11 +182,13 @@ def test_what_tensorboard_reads(tmp_path: Path) -> None:
     texts = {tag: found.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in found.Tags()["tensors"]}
     assert "front,20.5,sheet.png" in texts["views/text_summary"]
     assert texts["exit code/text_summary"] == "1"
+    assert "scene-12ab" in texts["lineage/inversion/text_summary"]
 
 
 @pytest.mark.integration
-def test_what_mlflow_reads(tmp_path: Path) -> None:
+def test_what_mlflow_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MlflowClient = pytest.importorskip("mlflow.tracking").MlflowClient
+    monkeypatch.delenv(ALLOW_FILES, raising=False)
     settings = MlflowTrackerSettings(name="mlflow", uri=(tmp_path / "mlruns").as_uri())
     tell(settings, tmp_path, exit_code=143, sweep="smoke-1a2b", label="seed=1")
     client = MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
@@ -194,7 +199,8 @@ def test_what_mlflow_reads(tmp_path: Path) -> None:
     history = client.get_metric_history(run.info.run_id, "loss")
     assert {(metric.step, metric.value) for metric in history} == {(20, 1.0), (7, 0.5)}
     assert run.data.params["experiment"] == "ablation_layers"
-    assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"sheet.png", "views.json"}
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"sheet.png", "views.json", "lineage"}
+    assert run.data.tags["qnerf.scene"] == "12ab"
     (tmp_path / "metrics.jsonl").unlink()
     tell(settings, tmp_path)
     [run] = client.search_runs([experiment.experiment_id])

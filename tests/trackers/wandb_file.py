@@ -16,17 +16,29 @@ FULL, FIRST, LAST = 1, 2, 4
 
 @dataclass
 class Kept:
-    """One run. exit_code: None where it was killed."""
+    """One run. exit_code: None where it was killed. inputs, outputs: names of the artifacts that it used and made."""
 
     run: Any = None
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
-    artifacts: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    media: list[str] = field(default_factory=list)
 
     def steps(self, key: str) -> list[Any]:
         """The steps at which a figure was logged."""
         return [row.get("step") for row in self.history if key in row]
+
+    def points(self) -> list[tuple[str, Any]]:
+        """Every figure and picture with its step, in order; a picture or table stands as one key."""
+        found = []
+        for row in self.history:
+            keys = [key for key in row if key != "step" and not key.startswith(("_", "live/"))]
+            pictures = {key.removesuffix("/_type") for key in keys if key.endswith("/_type")}
+            plain = {key for key in keys if not any(key.startswith(f"{picture}/") for picture in pictures)}
+            found += [(key, row.get("step")) for key in sorted(plain | pictures)]
+        return found
 
 
 def _records(data: bytes) -> Iterator[bytes]:
@@ -65,7 +77,8 @@ def read(path: Path) -> Kept:
         elif kind == "exit":
             kept.exit_code = found.exit.exit_code
         elif kind == "artifact":
-            kept.artifacts.append(found.artifact.name)
+            (kept.inputs if found.artifact.use_after_commit else kept.outputs).append(found.artifact.name)
+    kept.media = [row[key] for row in kept.history for key in row if key.endswith("/path")]
     return kept
 
 

@@ -3,7 +3,7 @@
 const PLAIN = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
 const THEME = getComputedStyle(document.documentElement);
 const FONT = { family: "system-ui, sans-serif", size: 12, color: THEME.getPropertyValue("--ink") };
-const CLEAR = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
+const CLEAR = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", modebar: { bgcolor: "rgba(0,0,0,0)", color: THEME.getPropertyValue("--faint"), activecolor: THEME.getPropertyValue("--ink") } };
 const GRID = THEME.getPropertyValue("--line");
 const FRONT = "#c8553d", BEATEN = "#1b6ca8";
 const MOST_FIGURES = 6; // parallel axes beside the settings; more cannot be read

@@ -36,7 +36,7 @@ function tableHead(columns) {
     button.onclick = () => sortBy(column.name);
     return element("th", { scope: "col", "aria-sort": direction }, button);
   });
-  return element("thead", {}, element("tr", {}, element("th", { scope: "col" }), ...heads));
+  return element("thead", {}, element("tr", {}, element("th", { scope: "col" }, element("span", { className: "unseen" }, "show the cell")), ...heads));
 }
 
 function sortBy(name) {

@@ -140,7 +140,7 @@ function figuresOf(cell) {
   const known = data.metrics.filter((metric) => metric.key in cell.metrics);
   const rows = known.map((metric) => element("tr", { title: metric.explanation, "data-metric": metric.key },
     element("td", {}, title(metric.key)), ...figureCells(metric.key, cell)));
-  const head = otherPinned(cell) ? [element("thead", {}, element("tr", {}, ...["", "this cell", "pinned"].map((text) => element("th", { scope: "col" }, text))))] : [];
+  const head = otherPinned(cell) ? [element("thead", {}, element("tr", {}, ...["figure", "this cell", "pinned"].map((text) => element("th", { scope: "col" }, text))))] : [];
   return element("table", { id: "figures" }, ...head, element("tbody", {}, ...rows));
 }
 

@@ -132,7 +132,7 @@ def test_a_pinned_cell_stands_beside_those_that_are_chosen_next(page: Any, sweep
     find(page, "#pin").click()
     first = find(page, '#figures [data-metric="psnr_object"] td:last-child').text
     square(page, 0, 1).click()
-    assert [cell.text for cell in page.find_elements("css selector", "#figures thead th")] == ["", "this cell", "pinned"]
+    assert [cell.text for cell in page.find_elements("css selector", "#figures thead th")] == ["figure", "this cell", "pinned"]
     assert find(page, '#figures [data-metric="psnr_object"] td:last-child').text == first
     choose(page, "against", "pinned")
     assert page.execute_script("return document.querySelector('#stage span').textContent") == "pinned"

@@ -1,0 +1,1 @@
+from tests.sweeps.conftest import place  # noqa: F401  # the scene and the backbone of sweeps
