@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from qnerf.fields.surface import CELL, Look, joined, normals, pixel_spacing
+from qnerf.fields.surface import CELL, Look, joined, normals, pixel_spacing, solid
 from qnerf.scenes.cameras import Cameras
 
 OPACITY = 0.9  # of every Gaussian
@@ -68,9 +68,9 @@ class Drawn:
 
 
 def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
-    """A flat Gaussian for every cell of the surface that the cameras see, and a round one for every direction in which they see
+    """A flat Gaussian for every cell of the solid surface, and a round one for every direction in which a camera sees
     none. radius: of the region of interest, world units."""
-    met = seen.met
+    met = solid(seen, cameras)
     spacing = pixel_spacing(seen.depth, cameras)
     side = CELL * float(spacing[met].median()) if met.any() else 1.0
     near, values, apart = joined(seen.points[met], torch.cat([seen.colours, normals(seen, cameras)], dim=-1)[met], side)

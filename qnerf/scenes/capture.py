@@ -131,17 +131,13 @@ def piece_showing(view: View, pose: np.ndarray, points: np.ndarray, size: tuple[
 
 
 def piece_seen_by(view: View, like: View, size: tuple[int, int]) -> View:
-    """The piece of a view that another one of the same camera shows, by both's intrinsics, scaled to size; the
-    centre piece where that is none of it."""
-    scale = view.focal / like.focal
-    corner = view.centre - like.centre * scale
-    extent = np.array([like.image.shape[1], like.image.shape[0]]) * scale
-    width, height = view.image.shape[1], view.image.shape[0]
-    if (corner < -1).any() or (corner + extent > np.array([width, height]) + 1).any() or extent.min() < 1:
-        return resize(crop_to(view, size), size)
-    left, top = (max(0, round(start)) for start in corner.tolist())
-    wide, tall = (round(length) for length in extent.tolist())
-    return resize(cut(view, (left, top, min(wide, width - left), min(tall, height - top))), size)
+    """The largest piece of a view with the proportions of size (width, height), scaled to it, where the principal
+    point of another one of the same camera says that it was cut."""
+    shape = np.array([view.image.shape[1], view.image.shape[0]])
+    extent = np.array(centre_piece(*shape.tolist(), size)[2:])
+    corner = view.centre - like.centre * extent / [like.image.shape[1], like.image.shape[0]]
+    left, top = np.clip(np.rint(corner), 0, shape - extent).astype(int).tolist()
+    return resize(cut(view, (left, top, *extent.tolist())), size)
 
 
 def centre_piece(width: int, height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
