@@ -13,17 +13,20 @@ from qnerf.fields.token_rays import RAY_CHUNK, TokenGrid
 from qnerf.scenes.cameras import Cameras
 
 OPAQUE = 0.5  # opacity from which on a ray meets a surface
-AGREE = 0.03  # how much nearer than its own surface a camera may have another's point, as a share
+AGREE = 0.05  # how much nearer than its own surface a camera may have another's point, as a share
+THROUGH = 2  # cameras that look through a point which is none
 SMOOTH = 3  # pixels over which normals are averaged
 CELL = 1.0  # side of the cells whose points are joined, times the median distance of neighbouring pixels on the surface
 
 
 @dataclass(frozen=True)
 class Look:
-    """What N cameras of H x W pixels see. colours: (N, H, W, 3) in [0, 1]. depth: (N, H, W), distance along the ray at which half
-    of its opacity is reached, world units. opacity: (N, H, W), of the volume alone. points: (N, H, W, 3), at that depth."""
+    """What N cameras of H x W pixels see. colours: (N, H, W, 3) in [0, 1]. surface: (N, H, W, 3), those of the volume
+    alone. depth: (N, H, W), distance along the ray at which half of its opacity is reached, world units. opacity:
+    (N, H, W), of the volume alone. points: (N, H, W, 3), at that depth."""
 
     colours: Tensor
+    surface: Tensor
     depth: Tensor
     opacity: Tensor
     points: Tensor
@@ -47,19 +50,21 @@ class Cloud:
 def look(field: RgbField, cameras: Cameras) -> Look:
     """Render a field with its surface."""
     grid = TokenGrid(len(cameras), cameras.height, cameras.width)
-    colours, depth, opacity, points = [], [], [], []
+    colours, surface, depth, opacity, points = [], [], [], [], []
     for pixels in torch.arange(len(grid), device=cameras.focal.device).split(RAY_CHUNK):
         rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=pixels.device))
         samples, weights, hidden = field.trunk.march(rays, field.settings.sampling.render_samples, None)
         total = weights.sum(-1)
         behind = torch.sigmoid(field.background(rays.directions))
-        colours.append(composite(weights, torch.sigmoid(field.head(hidden))) + (1 - total)[:, None] * behind)
+        own = composite(weights, torch.sigmoid(field.head(hidden)))
+        colours.append(own + (1 - total)[:, None] * behind)
+        surface.append(own / total[:, None].clamp_min(1e-6))
         depth.append(median_depth(weights, samples))
         opacity.append(total)
         points.append(rays.origins + depth[-1][:, None] * rays.directions)
     size = (len(cameras), cameras.height, cameras.width)
     return Look(
-        torch.cat(colours).view(*size, 3).clamp(0, 1),
+        *(torch.cat(each).view(*size, 3).clamp(0, 1) for each in (colours, surface)),
         torch.cat(depth).view(size),
         torch.cat(opacity).view(size),
         torch.cat(points).view(*size, 3),
@@ -78,21 +83,20 @@ def median_depth(weights: Tensor, samples: Samples) -> Tensor:
 
 
 def solid(seen: Look, cameras: Cameras) -> Tensor:
-    """(N, H, W) bool: points of the surface through which no other camera looks. Fog is looked through, and what a field makes of
-    the background behind the scene, which lies before the cameras on the other side."""
-    found = seen.met.clone()
+    """(N, H, W) bool: points of the surface through which fewer than `THROUGH` other cameras look. Fog is looked
+    through, and what a field makes of the background, which lies before the cameras on the other side."""
     nearest = -torch.nn.functional.max_pool2d(-seen.depth[:, None], 3, 1, 1)[:, 0]  # an outline may lie a pixel aside
+    through = torch.zeros_like(seen.depth)
     for view in range(len(cameras)):
-        index = found[view].flatten().nonzero()[:, 0]
-        points = seen.points[view].flatten(0, 1)[index]
+        points = seen.points[view].flatten(0, 1)
         for other in (other for other in range(len(cameras)) if other != view):
             pixels, ahead = cameras[[other]].project(points)
             column, row = pixels[0].floor().long().unbind(dim=-1)
             inside = (ahead[0] > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
             there = nearest[other, row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
             expected = (points - cameras.positions[other]).norm(dim=-1)
-            found[view].view(-1)[index[inside & (expected < (1 - AGREE) * there)]] = False
-    return found
+            through[view] += (inside & (expected < (1 - AGREE) * there)).view_as(through[view])
+    return seen.met & (through < min(THROUGH, len(cameras) - 1))
 
 
 def pixel_spacing(depth: Tensor, cameras: Cameras) -> Tensor:
@@ -104,7 +108,7 @@ def cloud_of(seen: Look, cameras: Cameras, centre: Tensor, reach: float) -> Clou
     """The solid points no farther than `reach` from the centre (3,), joined by cells."""
     kept = solid(seen, cameras) & ((seen.points - centre).norm(dim=-1) <= reach)
     spacing = pixel_spacing(seen.depth, cameras)[kept]
-    return Cloud(*joined(seen.points[kept], seen.colours[kept], CELL * float(spacing.median()) if len(spacing) else 1.0))
+    return Cloud(*joined(seen.points[kept], seen.surface[kept], CELL * float(spacing.median()) if len(spacing) else 1.0))
 
 
 def normals(seen: Look, cameras: Cameras) -> Tensor:
