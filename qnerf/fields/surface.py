@@ -13,8 +13,7 @@ from qnerf.fields.token_rays import RAY_CHUNK, TokenGrid
 from qnerf.scenes.cameras import Cameras
 
 OPAQUE = 0.5  # opacity from which on a ray meets a surface
-AGREE = 0.05  # how much nearer than its own surface a camera may have another's point, as a share
-THROUGH = 2  # cameras that look through a point which is none
+AGREE = 0.03  # how much nearer than its own surface a camera may have another's point, as a share
 SMOOTH = 3  # pixels over which normals are averaged
 CELL = 1.0  # side of the cells whose points are joined, times the median distance of neighbouring pixels on the surface
 
@@ -83,10 +82,10 @@ def median_depth(weights: Tensor, samples: Samples) -> Tensor:
 
 
 def solid(seen: Look, cameras: Cameras) -> Tensor:
-    """(N, H, W) bool: points of the surface through which fewer than `THROUGH` other cameras look. Fog is looked
-    through, and what a field makes of the background, which lies before the cameras on the other side."""
+    """(N, H, W) bool: points of the surface through which no other camera looks. Fog is looked through, and what a
+    field makes of the background, which lies before the cameras on the other side."""
     nearest = -torch.nn.functional.max_pool2d(-seen.depth[:, None], 3, 1, 1)[:, 0]  # an outline may lie a pixel aside
-    through = torch.zeros_like(seen.depth)
+    found = seen.met.clone()
     for view in range(len(cameras)):
         points = seen.points[view].flatten(0, 1)
         for other in (other for other in range(len(cameras)) if other != view):
@@ -95,8 +94,8 @@ def solid(seen: Look, cameras: Cameras) -> Tensor:
             inside = (ahead[0] > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
             there = nearest[other, row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
             expected = (points - cameras.positions[other]).norm(dim=-1)
-            through[view] += (inside & (expected < (1 - AGREE) * there)).view_as(through[view])
-    return seen.met & (through < min(THROUGH, len(cameras) - 1))
+            found[view] &= ~(inside & (expected < (1 - AGREE) * there)).view_as(found[view])
+    return found
 
 
 def pixel_spacing(depth: Tensor, cameras: Cameras) -> Tensor:
