@@ -73,7 +73,7 @@ def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
     met = solid(seen, cameras)
     spacing = pixel_spacing(seen.depth, cameras)
     side = CELL * float(spacing[met].median()) if met.any() else 1.0
-    near, values, apart = joined(seen.points[met], torch.cat([seen.surface, normals(seen, cameras)], dim=-1)[met], side)
+    near, values, apart = joined(seen.points[met], torch.cat([seen.colours, normals(seen, cameras)], dim=-1)[met], side)
     away = torch.nn.functional.normalize(seen.points - cameras.positions[:, None, None], dim=-1)[~met]
     pixel = FAR * radius / float(cameras.focal.mean())
     behind, behind_colours, behind_apart = joined(

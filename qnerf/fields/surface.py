@@ -20,12 +20,11 @@ CELL = 1.0  # side of the cells whose points are joined, times the median distan
 
 @dataclass(frozen=True)
 class Look:
-    """What N cameras of H x W pixels see. colours: (N, H, W, 3) in [0, 1]. surface: (N, H, W, 3), those of the volume
-    alone. depth: (N, H, W), distance along the ray at which half of its opacity is reached, world units. opacity:
-    (N, H, W), of the volume alone. points: (N, H, W, 3), at that depth."""
+    """What N cameras of H x W pixels see. colours: (N, H, W, 3) in [0, 1]. depth: (N, H, W), distance along the ray at
+    which half of its opacity is reached, world units. opacity: (N, H, W), of the volume alone. points: (N, H, W, 3), at
+    that depth."""
 
     colours: Tensor
-    surface: Tensor
     depth: Tensor
     opacity: Tensor
     points: Tensor
@@ -49,21 +48,19 @@ class Cloud:
 def look(field: RgbField, cameras: Cameras) -> Look:
     """Render a field with its surface."""
     grid = TokenGrid(len(cameras), cameras.height, cameras.width)
-    colours, surface, depth, opacity, points = [], [], [], [], []
+    colours, depth, opacity, points = [], [], [], []
     for pixels in torch.arange(len(grid), device=cameras.focal.device).split(RAY_CHUNK):
         rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=pixels.device))
         samples, weights, hidden = field.trunk.march(rays, field.settings.sampling.render_samples, None)
         total = weights.sum(-1)
         behind = torch.sigmoid(field.background(rays.directions))
-        own = composite(weights, torch.sigmoid(field.head(hidden)))
-        colours.append(own + (1 - total)[:, None] * behind)
-        surface.append(own / total[:, None].clamp_min(1e-6))
+        colours.append(composite(weights, torch.sigmoid(field.head(hidden))) + (1 - total)[:, None] * behind)
         depth.append(median_depth(weights, samples))
         opacity.append(total)
         points.append(rays.origins + depth[-1][:, None] * rays.directions)
     size = (len(cameras), cameras.height, cameras.width)
     return Look(
-        *(torch.cat(each).view(*size, 3).clamp(0, 1) for each in (colours, surface)),
+        torch.cat(colours).view(*size, 3).clamp(0, 1),
         torch.cat(depth).view(size),
         torch.cat(opacity).view(size),
         torch.cat(points).view(*size, 3),
@@ -107,7 +104,7 @@ def cloud_of(seen: Look, cameras: Cameras, centre: Tensor, reach: float) -> Clou
     """The solid points no farther than `reach` from the centre (3,), joined by cells."""
     kept = solid(seen, cameras) & ((seen.points - centre).norm(dim=-1) <= reach)
     spacing = pixel_spacing(seen.depth, cameras)[kept]
-    return Cloud(*joined(seen.points[kept], seen.surface[kept], CELL * float(spacing.median()) if len(spacing) else 1.0))
+    return Cloud(*joined(seen.points[kept], seen.colours[kept], CELL * float(spacing.median()) if len(spacing) else 1.0))
 
 
 def normals(seen: Look, cameras: Cameras) -> Tensor:

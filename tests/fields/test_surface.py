@@ -33,7 +33,7 @@ def sphere_look(cameras: Cameras) -> Look:
     depth = torch.where(met, depth, 5.0)
     rays = cameras.token_rays(cameras.height, cameras.width)
     points = rays.origins + depth[..., None] * rays.directions
-    return Look((colours + 1) / 2, (colours + 1) / 2, depth, met.float(), points)
+    return Look((colours + 1) / 2, depth, met.float(), points)
 
 
 def test_the_depth_is_where_half_of_the_weight_is_reached() -> None:

@@ -48,7 +48,7 @@ def models() -> Models:
     scene = Scene("ball", names, images, cameras, "a ball", "a ball", torch.zeros(3), 1.0, None, None)
     field = RgbField(FIELD, SPACE, torch.device("cpu"), 0)
     after = Model(images, field, seen, cloud_of(seen, cameras, scene.focus, 2.0), 30.0)
-    blue = replace(seen, surface=seen.surface * torch.tensor([0.1, 0.1, 1.0]))
+    blue = replace(seen, colours=seen.colours * torch.tensor([0.1, 0.1, 1.0]))
     return Models(scene, after, replace(after, seen=blue, cloud=cloud_of(blue, cameras, scene.focus, 2.0)))
 
 
