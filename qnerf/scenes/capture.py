@@ -133,8 +133,8 @@ def piece_showing(view: View, pose: np.ndarray, points: np.ndarray, size: tuple[
 def piece_seen_by(view: View, like: View, size: tuple[int, int]) -> View:
     """The largest piece of a view with the proportions of size (width, height), scaled to it, where the principal
     point of another one of the same camera says that it was cut."""
-    shape = np.array([view.image.shape[1], view.image.shape[0]])
-    extent = np.array(centre_piece(*shape.tolist(), size)[2:])
+    height, width = view.image.shape[:2]
+    shape, extent = np.array([width, height]), np.array(centre_piece(width, height, size)[2:])
     corner = view.centre - like.centre * extent / [like.image.shape[1], like.image.shape[0]]
     left, top = np.clip(np.rint(corner), 0, shape - extent).astype(int).tolist()
     return resize(cut(view, (left, top, *extent.tolist())), size)
