@@ -25,6 +25,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--to", choices=(*WRITERS, *MODELS), required=True, help=form)
     made.add_argument("--out", type=Path, help="the new folder (<run>-<form> in the current one)")
     made.add_argument("--full", action="store_true", help="the views at the photographs' own resolution (edited/full)")
+    made.add_argument(
+        "--steps", type=int, help="of the field's training (the run's rgb_field.optimiser.iterations): more, cleaner points"
+    )
     made.add_argument("--frames", type=int, default=FRAMES, help=f"of the film of ply and splat ({FRAMES})")
     return made
 
@@ -59,13 +62,15 @@ def _export_model(given: argparse.Namespace, folder: Path, frames: list[Frame], 
     """The radiance field of the views, as points or Gaussians: a new folder, whole or not at all."""
     if out.exists():
         raise UserError(f"{out} exists already, expected a new folder: choose another with --out.")
-    if given.frames < 2:
-        raise UserError(f"--frames is {given.frames}, expected at least 2.")
+    if given.frames < 2 or (given.steps is not None and given.steps < 1):
+        raise UserError(f"--frames is {given.frames} and --steps {given.steps}, expected at least 2 and 1.")
     from qnerf.reports.surfaces.model import settings_of, source_of, train_models, views_of  # torch, for those alone who need it
     from qnerf.reports.surfaces.write import write_model
 
     scene = views_of(folder, frames)
     before, field, seed = settings_of(given.run)
+    if given.steps is not None:
+        field = field.model_copy(update={"optimiser": field.optimiser.model_copy(update={"iterations": given.steps})})
     source = None if before is None or given.full else source_of(before, scene)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)

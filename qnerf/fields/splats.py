@@ -1,29 +1,31 @@
 """3-D Gaussians (Kerbl et al., "3D Gaussian splatting", SIGGRAPH 2023) on the surface that a radiance field shows.
 
-They are not trained as there: positions and sizes are the surface's, and of all Gaussians together only the colours are fitted to
-the views, which is linear least squares once the weights of `splat_weights` are known. What lies behind the volume is Gaussians
-far off. The renderer is plain and slow: it is what the fit rests on, and what tells how good the splat is.
+Positions, sizes and turns are the surface's and stay; colours and opacities are fitted to the views, for which it is known once and
+for all which pixels each Gaussian takes part in. What lies behind the volume is Gaussians far off. The renderer is plain: it is
+what the fit rests on, and what tells how good the splat is.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from qnerf.fields.surface import CELL, Look, joined, normals, pixel_spacing
+from qnerf.fields.surface import CELL, Look, joined, normals, pixel_spacing, solid
 from qnerf.scenes.cameras import Cameras
 
 OPACITY = 0.9  # of every Gaussian
 WIDTH = 0.6  # standard deviation, times the distance of neighbours: less leaves gaps, more blurs
 THICKNESS = 0.1  # of a Gaussian across the surface, times its width: round ones would stand out beside every outline
+INSET = 1.2  # how deep below the surface a Gaussian lies, times the distance of neighbours: outlines are drawn a pixel wider
 FAR = 300.0  # radii at which what no density stops is put, so far that all cameras see it in one direction
 LOW_PASS = 0.3  # pixels², added to every projected covariance, as published
 FAINT = 1 / 255  # opacity below which a Gaussian is not drawn, as published
 WINDOW = 6  # pixels at most from its middle to which a Gaussian is drawn here
-ITERATIONS = 12
-KEPT = 0.02  # weight of a colour's distance from what it is to begin with
+ROUNDS = 16  # through all views, one a step
+OPACITY_RATE, COLOUR_RATE = 0.1, 0.02  # Adam's, of logits and of colours; both fall to a tenth
 
 
 @dataclass(frozen=True)
@@ -39,30 +41,36 @@ class Splats:
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The pixels of one view of H x W that Gaussians take part in. pixel, splat: (K,) indices. weight: (K,), so that the view's
-    pixel is Σ weight · colour of its entries."""
+class Drawn:
+    """The pixels of one view of H x W that Gaussians take part in, pixel by pixel, nearest first. pixel, splat: (K,)
+    indices. falloff: (K,) exp(-½ dᵀ Σ'⁻¹ d). first: (K,) the index of the first entry of the same pixel."""
 
     pixel: Tensor
     splat: Tensor
-    weight: Tensor
+    falloff: Tensor
+    first: Tensor
     height: int
     width: int
 
-    def image(self, colours: Tensor) -> Tensor:
-        """(H * W, 3) on black."""
-        empty = torch.zeros(self.height * self.width, 3, dtype=self.weight.dtype)
-        return empty.index_add_(0, self.pixel, self.weight[:, None] * colours[self.splat])
+    def weights(self, opacity: Tensor) -> Tensor:
+        """(K,) α_i Π_{j before i} (1 - α_j), α = opacity · falloff, 0 where that is faint; float64."""
+        alpha = (opacity.double()[self.splat] * self.falloff).clamp_max(0.99)
+        alpha = torch.where(alpha < FAINT, torch.zeros_like(alpha), alpha)
+        passed = torch.log1p(-alpha)
+        before = passed.cumsum(dim=0) - passed
+        return alpha * (before - before[self.first]).exp()
 
-    def spread(self, pixels: Tensor, count: int) -> Tensor:
-        """The transpose of `image`: (H * W, 3) to (count, 3)."""
-        return torch.zeros(count, 3, dtype=pixels.dtype).index_add_(0, self.splat, self.weight[:, None] * pixels[self.pixel])
+    def image(self, opacity: Tensor, colours: Tensor) -> Tensor:
+        """(3, H, W) on black."""
+        empty = torch.zeros(self.height * self.width, 3, dtype=torch.float64)
+        shown = empty.index_add(0, self.pixel, self.weights(opacity)[:, None] * colours.double()[self.splat])
+        return shown.view(self.height, self.width, 3).permute(2, 0, 1)
 
 
 def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
-    """A flat Gaussian for every cell of the surface that the cameras see, and a round one for every direction in which they see
+    """A flat Gaussian for every cell of the solid surface, and a round one for every direction in which a camera sees
     none. radius: of the region of interest, world units."""
-    met = seen.met
+    met = solid(seen, cameras)
     spacing = pixel_spacing(seen.depth, cameras)
     side = CELL * float(spacing[met].median()) if met.any() else 1.0
     near, values, apart = joined(seen.points[met], torch.cat([seen.colours, normals(seen, cameras)], dim=-1)[met], side)
@@ -71,6 +79,8 @@ def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
     behind, behind_colours, behind_apart = joined(
         cameras.positions.mean(dim=0) + FAR * radius * away, seen.colours[~met], CELL * pixel
     )
+    outwards = torch.nn.functional.normalize(values[:, 3:], dim=-1)
+    near = near - INSET * apart[:, None] * outwards
     points, colours = torch.cat([near, behind]), torch.cat([values[:, :3], behind_colours])
     scales = WIDTH * torch.cat([apart, behind_apart])[:, None].repeat(1, 3)
     scales[: len(near), 2] *= THICKNESS
@@ -86,40 +96,31 @@ def towards(directions: Tensor) -> Tensor:
     return torch.nn.functional.normalize(torch.stack([1 + z, -y, x, torch.zeros_like(x)], dim=-1), dim=-1)
 
 
-def fit_colours(splats: Splats, images: Tensor, cameras: Cameras) -> Splats:
-    """The splats whose colours show images (N, 3, H, W) best, by conjugate gradients on the normal equations
-    (Σ WᵀW + λ) c = Σ Wᵀ I + λ c_0, with the weights W of each view and λ = `KEPT`."""
-    views = [splat_weights(splats, cameras[[view]]) for view in range(len(cameras))]
-    count, start = len(splats.points), splats.colours.double()
-
-    def times(values: Tensor) -> Tensor:
-        return sum((view.spread(view.image(values), count) for view in views), KEPT * values)
-
-    wanted = KEPT * start
-    for view, image in zip(views, images, strict=True):
-        wanted = wanted + view.spread(image.permute(1, 2, 0).reshape(-1, 3).double(), count)
-    found, rest = start.clone(), wanted - times(start)
-    direction, length = rest.clone(), rest.square().sum()
-    for _ in range(ITERATIONS):
-        if length <= 0:
-            break
-        turned = times(direction)
-        step = length / (direction * turned).sum()
-        found, rest = found + step * direction, rest - step * turned
-        before, length = length, rest.square().sum()
-        direction = rest + length / before * direction
-    return replace(splats, colours=found.clamp(0, 1).to(splats.colours))
+def fit(splats: Splats, images: Tensor, cameras: Cameras) -> Splats:
+    """The splats with colours and opacities that show images (N, 3, H, W) well: Adam on the mean squared error, a view a step."""
+    views = [drawn(splats, cameras[[view]]) for view in range(len(cameras))]
+    logits, colours = torch.logit(splats.opacity.double()).requires_grad_(), splats.colours.double().requires_grad_()
+    optimiser = torch.optim.Adam([{"params": [logits], "lr": OPACITY_RATE}, {"params": [colours], "lr": COLOUR_RATE}], eps=1e-15)
+    fall = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / (ROUNDS * len(views))))
+    for step in range(ROUNDS * len(views)):
+        view = step % len(views)
+        optimiser.zero_grad()
+        error = (views[view].image(torch.sigmoid(logits), colours) - images[view].double()).square().mean()
+        error.backward()
+        optimiser.step()
+        fall.step()
+    opacity = torch.sigmoid(logits.detach()).clamp(FAINT, 0.99)
+    return replace(splats, colours=colours.detach().clamp(0, 1).to(splats.colours), opacity=opacity.to(splats.opacity))
 
 
 def render_splats(splats: Splats, cameras: Cameras) -> Tensor:
     """Images (N, 3, H, W) in [0, 1] on black."""
-    views = [splat_weights(splats, cameras[[view]]).image(splats.colours.double()) for view in range(len(cameras))]
-    return torch.stack(views).view(len(cameras), cameras.height, cameras.width, 3).permute(0, 3, 1, 2).clamp(0, 1).float()
+    views = (drawn(splats, cameras[[view]]) for view in range(len(cameras)))
+    return torch.stack([view.image(splats.opacity, splats.colours) for view in views]).clamp(0, 1).float()
 
 
-def splat_weights(splats: Splats, camera: Cameras) -> Weights:
-    """What each Gaussian adds to the pixels of one camera: α_i Π_{j before i} (1 - α_j), α = o exp(-½ dᵀ Σ'⁻¹ d), by depth,
-    with Σ' = J W Σ Wᵀ Jᵀ + `LOW_PASS` (Zwicker et al. 2001); float64."""
+def drawn(splats: Splats, camera: Cameras) -> Drawn:
+    """Where each Gaussian falls in one camera's view, with Σ' = J W Σ Wᵀ Jᵀ + `LOW_PASS` (Zwicker et al. 2001)."""
     pixels, depth = camera.project(splats.points)
     pixels, depth = pixels[0].double(), depth[0].double()
     index = (depth > 1e-3).nonzero()[:, 0]
@@ -134,23 +135,19 @@ def splat_weights(splats: Splats, camera: Cameras) -> Weights:
             number = index[chunk]
             place = pixels[number].floor()[:, None] + steps
             away = place + 0.5 - pixels[number][:, None]
-            power = torch.einsum("pki,pij,pkj->pk", away, inverse[chunk], away)
-            alpha = (splats.opacity[number].double()[:, None] * (-0.5 * power).exp()).clamp_max(0.99)
+            falloff = (-0.5 * torch.einsum("pki,pij,pkj->pk", away, inverse[chunk], away)).exp()
             x, y = place.unbind(dim=-1)
-            drawn = (alpha >= FAINT) & (x >= 0) & (y >= 0) & (x < camera.width) & (y < camera.height)
-            found.append(((y * camera.width + x).long()[drawn], number[:, None].expand(drawn.shape)[drawn], alpha[drawn]))
-    pixel, splat, alpha = (torch.cat(parts) for parts in zip(*found, strict=True))
+            inside = (falloff >= FAINT) & (x >= 0) & (y >= 0) & (x < camera.width) & (y < camera.height)
+            found.append(((y * camera.width + x).long()[inside], number[:, None].expand(inside.shape)[inside], falloff[inside]))
+    pixel, splat, falloff = (torch.cat(parts) for parts in zip(*found, strict=True))
     rank = depth.argsort(stable=True).argsort(stable=True)
     order = (pixel * len(depth) + rank[splat]).argsort()
-    pixel, splat, alpha = pixel[order], splat[order], alpha[order]
-    passed = torch.log1p(-alpha)
-    before = passed.cumsum(dim=0) - passed
-    first = torch.searchsorted(pixel, pixel)
-    return Weights(pixel, splat, alpha * (before - before[first]).exp(), camera.height, camera.width)
+    pixel, splat, falloff = pixel[order], splat[order], falloff[order]
+    return Drawn(pixel, splat, falloff, torch.searchsorted(pixel, pixel), camera.height, camera.width)
 
 
 def _projected(splats: Splats, camera: Cameras, depth: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse (P, 2, 2) of the projected covariances of some Gaussians, and how far, pixels, they are not faint (P,)."""
+    """The inverse (P, 2, 2) of the projected covariances of some Gaussians, and how far, pixels, they are drawn (P,)."""
     turn = camera.camera_to_world[0, :3, :3].double() * torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)  # OpenCV's axes
     local = (splats.points[index].double() - camera.positions[0].double()) @ turn
     z, focal = depth[index], camera.focal[0].double()
@@ -161,8 +158,7 @@ def _projected(splats: Splats, camera: Cameras, depth: Tensor, index: Tensor) ->
     shaped = axes * splats.scales[index].double()[:, None]
     covariance = shaped @ shaped.transpose(1, 2) + LOW_PASS * torch.eye(2, dtype=torch.float64)
     widest = torch.linalg.eigvalsh(covariance)[:, 1]
-    visible = 2 * torch.log(splats.opacity[index].double() / FAINT).clamp_min(0)
-    return torch.linalg.inv(covariance), (visible * widest).sqrt()
+    return torch.linalg.inv(covariance), (-2 * math.log(FAINT) * widest).sqrt()
 
 
 def rotation_matrices(quaternions: Tensor) -> Tensor:

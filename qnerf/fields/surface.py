@@ -14,13 +14,15 @@ from qnerf.scenes.cameras import Cameras
 
 OPAQUE = 0.5  # opacity from which on a ray meets a surface
 AGREE = 0.03  # how much nearer than its own surface a camera may have another's point, as a share
+SMOOTH = 3  # pixels over which normals are averaged
 CELL = 1.0  # side of the cells whose points are joined, times the median distance of neighbouring pixels on the surface
 
 
 @dataclass(frozen=True)
 class Look:
-    """What N cameras of H x W pixels see. colours: (N, H, W, 3) in [0, 1]. depth: (N, H, W), distance along the ray at which half
-    of its opacity is reached, world units. opacity: (N, H, W), of the volume alone. points: (N, H, W, 3), at that depth."""
+    """What N cameras of H x W pixels see. colours: (N, H, W, 3) in [0, 1]. depth: (N, H, W), distance along the ray at
+    which half of its opacity is reached, world units. opacity: (N, H, W), of the volume alone. points: (N, H, W, 3), at
+    that depth."""
 
     colours: Tensor
     depth: Tensor
@@ -77,17 +79,19 @@ def median_depth(weights: Tensor, samples: Samples) -> Tensor:
 
 
 def solid(seen: Look, cameras: Cameras) -> Tensor:
-    """(N, H, W) bool: points of the surface through which the nearest other camera does not look, as it does through fog."""
-    apart = torch.cdist(cameras.positions, cameras.positions).fill_diagonal_(torch.inf)
+    """(N, H, W) bool: points of the surface through which no other camera looks. Fog is looked through, and what a
+    field makes of the background, which lies before the cameras on the other side."""
+    nearest = -torch.nn.functional.max_pool2d(-seen.depth[:, None], 3, 1, 1)[:, 0]  # an outline may lie a pixel aside
     found = seen.met.clone()
-    for view, other in enumerate(apart.argmin(dim=1).tolist()):
+    for view in range(len(cameras)):
         points = seen.points[view].flatten(0, 1)
-        pixels, ahead = cameras[[other]].project(points)
-        column, row = pixels[0].floor().long().unbind(dim=-1)
-        inside = (ahead[0] > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
-        there = seen.depth[other, row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
-        expected = (points - cameras.positions[other]).norm(dim=-1)
-        found[view] &= (~inside | (expected > (1 - AGREE) * there)).view_as(found[view])
+        for other in (other for other in range(len(cameras)) if other != view):
+            pixels, ahead = cameras[[other]].project(points)
+            column, row = pixels[0].floor().long().unbind(dim=-1)
+            inside = (ahead[0] > 0) & (column >= 0) & (row >= 0) & (column < cameras.width) & (row < cameras.height)
+            there = nearest[other, row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)]
+            expected = (points - cameras.positions[other]).norm(dim=-1)
+            found[view] &= ~(inside & (expected < (1 - AGREE) * there)).view_as(found[view])
     return found
 
 
@@ -104,7 +108,8 @@ def cloud_of(seen: Look, cameras: Cameras, centre: Tensor, reach: float) -> Clou
 
 
 def normals(seen: Look, cameras: Cameras) -> Tensor:
-    """(N, H, W, 3) unit normals of the surface, of the neighbours on the side of a pixel where the depth differs less."""
+    """(N, H, W, 3) unit normals of the surface, of the neighbours on the side of a pixel where the depth differs less,
+    smoothed over `SMOOTH` pixels, since a field's depth is uneven."""
     steps = []
     for axis in (1, 2):
         ahead, back = seen.points.roll(-1, axis) - seen.points, seen.points - seen.points.roll(1, axis)
@@ -115,7 +120,9 @@ def normals(seen: Look, cameras: Cameras) -> Tensor:
         steps.append(torch.where((((wide[0] <= wide[1]) | first) & ~last)[..., None], ahead, back))
     across = torch.nn.functional.normalize(torch.linalg.cross(*steps), dim=-1)
     towards = cameras.positions[:, None, None] - seen.points
-    return torch.where((across * towards).sum(dim=-1, keepdim=True) < 0, -across, across)
+    across = torch.where((across * towards).sum(dim=-1, keepdim=True) < 0, -across, across) * seen.met[..., None]
+    smooth = torch.nn.functional.avg_pool2d(across.permute(0, 3, 1, 2), SMOOTH, 1, SMOOTH // 2).permute(0, 2, 3, 1)
+    return torch.nn.functional.normalize(smooth, dim=-1)
 
 
 def joined(points: Tensor, values: Tensor, cell: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from qnerf.common.messages import nearest
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import View, crop_to, make_view, named_size, read_view, resize, undistort
+from qnerf.scenes.capture import View, crop_to, make_view, named_size, piece_seen_by, read_view, resize, undistort
 from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.focus import find_region
 from qnerf.scenes.frames import view_names
@@ -92,7 +92,8 @@ def _measured(
     size = _one_size(edited, names, views)
     notes = _notes(names, before, sources, size)
     scene = _scene("edited", names, views, own or before, problems, notes)
-    source = _scene("source", names, [fitted(view, size) for view in sources], before, problems, notes)
+    pieces = [piece_seen_by(view, like, size) if own else fitted(view, size) for view, like in zip(sources, views, strict=True)]
+    source = _scene("source", names, pieces, before, problems, notes)
     full, images = _truth(truth, names, size, true, problems)
     raise_problems(FOLDERS, problems)
     if full is not None:

@@ -15,6 +15,7 @@ from qnerf.scenes.readers.reader import Frame
 OPENCV = ("k1", "k2", "p1", "p2", "k3")  # the order of OpenCV's coefficients
 FULL_OPENCV = (*OPENCV, "k4", "k5", "k6")
 FISHEYE = ("k1", "k2", "k3", "k4")
+RIM = 0.04  # of a piece, left round what it is to show
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,44 @@ def undistort(view: View, nearest: bool = False) -> View:
 
 
 def crop_to(view: View, size: tuple[int, int]) -> View:
-    """The largest centre piece of an image with the proportions of size (width, height); the principal point moves with the
-    corner."""
-    left, top, width, height = centre_piece(view.image.shape[1], view.image.shape[0], size)
+    """The largest centre piece of an image with the proportions of size (width, height)."""
+    return cut(view, centre_piece(view.image.shape[1], view.image.shape[0], size))
+
+
+def cut(view: View, window: tuple[int, int, int, int]) -> View:
+    """A piece of an image: left, top, width, height, pixels; the principal point moves with the corner."""
+    left, top, width, height = window
     image = view.image[top : top + height, left : left + width]
     return View(image, view.focal, view.centre - np.array([left, top]), view.distortion)
+
+
+def piece_showing(view: View, pose: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The centre piece, moved as far as it takes to show points (P, 3), and no farther; about their middle where they do not fit.
+    pose: (4, 4) camera to world. Points behind the camera do not count."""
+    shape = (view.image.shape[1], view.image.shape[0])
+    piece = centre_piece(*shape, size)
+    local = (points - pose[:3, 3]) @ pose[:3, :3]
+    local = local[local[:, 2] < -1e-6 * np.abs(local).max(initial=1.0)]
+    if not len(local):
+        return piece
+    pixels = local[:, :2] / -local[:, 2:] * [1, -1] * view.focal + view.centre
+    corner = []
+    for axis in (0, 1):
+        start, length = piece[axis], piece[axis + 2]
+        low, high = pixels[:, axis].min() - RIM * length, pixels[:, axis].max() + RIM * length
+        wanted = (low + high - length) / 2 if high - low > length else min(max(start, high - length), low)
+        corner.append(int(np.clip(np.rint(wanted), 0, shape[axis] - length)))
+    return corner[0], corner[1], piece[2], piece[3]
+
+
+def piece_seen_by(view: View, like: View, size: tuple[int, int]) -> View:
+    """The largest piece of a view with the proportions of size (width, height), scaled to it, where the principal
+    point of another one of the same camera says that it was cut."""
+    height, width = view.image.shape[:2]
+    shape, extent = np.array([width, height]), np.array(centre_piece(width, height, size)[2:])
+    corner = view.centre - like.centre * extent / [like.image.shape[1], like.image.shape[0]]
+    left, top = np.clip(np.rint(corner), 0, shape - extent).astype(int).tolist()
+    return resize(cut(view, (left, top, *extent.tolist())), size)
 
 
 def centre_piece(width: int, height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:

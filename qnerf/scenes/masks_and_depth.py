@@ -18,7 +18,7 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import View, crop_to, make_view, resize, undistort
+from qnerf.scenes.capture import View, cut, make_view, resize, undistort
 from qnerf.scenes.images import MOST_PIXELS, NOTHING, decode, read_mask
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import brief
@@ -44,15 +44,15 @@ class Beside:
 
 
 def read_beside(
-    photographs: Sequence[Photograph], cameras: Cameras, size: tuple[int, int], crop: bool, scale: float, problems: list[str]
+    photographs: Sequence[Photograph], cameras: Cameras, size: tuple[int, int], scale: float, problems: list[str]
 ) -> Beside:
     """Masks and depth of the views of `cameras`, width and height `size`. scale: world units of a unit of the cameras'.
 
     What is damaged becomes a problem.
     """
     frames = [photograph.frame for photograph in photographs]
-    masks = [_tried(lambda p=p: _mask(p, size, crop), problems) if p.frame.mask_file else None for p in photographs]
-    maps = [_tried(lambda p=p: _depth(p, size, crop), problems) if p.frame.depth is not None else None for p in photographs]
+    masks = [_tried(lambda p=p: _mask(p, size), problems) if p.frame.mask_file else None for p in photographs]
+    maps = [_tried(lambda p=p: _depth(p, size), problems) if p.frame.depth is not None else None for p in photographs]
     valid = None
     if any(mask is not None for mask in masks):
         valid = torch.from_numpy(np.stack([np.ones(size[::-1], bool) if mask is None else mask for mask in masks]))
@@ -155,19 +155,18 @@ def _tried(read: Callable[[], np.ndarray], problems: list[str]) -> np.ndarray | 
         return None
 
 
-def _mask(photograph: Photograph, size: tuple[int, int], crop: bool) -> np.ndarray:
+def _mask(photograph: Photograph, size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool at the view's size."""
     assert photograph.frame.mask_file is not None
     mask = read_mask(photograph.frame.mask_file).astype(np.uint8) * 255
-    view = _as_photographed(photograph, mask)
-    return resize(crop_to(undistort(view), size) if crop else undistort(view), size).image >= _WHOLE
+    view = cut(undistort(_as_photographed(photograph, mask)), photograph.window)
+    return resize(view, size).image >= _WHOLE
 
 
-def _depth(photograph: Photograph, size: tuple[int, int], crop: bool) -> np.ndarray:
+def _depth(photograph: Photograph, size: tuple[int, int]) -> np.ndarray:
     """(H, W) float32 at the view's size, of the nearest pixels: a mean over an edge is the distance of nothing."""
     view = undistort(_as_photographed(photograph, depth_values(photograph.frame)), nearest=True)
-    view = crop_to(view, size) if crop else view
-    return cv2.resize(view.image, size, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(cut(view, photograph.window).image, size, interpolation=cv2.INTER_NEAREST)
 
 
 def _as_photographed(photograph: Photograph, values: np.ndarray) -> View:

@@ -13,7 +13,7 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import View, centre_piece, crop_to, named_size, read_view, resize, spread_evenly
+from qnerf.scenes.capture import View, centre_piece, cut, named_size, piece_showing, read_view, resize, spread_evenly
 from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
 from qnerf.scenes.focus import FLIP, Region, find_region
 from qnerf.scenes.frames import view_names
@@ -27,7 +27,7 @@ from qnerf.scenes.readers.reader import Frame, Reader, reader_of
 from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
-from qnerf.scenes.visibility import visibility_problem
+from qnerf.scenes.visibility import moved_points, visibility_problem
 from qnerf.scenes.world import World, world_of
 
 logger = logging.getLogger(__name__)
@@ -60,13 +60,15 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
     problems += region.problems
     world = world_of(region.focus, region.radius, poses)
     names = view_names(frames)
-    tried = [_read_view(frame, settings, problems) for frame in frames]
+    proxy = _read_proxy(home, settings, world, problems) if reader.posed else None
+    of_own_proxy = settings.proxy is None
+    shown = None if proxy is None or (of_own_proxy and (home / "truth").is_dir()) else moved_points(proxy).double().numpy()
+    placed = zip(frames, world.poses(poses), strict=True)
+    tried = [_read_view(frame, pose, shown, settings, problems) for frame, pose in placed]
     read = [each for each in tried if each is not None]
     views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
     sizes = {name: (each[1].width, each[1].height) for name, each in zip(names, tried, strict=True) if each is not None}
-    proxy = _read_proxy(home, settings, world, problems) if reader.posed else None
     size = width_height(settings.size)
-    of_own_proxy = settings.proxy is None
     truth = read_truth(home / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
     if truth is not None and not world.same:
         depths = (truth.depth_source / world.scale, truth.depth_edited / world.scale)
@@ -85,7 +87,7 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
     larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
-    beside = read_beside(photographs, cameras, size, settings.crop, world.scale, problems)
+    beside = read_beside(photographs, cameras, size, world.scale, problems)
     limits = limits_of(folder, reader, beside.depth, cameras, world)
     raise_problems(str(folder), problems)
     if proxy is not None:
@@ -173,8 +175,11 @@ def _missing(origin: Path, frames: list[Frame]) -> list[str]:
     return [said] if missing else []
 
 
-def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tuple[View, Photograph, np.ndarray] | None:
-    """The view, what it was made of, and where its edit may be, (H, W) float32, 0 or 1."""
+def _read_view(
+    frame: Frame, pose: np.ndarray, shown: np.ndarray | None, settings: SceneSettings, problems: list[str]
+) -> tuple[View, Photograph, np.ndarray] | None:
+    """The view, what it was made of, and where its edit may be, (H, W) float32, 0 or 1. pose: (4, 4). shown: (P, 3) points that the
+    crop is to show, in the same coordinates; None: the crop is the middle."""
     try:
         view = read_view(frame)
         allowed = replace(view, image=mask_of(frame, *view.image.shape[:2]))
@@ -182,8 +187,10 @@ def _read_view(frame: Frame, settings: SceneSettings, problems: list[str]) -> tu
         problems.append(str(error))
         return None
     (height, width), size = view.image.shape[:2], width_height(settings.size)
-    window = centre_piece(width, height, size) if settings.crop else (0, 0, width, height)
-    view, allowed = (resize(crop_to(each, size) if settings.crop else each, size) for each in (view, allowed))
+    window = (0, 0, width, height)
+    if settings.crop:
+        window = centre_piece(width, height, size) if shown is None else piece_showing(view, pose, shown, size)
+    view, allowed = (resize(cut(each, window), size) for each in (view, allowed))
     if not allowed.image.any():
         problems.append(
             f"{frame.image} has a mask that lies outside the part of the image which is used: set scene.crop=false, which uses all "

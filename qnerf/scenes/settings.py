@@ -62,7 +62,8 @@ class SceneSettings(Settings):
     size: Size = 128
     # How many views to use, spread evenly over the folder; null: all.
     views: Annotated[int, Field(ge=2)] | None = None
-    # True: cut the largest centre piece of the views' proportions out of each image; false: scale the whole image to the size.
+    # True: cut the largest piece of the views' proportions out of each image, the middle or, of a capture, moved to what the
+    # edit moves; false: scale the whole image to the size.
     crop: bool = True
     # The point that the cameras look at, and half the size of the region of interest around it, world units.
     # Null: from the folder, or the point nearest to all optical axes and half the median camera distance to

@@ -14,10 +14,10 @@ from qnerf.fields.splats import (
     FAINT,
     LOW_PASS,
     Splats,
-    fit_colours,
+    drawn,
+    fit,
     render_splats,
     rotation_matrices,
-    splat_weights,
     surface_splats,
     towards,
 )  # fmt: skip
@@ -82,8 +82,8 @@ def test_weights_are_those_of_the_published_equations() -> None:
     scales = 0.05 + 0.15 * torch.rand(6, 3, generator=generator)
     points = 0.4 * torch.randn(6, 3, generator=generator)
     splats = Splats(points, torch.rand(6, 3, generator=generator), torch.full((6,), 0.7), scales, turns)
-    weights = splat_weights(splats, camera)
-    found = torch.zeros(12 * 12, 6, dtype=torch.float64).index_put_((weights.pixel, weights.splat), weights.weight)
+    view = drawn(splats, camera)
+    found = torch.zeros(12 * 12, 6, dtype=torch.float64).index_put_((view.pixel, view.splat), view.weights(splats.opacity))
     pose, focal = camera.camera_to_world[0].double(), camera.focal[0].double()
     to_camera = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)) @ pose[:3, :3].T
     local = (points.double() - pose[:3, 3]) @ to_camera.T
@@ -113,13 +113,13 @@ def fitted() -> tuple[Splats, Splats, Tensor, Cameras]:
     cameras = ring(6)
     images = sphere_look(cameras).colours.permute(0, 3, 1, 2)
     raw = surface_splats(sphere_look(cameras), cameras, 1.0)
-    return raw, fit_colours(raw, images, cameras), images, cameras
+    return raw, fit(raw, images, cameras), images, cameras
 
 
 def test_a_surface_becomes_gaussians_that_show_it(fitted: tuple[Splats, Splats, Tensor, Cameras]) -> None:
     raw, best, images, cameras = fitted
     errors = [(render_splats(splats, cameras) - images).square().mean().item() for splats in (raw, best)]
-    assert -10 * math.log10(errors[1]) > 17  # of outlines without a soft edge, on a sphere of 26 pixels; 19.4 at 64 x 64 pixels
-    assert errors[1] < 0.75 * errors[0]
-    for name in ("points", "opacity", "scales", "rotations"):
+    assert -10 * math.log10(errors[1]) > 25
+    assert errors[1] < 0.7 * errors[0]
+    for name in ("points", "scales", "rotations"):
         assert torch.equal(getattr(raw, name), getattr(best, name))

@@ -178,6 +178,7 @@ def test_the_page_draws_both_states_and_turns(models: Models, tmp_path: Path) ->
             "if (d[4 * i] < 230 || d[4 * i + 1] < 230) { side[3]++; for (const c of [0, 1, 2]) side[c] += d[4 * i + c]; } }"
             "return sum.map(s => [s[0] / s[3], s[1] / s[3], s[2] / s[3], s[3] / (w * h)]);"
         )
+        assert browser.execute_script("return canvas.clientHeight / innerHeight") > 0.6
         before, after = browser.execute_script(look)
         assert before[2] > 3 * before[0]  # blue
         assert after[0] > 2 * before[0]

@@ -17,7 +17,9 @@ from qnerf.errors import UserError
 from qnerf.scenes.bounds import BOX_EDGES
 from qnerf.scenes.capture import (
     View,
+    centre_piece,
     crop_to,
+    piece_showing,
     resize,
     spread_evenly,
     undistort,
@@ -227,3 +229,19 @@ def test_the_fingerprint_of_a_folder_whose_images_are_partly_missing(folder: Pat
     whole = scene_fingerprint(folder)
     (folder / "images" / "view_000.png").unlink()
     assert scene_fingerprint(folder) not in (whole, "")
+
+
+@pytest.mark.parametrize(("height", "expected"), [(0.9, 16), (2.7, 0), (-0.9, 32), (2.3, None)])
+def test_the_crop_moves_as_little_as_shows_the_edit(height: float, expected: int | None) -> None:
+    """A tall photograph of 48 x 80 pixels that looks at (0, 0, 0.9) from 3 away, level: 0.05 of height is a pixel."""
+    pose = np.array([[1.0, 0, 0, 0], [0, 0, -1, -3], [0, 1, 0, 0.9], [0, 0, 0, 1]])
+    view = View(np.zeros((80, 48, 3), np.uint8), np.array([60.0, 60.0]), np.array([24.0, 40.0]), np.zeros(5))
+    points = np.array([[0.0, 0.0, height - 0.1], [0.0, 0.0, height + 0.1], [0.0, -9.0, 0.0]])  # the last is behind
+    left, top, width, tall = piece_showing(view, pose, points, (32, 32))
+    assert (left, width, tall) == (0, 48, 48)
+    rows = 40 - 60 * (points[:2, 2] - 0.9) / 3
+    if expected is not None:
+        assert top == expected
+    else:  # between: the point's row, less the rim, is the first
+        assert top == round(rows.min() - 0.04 * 48)
+    assert centre_piece(48, 80, (32, 32)) == (0, 16, 48, 48)
