@@ -48,11 +48,9 @@ def test_a_second_call_renews_the_view_and_the_report_that_the_first_has_made(tm
     folder = make_sweep(tmp_path)
     with serve() as (server, environment):
         command = [sys.executable, "-m", "qnerf.dashboard", "me/qnerf", str(folder)]
-        for _ in range(2):
-            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+        said = [subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout for _ in "ab"]
         view, report = json.loads((folder / "dashboard.json").read_text())["me/qnerf"].values()
-        assert done.stdout.split() == [view, report]
+        assert [each.split() for each in said] == [[view, report]] * 2
         name = f"qnerf: {folder.name}"
         assert server.saved == [("new", name), ("new", name), ("renewed", name), ("renewed", name)]
         assert [each["type"] for each in server.views.values()] == ["project-view", "runs/draft"]
