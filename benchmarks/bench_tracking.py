@@ -65,9 +65,8 @@ def compare(overrides: list[str], tracker: str, pairs: int) -> None:
         found = {turn: run(overrides, turn) for turn in turns}
         (plain, _), (tracked, first) = found[None], found[tracker]
         shares.append(tracked / plain - 1)
-        print(
-            f"pair {number + 1}: {plain:.1f} s without, {tracked:.1f} s with {tracker} ({shares[-1]:+.1%}); first figure after {first} s, clock and processor"
-        )
+        print(f"pair {number + 1}: {plain:.1f} s without, {tracked:.1f} s with {tracker} ({shares[-1]:+.1%})")
+        print(f"  first figure after {first} s, clock and processor")
     print(f"mean of {pairs}: {mean(shares):+.1%}")
 
 
