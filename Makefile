@@ -8,7 +8,7 @@ RUN    ?=
 STAGES ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo compare test test-all lint docs bench bench-edits gpu gpu-wheels gpu-rehearsal
+.PHONY: help demo compare test test-all nightly lint docs bench bench-edits gpu gpu-wheels gpu-rehearsal
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(STAMP)  ## The default tests: unit tests and short integration runs
 
 test-all: $(ALL)  ## Every test, slow and GPU ones included, with every extra
 	$(BIN)/python -m pytest -m ''
+
+nightly: $(STAMP)  ## The Stable Diffusion path with the lowest and the newest diffusers: what CI runs at night
+	.ci/nightly $(BIN)/python
 
 lint: $(STAMP)  ## Style, types, and which package imports which
 	$(BIN)/ruff check .

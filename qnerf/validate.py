@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qnerf.backbones.backbone import MEASURED_GPU
 from qnerf.composing.grids import several_values, unfilled_grid
 from qnerf.composing.overrides import is_sweep_override
 from qnerf.composing.search_path import with_search_path
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     estimate = estimate_cost(plan.cells)
     print(describe_plan(plan))
     print(describe_cost(estimate, len(plan.cells)))
-    if named := sorted({cell.device for cell in plan.cells if on_gpu(cell)}):
+    if not estimate.on_gpu and (named := sorted({cell.device for cell in plan.cells if on_gpu(cell)})):
         print(f"No GPU was measured: on device={named[0]} the time is far less, and part of the memory is the host's.")
     free = free_bytes(Path(plan.cells[0].output_dir))
     if free < estimate.disk:
@@ -76,9 +77,15 @@ def describe_cost(estimate: Estimate, runs: int) -> str:
     """The estimate in words, with what it rests on."""
     each = f" ({format_seconds(estimate.seconds / runs)} a run)" if runs > 1 else ""
     inversions = f"{estimate.shared_inversions} inversion{'s' if estimate.shared_inversions > 1 else ''}"
+    needed = f"{_size(estimate.memory)} of memory at the peak of a run, {_size(estimate.disk)} of disk."
+    if estimate.on_gpu:
+        return (
+            f"Estimate: {format_seconds(estimate.seconds)}{each} on an {MEASURED_GPU} with {inversions}, {needed}\n"
+            "It is the one GPU whose passes and fields were timed: others take longer or shorter as they are fast in half "
+            "precision, part of the memory is the host's, and finished runs cost nothing."
+        )
     return (
-        f"Estimate: {format_seconds(estimate.seconds)}{each} on 2 CPU cores with {inversions}, "
-        f"{_size(estimate.memory)} of memory at the peak of a run, {_size(estimate.disk)} of disk.\nScaled "
+        f"Estimate: {format_seconds(estimate.seconds)}{each} on 2 CPU cores with {inversions}, {needed}\nScaled "
         "from the demo, where an independent edit took 22 s and a full one 79 s: another or a busy machine "
         "differs, a GPU is far faster, and finished runs cost nothing."
     )

@@ -19,18 +19,19 @@ from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
 SHIM, OWN_SHIM = "https://unpkg.com/iframe-worker/shim", "_site/iframe-worker.js"
-NOTEBOOK = "tutorials/first_edit.ipynb"
+NOTEBOOKS = ("tutorials/first_edit.ipynb", "tutorials/own_capture.ipynb")
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 FOREIGN = re.compile(r'<(?:script|img|iframe|link rel="stylesheet")[^>]*(?:src|href)="(https?://[^"]*)"')
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((\.\./[^)\s]+)\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the notebook as a page of its own name; the notebook itself stays beside it, to be downloaded."""
-    path = Path(config.docs_dir, NOTEBOOK)
-    if path.is_file():
-        text = notebook_page(json.loads(path.read_text(encoding="utf-8")), path.name)
-        files.append(File.generated(config, NOTEBOOK.replace(".ipynb", "_notebook.md"), content=text))
+    """Adds each notebook as a page of its own name; the notebook itself stays beside it, to be downloaded."""
+    for name in NOTEBOOKS:
+        path = Path(config.docs_dir, name)
+        if path.is_file():
+            text = notebook_page(json.loads(path.read_text(encoding="utf-8")), path.name)
+            files.append(File.generated(config, name.replace(".ipynb", "_notebook.md"), content=text))
     return files
 
 

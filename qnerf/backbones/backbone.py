@@ -31,7 +31,7 @@ class PassCosts:
     process at its peak without views. view: bytes of each view in a chunk. keys: bytes of one view's
     keys and values at one step, of the layers that MasaCtrl reads. code: seconds to encode or to decode one
     view; null: slower than the embedded backbone as its passes are. queries: bytes of one view's queries of all
-    decoder layers.
+    decoder layers. gpu: seconds of a pass of one view on `MEASURED_GPU`; null: it was not measured.
     """
 
     slowness: float
@@ -40,12 +40,22 @@ class PassCosts:
     keys: float
     code: float | None = None
     queries: float = 0.0
+    gpu: float | None = None
+
+
+MEASURED_GPU = "NVIDIA H200"  # the one whose passes and fields were timed (docs/gpu.md)
+
+
+def acts_in(k: int, steps: int, start: float, stop: float) -> bool:
+    """Whether a ControlNet acts in step k of so many, given its share of them: in all that lie wholly within it, as diffusers
+    counts (`control_guidance_start`, `control_guidance_end`)."""
+    return k / steps >= start and (k + 1) / steps <= stop
 
 
 @dataclass(frozen=True)
 class NetControl:
     """What one of the backbone's ControlNets is given. scale: weight of its residuals. start, stop: the share of the
-    denoising steps in which it acts. source_images, target_images: folders of drawings of one's own, for
+    denoising steps in which it acts (`acts_in`). source_images, target_images: folders of drawings of one's own, for
     `drawing="images"`. key: the setting that says so."""
 
     drawing: Drawing

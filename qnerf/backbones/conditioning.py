@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from qnerf.backbones.backbone import acts_in
+
 
 @dataclass(frozen=True)
 class Control:
     """drawing: (V, 3, H, W) in [0, 1]. scale: of the net's residuals. start, stop: the share of the
-    denoising steps in which it acts, from `start` on and before `stop`. net: which of the backbone's
-    ControlNets reads it."""
+    denoising steps in which it acts (`acts_in`). net: which of the backbone's ControlNets reads it."""
 
     drawing: Tensor
     scale: float = 1.0
@@ -48,9 +49,9 @@ class Conditioning:
         controls = tuple(replace(control, drawing=control.drawing.to(device)) for control in self.controls)
         return Conditioning(self.text.to(device), controls, None if self.pooled is None else self.pooled.to(device))
 
-    def at(self, share: float) -> Conditioning:
-        """What acts after this share of the denoising steps."""
-        return replace(self, controls=tuple(c for c in self.controls if c.start <= share < c.stop))
+    def at(self, k: int, steps: int) -> Conditioning:
+        """What acts in step k of so many."""
+        return replace(self, controls=tuple(c for c in self.controls if acts_in(k, steps, c.start, c.stop)))
 
     @staticmethod
     def joined(parts: Sequence[Conditioning]) -> Conditioning:

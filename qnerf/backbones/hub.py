@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 READ = (".json", ".txt", ".safetensors")
 UNREAD = ("safety_checker/", "feature_extractor/")
 WAIT = 10.0  # seconds for the hub's first answer
+SIZES = {"diffusion model": "4.0 GiB for Stable Diffusion 1.5", "ControlNet": "1.4 GiB for Stable Diffusion 1.5"}
+"""Of what is fetched, in float32 as the hub has it, by what it is."""
 
 
 def find_or_fetch(key: str, what: str, name: str, revision: str | None, download: bool, problems: list[str]) -> Path | None:
@@ -33,7 +35,7 @@ def find_or_fetch(key: str, what: str, name: str, revision: str | None, download
     if place is None:
         problems.append(
             f"{key}: the {what} {name!r} was not found (it is neither a folder nor in the Hugging Face cache): set "
-            f"backbone.download=true, fetch it with `{command(name, revision)}`, or give a local folder or file."
+            f"backbone.download=true, fetch it with `{command(name, revision)}` ({SIZES[what]}), or give a local folder or file."
         )
     return place
 
@@ -53,8 +55,8 @@ def fetch(key: str, what: str, name: str, revision: str | None, folder: str = ""
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(
             f"{key}: the {what} {name!r} is not in the Hugging Face cache and was not fetched ({type(error).__name__}: {reason}): "
-            f"check name and connection, or on a machine with a connection run `{command(name, revision)}`, bring the folder here "
-            "and give it."
+            f"check name and connection, or on a machine with a connection run `{command(name, revision)}`"
+            f"{f' ({SIZES[what]})' if what in SIZES else ''}, bring the folder here and give it."
         ) from None
 
 

@@ -10,6 +10,8 @@ from qnerf.backbones.single_file import WIDTHS
 if TYPE_CHECKING:
     from qnerf.backbones.model_parts import ModelFiles
 
+SCALE = 0.18215  # of the latents of every Stable Diffusion 1 and 2
+
 
 def misfits(model: ModelFiles) -> list[str]:
     """What of a model is not Stable Diffusion's, or does not fit together."""
@@ -47,6 +49,18 @@ def misfits(model: ModelFiles) -> list[str]:
             "give another."
         )
     return problems
+
+
+def misfits_of_vae(model: ModelFiles, own: dict[str, Any]) -> list[str]:
+    """Why an autoencoder that is given for a model is of another kind of latents, which the U-Net would take for noise. own: the
+    config of the model's own."""
+    scale, expected = (config.get("scaling_factor", SCALE) for config in (model.vae, own))
+    if scale == expected:
+        return []
+    return [
+        f"{model.vae_key}: {model.vae_place} scales latents by {scale:g}, but the model's own autoencoder by {expected:g}: its "
+        "latents are of another kind, as SDXL's are; give one that was made for this model."
+    ]
 
 
 def misfits_of_net(place: Path, key: str, config: dict[str, Any], unet: dict[str, Any]) -> list[str]:

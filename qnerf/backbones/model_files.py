@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qnerf.backbones.misfits import misfits, misfits_of_net
+from qnerf.backbones.misfits import misfits, misfits_of_net, misfits_of_vae
 from qnerf.backbones.model_parts import (
     ModelFiles,
     NetFiles,
@@ -51,6 +51,9 @@ def read_model(
         found = _read_folder(place, vae_place, prediction, spacing, problems)
     if found is not None:
         problems += misfits(found)
+        own = place / "vae" / "config.json"
+        if vae_place is not None:
+            problems += misfits_of_vae(found, read_object(own) if own.is_file() else {})
     return found, problems
 
 

@@ -48,8 +48,11 @@ def _pictures(cell: BenchmarkCell, methods: Sequence[str]) -> list[Pixels]:
     assert scene.truth.moved_edited is not None
     view = int(scene.truth.moved_edited.flatten(1).sum(dim=1).argmax())
     kept = [load_file(cell.folder / "methods" / f"{method}.safetensors") for method in methods]
-    drawn = settings.backbone.build().decode(torch.stack([each["latents"][view] for each in kept]).float())
-    if settings.output.keep_pixels:
+    if all("images" in each for each in kept):  # of runs that keep pixels
+        drawn = torch.stack([each["images"][view].float() / 255 for each in kept])
+    else:
+        drawn = settings.backbone.build().decode(torch.stack([each["latents"][view] for each in kept]).float())
+    if all("mask" in each for each in kept):  # runs of before these pictures were written
         mask = torch.stack([each["mask"][view].float() / 255 for each in kept])
         drawn = keep_pixels(drawn, scene.images[view].expand_as(drawn), mask)
     return [to_pixels(image) for image in (scene.images[view], scene.truth.edited_images[view], *drawn)]

@@ -20,7 +20,7 @@ def queries_along(job: EditJob, trajectory: Trajectory, layers: tuple[AttentionL
     for views in job.chunks():
         record, count = RecordQueries(), views.stop - views.start
         with job.backbone.bound(Edits.at(layers, record), Batch.of(k, [CONDITIONAL], count)):
-            conditioning = job.target.views(views).at(k / len(job.steps))
+            conditioning = job.target.views(views).at(k, len(job.steps))
             job.backbone.predict(trajectory.states[k, views].to(job.device), job.steps.timesteps[k], conditioning)
         parts.append({layer: queries.to(trajectory.states.device) for layer, queries in record.queries.items()})
         job.on_work("unet", count)

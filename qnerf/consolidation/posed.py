@@ -8,10 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from qnerf.consolidation.job import EditJob
-from qnerf.consolidation.phases import gather
 from qnerf.consolidation.targets import TargetQueries, region_tokens
-from qnerf.devices import send
 
 
 def shared(
@@ -33,20 +30,12 @@ def shared(
     return replace(posed, weights=weights, beside=beside, regional=where is None)
 
 
-@torch.no_grad()
-def distance_from_posed(job: EditJob, z: Tensor, k: int) -> Tensor:
-    """How far what the model makes of latents z (N, 4, h, w) at state k by itself is from the posed views, (N,): the mean squared
-    difference of the clean latents, weighted by trust times the opacity of moved parts. 0 where a view shows none."""
-    posed, editor, found = job.needed_posed(), job.editor_state(), []
-    clean = posed.inverted()[0].states[-1]
-    gather(job, z, k)
-    for views in job.chunks():
-        part, branch = send(z[views], job.device), job.branch(views)
-        found.append(job.steps.clean(part, branch.noise(part, k), k).to(clean.device))
-        job.on_work("unet", len(part))
-    job.restore_editor(editor)
-    grid = (clean.shape[-2], clean.shape[-1])
-    trust, moved = (F.interpolate(x[:, None], size=posed.moved.shape[-2:]) for x in (posed.trust, posed.moved))
-    weight = F.adaptive_avg_pool2d(trust * moved, grid)[:, 0]
-    squared = (torch.cat(found) - clean).square().mean(1)
-    return (squared * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-6)
+def held(trust: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
+    """How far each place of the latents keeps the posed views' own, (N, 1, h, w) in [0, 1]: the mean trust of its patch, inside
+    the object's region. trust: (N, H, W), 0 to 1. region: (N, 1, h, w), 0 or 1. size: (h, w)."""
+    return F.adaptive_avg_pool2d(trust[:, None], size) * region.to(trust)
+
+
+def holding(z: Tensor, state: Tensor, share: Tensor) -> Tensor:
+    """The edit's latents z (N, 4, h, w) of a state with the posed views' of it, `state`, as far as `share` (N, 1, h, w) says."""
+    return torch.lerp(z, state.to(z), share.to(z))

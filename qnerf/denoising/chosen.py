@@ -27,7 +27,7 @@ def run_chosen(
                 place = view - branch.views.start
                 parts.setdefault(name, {})[view] = each.views(slice(place, place + 1))
     rows = [parts[name][view] for name in one.rows for view in chosen]
-    conditioning = Conditioning.joined(rows).at(k / len(one.steps))
+    conditioning = Conditioning.joined(rows).at(k, len(one.steps))
     with one.backbone.bound(edits, Batch.of(k, one.rows, len(chosen))):
         latents = z[list(chosen)].to(one.backbone.device).repeat(len(one.rows), 1, 1, 1)
         one.backbone.predict(latents, one.steps.timesteps[k], conditioning)

@@ -143,7 +143,7 @@ class EditBranch:
 
     def run(self, z: Tensor, k: int, rows: Sequence[str]) -> Tensor:
         """The model's noise of the named rows, (rows · V, 4, h, w), within `attention`."""
-        conditioning = Conditioning.joined(self.conditionings(k, rows)).at(k / len(self.steps))
+        conditioning = Conditioning.joined(self.conditionings(k, rows)).at(k, len(self.steps))
         return self.backbone.predict(z.repeat(len(rows), 1, 1, 1), self.steps.timesteps[k], conditioning)
 
     def conditionings(self, k: int, rows: Sequence[str]) -> list[Conditioning]:

@@ -53,8 +53,8 @@ class SourceBranch:
 
         batch.step: the state at whose time the model is asked; beyond the last step that is the clean one.
         """
-        share = min(batch.step, len(self.steps) - 1) / len(self.steps)
-        conditioning = Conditioning.joined([replace(self.conditioning, text=text) for text in texts]).at(share)
+        k = min(batch.step, len(self.steps) - 1)
+        conditioning = Conditioning.joined([replace(self.conditioning, text=text) for text in texts]).at(k, len(self.steps))
         with self.backbone.bound(self.inversion.edits(self.backbone) | (edits or Edits()), batch):
             return self.backbone.predict(z, self.steps.time(batch.step), conditioning)
 

@@ -45,8 +45,12 @@ def ray_line(rays: Rays, space: Space, settings: SamplingSettings, latest: Tenso
     near = settings.near_fraction * to_focus.norm(dim=-1, keepdim=True).clamp_min(0.1 * space.radius)
     if latest is not None:
         near = torch.minimum(near, latest)
+    if space.limits is not None:
+        near = near.clamp_max(space.limits[0])
     y_near = contract_line((near - nearest) / space.radius)
     far = torch.full_like(y_near, settings.far_radii)
+    if space.limits is not None:
+        far = torch.maximum(far, (space.limits[1] - nearest) / space.radius)
     return Line(nearest, y_near, contract_line(far), space.radius)
 
 

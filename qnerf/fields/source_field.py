@@ -179,11 +179,13 @@ def train_source_field(
     seed: int,
     proxy: Proxy | None = None,
     depth: Tensor | None = None,
+    valid: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> SourceField:
     """Fit a field to images (N, 3, H, W) in [0, 1] of `cameras`, most of its rays through the proxy's source bounds.
 
-    depth: (N, H, W) distance along the ray, world units, infinite where it is not known. The field is where the cameras are.
+    depth: (N, H, W) distance along the ray, world units, infinite where it is not known. valid: (N, H, W) bool, the pixels that
+    count; None: all. The field is where the cameras are.
     On the CPU the same arguments give bit-equal fields. Raises UserError for shapes that do not fit.
     """
     size = (len(cameras), cameras.height, cameras.width)
@@ -192,17 +194,23 @@ def train_source_field(
         problems.append(f"the images have shape {tuple(images.shape)}, but the cameras expect {(size[0], 3, *size[1:])}")
     if depth is not None and tuple(depth.shape) != size:
         problems.append(f"the depth has shape {tuple(depth.shape)}, but the cameras expect {size}")
+    if valid is not None and (tuple(valid.shape) != size or not valid.any()):
+        problems.append(
+            f"valid has shape {tuple(valid.shape)} and {int(valid.sum())} pixels, but the cameras expect some of {size}"
+        )
     if problems:
         raise UserError("; ".join(problems) + ": resize what does not fit")
     near = torch.zeros(size, dtype=torch.bool, device=images.device)
     if proxy is not None:
         near = torch.isfinite(bounds_distance(proxy, "source", cameras, size[1:])).to(images.device)
         near = max_pool2d(near[:, None].float(), 2 * RIM + 1, 1, RIM)[:, 0] > 0
-    plane = find_plane(images, cameras.to(images.device), space, near) if settings.ground else None
+    left_out = torch.zeros_like(near) if valid is None else ~valid.to(near.device)
+    hidden = near | left_out
+    plane = find_plane(images, cameras.to(images.device), space, hidden) if settings.ground else None
     field = SourceField(settings, space, cameras.focal.device, seed, proxy, plane)
-    seen = images.permute(0, 2, 3, 1)[~near] if not near.all() else images.permute(0, 2, 3, 1).reshape(-1, 3)
+    seen = images.permute(0, 2, 3, 1)[~(left_out if hidden.all() else hidden)]
     for part in (field.sky, field.ground):
         if part is not None:
             part.picture.start_from(seen.mean(dim=0).to(cameras.focal.device))
-    train(field, field.trunk, SourceLoss(field, images, cameras, near, depth), settings.optimiser, seed, on_step)
+    train(field, field.trunk, SourceLoss(field, images, cameras, near, depth, left_out), settings.optimiser, seed, on_step)
     return field.requires_grad_(False)

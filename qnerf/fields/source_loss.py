@@ -26,18 +26,23 @@ class SourceLoss:
     """The loss of a batch of pixels, most of which may show the object.
 
     images: (N, 3, H, W). near: (N, H, W) bool, pixels whose rays pass the proxy's bounds or their rim. depth: (N, H, W), or None.
+    left_out: (N, H, W) bool, pixels that nothing is learnt from.
     """
 
-    def __init__(self, field: SourceField, images: Tensor, cameras: Cameras, near: Tensor, depth: Tensor | None) -> None:
+    def __init__(
+        self, field: SourceField, images: Tensor, cameras: Cameras, near: Tensor, depth: Tensor | None, left_out: Tensor
+    ) -> None:
         self.field, self.cameras, self.settings = field, cameras, field.settings
         device, count = cameras.focal.device, field.settings.optimiser.rays_per_batch
         self.grid = TokenGrid(len(cameras), cameras.height, cameras.width)
         self.colours = images.float().permute(0, 2, 3, 1).reshape(-1, 3).to(device)
         self.depth = None if depth is None else depth.flatten().to(device)
-        self.filled = without_object(images, near).permute(0, 2, 3, 1).reshape(-1, 3).to(device)
+        self.filled = without_object(images, near | left_out).permute(0, 2, 3, 1).reshape(-1, 3).to(device)
         self.near = near.flatten().to(device).float()
-        near = near.flatten().nonzero()[:, 0].to(device)
-        self.object = near if len(near) else torch.arange(len(self.grid), device=device)
+        counting = ~left_out.flatten()
+        self.anywhere = counting.nonzero()[:, 0].to(device)
+        near = (near.flatten() & counting).nonzero()[:, 0].to(device)
+        self.object = near if len(near) else self.anywhere
         self.shares = (round(count * self.settings.object_share), count - round(count * self.settings.object_share))
 
     def fetch(self, step: int) -> None:
@@ -47,9 +52,9 @@ class SourceLoss:
         device = self.object.device
         on_object, anywhere = (
             torch.randint(end, (share,), generator=generator, device=device)
-            for end, share in zip((len(self.object), len(self.grid)), self.shares, strict=True)
+            for end, share in zip((len(self.object), len(self.anywhere)), self.shares, strict=True)
         )
-        pixels = torch.cat([self.object[on_object], anywhere])
+        pixels = torch.cat([self.object[on_object], self.anywhere[anywhere]])
         inside = 0.5 + self.settings.jitter * (torch.rand(len(pixels), 2, generator=generator, device=device) - 0.5)
         rays = self.grid.rays(self.cameras, pixels, inside)
         wanted, near = self.settings, self.near[pixels]

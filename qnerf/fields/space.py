@@ -13,10 +13,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Space:
-    """focus: (3,) centre of the ball of interest, world units. radius: its radius, world units."""
+    """focus: (3,) centre of the ball of interest, world units. radius: its radius, world units. limits: how far off
+    the scene is from its cameras at least and at most, where that is known: rays reach at least so far."""
 
     focus: Tensor
     radius: float
+    limits: tuple[float, float] | None = None
 
     def to_cube(self, points: Tensor) -> Tensor:
         """World points (..., 3) to the contracted cube [0, 1]^3."""

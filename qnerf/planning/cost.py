@@ -1,7 +1,8 @@
 """What a sweep will cost before it starts: time, memory and disk, from the planned work and what its units were measured to take.
 
 Calibrated on the demo (12 views of 128 pixels, 30 steps, embedded backbone, 2 CPU cores): an independent edit takes 22 s, a
-full one 79 s, the whole run 140 s. Other machines and backbones scale; a GPU is not calibrated.
+full one 79 s, the whole run 140 s. Other machines and backbones scale. On a GPU, passes of Stable Diffusion and steps of a
+field are those of the one GPU that was measured.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ SOURCE_STEP, POSED_VIEW = 0.035, 1.3  # an iteration of the source's radiance fi
 MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
 START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
 
+# Seconds on that GPU: recording passes and what else comes once; a field's iteration of `GPU_FIELD` evaluations of 16 levels.
+GPU_START, GPU_FIELD_STEP, GPU_FIELD = 12.0, 0.0044, 4096 * 48 * 16
+FIELD = 512 * 16 * 4  # evaluations and levels of an iteration of `FIELD_STEP`
+
 GPUS = Path("/proc/driver/nvidia/gpus")  # where Linux has a folder for each
 
 METHOD_FILES, VIEW_FILES = 0.25 * MIB, 0.19 * MIB  # of a method, and of each of its views
@@ -38,12 +43,14 @@ METHOD_FILES, VIEW_FILES = 0.25 * MIB, 0.19 * MIB  # of a method, and of each of
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: on 2 CPU cores, one run after the other. memory: bytes at the peak of one run. disk: bytes of all files."""
+    """seconds: on 2 CPU cores, or on the GPU that was measured, one run after the other. memory: bytes at the peak of a run. disk:
+    bytes of all files."""
 
     seconds: float
     memory: float
     disk: float
     shared_inversions: int
+    on_gpu: bool = False
 
 
 def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
@@ -54,7 +61,7 @@ def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
     seconds = sum(each for each, _ in inversions.values()) + sum(shared.values()) + sum(map(run_seconds, cells))
     memory = max((run_memory(settings) for settings in cells), default=0.0)
     disk = sum(size for _, size in inversions.values()) + sum(map(run_bytes, cells))
-    return Estimate(seconds, memory, disk, len(inversions))
+    return Estimate(seconds, memory, disk, len(inversions), bool(cells) and all(map(on_measured_gpu, cells)))
 
 
 def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
@@ -111,7 +118,8 @@ def run_seconds(settings: RunSettings) -> float:
     heldout = HELDOUT_STEP * settings.rgb_field.optimiser.iterations if "heldout" in settings.metrics.groups else 0.0
     looked = settings.attention.views if settings.attention is not None else 0
     decoding += settings.steps * PASS * _slowness(settings) * min(count_views(settings), looked)
-    return START + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
+    start = START + (GPU_START if on_measured_gpu(settings) else 0.0)
+    return start + decoding + len(settings.methods()) * (MEASURE + heldout) + REPORT
 
 
 def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
@@ -124,9 +132,16 @@ def method_seconds(settings: RunSettings, method: MethodSettings, views: int) ->
     beside = editor.total(lambda part: part.source_passes(steps)) * (FIRST_VISIT - PASS)
     own = editor.total(lambda part: part.own_passes(steps)) * PASS
     unet = work["unet"] * PASS + views * (beside + own / passes)
-    fields = work.get("field", 0.0) * (FIELD_START + FIELD_STEP * settings.field.optimiser.iterations)
+    fields = work.get("field", 0.0) * (FIELD_START + field_step(settings) * settings.field.optimiser.iterations)
     radiance = HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * _code(settings)
     return unet * passes * _slowness(settings) + fields + work.get("feedback", 0.0) * radiance
+
+
+def field_step(settings: RunSettings) -> float:
+    """Seconds of an iteration of a query field: as many as it has evaluations, times levels of its grid."""
+    field = settings.field
+    size = field.optimiser.rays_per_batch * field.sampling.fine_samples * field.grid.levels
+    return GPU_FIELD_STEP * size / GPU_FIELD if on_measured_gpu(settings) else FIELD_STEP * size / FIELD
 
 
 def run_memory(settings: RunSettings) -> float:
@@ -161,18 +176,25 @@ def _inversion_key(settings: RunSettings) -> str:
 
 
 def _slowness(settings: RunSettings) -> float:
-    """How many times slower a pass is than the embedded backbone's."""
-    return _costs(settings).slowness
+    """How many times slower a pass is than the embedded backbone's on a CPU."""
+    costs = _costs(settings)
+    return costs.gpu / PASS if on_measured_gpu(settings) and costs.gpu else costs.slowness
 
 
 def _code(settings: RunSettings) -> float:
     """Seconds to encode or to decode one view."""
     costs = _costs(settings)
-    return costs.slowness * CODE if costs.code is None else costs.code
+    of_cpu = costs.slowness * CODE if costs.code is None else costs.code
+    return of_cpu * _slowness(settings) / costs.slowness
 
 
 def _costs(settings: RunSettings) -> PassCosts:
     return _costs_of(cast("Hashable", settings.backbone), *width_height(settings.scene.size), "cuda" if on_gpu(settings) else "cpu")
+
+
+def on_measured_gpu(settings: RunSettings) -> bool:
+    """Whether a run's time is counted for a GPU: passes of its model were timed on one."""
+    return on_gpu(settings) and _costs(settings).gpu is not None
 
 
 def on_gpu(settings: RunSettings) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from qnerf.backbones.backbone import acts_in
 from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.runs.plan import prompt_problems, uses_oracle
@@ -19,7 +20,7 @@ from qnerf.scenes.frames import view_names
 from qnerf.scenes.on_demand import NAMES, VIEWS, is_unwritten, joints_of, procedural_folder
 from qnerf.scenes.openpose_joints import missing_sentence
 from qnerf.scenes.readers.reader import reader_of
-from qnerf.scenes.settings import written
+from qnerf.scenes.settings import width_height, written
 
 
 def check_files(cells: Iterable[RunSettings]) -> list[str]:
@@ -88,10 +89,10 @@ def _pose_errors(settings: RunSettings) -> list[str]:
 
 def _proxy_errors(proxy: Path) -> list[str]:
     """What is wrong with a proxy's file."""
-    from qnerf.scenes.proxies import read_proxy  # it takes torch: only who has a proxy pays
+    from qnerf.scenes.proxy_file import read_proxy_file  # opencv comes with it
 
     try:
-        read_proxy(proxy)
+        read_proxy_file(proxy)
     except UserError as error:
         return str(error).splitlines()
     return []
@@ -123,6 +124,12 @@ def _control_errors(settings: RunSettings) -> list[str]:
     if given and not any(net.drawing == "images" for net in nets):
         errors.append(f"control.{given[0]}_images: no ControlNet is given it; set control.detail=images, or leave it out")
     for net in nets:
+        if not any(acts_in(k, settings.steps, net.start, net.stop) for k in range(settings.steps)):
+            key = net.key if net.key.startswith("backbone.") else f"backbone.{net.key}"
+            errors.append(
+                f"{key}: no step of steps={settings.steps} lies wholly between start={net.start:g} and stop={net.stop:g}, "
+                "so that it never acts; set them further apart"
+            )
         if net.drawing == "openpose":
             if unwritten and settings.scene.proxy is None:
                 problem = missing_sentence(f"{net.key}: the proxy of {path}", "skeleton", joints_of(path))
@@ -151,7 +158,21 @@ def _image_errors(settings: RunSettings, place: str | None, key: str) -> list[st
         return [str(error)]
     missing = [name for name in names if name not in there]
     shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
-    return [f"{key}: {place} has no drawing for {len(missing)} of {len(names)} views ({shown}); add <view>.png"] if missing else []
+    if missing:
+        return [f"{key}: {place} has no drawing for {len(missing)} of {len(names)} views ({shown}); add <view>.png"]
+    from qnerf.scenes.images import image_size  # opencv comes with it
+
+    wanted = width_height(settings.scene.size)
+    sizes = {name: image_size(there[name]) for name in names}
+    other = [name for name, size in sizes.items() if size is not None and size != wanted]
+    if not other:
+        return []
+    width, height = sizes[other[0]] or wanted
+    return [
+        f"{key}: {there[other[0]]} is {width} x {height} pixels, expected {wanted[0]} x {wanted[1]}"
+        + (f", and so are {len(other) - 1} others of another size" if len(other) > 1 else "")
+        + "; draw them at the views' size"
+    ]
 
 
 def _view_names(settings: RunSettings) -> list[str]:

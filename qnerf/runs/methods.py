@@ -36,7 +36,7 @@ from qnerf.runs.plan import method_follows_posed, plan_method
 from qnerf.runs.posing import pose
 from qnerf.runs.progress import Progress
 from qnerf.runs.work import ALONE, Workshop
-from qnerf.scenes.kept import change_mask, keep_pixels
+from qnerf.scenes.kept import change_mask, keep_pixels, keep_posed
 from qnerf.scenes.loose_depth import bounds_distance
 from qnerf.scenes.scene import Scene
 from qnerf.store.entry import Artefact
@@ -62,8 +62,9 @@ class Edited:
     """The views of a scene, edited by one method.
 
     method: its name in `settings.methods()`. images: the output, (N, 3, H, W) float32 in [0, 1], on the scene's device, in the
-    order of `scene.view_names`. decoded: the model's own pictures, likewise; the output is made of them. mask: (N, H, W) in [0, 1],
-    how far they count in the output; the rest is the source's pixels. None: no pixels are kept, and the output is `decoded`.
+    order of `scene.view_names`. decoded: the model's own pictures, likewise; the output is made of them. drawn: decoded, with the
+    posed views' pixels where such are kept. mask: (N, H, W) in [0, 1], how far drawn counts in the output; the rest is the source's
+    pixels. None: no pixels are kept, and the output is `decoded`.
     latents: (N, 4, h, w) float32 in the host's memory, which were decoded. field_depth: (N, rows, columns) expected depth of the
     last query field, world units, on the device; None: the method trains none. fields: every query field, in the order of
     training. seconds: what the latents took to compute, stages that other runs share counted in.
@@ -73,6 +74,7 @@ class Edited:
     scene: Scene = field(repr=False)
     images: Tensor = field(repr=False)
     decoded: Tensor = field(repr=False)
+    drawn: Tensor = field(repr=False)
     mask: Tensor | None = field(repr=False)
     latents: Tensor = field(repr=False)
     field_depth: Tensor | None = field(repr=False)
@@ -95,7 +97,7 @@ class Edited:
         Files of these names are replaced."""
         export_views(Path(folder), [to_pixels(image) for image in self.images], self.scene)
         if self.mask is not None and self.scene.photographs is not None:
-            export_full_size(Path(folder) / "edited" / "full", self.decoded, self.mask, self.scene)
+            export_full_size(Path(folder) / "edited" / "full", self.drawn, self.mask, self.scene)
 
 
 class StoredIntervals:
@@ -158,11 +160,13 @@ def edit(settings: RunSettings, inverted: Inverted, method: str = MAIN_METHOD, w
         decoded = decode(backbone, latents, settings.chunk_size, work.progress)
     require_finite(decoded, "decoding the edit: pictures", names, method, backbone.dtype)
     mask = _change_mask(inverted, posed) if settings.output.keep_pixels else None
+    drawn = decoded if mask is None or posed is None else keep_posed(decoded, posed.images, posed.moved, posed.trust)
     return Edited(
         method=method,
         scene=inverted.scene,
-        images=decoded if mask is None else keep_pixels(decoded, inverted.scene.images, mask),
+        images=drawn if mask is None else keep_pixels(drawn, inverted.scene.images, mask),
         decoded=decoded,
+        drawn=drawn,
         mask=mask,
         latents=latents,
         field_depth=None if depth is None else depth.to(backbone.device),

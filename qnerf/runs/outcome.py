@@ -92,7 +92,7 @@ def write_edit(folder: Path, edited: Edited) -> list[tuple[str, Path]]:
     name, depth = edited.method, edited.field_depth
     tensors = {"latents": edited.latents, **({} if depth is None else {"field_depth": depth.cpu()})}
     if edited.mask is not None:
-        tensors["mask"] = (255 * edited.mask).round().byte().cpu()
+        tensors["images"] = (255 * edited.images.clamp(0, 1)).round().byte().cpu()
     write_tensors(folder / f"{name}.safetensors", tensors)
     intervals, pictures = [], []
     for trained in edited.fields:

@@ -56,7 +56,7 @@ def posed_views(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> 
 
 def source_field(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> SourceField:
     """The radiance field of the source views, on the scene's device."""
-    space = Space(scene.focus, scene.radius)
+    space = Space(scene.focus, scene.radius, scene.limits)
 
     def report(step: int, total: int, loss: float) -> None:
         work.progress.loss("source field", loss)
@@ -64,7 +64,15 @@ def source_field(settings: RunSettings, scene: Scene, work: Workshop = ALONE) ->
 
     def compute() -> Artefact:
         field = train_source_field(
-            scene.images, scene.cameras, space, settings.source_field, settings.seed, scene.proxy, on_step=report
+            scene.images,
+            scene.cameras,
+            space,
+            settings.source_field,
+            settings.seed,
+            scene.proxy,
+            scene.depth,
+            scene.valid,
+            report,
         )
         return Artefact({name: value.to(HOST) for name, value in field.state_dict().items()})
 

@@ -1,4 +1,5 @@
-"""The depth of the source views, as the radiance field of the scene expects it: what depth ControlNets are drawn from."""
+"""The depth of the source views: the capture's own, and what the radiance field of the scene expects where that has none. Depth
+ControlNets are drawn from it."""
 
 from __future__ import annotations
 
@@ -14,14 +15,19 @@ from qnerf.store.entry import Artefact
 
 
 def source_depth(settings: RunSettings, scene: Scene, size: tuple[int, int], work: Workshop) -> Tensor:
-    """(N, H, W) distance along each pixel's ray, world units, in the host's memory. size: (height, width)."""
+    """(N, H, W) distance along each pixel's ray, world units, in the host's memory. size: (height, width), the views'."""
     height, width = size
+    own = scene.depth if scene.depth is not None and tuple(scene.depth.shape[1:]) == size else None
+    if own is not None and torch.isfinite(own).all():
+        return own
 
     def compute() -> Artefact:
-        _, depth = source_field(settings, scene, work).render(scene.cameras.resized(width, height))
+        where = None if own is None else ~torch.isfinite(own).to(scene.cameras.focal.device)
+        _, depth = source_field(settings, scene, work).render(scene.cameras.resized(width, height), where)
         return Artefact({"depth": depth.to(HOST)})
 
     work.progress.enter("the depth of the source views, for the ControlNet")
     with work.progress.expecting({"source field": 1}):
         found = work.once(lambda stages: stages.source_depth(), compute).tensors["depth"]
-    return torch.where(found > 0, found, torch.inf)
+    found = torch.where(found > 0, found, torch.inf)
+    return found if own is None else torch.where(torch.isfinite(own), own, found)

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from qnerf.scenes.scene import Bounds, Proxy, State
-from qnerf.scenes.solids import Box, Capsule, Solid
+from qnerf.scenes.solids import ROUNDING, Box, Capsule, Solid
 
 # Twelve edges of a box whose corner k lies at the high end of axis a where bit a of k is set; grouped by axis.
 BOX_EDGES: tuple[tuple[int, int], ...] = tuple(
     (corner, corner | 1 << axis) for axis in range(3) for corner in range(8) if not corner & 1 << axis
 )
 LIMB_RADIUS = 0.11  # of bones whose proxy says nothing of bounds, times the longest side of the box round its joints
-ROUNDING = 0.05  # of boxes that bound, times their least half size
 
 
 def bounding_box(points: Tensor) -> Tensor:

@@ -2,24 +2,33 @@
 "target_bounds".
 
 A solid is a capsule, {"start": [x, y, z], "end": [x, y, z], "radius": r}, or a box, {"centre": [x, y, z],
-"size": [x, y, z], "yaw": degrees about z}. Without "box" it is the axis-aligned box round the solids.
+"size": [x, y, z], "yaw": degrees about z}. Without "box" it is the axis-aligned box round the solids. Needs no torch.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from qnerf.scenes.bounds import ROUNDING, bounding_box
 from qnerf.scenes.problems import as_array, quoted
-from qnerf.scenes.scene import Bounds
-from qnerf.scenes.solids import Box, Capsule
+from qnerf.scenes.solids import ROUNDING, Box, Capsule
 from qnerf.scenes.world import World
 
+if TYPE_CHECKING:
+    from qnerf.scenes.scene import Bounds
+
 CAPSULE_KEYS, BOX_KEYS = {"start", "end", "radius"}, {"centre", "size", "yaw"}
+
+
+@dataclass(frozen=True)
+class ReadBounds:
+    """What a document says of bounds. corners: (8, 3) float64 of the box round all."""
+
+    solids: tuple[Capsule | Box, ...]
+    corners: np.ndarray
 
 
 def bounds_document(bounds: Bounds, units: World) -> dict[str, Any]:
@@ -29,7 +38,7 @@ def bounds_document(bounds: Bounds, units: World) -> dict[str, Any]:
     return {"solids": [_solid_document(solid, units) for solid in bounds.solids], "box": corners}
 
 
-def parse_bounds(where: str, value: Any, world: World, problems: list[str]) -> Bounds | None:
+def parse_bounds(where: str, value: Any, world: World, problems: list[str]) -> ReadBounds | None:
     """Bounds from their document; None where something is wrong: what, is added to problems. where: file and
     key. world: in whose coordinates they are given back."""
     entries = value.get("solids") if isinstance(value, dict) else None
@@ -47,7 +56,7 @@ def parse_bounds(where: str, value: Any, world: World, problems: list[str]) -> B
         problems.append(f"{where} has a box that is not 8 x 3 finite numbers, expected its corners: correct it or remove it.")
     if box is None or len(problems) > found:
         return None
-    return Bounds(tuple(known), torch.from_numpy(box).float())
+    return ReadBounds(tuple(known), box)
 
 
 def _solid_document(solid: Capsule | Box, units: World) -> dict[str, Any]:
@@ -79,5 +88,7 @@ def _parse_solid(where: str, entry: Any, world: World, problems: list[str]) -> C
 
 
 def _box_round(solids: list[Capsule | Box]) -> np.ndarray:
-    ends = [points + sign * radius for points, radius in (solid.hull() for solid in solids) for sign in (-1, 1)]
-    return bounding_box(torch.from_numpy(np.concatenate(ends))).numpy()
+    """The corners (8, 3) of the axis-aligned box, corner k at the high end of axis a where bit a of k is set."""
+    ends = np.concatenate([points + sign * radius for points, radius in (solid.hull() for solid in solids) for sign in (-1, 1)])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    return np.array([[(high if corner & 1 << axis else low)[axis] for axis in range(3)] for corner in range(8)])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from qnerf.errors import UserError
-from qnerf.scenes.images import is_scaled, read_image
+from qnerf.scenes.images import image_size, is_scaled, read_image
 from qnerf.scenes.lens import centre_of, focal_of, folding_problem, intrinsics_problem, undistort_fisheye
 from qnerf.scenes.readers.reader import Frame
 
@@ -35,10 +35,15 @@ def named_size(frame: Frame) -> tuple[int, int] | None:
     return (round(numbers["w"]), round(numbers["h"])) if numbers.keys() >= {"w", "h"} else None
 
 
+def frame_size(frame: Frame) -> tuple[int, int] | None:
+    """Width and height of a frame's image, None where it cannot be read."""
+    return image_size(frame.image) if frame.pixels is None else (frame.pixels.shape[1], frame.pixels.shape[0])
+
+
 def read_view(frame: Frame) -> View:
     """A frame's whole image without lens distortion. Raises UserError where it cannot be read or does not fit
     its intrinsics."""
-    view = make_view(frame, read_image(frame.image, named_size(frame)))
+    view = make_view(frame, read_image(frame.image, named_size(frame)) if frame.pixels is None else frame.pixels)
     try:
         return undistort(view)
     except UserError as error:
@@ -67,12 +72,13 @@ def make_view(frame: Frame, image: np.ndarray) -> View:
     return View(image, np.array(focal) * scale, np.array(centre) * scale, distortion, frame.fisheye)
 
 
-def undistort(view: View) -> View:
+def undistort(view: View, nearest: bool = False) -> View:
     """Remove the lens distortion (OpenCV's models), keeping only pixels that the lens saw; the intrinsics
-    follow. Raises UserError where the distortion is none that a lens has."""
+    follow. nearest: take the nearest pixel of the photograph, not a mean of four. Raises UserError where the
+    distortion is none that a lens has."""
     if view.fisheye:
         try:
-            return View(*undistort_fisheye(view.image, view.focal, view.centre, view.distortion), np.zeros(5))
+            return View(*undistort_fisheye(view.image, view.focal, view.centre, view.distortion, nearest), np.zeros(5))
         except ValueError as error:
             raise UserError(str(error)) from None
     if not view.distortion.any():
@@ -83,7 +89,11 @@ def undistort(view: View) -> View:
     if problem := folding_problem(view.focal, view.centre, view.distortion, (width, height)):
         raise UserError(problem)
     straight, _ = cv2.getOptimalNewCameraMatrix(matrix, view.distortion, (width, height), 0)
-    image = cv2.undistort(view.image, matrix, view.distortion, None, straight)
+    if nearest:
+        places = cv2.initUndistortRectifyMap(matrix, view.distortion, None, straight, (width, height), cv2.CV_32FC1)
+        image = cv2.remap(view.image, *places, cv2.INTER_NEAREST)
+    else:
+        image = cv2.undistort(view.image, matrix, view.distortion, None, straight)
     focal = np.array([straight[0, 0], straight[1, 1]])
     return View(image, focal, straight[:2, 2] + 0.5, np.zeros(5))
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from qnerf.errors import UserError
-from qnerf.scenes.capture import make_view
+from qnerf.scenes.capture import frame_size, make_view
 from qnerf.scenes.colmap_model import MODELS, rotation_of
 from qnerf.scenes.focus import FLIP
 from qnerf.scenes.frames import view_names
-from qnerf.scenes.images import image_size
+from qnerf.scenes.images import write_image
 from qnerf.scenes.readers.reader import Frame
 
 PINHOLE = next(number for number, (name, _) in enumerate(MODELS) if name == "PINHOLE")
@@ -38,10 +38,16 @@ def write_out(folder: Path, frames: Sequence[Frame], to: str) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "images").mkdir(parents=True)
     try:
-        names = [f"{name}{frame.image.suffix}" for name, frame in zip(view_names(frames), frames, strict=True)]
+        names = [
+            f"{name}{frame.image.suffix if frame.pixels is None else '.png'}"
+            for name, frame in zip(view_names(frames), frames, strict=True)
+        ]
         cameras = [_camera(frame) for frame in frames]
         for name, frame in zip(names, frames, strict=True):
-            shutil.copyfile(frame.image, partial / "images" / name)
+            if frame.pixels is None:
+                shutil.copyfile(frame.image, partial / "images" / name)
+            else:
+                write_image(partial / "images" / name, frame.pixels.transpose(2, 0, 1) / 255)
         WRITERS[to](partial, names, cameras, [frame.pose for frame in frames])
         os.replace(partial, folder)
     finally:
@@ -49,7 +55,7 @@ def write_out(folder: Path, frames: Sequence[Frame], to: str) -> None:
 
 
 def _camera(frame: Frame) -> Camera:
-    size = image_size(frame.image)
+    size = frame_size(frame)
     if size is None:
         raise UserError(f"{frame.image} cannot be decoded, expected a complete PNG or JPEG: run the edit again.")
     view = make_view(frame, np.zeros((size[1], size[0], 0), np.uint8))

@@ -17,7 +17,7 @@ KNOWN: tuple[tuple[str, str, str], ...] = (  # how a name ends, what it is, what
     ("keyframes", "a Polycam export", f"{_TO_NERFSTUDIO} polycam"),
     (".nvm", "a VisualSFM model", "open it in COLMAP and export a sparse model as text"),
     ("bundle.out", "a Bundler model", "open it in COLMAP and export a sparse model as text"),
-    (".npz", "an array file, as VGGT and Depth Anything 3 export cameras", "export it as a COLMAP model"),
+    (".npz", "an array file without cameras", "export it with extrinsics and intrinsics"),
     (".db", "a COLMAP database without a model", "run COLMAP's mapper on it"),
     (".mp4", "a film", "convert it with ns-process-data video"),
     (".mov", "a film", "convert it with ns-process-data video"),

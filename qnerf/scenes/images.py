@@ -50,7 +50,7 @@ def read_image(path: Path, named: tuple[int, int] | None = None) -> np.ndarray:
     width and height, in any scale) only as it is stored. Raises UserError where it is damaged, has more than
     `MOST_PIXELS` pixels, or values of no known range.
     """
-    image = _decode(path)
+    image = decode(path)
     try:
         image = _upright(image, named)
         if image.mode.startswith("I") or image.mode == "F":
@@ -83,13 +83,13 @@ def is_scaled(size: tuple[int, int], named: tuple[int, int]) -> bool:
 
 def read_mask(path: Path) -> np.ndarray:
     """(H, W) bool: bright pixels are True."""
-    return np.asarray(_decode(path).convert("L")) > 127
+    return np.asarray(decode(path).convert("L")) > 127
 
 
 def read_depth(path: Path, scale: float) -> np.ndarray:
     """(H, W) float32 distances: 16-bit values times scale (world units), infinite where there is no
     surface."""
-    image = _decode(path)
+    image = decode(path)
     if image.mode not in ("I;16", "I;16B", "I"):
         raise UserError(f"{path} has pixels of mode {image.mode}, expected a 16-bit grey PNG: write the depth again.")
     values = np.asarray(image).astype(np.float32)
@@ -115,7 +115,8 @@ def write_depth(path: Path, depth: np.ndarray, scale: float) -> None:
     _write(path, np.where(np.isfinite(values) & (values < NOTHING), values, NOTHING).astype(np.uint16))
 
 
-def _decode(path: Path) -> Image.Image:
+def decode(path: Path) -> Image.Image:
+    """An image, decoded to its last byte. Raises UserError where it is missing, damaged or too large."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower than its error's

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from qnerf.errors import UserError
-from qnerf.scenes.capture import make_view
+from qnerf.scenes.capture import frame_size, make_view
 from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.focus import FLIP
 from qnerf.scenes.frames import view_names
-from qnerf.scenes.images import image_size
 from qnerf.scenes.keypoints import Keypoints
 from qnerf.scenes.lens import straight_points
 from qnerf.scenes.readers.reader import Frame, reader_of
@@ -97,7 +96,7 @@ def _view(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
     """Pose, points (J, 2) on the plane z = 1, confidences (J,), focal length and longer side, pixels, of a
     photograph."""
-    width, height = image_size(frame.image) or (0, 0)
+    width, height = frame_size(frame) or (0, 0)
     if not width or not height:
         raise UserError(f"{frame.image} cannot be decoded, expected a complete PNG or JPEG: copy or export it again.")
     view = make_view(frame, np.zeros((height, width, 0), np.uint8))

@@ -18,7 +18,8 @@ NOTICED = 0.02  # share of a pixel that a moved part covers, from which on it ch
 
 def change_mask(scene: Scene, margin: float, seen: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """How far each pixel of the views may change, (N, H, W) in [0, 1], on the images' device: 1 where a part that moves may be
-    before or after the edit and where its shadow may be, falling to 0 over a soft edge; 0 everywhere else.
+    before or after the edit and where its shadow may fall beside the object, falling to 0 over a soft edge; 0 everywhere else. On
+    the object itself the shadow stays the source's: what the model drew there was farther from the truth (docs/log.md).
 
     margin: thickness round the proxy's bones, as a share of its height. A scene without a proxy may change where its masks say, or
     everywhere.
@@ -31,7 +32,8 @@ def change_mask(scene: Scene, margin: float, seen: tuple[Tensor, Tensor] | None 
     if proxy is None:
         return soft_edged(given_region(scene.masks, len(cameras), size).moved, edge).to(scene.images)
     shadow = shadow_region(proxy, cameras, size, margin, find_light(proxy, scene.images, cameras, margin), finer=1)
-    moved = edited_region(proxy, cameras, size, margin, finer=1).moved
+    region = edited_region(proxy, cameras, size, margin, finer=1)
+    moved, shadow = region.moved, shadow * (1 - region.object)
     mask = soft_edged(torch.maximum(moved, shadow), edge).to(scene.images)
     if seen is None:
         return mask
@@ -52,3 +54,12 @@ def soft_edged(region: Tensor, width: float) -> Tensor:
 def keep_pixels(decoded: Tensor, source: Tensor, mask: Tensor) -> Tensor:
     """Decoded views (N, 3, H, W) where the mask (N, H, W) is 1, the source's where it is 0, both bit by bit; a mixture between."""
     return torch.lerp(source, decoded, mask[:, None])
+
+
+def keep_posed(decoded: Tensor, posed: Tensor, moved: Tensor, trust: Tensor) -> Tensor:
+    """Decoded views (N, 3, H, W) with the posed views' pixels on moved parts, as far as these are opaque there and trusted.
+
+    posed: (N, 3, H, W). moved: (N, H, W), opacity of moved parts after the edit. trust: (N, H, W). All in [0, 1]. Where a part has
+    left, and in shadows, the decoded views stay: there the source's field knows less than the model.
+    """
+    return torch.lerp(decoded, posed.to(decoded), (moved * trust)[:, None].to(decoded))

@@ -140,13 +140,14 @@ def fisheye_angle(theta: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
 
 
 def undistort_fisheye(
-    image: np.ndarray, focal: np.ndarray, centre: np.ndarray, coefficients: np.ndarray
+    image: np.ndarray, focal: np.ndarray, centre: np.ndarray, coefficients: np.ndarray, nearest: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pinhole image of the same size that shows only what the lens saw, at most `WIDEST` off the axis,
     with its focal lengths and its principal point. Raises ValueError, with the reason, where the coefficients
     fold the image.
 
-    The pinhole's frame is the largest upright rectangle round the axis whose rays all lie inside the image.
+    nearest: take the nearest pixel, not a mean of four. The pinhole's frame is the largest upright rectangle
+    round the axis whose rays all lie inside the image.
     """
     height, width = image.shape[:2]
     table = np.linspace(0.0, WIDEST, 2048)
@@ -170,4 +171,5 @@ def undistort_fisheye(
     away = np.maximum(np.hypot(x, y), 1e-12)
     scale = fisheye_angle(np.arctan(away), coefficients) / away
     column, row = ((focal[axis] * scale * part + centre[axis] - 0.5).astype(np.float32) for axis, part in enumerate((x, y)))
-    return cv2.remap(image, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), straight, middle
+    mode = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return cv2.remap(image, column, row, mode, borderMode=cv2.BORDER_REPLICATE), straight, middle

@@ -18,6 +18,7 @@ from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
 from qnerf.scenes.focus import FLIP, Region, find_region
 from qnerf.scenes.frames import view_names
 from qnerf.scenes.lens import centre_of, focal_of, intrinsics_notes
+from qnerf.scenes.masks_and_depth import limits_of, read_beside
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import brief, raise_problems
 from qnerf.scenes.proxies import read_proxy
@@ -83,15 +84,19 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
     larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
     whole = photographs if larger else None
     masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
+    beside = read_beside(photographs, cameras, size, settings.crop, world.scale, problems)
+    limits = limits_of(folder, reader, beside.depth, cameras, world)
+    raise_problems(str(folder), problems)
     if proxy is not None:
         problem, warning = visibility_problem(str(proxy_file(home, settings.proxy)), proxy, cameras, names)
         raise_problems(str(folder), [problem] if problem else [])
         region.warnings += [warning] if warning else []
     frames = [_with_notes(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
-    notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames)]
+    notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames), *beside.notes]
     radius = region.radius / world.scale
     scene = Scene(home.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
-    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world), notes
+    more = {"valid": beside.valid, "depth": beside.depth, "limits": limits}
+    return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world, **more), notes
 
 
 def region_of(

@@ -75,6 +75,10 @@ class Scene:
     without, each is edited by itself, cameras and region mean nothing, and there is no proxy. own_prompts: of source and target, by
     view, where views have their own. masks: (N, H, W), 0 or 1, where the edit may be, where that is given.
 
+    valid: (N, H, W) bool, the pixels that count, where the capture leaves some out. depth: (N, H, W), distance along each pixel's
+    ray, the scene's units, infinite where it is not known, where the capture has depth. limits: how far off the scene is from its
+    cameras at least and at most, the scene's units, as the capture's points or depth show it.
+
     world: from the scene's coordinates to the capture's own, which differ where those are far from the origin or of another size.
 
     focus: (3,) the point that the cameras look at; radius: half the size of the region of interest round it, the scene's
@@ -96,6 +100,9 @@ class Scene:
     own_prompts: tuple[tuple[str, str], ...] | None = None
     masks: Tensor | None = None
     world: World = UNMOVED
+    valid: Tensor | None = None
+    depth: Tensor | None = None
+    limits: tuple[float, float] | None = None
 
     @property
     def prompts(self) -> tuple[tuple[str, str], ...]:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 FAR = 1e4  # the distance of what a ray does not meet, metres
+ROUNDING = 0.05  # of boxes that bound, times their least half size
 _CORNERS = np.array([[1.0 if corner & 1 << axis else -1.0 for axis in range(3)] for corner in range(8)])
 
 

@@ -37,10 +37,9 @@ class TransportSettings(LookAheadSettings):
     1: always. Where the posed views are trusted, they alone were better, and cost no field (docs/log.md).
     consolidate_from: share of the steps before which none is trained. With a trust of 0 everywhere, consolidate_from 0
     and consolidate_below 1 this is the progressive schedule.
-    restart_beyond: a view is lost where the model by itself would make another picture of what moves than the posed one: at
-    `start_at`, its predicted clean latents are farther than this from the posed view's (mean square, weighted by trust). A lost
-    view starts anew there as with start=posed, and is guided wholly from then on. None: no view does. Where query fields are
-    trained, or start=posed, it has no effect.
+    hold_until: up to this share of the steps the object's trusted places keep the latents of the posed views' inversion, as in
+    blended latent diffusion (Avrahami et al. 2023). What is left of the picture, and in the steps after it the seams, are the
+    model's. 0: never.
     """
 
     name: Literal["transport"]
@@ -48,7 +47,7 @@ class TransportSettings(LookAheadSettings):
     gone_at: float = Field(default=1.0, ge=0, le=1)
     consolidate_below: float = Field(default=0.5, ge=0, le=1)
     consolidate_from: float = Field(default=0.0, ge=0, le=1)
-    restart_beyond: float | None = Field(default=None, gt=0)
+    hold_until: float = Field(default=0.8, ge=0, le=1)
 
     @property
     def follows_posed(self) -> bool:
@@ -61,19 +60,7 @@ class TransportSettings(LookAheadSettings):
 
     def effective_settings(self) -> dict[str, Any]:
         unread = set() if self.trains_fields else {"interval", "growth", "warm_start", "consolidate_from"}
-        found = {key: value for key, value in super().effective_settings().items() if key not in unread}
-        if self.may_restart:
-            return {**found, "start_at": self.start_at}
-        return {key: value for key, value in found.items() if key != "restart_beyond"}
-
-    @property
-    def may_restart(self) -> bool:
-        return self.restart_beyond is not None and self.start == "source" and self.consolidate_below < 1
-
-    def restart_state(self, steps: int) -> int | None:
-        """The state at which lost views start anew; None: nowhere."""
-        state = min(round(self.start_at * steps), steps - 1)
-        return state if self.may_restart and state >= self.first_state(steps) else None
+        return {key: value for key, value in super().effective_settings().items() if key not in unread}
 
     def alone(self) -> TransportSettings:
         """The same without query fields."""
@@ -95,8 +82,7 @@ class TransportSettings(LookAheadSettings):
         begin = min(self.stops(guidance, steps), default=steps)
         guided = [k for k in range(first, steps) if self.transported(k, steps) > 0 or k >= begin]
         read = sum(self.transported(k, steps) > 0 and guidance.guides(k, steps) for k in guided)
-        asked = 0 if self.restart_state(steps) is None else 1
-        return steps - first - len(guided) + sum(guidance.step_passes(k, steps) for k in guided) + read + asked
+        return steps - first - len(guided) + sum(guidance.step_passes(k, steps) for k in guided) + read
 
     def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
         """That of a proxy that fits: no query field, unless they are always trained."""
@@ -125,11 +111,10 @@ class TransportSettings(LookAheadSettings):
 
 
 class Transport(LookAhead):
-    """Progressive consolidation whose steps have a second target: the posed views' queries of that very step."""
+    """Progressive consolidation whose steps have a second target: the posed views' queries of that very step. After a step that
+    leads to a state up to `hold_until`, trusted places take the posed views' latents of that state."""
 
     settings: TransportSettings  # pyright: ignore[reportIncompatibleVariableOverride]
-    lost: Tensor | None = None
-    """(N,) bool, which views have started anew; of one edit."""
 
     def edit(self, guidance: Guidance, layers: Layers, job: EditJob, checkpoints: Checkpoints) -> EditResult:
         trust, below = mean_trust(job), self.settings.consolidate_below
@@ -147,46 +132,23 @@ class Transport(LookAhead):
     def steps(
         self, guidance: Guidance, layers: Layers, job: EditJob, z: Tensor, start: int, stop: int, target: TargetQueries | None
     ) -> Tensor:
-        import torch
-
         from qnerf.consolidation.along import queries_along
         from qnerf.consolidation.phases import guided_steps
-        from qnerf.consolidation.posed import shared
+        from qnerf.consolidation.posed import held, holding, shared
 
-        posed, count = job.needed_posed(), len(job.steps)
+        posed, count, size = job.needed_posed(), len(job.steps), job.backbone.latent_size
         trajectory, _ = posed.inverted()
-        restart = None if self.settings.trains_fields else self.settings.restart_state(count)
-        share = 1 / getattr(guidance.settings, "strength", 1.0)  # of a lost view: what makes of the strength 1
+        region = job.region.object[:, None]
+        share = held(posed.trust, region, size)
         for k in range(start, stop):
-            if k == restart:
-                z, self.lost = self._restarted(job, z, k)
             factor, both = self.settings.transported(k, count), target
             if factor > 0 and guidance.settings.guides(k, count):
                 own = queries_along(job, trajectory, layers, k)
-                trust = (
-                    posed.trust if self.lost is None else torch.where(self.lost[:, None, None], share * posed.trust, posed.trust)
-                )
-                both = shared(own, factor * trust, target, job.backbone.latent_size, job.region.object[:, None])
+                both = shared(own, factor * posed.trust, target, size, region)
             z = guided_steps(job, guidance, z, k, k + 1, both)
+            if k + 1 <= self.settings.hold_until * count:
+                z = holding(z, trajectory.states[k + 1], share)
         return z
-
-    def _restarted(self, job: EditJob, z: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """State k of all views, lost ones begun anew from the posed views, and which these are."""
-        import torch
-
-        from qnerf.consolidation.posed import distance_from_posed
-
-        beyond = self.settings.restart_beyond
-        assert beyond is not None
-        away = distance_from_posed(job, z, k)
-        lost = away > beyond
-        log.info(
-            "The model by itself is %.2f from the posed views where parts move (mean square; worst view %.2f); %d of %d views are "
-            "farther than schedule.restart_beyond, %.2f, and start anew from these%s",
-            away.mean(), away.max(), lost.sum(), len(lost), beyond,
-            ": " + ", ".join(name for name, gone in zip(job.names, lost, strict=True) if gone) if lost.any() else ".",
-        )  # fmt: skip
-        return torch.where(lost[:, None, None, None].to(z.device), job.first_latents("posed", k).to(z.device), z), lost
 
 
 def mean_trust(job: EditJob) -> float:

@@ -27,10 +27,8 @@ def test_residuals_of_several_controls_add_up() -> None:
 def test_a_control_acts_in_its_share_of_the_steps() -> None:
     early, late = Control(FIRST, stop=0.4), Control(SECOND, start=0.4)
     conditioning = Conditioning(TEXT, (early, late))
-    assert conditioning.at(0.0).controls == (early,)
-    assert conditioning.at(0.39).controls == (early,)
-    assert conditioning.at(0.4).controls == (late,)
-    assert Conditioning(TEXT, (Control(FIRST, start=0.8),)).at(0.5).controls == ()
+    assert [conditioning.at(k, 5).controls for k in range(5)] == [(early,), (early,), (late,), (late,), (late,)]
+    assert conditioning.at(1, 3).controls == (), "of three steps, the second begins before .4 and ends after it"
 
 
 def test_joined_rows_are_those_of_separate_passes() -> None:

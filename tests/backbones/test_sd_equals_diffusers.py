@@ -47,8 +47,9 @@ def settings(folder: Path, **others: Any) -> Sd15Settings:
 
 def our_latents(backbone: DiffusionBackbone, z: Tensor, controls: list[Control], prompt: str = PROMPT) -> list[Tensor]:
     steps, seen = backbone.process.steps(5), []
-    null, text = (Conditioning(backbone.embed([words]), tuple(controls)) for words in ("", prompt))
+    whole = [Conditioning(backbone.embed([words]), tuple(controls)) for words in ("", prompt)]
     for k, t in enumerate(steps.timesteps):
+        null, text = (each.at(k, len(steps)) for each in whole)
         noise = guided_noise(backbone.predict(z, t, null), backbone.predict(z, t, text), 7.5)
         z = ddim_step(z, noise, steps, k, k + 1)
         seen.append(z)
@@ -95,14 +96,16 @@ def test_stable_diffusion_2_in_v(tmp_path: Path) -> None:
     )
 
 
-def test_two_controlnets_with_their_scales_at_a_size_that_is_not_square(sd15: Path, tmp_path: Path) -> None:
+def test_two_controlnets_with_their_scales_and_steps_at_a_size_that_is_not_square(sd15: Path, tmp_path: Path) -> None:
+    """The first acts in the first three of five steps, the second in the third and the fourth, all that .4 to .9 hold."""
     second = sd.controlnet_of(sd.build_folder(tmp_path / "other", seed=5))
     more = (FurtherNetSettings(controlnet=str(second), kind="other", scale=0.5),)
     z, drawings = torch.cat([Z, Z], dim=3), [torch.cat([x, x], dim=3) for x in DRAWINGS]
-    controls = [Control(drawings[0], 0.8), Control(drawings[1], 0.5, net=1)]
+    controls = [Control(drawings[0], 0.8, stop=0.7), Control(drawings[1], 0.5, start=0.4, stop=0.9, net=1)]
+    shares = {"control_guidance_start": [0.0, 0.4], "control_guidance_end": [0.7, 0.9]}
     check(
         our_latents(settings(sd15, more_controlnets=more).build(), z, controls),
-        sd.Theirs(sd15, [sd.controlnet_of(sd15), second])(PROMPT, z, drawings, [0.8, 0.5]),
+        sd.Theirs(sd15, [sd.controlnet_of(sd15), second])(PROMPT, z, drawings, [0.8, 0.5], **shares),
     )
 
 
@@ -164,6 +167,25 @@ def test_loras_add_their_products_in_every_usual_naming(sd15: Path, tmp_path: Pa
         product = torch.einsum("or,ri...->oi...", up[key].flatten(1), down[key])
         expected = before.get_submodule(prefix + path).weight + (0.5 * 2 / 4 + 1) * product
         torch.testing.assert_close(after.get_submodule(prefix + path).weight, expected)
+
+
+def test_a_lora_over_five_guided_steps_is_the_pipelines_own(sd15: Path, tmp_path: Path) -> None:
+    """diffusers' own way of adding it needs the peft package, which `make nightly` has."""
+    pytest.importorskip("peft")
+    random, pairs = torch.Generator().manual_seed(7), {}
+    places = {UNET_LAYER: (32, 64), "mid_block.attentions.0.transformer_blocks.0.attn1.to_q": (64, 64)}
+    for net, path, (out, width) in [
+        *(("unet", *each) for each in places.items()),
+        ("text_encoder.text_model", TEXT_LAYER, (64, 64)),
+    ]:
+        pairs[f"{net}.{path}.lora_A.weight"] = torch.randn(4, width, generator=random) / 4
+        pairs[f"{net}.{path}.lora_B.weight"] = torch.randn(out, 4, generator=random) / 4
+    save_file(pairs, tmp_path / "lora.safetensors")
+    theirs = sd.Theirs(sd15, [sd.controlnet_of(sd15)])
+    theirs.pipeline.load_lora_weights(str(tmp_path), weight_name="lora.safetensors", adapter_name="own")
+    theirs.pipeline.set_adapters(["own"], [0.7])
+    found = settings(sd15, loras=(LoraSettings(path=str(tmp_path / "lora.safetensors"), scale=0.7),)).build()
+    check(our_latents(found, Z, [Control(DRAWINGS[0], 0.8)]), theirs(PROMPT, Z, DRAWINGS[:1], [0.8]))
 
 
 def test_a_lora_over_five_guided_steps(sd15: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from qnerf import validate
 from qnerf.backbones import hub
@@ -71,6 +72,10 @@ def test_a_model_and_a_drawing_that_fit_are_good(model: Path, capsys: pytest.Cap
         (
             ["backbone.control.start=0.8", "backbone.control.stop=0.2"],
             "backbone.control.*got 0.8, and stop 0.2; expected start before",
+        ),
+        (
+            ["backbone.control.start=0.5", "backbone.control.stop=0.505"],
+            r"backbone.control: no step of steps=\d+ lies wholly between start=0.5 and stop=0.505, so that it never acts",
         ),
         (["scene.target_prompt=" + "fox " * 20], "the prompt 'fox fox .* has 22 tokens, but the model reads 16"),
         (["backbone.model=/no/where"], "backbone.model: /no/where does not exist"),
@@ -164,12 +169,18 @@ def test_all_faults_are_told_together(model: Path, tmp_path: Path, capsys: pytes
     assert [line.split(": ")[1] for line in lost.splitlines()] == ["backbone.model", "backbone.vae", "backbone.tokenizer"]
 
 
-def test_images_are_counted_by_the_names_of_views(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_counted_by_the_names_of_views_and_measured(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "000.png").write_bytes(b"")
     own = [f"control.{state}_images={tmp_path}" for state in ("source", "target")]
     said = told(capsys, model, "control.detail=images", "scene.views=4", *own)
     assert "control.source_images: " in said
     assert "has no drawing for 3 of 4 views (003, 006, 009)" in said
+    for view in ("000", "003", "006", "009"):
+        Image.new("RGB", (32, 64 if view == "000" else 32)).save(tmp_path / f"{view}.png")
+    said = told(capsys, model, "control.detail=images", "scene.views=4", *own)
+    assert "000.png is 32 x 64 pixels, expected 64 x 64, and so are 3 others of another size; draw them at the views' size" in said
 
 
 def test_the_embedded_models_controlnets_know_no_foreign_drawings() -> None:
@@ -218,7 +229,7 @@ def test_what_is_not_there_fails_once_with_the_command_to_fetch_it(monkeypatch: 
     assert hub.find_or_fetch("backbone.model", "diffusion model", "no/such", "v1", True, problems) is None
     assert asked == ["no/such"]
     assert "was not fetched (OSError: no route to host)" in problems[0]
-    assert "`hf download no/such --revision v1 --local-dir such`" in problems[0]
+    assert "`hf download no/such --revision v1 --local-dir such` (4.0 GiB for Stable Diffusion 1.5), bring" in problems[0]
 
 
 def test_only_what_is_read_is_fetched() -> None:

@@ -140,6 +140,18 @@ def test_known_depth_is_learnt() -> None:
     assert errors[1] < 0.5 * errors[0]
 
 
+def test_nothing_is_learnt_from_pixels_that_the_capture_leaves_out() -> None:
+    cameras = ring(3)
+    valid = torch.isfinite(sphere(cameras, 32, 3)[1])
+    valid[1] = False  # a view of which nothing counts
+    states = []
+    for colour in (0.0, 0.9):
+        colours = torch.where(valid[:, None], images(cameras), colour)
+        field = train_source_field(colours, cameras, SPACE, settings(3), seed=0, proxy=ball_proxy(), valid=valid)
+        states.append(field.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_two_trainings_are_bit_equal_and_come_back_from_their_state() -> None:
     cameras, proxy = ring(3), ball_proxy()
     first, second = (train_source_field(images(cameras), cameras, SPACE, settings(6), seed=1, proxy=proxy) for _ in range(2))

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.scenes.captures import DOCUMENT, PROXY, write_capture
-from tests.scenes.test_readers import write_colmap, write_llff, write_splits
+import numpy as np
+from PIL import Image
+
+from tests.scenes.captures import DOCUMENT, PROXY, SIZE, write_capture
+from tests.scenes.test_readers import write_colmap, write_llff, write_npz, write_splits
 
 BAIT = "bait"  # a folder beside the scene's that has an image, and must never be opened
 SOLIDS = [{"start": [0, 0, 0.9], "end": [0, 0, 1.6], "radius": 0.3}, {"centre": [0, 0, 0.4], "size": [1, 1, 1], "yaw": 0}]
@@ -142,6 +145,25 @@ def _write_list(folder: Path) -> None:
     (folder / "list.json").write_text(json.dumps(LIST))
 
 
+BESIDE = {
+    **FULL,
+    "depth_unit_scale_factor": 1.0,
+    "frames": [
+        {**frame, "mask_path": f"m/{view}.png", "depth_file_path": f"d/{view}.npy"} for view, frame in enumerate(DOCUMENT["frames"])
+    ],
+}
+
+
+def _write_beside(folder: Path) -> None:
+    """A capture with masks and depth."""
+    write_capture(folder, BESIDE)
+    for view in range(4):
+        (folder / "m").mkdir(exist_ok=True)
+        (folder / "d").mkdir(exist_ok=True)
+        Image.new("L", (SIZE, SIZE), 255).save(folder / f"m/{view}.png")
+        np.save(folder / f"d/{view}.npy", np.full((SIZE, SIZE), 3.0, np.float32))
+
+
 BINARY = tuple(f"sparse/0/{name}.bin" for name in ("cameras", "images", "points3D"))
 TEXT = tuple(f"colmap/sparse/{name}.txt" for name in ("cameras", "images", "points3D"))
 FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Path, random.Random], None]]] = {
@@ -153,6 +175,10 @@ FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Path, random.Random], 
     "COLMAP binary": (lambda folder: write_colmap(folder, binary=True), _bytes(*BINARY)),
     "COLMAP text": (lambda folder: write_colmap(folder, binary=False), _text(*TEXT)),
     "LLFF": (write_llff, _bytes("poses_bounds.npy")),
+    "npz": (write_npz, _bytes("exports/npz/results.npz")),
+    "VGGT": (lambda folder: write_npz(folder, vggt=True), _bytes("predictions.npz")),
+    "beside": (_write_beside, _json("transforms.json", BESIDE)),
+    "depth": (_write_beside, _bytes(*(f"{name}/{view}.{end}" for view in range(4) for name, end in (("m", "png"), ("d", "npy"))))),
     "list": (_write_list, _json("list.json", LIST)),
     "image": (write_capture, _bytes(*(f"images/{view:03d}.png" for view in range(4)))),
 }

@@ -173,8 +173,11 @@ def test_opencv_axes_that_are_named_are_turned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (in_frames("mask_path", ["masks/0.png"] * 4), "names a mask (mask_path), which is not used; so do 3 others"),
-        (in_frames("depth_file_path", ["d.png"] * 4), "names depth (depth_file_path), which is not used"),
+        (
+            in_frames("mask_path", ["masks/0.png"] * 4),
+            "names a mask (mask_path) that is not in the folder, which is not used; so do 3 others",
+        ),
+        (in_frames("depth_file_path", ["d.png"] * 4), "names depth (depth_file_path) that is not in the folder, which is not used"),
         (lambda d: d.update(cx=38.0, cy=20.0), "principal point (38, 20) far from the middle of 48 x 48 pixels"),
         (lambda d: d.update(fl_y=80.0), "pixels that are not square (fl_x / fl_y = 0.688)"),
         (lambda d: d.update(camera_angle_x=1.5), "has fl_x = 55, which is taken, and a camera_angle_x that says 25.76"),

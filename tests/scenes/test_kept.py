@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from qnerf.reports.images import to_pixels
-from qnerf.scenes.kept import EDGE, LEAST_EDGE, change_mask, keep_pixels, soft_edged
+from qnerf.scenes.kept import EDGE, LEAST_EDGE, change_mask, keep_pixels, keep_posed, soft_edged
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import edited_region
 from qnerf.scenes.shadow import find_light, shadow_region
@@ -32,6 +32,16 @@ def test_pixels_are_one_or_the_other_bit_by_bit() -> None:
     torch.testing.assert_close(found[0, :, 0, 0], 0.25 * decoded[0, :, 0, 0] + 0.75 * source[0, :, 0, 0])
 
 
+def test_posed_pixels_stand_where_a_moved_part_is_opaque_and_trusted() -> None:
+    decoded, posed = torch.rand(2, 1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    moved, trust = torch.tensor([[[1.0, 1.0], [0.0, 0.5]]]), torch.tensor([[[1.0, 0.0], [1.0, 0.5]]])
+    found = keep_posed(decoded, posed, moved, trust)
+    assert torch.equal(found[..., 0, 0], posed[..., 0, 0])
+    assert torch.equal(found[..., 0, 1], decoded[..., 0, 1]), "not trusted"
+    assert torch.equal(found[..., 1, 0], decoded[..., 1, 0]), "no moved part, such as where one has left"
+    torch.testing.assert_close(found[..., 1, 1], 0.75 * decoded[..., 1, 1] + 0.25 * posed[..., 1, 1])
+
+
 @pytest.mark.parametrize("kind", ["figure", "toy"])
 def test_outside_the_soft_edge_the_output_is_the_photograph(kind: str) -> None:
     scene = build_scene(4, views=4, size=64, kind=kind, world=2)
@@ -40,7 +50,8 @@ def test_outside_the_soft_edge_the_output_is_the_photograph(kind: str) -> None:
     assert proxy is not None
     mask = change_mask(scene, 0.1)
     light = find_light(proxy, scene.images, cameras, 0.1)
-    region = edited_region(proxy, cameras, (64, 64), 0.1, finer=1).moved + shadow_region(proxy, cameras, (64, 64), 0.1, light, 1)
+    moving = edited_region(proxy, cameras, (64, 64), 0.1, finer=1)
+    region = moving.moved + shadow_region(proxy, cameras, (64, 64), 0.1, light, 1) * (1 - moving.object)
     assert torch.equal(mask == 1, region > 0)
     reach = 2 * int(max(LEAST_EDGE, EDGE * 64)) + 1
     near = torch.nn.functional.max_pool2d((region > 0).float()[:, None], reach, 1, reach // 2)[:, 0] > 0

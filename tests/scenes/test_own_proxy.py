@@ -13,7 +13,8 @@ import torch
 from qnerf.common import places
 from qnerf.scenes.bounds_file import CAPSULE_KEYS
 from qnerf.scenes.problems import FARTHEST
-from qnerf.scenes.proxies import BOX_KEYS, read_proxy, write_proxy
+from qnerf.scenes.proxies import read_proxy, write_proxy
+from qnerf.scenes.proxy_file import BOX_KEYS
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,14 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.scenes.colmap_model import MODELS
+from qnerf.scenes.images import image_size
+from qnerf.scenes.lens import centre_of, focal_of
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.readers import colmap, llff, transforms
 from qnerf.scenes.readers.reader import reader_of
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
-from tests.scenes.captures import DOCUMENT, FOCAL, POSES, SIZE, write_capture, write_images
+from tests.scenes.captures import DOCUMENT, FOCAL, POSES, SIZE, pixels, write_capture, write_images
 
 NAMES = [f"{view:03d}.png" for view in range(4)]
 POINTS = np.random.default_rng(0).normal(size=(40, 3)) * 0.3 + [0.0, 0.0, 0.9]
@@ -91,12 +94,39 @@ def write_splits(folder: Path) -> None:
         (folder / f"transforms_{split}.json").write_text(json.dumps({"camera_angle_x": angle, "frames": frames}))
 
 
+def write_npz(folder: Path, vggt: bool = False) -> None:
+    """As Depth Anything 3 exports it, or VGGT's demo: one file with cameras, depth and images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cameras = np.stack([np.linalg.inv(pose @ np.diag([1.0, -1, -1, 1]))[:3] for pose in POSES])
+    matrices = np.tile(np.array([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]]), (4, 1, 1))
+    images, depth = np.stack([pixels(view) for view in range(4)]), np.full((4, SIZE, SIZE), 3.0, np.float32)
+    if vggt:
+        known = {"extrinsic": cameras, "intrinsic": matrices, "images": images.transpose(0, 3, 1, 2) / 255}
+        np.savez(folder / "predictions.npz", **known, depth=depth[..., None], pose_enc=np.zeros((4, 9)))
+        return
+    place = folder / "exports/npz"
+    place.mkdir(parents=True)
+    np.savez_compressed(place / "results.npz", image=images, depth=depth, extrinsics=cameras, intrinsics=matrices)
+
+
+def write_small_npz(folder: Path) -> None:
+    """Cameras alone, of images that the network saw at half the width and, rounded to what it takes, a little less high."""
+    write_images(folder, [f"images/{name}" for name in NAMES])
+    cameras = np.stack([np.linalg.inv(pose @ np.diag([1.0, -1, -1, 1])) for pose in POSES])
+    matrices = np.tile(np.array([[FOCAL / 2, 0, SIZE / 4], [0, FOCAL / 2, SIZE / 4], [0, 0, 1]]), (4, 1, 1))
+    depth = np.full((1, 4, SIZE // 2, SIZE // 2), 3.0)
+    np.savez(folder / "mini.npz", extrinsics=cameras, intrinsics=matrices, depth=depth)
+
+
 FORMATS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another name": (lambda folder: write_capture(folder, name="cameras.json"), "transforms"),
     "splits": (write_splits, "transforms"),
     "COLMAP binary": (lambda folder: write_colmap(folder, binary=True), "colmap"),
     "COLMAP text": (lambda folder: write_colmap(folder, binary=False), "colmap"),
     "LLFF": (write_llff, "llff"),
+    "Depth Anything 3": (write_npz, "npz"),
+    "VGGT": (lambda folder: write_npz(folder, vggt=True), "npz"),
+    "cameras and photographs": (write_small_npz, "npz"),
 }
 
 
@@ -110,7 +140,7 @@ def test_every_format_gives_the_same_cameras(name: str, tmp_path: Path) -> None:
     write(tmp_path)
     reader = reader_of(tmp_path)
     assert reader.name == expected
-    poses = {Path(frame.file_path).stem: frame.pose for frame in reader.read(tmp_path)[1]}
+    poses = {Path(frame.file_path).stem[-3:]: frame.pose for frame in reader.read(tmp_path)[1]}
     np.testing.assert_allclose(np.stack([poses[f"{view:03d}"] for view in range(4)]), POSES, atol=1e-6)
     assert all(path.is_file() for path in reader.files(tmp_path))
     scene = read(tmp_path)
@@ -121,6 +151,24 @@ def test_every_format_gives_the_same_cameras(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(found.focal, known.focal, atol=1e-5, rtol=0)
         torch.testing.assert_close(found.centre, known.centre, atol=1e-5, rtol=0)
     torch.testing.assert_close(scene.focus, usual.focus, atol=1e-5, rtol=0)
+    assert name == "splits" or torch.equal(scene.images[order], usual.images)  # of which one image stands for all
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rays_of_every_format_meet_the_same_pixel_to_a_hundred_thousandth(name: str, tmp_path: Path) -> None:
+    write, _ = FORMATS[name]
+    write(tmp_path)
+    pixels = np.array([[0.0, 0.0], [SIZE, 0.0], [SIZE / 3, SIZE]])
+    local = np.column_stack([(pixels - SIZE / 2) / FOCAL * [1, -1], -np.ones(3)])
+    frames = {Path(frame.file_path).stem[-3:]: frame for frame in reader_of(tmp_path).read(tmp_path)[1]}
+    for view, pose in enumerate(POSES):
+        points = pose[:3, 3] + 3.0 * local @ pose[:3, :3].T
+        frame = frames[f"{view:03d}"]
+        width, height = image_size(frame.image) or (SIZE, SIZE)
+        named = (frame.numbers.get("w", width), frame.numbers.get("h", height))
+        seen = (points - frame.pose[:3, 3]) @ frame.pose[:3, :3]
+        found = seen[:, :2] / -seen[:, 2:] * [1, -1] * focal_of(frame.numbers, *named) + centre_of(frame.numbers, *named)
+        np.testing.assert_allclose(found * (SIZE / named[0]), pixels, atol=1e-5)
 
 
 def test_pycolmap_reads_the_same(tmp_path: Path) -> None:
@@ -195,6 +243,28 @@ def test_damaged_poses_of_llff_get_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the shape 4 x 15, expected N x 17"):
         read(tmp_path)
     np.save(tmp_path / "poses_bounds.npy", np.array([print]), allow_pickle=True)  # a pickle is never opened
+    with pytest.raises(UserError, match="is damaged"):
+        read(tmp_path)
+
+
+def test_files_of_networks_that_are_damaged_or_others_get_a_sentence(tmp_path: Path) -> None:
+    write_npz(tmp_path)
+    path = tmp_path / "exports/npz/results.npz"
+    arrays = dict(np.load(path))
+    for changed, expected in (
+        ({"extrinsics": arrays["extrinsics"][:, :2]}, "has extrinsics of the shape 4 x 2 x 4, expected N x 3 x 4"),
+        ({"intrinsics": arrays["intrinsics"] * [[[1, 1, 1], [1, 1, 1], [1, 1, 2]]]}, "has intrinsics that are no camera's"),
+        ({"image": arrays["image"][:3]}, "has 4 extrinsics and 3 of image"),
+        ({"image": arrays["image"] / 2.0}, "neither bytes nor numbers from 0 to 1"),
+        ({"depth": np.array([print], dtype=object)}, "is damaged"),  # a pickle is never opened
+        ({"extrinsics": arrays["extrinsics"] * 2}, "has a rotation that is not orthonormal"),
+    ):
+        np.savez(path, **{**arrays, **changed})
+        with pytest.raises(UserError, match=re.escape(expected)):
+            read(tmp_path)
+    np.savez(path, **arrays)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"(4, 3, 4)", b"(4, 9, 9)"))  # more than there is
     with pytest.raises(UserError, match="is damaged"):
         read(tmp_path)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qnerf.attention.layers import AttentionLayer
 from qnerf.consolidation.job import EditJob, Posed
-from qnerf.consolidation.posed import distance_from_posed, shared
+from qnerf.consolidation.posed import held, shared
 from qnerf.consolidation.targets import TargetQueries
 from qnerf.denoising.ddim import Trajectory
 from qnerf.editors.masactrl import MasaCtrlSettings
@@ -32,19 +32,18 @@ from tests.schedules.helpers import edit, layers, make_job
 from tests.schedules.test_edit import Memory
 
 MIXED, HARD, SOFT = MixedSettings(name="mixed"), HardSettings(name="hard"), SoftSettings(name="soft", step_size=0.05)
-ALONE = TransportSettings(name="transport", consolidate_below=0.0)
-ALWAYS = TransportSettings(name="transport", interval=2, consolidate_below=1.0)
+ALONE = TransportSettings(name="transport", consolidate_below=0.0, hold_until=0.0)
+ALWAYS = TransportSettings(name="transport", interval=2, consolidate_below=1.0, hold_until=0.0)
 BOTH = ALWAYS.model_copy(update={"full_until": 0.6, "consolidate_from": 0.3, "feedback": FeedbackSettings(at=0.7, weight=0.5)})
 STARTED = {"start": "posed", "start_at": 0.4}
-RESTARTED = ALONE.model_copy(update={"start_at": 0.4, "restart_beyond": 1e-6})
 
 
 def posed_job(trust: float | Tensor = 1.0, **changes: Any) -> tuple[EditJob, Any]:
     """A job whose posed views are other pictures than the source's: their trajectory is the source's with its views exchanged."""
     job, work = make_job(**changes)
-    trust = trust if isinstance(trust, Tensor) else torch.full((job.views, 8, 8), trust)
+    trust = trust if isinstance(trust, Tensor) else torch.full((job.views, 32, 32), trust)
     images = torch.rand(job.views, 3, 32, 32, generator=torch.Generator().manual_seed(4))
-    ones = torch.ones(job.views, 32, 32)
+    ones = torch.ones_like(trust)
     posed = Posed(images, trust, ones, ones, Trajectory(job.trajectory.states.flip(1)), job.source)
     return replace(job, posed=posed), work
 
@@ -75,7 +74,7 @@ def test_fields_are_trained_where_the_posed_views_are_not_trusted(caplog: pytest
     job, _ = posed_job(trust, region=EditedRegion(torch.ones(4, 8, 8), moved))
     assert mean_trust(job) == pytest.approx(0.5)
     for below, fields in ((0.49, False), (0.51, True)):
-        schedule = TransportSettings(name="transport", interval=2, consolidate_below=below)
+        schedule = TransportSettings(name="transport", interval=2, consolidate_below=below, hold_until=0.0)
         found = edit(schedule, MIXED, job)
         same = edit(ALWAYS if fields else ALONE, MIXED, job)
         assert torch.equal(found.latents, same.latents)
@@ -171,7 +170,7 @@ def test_the_share_of_transport_falls() -> None:
         ALONE,
         BOTH,
         BOTH.model_copy(update={"full_until": 0.2, "gone_at": 0.5, **STARTED}),
-        RESTARTED,
+        BOTH.model_copy(update={"hold_until": 0.5}),
         ProgressiveSettings(name="progressive", interval=2, **STARTED),
         OneShotSettings(name="one_shot", interval=2, **STARTED),
         IndependentSettings(name="independent", **STARTED),
@@ -218,41 +217,31 @@ def test_a_start_from_the_posed_views_takes_their_state_where_parts_move() -> No
     assert not torch.equal(edit(schedule, MIXED, job).latents, edit(IndependentSettings(name="independent"), MIXED, job).latents)
 
 
-def test_lost_views_start_anew_from_the_posed_ones_and_are_guided_wholly() -> None:
-    """Two of four views are; the others, which show nothing that moves, go on as if nothing were asked."""
-    job, _ = posed_job(0.7, steps=5)
-    assert job.posed is not None
-    plain, wholly = edit(ALONE, MIXED, job).latents, MIXED.model_copy(update={"strength": 1.0})
-    anew = edit(ALONE.model_copy(update=STARTED), wholly, job).latents
-    shown = torch.tensor([1, 0, 1, 0])[:, None, None]
-    found = edit(RESTARTED, MIXED, replace(job, posed=replace(job.posed, moved=job.posed.moved * shown))).latents
-    torch.testing.assert_close(found[::2], anew[::2], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found[1::2], plain[1::2], rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(plain[::2], anew[::2], rtol=1e-4, atol=1e-4)
+def test_trusted_places_of_the_object_are_held() -> None:
+    trust, region = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(5)), torch.ones(2, 1, 8, 8)
+    region[:, :, :, 6:] = 0
+    means = trust.view(2, 8, 2, 8, 2).mean((2, 4))
+    means[..., 6:] = 0
+    torch.testing.assert_close(held(trust, region, (8, 8))[:, 0], means)
 
 
-def test_the_distance_from_the_posed_views_is_the_weighted_square_by_hand() -> None:
-    trust, moved = torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(5)), torch.zeros(4, 32, 32)
-    moved[:, 8:16, 8:24] = 1  # latents' rows 2 and 3, columns 2 to 5
-    job, _ = posed_job(trust)
-    assert job.posed is not None
-    job = replace(job, posed=replace(job.posed, moved=moved))
-    z, k = job.trajectory.states[2], 2
-    clean = job.steps.clean(z, job.branch(slice(0, 4)).noise(z, k), k)
-    squared = (clean - job.needed_posed().inverted()[0].states[-1]).square().mean(1)[:, 2:4, 2:6]
-    inside = trust[:, 2:4, 2:6]
-    wanted = (squared * inside).sum((1, 2)) / inside.sum((1, 2))
-    torch.testing.assert_close(distance_from_posed(job, z, k), wanted)
+@pytest.mark.parametrize("schedule", [ALONE, BOTH])
+def test_with_full_trust_held_to_the_end_the_edit_is_the_posed_views(schedule: TransportSettings) -> None:
+    job, _ = posed_job(steps=5)
+    trajectory, _ = job.needed_posed().inverted()
+    assert torch.equal(edit(schedule.model_copy(update={"hold_until": 1.0}), MIXED, job).latents, trajectory.states[-1])
 
 
-def test_a_restart_that_never_happens_is_not_in_an_identity() -> None:
-    plain = ALONE.effective_settings()
-    assert "restart_beyond" not in plain
-    assert "start_at" not in plain
-    assert RESTARTED.effective_settings() == {**plain, "restart_beyond": 1e-6, "start_at": 0.4}
-    for changes in ({"restart_beyond": 1.0, **STARTED}, {"restart_beyond": 1.0, "consolidate_below": 1.0}):
-        without = ALONE.model_copy(update={**changes, "restart_beyond": None})
-        assert ALONE.model_copy(update=changes).effective_settings() == without.effective_settings()
+def test_steps_after_the_last_held_state_are_the_models() -> None:
+    """Held up to state 3 of 5 with full trust, the edit is what two guided steps make of the posed views' state 3."""
+    job, _ = posed_job(steps=5)
+    found = edit(ALONE.model_copy(update={"hold_until": 0.6}), MIXED, job).latents
+    wanted = edit(ALONE.model_copy(update={"start": "posed", "start_at": 0.6}), MIXED, job).latents
+    assert torch.equal(found, wanted)
+    nothing = posed_job(0.0, steps=5)[0]
+    assert torch.equal(
+        edit(ALONE.model_copy(update={"hold_until": 1.0}), MIXED, nothing).latents, edit(ALONE, MIXED, nothing).latents
+    )
 
 
 def test_an_editor_that_reads_the_posed_branch_reads_its_states_and_control() -> None:

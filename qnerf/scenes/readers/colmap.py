@@ -19,6 +19,7 @@ from qnerf.scenes.readers.reader import Frame, Reader
 
 PLACES = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "dense/sparse", "dense/0/sparse", "colmap", ".")
 IMAGES = ("images", "input", "dense/images", "dense/0/images", ".")
+MASKS = "masks"  # white where COLMAP looked for features
 MOST_SIDE = 10**6  # pixels
 
 
@@ -102,7 +103,9 @@ def _frame(path: Path, finder: ImageFinder, image: Image, lenses: dict[int, Any]
             break
     missing = finder.folder / "images" / image.name[:200]
     notes = (note,) if note else ()
-    return Frame(image.name, found or missing, found is not None, pose, numbers, fisheye=fisheye, notes=notes)
+    masks = (finder.find(f"{MASKS}/{image.name}.png")[0], finder.find(f"{MASKS}/{image.name}")[0])
+    mask = next((mask for mask in masks if mask), None)  # COLMAP's own name for it first
+    return Frame(image.name, found or missing, found is not None, pose, numbers, fisheye=fisheye, notes=notes, mask_file=mask)
 
 
 def _points(folder: Path) -> np.ndarray | None:

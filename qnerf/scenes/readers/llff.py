@@ -92,6 +92,13 @@ def _points(folder: Path) -> np.ndarray | None:
     return np.stack(points) if points else None
 
 
+def _limits(folder: Path) -> tuple[float, float] | None:
+    """The nearest and the farthest of all bounds."""
+    bounds = _rows(folder / NAME)[:, 15:]
+    known = bounds[(bounds[:, 0] > 0) & (bounds[:, 1] > bounds[:, 0]) & np.isfinite(bounds[:, 1])]
+    return (float(known[:, 0].min()), float(known[:, 1].max())) if len(known) else None
+
+
 READER = Reader(
     name="llff",
     looks_for=NAME,
@@ -99,6 +106,7 @@ READER = Reader(
     read=read,
     files=lambda folder: [folder / NAME],
     points=_points,
+    limits=_limits,
     rank=2,
     axes_known=True,
 )

@@ -43,6 +43,10 @@ class Frame:
     fisheye: whether k1 … k4 are those of OpenCV's fisheye lens, instead of its usual one
     (`qnerf.scenes.lens`). notes: what the user should know of how it is read, such as "names a mask, which is
     not used": sentences that go on from the image's name.
+
+    mask_file: white where the photograph counts. depth: the distance along the optical axis, a file or (h, w), 0
+    where it is not known; depth_unit: in world units, None where nothing says (`qnerf.scenes.masks_and_depth`).
+    pixels: (H, W, 3) uint8, where the image is part of a file of many; `image` is that file.
     """
 
     file_path: str
@@ -54,9 +58,13 @@ class Frame:
     mask: tuple[int, ...] = ()
     fisheye: bool = False
     notes: tuple[str, ...] = ()
+    mask_file: Path | None = None
+    depth: Path | np.ndarray | None = None
+    depth_unit: float | None = None
+    pixels: np.ndarray | None = None
 
 
-def _no_points(_: Path) -> None:
+def _unknown(_: Path) -> None:
     return None
 
 
@@ -71,7 +79,8 @@ class Reader:
     scene's identity. posed: whether images have cameras; of others, each is edited by itself.
 
     points: points of the scene's surface, (P, 3) float64, where the format has some: they say where the
-    cameras look if their axes do not. rank: where several readers find their formats in one folder, the one
+    cameras look if their axes do not, and how far off the scene is. limits: where the format says that itself, the
+    nearest and the farthest distance. rank: where several readers find their formats in one folder, the one
     of the lowest rank reads it; of one rank, the user chooses. axes_known: whether the format leaves no doubt
     about the cameras' axes.
     """
@@ -82,7 +91,8 @@ class Reader:
     read: Callable[[Path], tuple[dict[str, Any], list[Frame]]]
     files: Callable[[Path], Sequence[Path]]
     posed: bool = True
-    points: Callable[[Path], np.ndarray | None] = _no_points
+    points: Callable[[Path], np.ndarray | None] = _unknown
+    limits: Callable[[Path], tuple[float, float] | None] = _unknown
     rank: int = 0
     axes_known: bool = False
 

@@ -32,7 +32,9 @@ FOCAL = (*LENGTHS, *ANGLES, *DEGREES)
 NUMBERS = (*FOCAL, "cx", "cy", "w", "h", "k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 POSITIVE = (*FOCAL, "w", "h")
 OTHER_LENSES = ("ftheta", "latlong", "equirectangular")  # how instant-ngp's keys of lenses begin that are not read
-UNUSED = {"mask_path": "a mask (mask_path)", "depth_file_path": "depth (depth_file_path)", "rolling_shutter": "a rolling shutter"}
+UNUSED = {"rolling_shutter": "a rolling shutter"}
+BESIDE = {"mask_path": "a mask (mask_path)", "depth_file_path": "depth (depth_file_path)"}
+UNIT = "depth_unit_scale_factor"
 NAME = "transforms.json"
 SPLITS = tuple(f"transforms_{split}.json" for split in ("train", "val", "test"))
 MOST_SIDE = 1e6  # pixels
@@ -112,8 +114,29 @@ def _parse_frame(
     image, note = images.find(file_path)
     conflict = _conflict(numbers)
     unused = [f"names {what}, which is not used" for key, what in UNUSED.items() if merged.get(key)]
-    notes = (*([note] if note else []), *([conflict] if conflict else []), *unused)
-    return Frame(file_path, image or path.parent / file_path, image is not None, pose, numbers, fisheye=fisheye, notes=notes)
+    files, missing = _beside(images, entry)
+    notes = (*([note] if note else []), *([conflict] if conflict else []), *unused, *missing)
+    frame = Frame(file_path, image or path.parent / file_path, image is not None, pose, numbers, fisheye=fisheye, notes=notes)
+    return replace(frame, mask_file=files["mask_path"], depth=files["depth_file_path"], depth_unit=_unit(path, merged, problems))
+
+
+def _beside(images: ImageFinder, entry: dict[str, Any]) -> tuple[dict[str, Path | None], list[str]]:
+    """A frame's mask and depth by their keys, None where it has none, and what is to be said of those that are not there."""
+    named = {key: entry[key] for key in BESIDE if entry.get(key)}
+    found = {key: images.find(value)[0] if isinstance(value, str) else None for key, value in named.items()}
+    missing = [f"names {BESIDE[key]} that is not in the folder, which is not used" for key in named if found[key] is None]
+    return {key: found.get(key) for key in BESIDE}, missing
+
+
+def _unit(path: Path, merged: dict[str, Any], problems: list[str]) -> float | None:
+    """World units of one unit of depth, None where that is not said."""
+    value = merged.get(UNIT)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-12 < value < 1e12:
+        problems.append(f"{path} has {UNIT} = {quoted(value)}, expected a number above 0: world units of one unit of depth.")
+        return None
+    return float(value)
 
 
 def _given(entry: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from qnerf.fields.posing.posed_field import object_room, pose_field
 from qnerf.fields.posing.posed_views import PosedViews, _even, pose_views
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.bounds import BOX_EDGES
-from qnerf.scenes.proxies import BOX_CORNERS, box_corners
+from qnerf.scenes.proxies import box_corners
+from qnerf.scenes.proxy_file import BOX_CORNERS
 from qnerf.scenes.scene import Proxy
 from tests.fields.posing.analytic import Block, Floor, SolidField, Tube, cameras, psnr, render, skeleton
 

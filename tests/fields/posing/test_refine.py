@@ -11,7 +11,8 @@ from qnerf.fields.posing.parts import parts_of
 from qnerf.fields.posing.refine import blurred, carried, refine
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.bounds import BOX_EDGES, box_from_corners
-from qnerf.scenes.proxies import BOX_CORNERS, box_corners
+from qnerf.scenes.proxies import box_corners
+from qnerf.scenes.proxy_file import BOX_CORNERS
 from qnerf.scenes.region import extent
 from qnerf.scenes.scene import Bounds, Proxy
 from tests.fields.posing.analytic import SolidField, Tube, skeleton

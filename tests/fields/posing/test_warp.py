@@ -13,7 +13,8 @@ from qnerf.fields.posing.parts import Part, parts_of
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.posing.warp import BALL, Warp, make_joints
 from qnerf.scenes.bounds import BOX_EDGES
-from qnerf.scenes.proxies import BOX_CORNERS, box_corners
+from qnerf.scenes.proxies import box_corners
+from qnerf.scenes.proxy_file import BOX_CORNERS
 from qnerf.scenes.scene import Bounds, Proxy
 from qnerf.scenes.solids import Box, Capsule
 from tests.fields.posing.analytic import skeleton
