@@ -108,3 +108,22 @@ def test_two_hundred_cells_answer_at_once(driver: Any, tmp_path: Path) -> None:
     )
     brush(driver, "guidance.strength", 0.5, 1.0)
     assert set(listed(driver)) == {row["identity"] for row in rows_of(folder) if float(row["guidance.strength"]) > 0.055}
+
+
+@pytest.mark.slow
+def test_five_thousand_cells_are_one_page_that_answers(driver: Any, tmp_path: Path) -> None:
+    strengths, intervals = [f"{0.001 * i:.3f}" for i in range(1, 51)], [str(i) for i in range(2, 52)]
+    folder = make_sweep(tmp_path, strengths=strengths, intervals=intervals, scenes=1, pictured=4)
+    assert write_comparison(folder).stat().st_size < 20 * 2**20
+    driver.get(f"file://{folder}/report.html")
+    assert "5000 cells" in find(driver, "#summary").text
+    assert len(listed(driver)) == 500
+    slowest = driver.execute_script(
+        "let most = 0; for (const id of [3, 777, 4500]) { const t = performance.now(); select(id);"
+        " most = Math.max(most, performance.now() - t); } return most"
+    )
+    print(f"{slowest:.0f} ms from a click to the cell")
+    assert slowest < 5000
+    find(driver, "#all-rows").click()
+    assert len(listed(driver)) == 5000
+    assert not find(driver, "#all-rows").is_displayed()
