@@ -118,12 +118,11 @@ def test_five_thousand_cells_are_one_page_that_answers(driver: Any, tmp_path: Pa
     driver.get(f"file://{folder}/report.html")
     assert "5000 cells" in find(driver, "#summary").text
     assert len(listed(driver)) == 500
-    slowest = driver.execute_script(
-        "let most = 0; for (const id of [3, 777, 4500]) { const t = performance.now(); select(id);"
-        " most = Math.max(most, performance.now() - t); } return most"
-    )
-    print(f"{slowest:.0f} ms from a click to the cell")
-    assert slowest < 5000
+    row = find(driver, "#cells tbody tr:nth-child(3)")
+    found = driver.execute_script("const t = performance.now(); select(4500); return performance.now() - t")
+    print(f"{found:.0f} ms from a click to the cell")
+    assert driver.execute_script("return document.contains(arguments[0])", row), "another cell draws no row again"
+    assert find(driver, "#cell-name").text.startswith("guidance.strength=0.046, schedule.interval=2")
     find(driver, "#all-rows").click()
     assert len(listed(driver)) == 5000
     assert not find(driver, "#all-rows").is_displayed()
