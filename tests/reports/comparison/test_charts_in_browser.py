@@ -101,7 +101,7 @@ def test_two_hundred_cells_answer_at_once(driver: Any, tmp_path: Path) -> None:
     assert widths[0] <= widths[1], "ten columns are seen at once"
     find(driver, '#heatmap [data-place="2,9"]').click()
     assert find(driver, "#cell-name").text.startswith("guidance.strength=0.10, schedule.interval=4")
-    assert "95 % interval" in find(driver, "#square").text, "where squares have no room for it, the line below says it"
+    assert "(4 runs, 2 scenes)" in find(driver, "#square").text, "what squares have no room for is in the line below"
     click_point(driver, point_of(driver, 0, 3))
     assert find(driver, "#cell-name").text.startswith(
         driver.execute_script("return document.getElementById('pareto').data[1].text[3]")
