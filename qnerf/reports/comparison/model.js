@@ -46,7 +46,8 @@ function groupsOfSettings() {
   const groups = new Map();
   for (const cell of data.cells) {
     const name = settingsText(cell, compared);
-    groups.set(name, [...(groups.get(name) ?? []), cell]);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(cell);
   }
   return [...groups].map(([name, cells]) => ({ name, cells }));
 }

@@ -14,7 +14,7 @@ from qnerf.common.files import write_text
 from qnerf.metrics.registry import Metric, leading, metric_of, shown_first, title_of
 from qnerf.reports.bootstrap import LEAST_SCENES
 from qnerf.reports.comparison.groups import intervals, is_grid, places_of
-from qnerf.reports.comparison.pictures import Album, CellViews, side_for
+from qnerf.reports.comparison.pictures import CellViews, album_for
 from qnerf.reports.figures import MAIN_METHOD
 from qnerf.reports.html import render
 from qnerf.reports.results import Cell, Sweep, read_sweep
@@ -61,7 +61,7 @@ def note_on_means(sweep: Sweep) -> str:
 
 def document(sweep: Sweep) -> dict[str, Any]:
     """What the page's scripts read, as plain data."""
-    album = Album(side_for(len(sweep.cells)))
+    album = album_for(len(sweep.cells))
     cells = [_cell(i, cell, album.views_of(cell.folder) if cell.folder else None) for i, cell in enumerate(sweep.cells)]
     missing = sum(not cell["views"] for cell in cells)
     if missing:

@@ -25,7 +25,8 @@ from qnerf.scenes.settings import SceneSettings
 log = logging.getLogger(__name__)
 
 MOST_VIEWS = 24  # of a cell: an orbit is smooth enough, and a capture of hundreds of views stays small
-SIDE, SIDE_OF_MANY, MANY = 192, 128, 60  # pixels of a view; of a sweep with many cells; and how many cells are many
+SIZES = ((60, 192, MOST_VIEWS), (600, 128, MOST_VIEWS))  # up to so many cells: pixels of a view, and views
+SIZE_OF_MANY = (64, 6)  # likewise with more: 5,000 cells are a page of 25 MB
 QUALITY = 82
 
 Picture = Image.Image
@@ -52,16 +53,17 @@ class SceneViews:
 
 @dataclass
 class Album:
-    """Makes strips and keeps those of scenes. side: pixels of a view."""
+    """Makes strips and keeps those of scenes. side: pixels of a view. most: views of a cell."""
 
-    side: int = SIDE
+    side: int = SIZES[0][1]
+    most: int = MOST_VIEWS
     scenes: dict[str, SceneViews] = field(default_factory=dict)
     _failed: set[str] = field(default_factory=set)
 
     def views_of(self, folder: Path) -> CellViews | None:
         """The pictures of a run folder, or none where it has no edited views."""
         paths = sorted((folder / "edited").glob("*.png"))
-        chosen = [paths[i] for i in spread(len(paths), MOST_VIEWS)]
+        chosen = [paths[i] for i in spread(len(paths), self.most)]
         if not chosen:
             return None
         names = [path.stem for path in chosen]
@@ -93,9 +95,10 @@ class Album:
         self.scenes[key] = SceneViews(before, truth)
 
 
-def side_for(cells: int) -> int:
-    """Pixels of a view in a sweep of so many cells."""
-    return SIDE if cells <= MANY else SIDE_OF_MANY
+def album_for(cells: int) -> Album:
+    """For a sweep of so many cells."""
+    side, views = next(((side, views) for most, side, views in SIZES if cells <= most), SIZE_OF_MANY)
+    return Album(side, views)
 
 
 def strip(pictures: Sequence[Picture], side: int) -> str:

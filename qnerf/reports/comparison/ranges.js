@@ -1,6 +1,7 @@
 // The ranges that are kept on the parallel axes, dragged along an axis or chosen with keys below the chart. The table follows.
 
 const ranges = {}; // an axis's kept ranges, [[low, high], …], by its key
+const MOST_ENDS = 200; // choices of an end
 let axisOfKeys = null; // the axis whose range the two choices below the chart set
 
 /** Where a cell lies on an axis: the place of its setting among the swept values, or its figure. Undefined where it has none. */
@@ -34,7 +35,7 @@ function keepOnly(keys) {
 /** The two ends as choices among the places that cells have. */
 function fillRange() {
   const key = axisOfKeys;
-  const places = [...new Set(data.cells.map((cell) => placeOn(key, cell)).filter((place) => place !== undefined))].sort((a, b) => a - b);
+  const places = thinned([...new Set(data.cells.map((cell) => placeOn(key, cell)).filter((place) => place !== undefined))].sort((a, b) => a - b));
   const options = places.map((place, i) => [String(i), sweptKeys.includes(key) ? valuesOf(key)[place] : show(place, key)]);
   const kept = ranges[key]?.flat() ?? [places[0], places.at(-1)];
   const [low, high] = [places.findIndex((place) => place >= Math.min(...kept)), places.findLastIndex((place) => place <= Math.max(...kept))];
@@ -43,6 +44,12 @@ function fillRange() {
   const all = document.getElementById("range-all");
   all.disabled = !Object.keys(ranges).length;
   all.onclick = () => { for (const each of Object.keys(ranges)) delete ranges[each]; drawParallel(); drawTable(); };
+}
+
+/** At most `MOST_ENDS` of many places, the first and the last among them. */
+function thinned(places) {
+  if (places.length <= MOST_ENDS) return places;
+  return Array.from({ length: MOST_ENDS }, (_, i) => places[Math.round((i * (places.length - 1)) / (MOST_ENDS - 1))]);
 }
 
 function keep(key, places, low, high) {

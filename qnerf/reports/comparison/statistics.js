@@ -15,9 +15,15 @@ function meanOverScenes(byScene) {
  * higher is better, -1 where lower is.
  */
 function paretoFront(points, signs) {
-  const better = (a, b) => {
-    const gains = [0, 1].map((axis) => signs[axis] * (a[axis] - b[axis]));
-    return gains.every((gain) => gain >= 0) && gains.some((gain) => gain > 0);
-  };
-  return points.map((_, i) => i).filter((i) => !points.some((other) => better(other, points[i])));
+  const gains = points.map((point) => [0, 1].map((axis) => signs[axis] * point[axis]));
+  const order = points.map((_, i) => i).sort((a, b) => gains[b][0] - gains[a][0] || gains[b][1] - gains[a][1]);
+  const front = [];
+  let best = -Infinity; // the second gain of points whose first is higher
+  for (let start = 0, end = 0; start < order.length; start = end) { // points whose first gain is the same: the first has the best second
+    const [first, second] = gains[order[start]];
+    while (end < order.length && gains[order[end]][0] === first) end += 1;
+    if (second > best) front.push(...order.slice(start, end).filter((i) => gains[i][1] === second));
+    best = Math.max(best, second);
+  }
+  return front.sort((a, b) => a - b);
 }

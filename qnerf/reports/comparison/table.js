@@ -1,13 +1,28 @@
 // Every cell in a table that sorts by any column: what the charts show, within reach of keys and of a text search.
 
+const MOST_ROWS = 500; // drawn at once, until all are asked for: thousands of rows take seconds
 const order = { column: null, descending: false };
+let showsAll = false;
+
 function drawTable() {
   const cells = keptCells();
   const columns = tableColumns();
-  const rows = sorted(cells, columns).map((cell) => tableRow(cell, columns));
+  const shown = showsAll ? sorted(cells, columns) : sorted(cells, columns).slice(0, MOST_ROWS);
+  const rows = shown.map((cell) => tableRow(cell, columns));
   document.getElementById("cells").replaceChildren(tableHead(columns), element("tbody", {}, ...rows));
   const part = cells.length < data.cells.length ? `${cells.length} of ${data.cells.length} cells, within the ranges above.` : "";
-  document.getElementById("table-note").textContent = `${part} Click a heading to sort. The button of a row shows its cell.`.trim();
+  const first = shown.length < cells.length ? `The first ${MOST_ROWS} rows are shown.` : "";
+  document.getElementById("table-note").textContent = `${part} ${first} Click a heading to sort. The button of a row shows its cell.`.trim();
+  const all = document.getElementById("all-rows");
+  all.hidden = !first;
+  all.textContent = `Show all ${cells.length} rows`;
+  all.onclick = () => { showsAll = true; drawTable(); };
+}
+
+/** Marks the row of the shown cell. */
+function markRow() {
+  document.querySelector("#cells tr.selected")?.classList.remove("selected");
+  document.querySelector(`#cells [data-cell="${state.cell}"]`)?.closest("tr").classList.add("selected");
 }
 
 /** The shown table as a file, with figures as they were measured. */
@@ -60,7 +75,7 @@ function sorted(cells, columns) {
 
 function tableRow(cell, columns) {
   const button = element("button", { type: "button", "data-cell": cell.id, "aria-label": `show ${settingsText(cell, sweptKeys)}` }, "show");
-  button.onclick = () => { select(cell.id); document.querySelector(`#cells [data-cell="${cell.id}"]`).focus(); };
+  button.onclick = () => select(cell.id);
   const className = cell.id === state.cell ? "selected" : "";
   return element("tr", { className }, element("td", {}, button), ...columns.map((column) => element("td", {}, column.text(cell))));
 }

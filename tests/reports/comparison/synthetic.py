@@ -25,11 +25,14 @@ def make_sweep(
     size: int = 32,
     views: int = 4,
     scenes: int = 2,
+    pictured: int | None = None,
 ) -> Path:
-    """Scenes by two seeds by the settings; figures drawn from the settings with noise. Returns the sweep's folder."""
+    """Scenes by two seeds by the settings; figures drawn from the settings with noise. pictured: how many cells have views; None:
+    all that did not fail. Returns the sweep's folder."""
     paths = [write_scene_of(folder, seed, size, views) for seed in range(scenes)]
     swept = {"guidance.strength": strengths, "schedule.interval": intervals, "scene.path": paths, "seed": SEEDS}
-    return _write_sweep(folder, swept, [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())])
+    cells = [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
+    return _write_sweep(folder, swept, cells, pictured)
 
 
 def make_search(folder: Path, strengths: Sequence[str]) -> Path:
@@ -40,11 +43,13 @@ def make_search(folder: Path, strengths: Sequence[str]) -> Path:
     return _write_sweep(folder, swept, [{**cell, "scene.path": scene, "seed": "0"} for cell in cells])
 
 
-def _write_sweep(folder: Path, swept: Mapping[str, Sequence[str]], cells: Sequence[dict[str, str]]) -> Path:
+def _write_sweep(
+    folder: Path, swept: Mapping[str, Sequence[str]], cells: Sequence[dict[str, str]], pictured: int | None = None
+) -> Path:
     sweep = folder / "sweeps" / "2026-11-21"
     sweep.mkdir(parents=True)
     random = np.random.default_rng(0)
-    rows = [_row(folder, cell, random) for cell in cells]
+    rows = [_row(folder, cell, random, pictured is None or i < pictured) for i, cell in enumerate(cells)]
     with (sweep / "results.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -61,7 +66,7 @@ def write_scene_of(folder: Path, seed: int, size: int, views: int) -> str:
     return str(path)
 
 
-def _row(folder: Path, values: dict[str, str], random: np.random.Generator) -> dict[str, object]:
+def _row(folder: Path, values: dict[str, str], random: np.random.Generator, pictured: bool) -> dict[str, object]:
     identity = f"{random.integers(2**63):016x}"
     run = folder / "ablation" / identity
     failed = FAILED.items() <= values.items()
@@ -73,7 +78,7 @@ def _row(folder: Path, values: dict[str, str], random: np.random.Generator) -> d
         "heldout_psnr": 17 + random.normal(0, 0.3), "reconstruction_psnr_by_view.0": 40.0,
         "methods.full.psnr_object": psnr, "methods.independent.psnr_object": 24.5, "methods.independent.warp_error_moved": 0.155,
     }  # fmt: skip
-    if not failed:
+    if pictured and not failed:
         _write_run(run, values["scene.path"], strength)
     shown = dict.fromkeys(figures, "") if failed else {key: f"{value:.6g}" for key, value in figures.items()}
     plain = {"scene": Path(values["scene.path"]).name, "identity": identity, "folder": str(run)}

@@ -101,10 +101,28 @@ def test_two_hundred_cells_answer_at_once(driver: Any, tmp_path: Path) -> None:
     assert widths[0] <= widths[1], "ten columns are seen at once"
     find(driver, '#heatmap [data-place="2,9"]').click()
     assert find(driver, "#cell-name").text.startswith("guidance.strength=0.10, schedule.interval=4")
-    assert "95 % interval" in find(driver, "#square").text, "where squares have no room for it, the line below says it"
+    assert "(4 runs, 2 scenes)" in find(driver, "#square").text, "what squares have no room for is in the line below"
     click_point(driver, point_of(driver, 0, 3))
     assert find(driver, "#cell-name").text.startswith(
         driver.execute_script("return document.getElementById('pareto').data[1].text[3]")
     )
     brush(driver, "guidance.strength", 0.5, 1.0)
     assert set(listed(driver)) == {row["identity"] for row in rows_of(folder) if float(row["guidance.strength"]) > 0.055}
+
+
+@pytest.mark.slow
+def test_five_thousand_cells_are_one_page_that_answers(driver: Any, tmp_path: Path) -> None:
+    strengths, intervals = [f"{0.001 * i:.3f}" for i in range(1, 51)], [str(i) for i in range(2, 52)]
+    folder = make_sweep(tmp_path, strengths=strengths, intervals=intervals, scenes=1, pictured=4)
+    assert write_comparison(folder).stat().st_size < 20 * 2**20
+    driver.get(f"file://{folder}/report.html")
+    assert "5000 cells" in find(driver, "#summary").text
+    assert len(listed(driver)) == 500
+    row = find(driver, "#cells tbody tr:nth-child(3)")
+    found = driver.execute_script("const t = performance.now(); select(4500); return performance.now() - t")
+    print(f"{found:.0f} ms from a click to the cell")
+    assert driver.execute_script("return document.contains(arguments[0])", row), "another cell draws no row again"
+    assert find(driver, "#cell-name").text.startswith("guidance.strength=0.046, schedule.interval=2")
+    find(driver, "#all-rows").click()
+    assert len(listed(driver)) == 5000
+    assert not find(driver, "#all-rows").is_displayed()

@@ -1,5 +1,7 @@
 """The page as a user has it, in headless Chromium: what is clicked is what results.csv says."""
 
+import csv
+import io
 import json
 import re
 import time
@@ -149,3 +151,17 @@ def test_colours_of_noise_are_not_spread_over_the_whole_range(page: Any) -> None
     assert found["high"] - found["low"] == pytest.approx(0.03)
     alone = page.execute_script("return colourRange([{mean: 1, interval: null, runs: 1}, {mean: 3, interval: null, runs: 1}])")
     assert (alone["low"], alone["high"], alone["isWidened"]) == (1, 3, False)
+
+
+def test_the_table_is_exported_as_it_is_shown(page: Any, sweep: Path) -> None:
+    page.execute_script("URL.createObjectURL = (blob) => { blob.text().then((text) => { window.exported = text; }); return '#'; };")
+    headings = page.find_elements("css selector", "#cells thead button")
+    next(heading for heading in headings if heading.text.startswith("PSNR, object")).click()
+    find(page, "#download").click()
+    deadline = time.monotonic() + 10
+    while not (text := page.execute_script("return window.exported")):
+        assert time.monotonic() < deadline
+    rows = list(csv.DictReader(io.StringIO(text)))
+    values = [float(row["PSNR, object"]) for row in rows if row["PSNR, object"]]
+    assert values == sorted(float(row["psnr_object"]) for row in rows_of(sweep) if row["psnr_object"])
+    assert {row["guidance.strength"] for row in rows} == set(STRENGTHS)
