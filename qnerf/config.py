@@ -196,9 +196,10 @@ class RunSettings(Settings):
                 f"{of_editor}editor.control_guidance: got {editor.control_guidance:g}, but backbone.controlnet is null, so there "
                 f"is no control to be steered away from; set {of_editor}editor.control_guidance=1"
             )
-        if method.schedule.starts_posed and self.inversion.adds_noise:
+        start = method.schedule.starts_from
+        if start != "source" and self.inversion.adds_noise:
             yield (
-                f"{where}schedule.start: got posed, but inversion={self.inversion.name} goes on with noise that it found for the "
+                f"{where}schedule.start: got {start}, but inversion={self.inversion.name} goes on with noise that it found for the "
                 f"source views; expected source, or another inversion: {where}schedule.start=source"
             )
         if self.inversion.needs_guidance and self.edit_scale(method) == 1 and method.schedule.edits:
@@ -211,7 +212,8 @@ class RunSettings(Settings):
         """What an edit starts from other than states that any noise may take the place of, or None."""
         if self.inversion.adds_noise:
             return f"inversion={self.inversion.name} goes on with noise that it found for the source views"
-        return f"{where}schedule.start is posed" if method.schedule.starts_posed else None
+        start = method.schedule.starts_from
+        return None if start == "source" else f"{where}schedule.start is {start}"
 
     def edit_scale(self, method: MethodSettings) -> float:
         """γ of a method's edit: the editor's, else the inversion's, else 1."""

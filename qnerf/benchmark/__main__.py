@@ -3,12 +3,14 @@
 python -m qnerf.run -m +exp=benchmark
 python -m qnerf.benchmark outputs/sweeps/benchmark-<hash>
 python -m qnerf.benchmark experiments/consolidation/benchmark        # kept results: all but the sheet of pictures
+python -m qnerf.benchmark <folders> --leaderboard docs/leaderboard.md  # of sweeps and of records of `qnerf measure`: one page
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from qnerf.benchmark import published
 from qnerf.benchmark.cells import LEAST_WARP_ERROR, BenchmarkCell, read_cells
+from qnerf.benchmark.leaderboard import leaderboard
 from qnerf.benchmark.pictures import benchmark_sheet
 from qnerf.benchmark.tables import (
     AS_DECODED,
@@ -157,10 +160,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         help="folders of sweeps, such as outputs/sweeps/benchmark-<hash>; where two have the same cell, the last counts",
     )
-    given = parser.parse_args(arguments)
+    parser.add_argument("--leaderboard", type=Path, metavar="PAGE", help="write this page alone: a row a method and folder")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(given)
 
     def work() -> int:
-        for path in report(given.sweep):
+        if options.leaderboard:
+            command = shlex.join(["python", "-m", "qnerf.benchmark", *given])
+            write_text(options.leaderboard, leaderboard(options.sweep, command))
+        for path in [options.leaderboard] if options.leaderboard else report(options.sweep):
             print(path)
         return 0
 

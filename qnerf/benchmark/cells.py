@@ -65,7 +65,7 @@ def _read_sweep(sweep: Path) -> dict[tuple[str, str, str], BenchmarkCell]:
     rows = [row for row in read_rows(sweep) if row["status"] == "done"]
     _check_swept(sweep)
     cells: dict[tuple[str, str, str], BenchmarkCell] = {}
-    for row in map(_named, rows):
+    for row in [_named(row, read_record(sweep)["command"]) for row in rows]:
         key = (row["scene"], row["control.detail"], row.get("seed", ""))
         if key in cells:
             raise UserError(
@@ -110,10 +110,12 @@ def _fixed(command: str) -> tuple[str, ...]:
     return tuple(sorted(o for o in shlex.split(overrides) if o.partition("=")[0].lstrip("+") not in REPEATED))
 
 
-def _named(row: Mapping[str, str]) -> dict[str, str]:
-    """A row with its grade of control, from the run folder where the sweep does not vary it."""
+def _named(row: Mapping[str, str], command: str) -> dict[str, str]:
+    """A row with its grade of control: where the sweep does not vary it, from the sweep's command or from the run folder."""
+    given = [word.partition("=")[2] for word in shlex.split(command) if word.startswith("control.detail=")]
     try:
-        detail = row.get("control.detail") or read_json(Path(row["folder"]) / "metrics.json")["control_detail"]
+        detail = row.get("control.detail") or (given[-1] if given else None)
+        detail = detail or read_json(Path(row["folder"]) / "metrics.json")["control_detail"]
     except DamagedFile as error:
         raise UserError(
             f"{row['scene']} has no grade of control, and {row['folder']} is gone: "

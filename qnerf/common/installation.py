@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 from importlib.metadata import PackageNotFoundError, distribution
 
 from qnerf.common.places import PACKAGE
@@ -17,6 +18,20 @@ def install_command(extra: str) -> str:
     """
     what = f"{PACKAGE.parent}[{extra}]" if is_checkout() else f"qnerf[{extra}]"
     return f"pip install {'-e ' if is_checkout() else ''}{shlex.quote(what)}"
+
+
+def commit() -> str | None:
+    """The commit of the checkout that runs, with "-dirty" behind it where files differ from it. None of an installed copy, and
+    where git does not say."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        return None
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
+    try:
+        found = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
 
 
 def is_checkout() -> bool:

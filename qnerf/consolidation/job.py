@@ -153,10 +153,14 @@ class EditJob:
         return self.posed
 
     def first_latents(self, start: str, state: int) -> Tensor:
-        """Where an edit starts: all views (N, 4, h, w) at a state of the source's inversion, or for start "posed" where parts move
-        of the posed views' inversion."""
+        """Where an edit starts: all views (N, 4, h, w) at a state of the source's inversion, for start "posed" where parts move
+        of the posed views' inversion, or for "anchor_warp" of views into which one edited view was carried."""
         if start == "source":
             return self.trajectory.states[state]
+        if start == "anchor_warp":
+            from qnerf.consolidation.anchored import anchored_latents  # which is made of steps of a job
+
+            return anchored_latents(self, state, "schedule.start")
         trajectory, _ = self.needed_posed().inverted()
         moved = self.region.moved[:, None].to(trajectory.states.device) > 0
         return torch.where(moved, trajectory.states[state], self.trajectory.states[state])

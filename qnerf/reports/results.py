@@ -20,6 +20,7 @@ from qnerf.common import renamed
 from qnerf.errors import UserError
 
 RESULTS, SWEEP = "results.csv", "sweep.json"
+MADE = "made"  # in sweep.json: which commits, weights and dates its finished cells are of
 SECONDS_COLUMNS = ("seconds", "wall_seconds")
 PLAIN_COLUMNS = ("scene", "seed", "identity", "folder", "status", *SECONDS_COLUMNS)
 REASON_COLUMNS = ("reason", "error")  # why a cell failed, where the sweep says so

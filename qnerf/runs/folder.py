@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from socket import gethostname
 from typing import Any, Literal
@@ -16,23 +18,27 @@ from qnerf.common import files
 from qnerf.errors import UserError, explain_lock
 
 DONE, FAILED, CONFIG = "done", "failed.json", "config.yaml"
+MADE_OF = ("commit", "weights", "date")  # what the mark of a finished run says of how it was made
 PROGRESS = "progress.json"  # how far it is, while it works (`beat.py`)
 LOCK, OWNER = ".lock", ".owner"  # held, and the holder's process and machine beside it: filelock may empty the lock's own file
 
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stands, as its folder tells. seconds: wall time of the attempt that finished. reason: of a failure."""
+    """Where a run stands, as its folder tells. seconds: wall time of the attempt that finished. reason: of a failure. made: what
+    a finished one says of `MADE_OF`."""
 
     status: Literal["done", "failed", "partial", "new"]
     seconds: float | None = None
     reason: str = ""
+    made: Mapping[str, str] = field(default_factory=dict)
 
 
 def state_of(path: Path) -> RunState:
     """The state of the run whose folder this is, or would be."""
     if (path / DONE).exists():
-        return RunState("done", _read(path / DONE).get("seconds"))
+        mark = _read(path / DONE)
+        return RunState("done", mark.get("seconds"), made={key: mark[key] for key in MADE_OF if mark.get(key)})
     if (path / FAILED).exists():
         return RunState("failed", reason=_read(path / FAILED).get("reason", "unknown"))
     return RunState("partial" if (path / CONFIG).exists() else "new")
@@ -75,9 +81,12 @@ class RunFolder:
         """Whether an earlier run has finished here."""
         return (self.path / DONE).exists()
 
-    def mark_done(self) -> None:
-        """The last thing a run does; the mark holds the wall seconds since the folder was entered."""
-        files.write_json(self.path / DONE, {"seconds": time.monotonic() - self._entered})
+    def mark_done(self, commit: str | None = None, weights: str | None = None) -> None:
+        """The last thing a run does; the mark holds the wall seconds since the folder was entered, the commit of the code, the
+        weights' revision and today's date."""
+        seconds = time.monotonic() - self._entered
+        made = {"commit": commit, "weights": weights, "date": date.today().isoformat()}
+        files.write_json(self.path / DONE, {"seconds": seconds, **made})
 
     def __enter__(self) -> RunFolder:
         try:

@@ -101,6 +101,8 @@ class Stages:
             parts.append(self.inversion("truth").identity)
         if schedule.draws:
             parts.append(self.settings.seed)
+        if schedule.reads_bounds:
+            parts.append(self._margin)  # of the region where most may move, which says what view is carried
         parts += self._posed(method)
         if schedule.trains_fields:
             parts.append(self._field_base(method))

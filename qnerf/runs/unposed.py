@@ -17,7 +17,12 @@ def unposed_problems(settings: RunSettings, images: int, masked: bool) -> Iterat
     for name, method in settings.methods().items():
         where, schedule = "" if name == MAIN_METHOD else f"baselines.{name}.", method.schedule
         editor = method.editor or settings.editor
-        if schedule.consolidates or schedule.reads_truth or schedule.reads_posed or schedule.reads_bounds:
+        if schedule.starts_from != "source":
+            yield (
+                f"{where}schedule.start: {schedule.starts_from} needs cameras and a proxy, but {path} has images without; expected "
+                f"source: {where}schedule.start=source"
+            )
+        elif schedule.consolidates or schedule.reads_truth or schedule.reads_posed or schedule.reads_bounds:
             yield (
                 f"{where}schedule: {schedule.name} needs cameras and a proxy, but {path} has images without; expected "
                 f"independent, by which {ALONE}: {where}schedule=independent (+exp=edit_image)"

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from qnerf.guidance.guidance import GuidanceSettings
-from qnerf.schedules.schedule import Schedule, ScheduleSettings, Work
+from qnerf.schedules.drawn import Drawn, DrawnSettings
+from qnerf.schedules.schedule import Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,7 @@ KEPT_EVERY = 50
 """Iterations after which an interrupted edit can go on."""
 
 
-class CsdSettings(ScheduleSettings):
+class CsdSettings(DrawnSettings):
     """rate: of the gradient descent, times `decay` after each `decay_every` iterations. noisiest, cleanest: training times between
     which states are drawn. kernel: factor of the median in γ; towards 0 every view is distilled by itself, at 1 / N of the rate."""
 
@@ -44,7 +45,6 @@ class CsdSettings(ScheduleSettings):
     decay: float = Field(default=0.9, gt=0, le=1)
     decay_every: int = Field(default=20, gt=0)
     noisiest: int = Field(default=500, gt=0)
-    cleanest: int = Field(default=20, ge=0)
     kernel: float = Field(default=1.0, gt=0)
 
     @property
@@ -61,17 +61,12 @@ class CsdSettings(ScheduleSettings):
         """However many iterations follow."""
         return self.model_dump(mode="json", exclude={"iterations"})
 
-    def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
-        if self.cleanest < self.noisiest:
-            return None
-        return f"{where}schedule.cleanest: got {self.cleanest}; expected less than {where}schedule.noisiest, {self.noisiest}"
-
     def build(self) -> Csd:
         return Csd(self)
 
 
-class Csd(Schedule):
-    settings: CsdSettings
+class Csd(Drawn):
+    settings: CsdSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
         from qnerf.consolidation.result import EditResult
@@ -85,16 +80,6 @@ class Csd(Schedule):
             clean, first = checkpoints.once(stop, compute)["latents"], stop
         clean = self.descend(job, states, clean, first, self.settings.iterations)
         return EditResult(clean)
-
-    def states(self, job: EditJob) -> list[int]:
-        """The states among which is drawn. Raises UserError where there is none."""
-        from qnerf.errors import UserError
-
-        low, high = self.settings.cleanest, self.settings.noisiest
-        found = [k for k, time in enumerate(job.steps.timesteps) if low <= time <= high]
-        if not found:
-            raise UserError(f"schedule.noisiest: none of the {len(job.steps)} steps lies between {low} and {high}; raise it")
-        return found
 
     def _interval(self, job: EditJob, states: list[int], clean: Tensor, start: int, stop: int) -> dict[str, Tensor]:
         return {"latents": self.descend(job, states, clean, start, stop)}

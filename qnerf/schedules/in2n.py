@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from qnerf.guidance.guidance import GuidanceSettings
-from qnerf.schedules.schedule import Schedule, ScheduleSettings, Work
+from qnerf.schedules.drawn import Drawn, DrawnSettings
+from qnerf.schedules.schedule import Work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from qnerf.guidance.guidance import Guidance
 
 
-class In2nSettings(ScheduleSettings):
+class In2nSettings(DrawnSettings):
     """iterations: of the field while views are edited. edit_every: iterations between two edits of a view. noisiest, cleanest:
     training times between which the state is drawn that a view is noised to."""
 
@@ -38,7 +39,6 @@ class In2nSettings(ScheduleSettings):
     iterations: int = Field(default=1200, gt=0)
     edit_every: int = Field(default=10, gt=0)
     noisiest: int = Field(default=980, gt=0)
-    cleanest: int = Field(default=20, ge=0)
 
     @property
     def trains_radiance_field(self) -> bool:
@@ -48,17 +48,12 @@ class In2nSettings(ScheduleSettings):
         """The mean number of passes: states are drawn evenly."""
         return {"unet": self.iterations // self.edit_every * (steps + 1) / 2, "feedback": 2.0}
 
-    def problem(self, guidance: GuidanceSettings, steps: int, where: str) -> str | None:
-        if self.cleanest < self.noisiest:
-            return None
-        return f"{where}schedule.cleanest: got {self.cleanest}; expected less than {where}schedule.noisiest, {self.noisiest}"
-
     def build(self) -> In2n:
         return In2n(self)
 
 
-class In2n(Schedule):
-    settings: In2nSettings
+class In2n(Drawn):
+    settings: In2nSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def edit(self, guidance: Guidance, layers: tuple[AttentionLayer, ...], job: EditJob, checkpoints: Checkpoints) -> EditResult:
         import torch
@@ -110,16 +105,6 @@ class In2n(Schedule):
             z = job.steps.signal[k] * clean + job.steps.sigma[k] * noise
             edited = plain_steps(one_view(job, view), z, k, len(job.steps))[0]
             return job.backbone.decode(edited.to(job.device))
-
-    def states(self, job: EditJob) -> list[int]:
-        """The states among which is drawn. Raises UserError where there is none."""
-        from qnerf.errors import UserError
-
-        low, high = self.settings.cleanest, self.settings.noisiest
-        found = [k for k, time in enumerate(job.steps.timesteps) if low <= time <= high]
-        if not found:
-            raise UserError(f"schedule.noisiest: none of the {len(job.steps)} steps lies between {low} and {high}; raise it")
-        return found
 
     def optimiser(self, job: EditJob) -> OptimiserSettings:
         """That of the run's radiance field, for as many iterations as views are edited in."""

@@ -21,7 +21,7 @@ class IndependentSettings(StartingSettings):
     name: Literal["independent"]
 
     def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
-        return {"unet": (steps - self.first_state(steps)) * views}
+        return {"unet": self.start_passes(steps) + (steps - self.first_state(steps)) * views}
 
     def build(self) -> Schedule:
         return Independent(self)

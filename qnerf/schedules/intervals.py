@@ -57,7 +57,7 @@ class IntervalSettings(StartingSettings):
         if self.interval >= steps:
             return f"{where}schedule.interval: got {self.interval}; expected less than steps, {steps}, or no field is ever trained"
         if self.first_state(steps) >= self.ends(steps)[-2]:
-            key = "start_at" if self.start == "posed" else "skip"
+            key = "skip" if self.start == "source" else "start_at"
             return (
                 f"{where}schedule.{key}: the edit starts at state {self.first_state(steps)} of {steps}, behind state "
                 f"{self.ends(steps)[-2]}, where the last field is trained; expected an earlier start, or a shorter "

@@ -56,7 +56,7 @@ class LookAheadSettings(IntervalSettings):
         look_ahead = sum(self.end(stop, steps) - stop for stop in stops)
         later = 1.0 if self.warm_start is None else self.warm_start
         fields = 1 + later * (len(stops) - 1) if stops else 0
-        unet = views * (self.guided_passes(guidance, steps) + look_ahead + backs)
+        unet = self.start_passes(steps) + views * (self.guided_passes(guidance, steps) + look_ahead + backs)
         return {"unet": unet, "field": fields, "feedback": backs}
 
     def kept_intervals(self, guidance: GuidanceSettings, steps: int) -> list[int]:

@@ -24,7 +24,7 @@ class OneShotSettings(IntervalSettings):
 
     def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
         plain = steps - self.first_state(steps)
-        return {"unet": views * (self.guided_passes(guidance, steps) + plain), "field": 1}
+        return {"unet": self.start_passes(steps) + views * (self.guided_passes(guidance, steps) + plain), "field": 1}
 
     def build(self) -> Schedule:
         return OneShot(self)

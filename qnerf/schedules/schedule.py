@@ -63,9 +63,9 @@ class ScheduleSettings(Variant):
         return False
 
     @property
-    def starts_posed(self) -> bool:
-        """Whether the edit starts from the posed views' inversion."""
-        return False
+    def starts_from(self) -> str:
+        """What the first state is of: "source" (the source views' inversion), "posed" (the posed views') or "anchor_warp"."""
+        return "source"
 
     @property
     def trains_fields(self) -> bool:
@@ -134,25 +134,38 @@ class SkippingSettings(ScheduleSettings):
 class StartingSettings(SkippingSettings):
     """start: what the first state is. "source": the noisiest of the source views' inversion. "posed": where parts
     move, that of the posed views' inversion after `start_at` of the steps, which are then left out; the source
-    views' elsewhere. Early states decide about geometry, so a late start keeps more of the posed views."""
+    views' elsewhere. "anchor_warp": that of the schedule of this name, one edited view carried to all, noised to the state after
+    `start_at` of the steps. Early states decide about geometry, so a late start keeps more of the posed or carried views."""
 
-    start: Literal["source", "posed"] = "source"
+    start: Literal["source", "posed", "anchor_warp"] = "source"
     start_at: float = Field(default=0.4, ge=0, lt=1)
 
     @property
-    def starts_posed(self) -> bool:
-        return self.start == "posed"
+    def starts_from(self) -> str:
+        return self.start
 
     @property
     def follows_posed(self) -> bool:
-        return self.starts_posed
+        return self.start == "posed"
+
+    @property
+    def draws(self) -> bool:
+        return self.start == "anchor_warp"
+
+    @property
+    def reads_bounds(self) -> bool:
+        return self.start == "anchor_warp"
+
+    def start_passes(self, steps: int) -> int:
+        """U-Net passes of one view before the first state is there: the edit of the view that is carried to the others."""
+        return steps if self.start == "anchor_warp" else 0
 
     def effective_settings(self) -> dict[str, Any]:
         unread = {"start_at"} if self.start == "source" else {"skip"}
         return {key: value for key, value in super().effective_settings().items() if key not in unread}
 
     def first_state(self, steps: int) -> int:
-        return min(round(self.start_at * steps), steps - 1) if self.start == "posed" else super().first_state(steps)
+        return super().first_state(steps) if self.start == "source" else min(round(self.start_at * steps), steps - 1)
 
 
 class Schedule:

@@ -4,6 +4,8 @@ results.csv, in this order: a column per swept key (without its `+`; the value a
 they are not swept themselves; `identity`; `folder`, the run folder; `status` (done | failed | partial | new); `reason` of a
 failure; `wall_seconds` of the attempt that finished; then every number of the cell's metrics.json, nested keys joined by dots
 (`methods.full.psnr_truth`). Where a cell has no such number its field is empty.
+
+sweep.json: `command`, `swept`, `cells` and, of what is finished, `made`: the commits, weights and dates.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any
 
 from qnerf.common.files import DamagedFile, read_json, write_json, write_text
 from qnerf.errors import UserError, explain_os_error
-from qnerf.reports.results import RESULTS, SWEEP
+from qnerf.reports.results import MADE, RESULTS, SWEEP
+from qnerf.runs.folder import MADE_OF
 from qnerf.sweeps.cells import Cell, Grid
 from qnerf.sweeps.command import COMMAND
 
@@ -32,6 +35,7 @@ def save_results(folder: Path, grid: Grid, command: str) -> None:
 
 def write_results(folder: Path, grid: Grid, command: str, cell_command: str) -> None:
     """Both files, in the sweep's folder. cell_command: what the overrides of a cell follow to run it alone."""
+    made = made_of(grid.cells)
     write_json(
         folder / SWEEP,
         {
@@ -41,9 +45,16 @@ def write_results(folder: Path, grid: Grid, command: str, cell_command: str) -> 
                 {"identity": cell.identity, "folder": str(cell.folder), "command": f"{cell_command} {shlex.join(cell.overrides)}"}
                 for cell in grid.cells
             ],
+            **({MADE: made} if made else {}),
         },
     )
     write_text(folder / RESULTS, results_table(grid.cells, list(grid.swept)))
+
+
+def made_of(cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """Commits, weights and dates of the finished cells, as far as they are known, each once."""
+    marks = [cell.state().made for cell in cells]
+    return {key: sorted({mark[key] for mark in marks if key in mark}) for key in MADE_OF if any(key in mark for mark in marks)}
 
 
 def results_table(cells: Sequence[Cell], swept: Sequence[str]) -> str:

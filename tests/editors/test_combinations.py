@@ -135,6 +135,7 @@ def test_no_editor_s_file_is_long(name: str) -> None:
         (["editor=adaptive_mask", "schedule.skip=0.5"], True),
         (["editor=sdedit", "inversion=ddpm", "inversion.skip=0"], None),
         (["editor=sdedit", "schedule.start=posed", "schedule.start_at=0"], None),
+        (["editor=sdedit", "schedule.start=anchor_warp", "schedule.start_at=0"], None),
     ],
 )
 def test_an_addition_that_acts_before_the_edit_begins_or_starts_elsewhere_is_refused(words: list[str], acts: bool | None) -> None:

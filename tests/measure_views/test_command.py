@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from qnerf.benchmark.leaderboard import read_entries
 from qnerf.errors import UserError
 from qnerf.fields.space import Space
 from qnerf.measure_views import registration
@@ -21,6 +22,7 @@ from qnerf.measure_views.page import rows_of
 from qnerf.measure_views.reading import read_folders
 from qnerf.metrics.radiance import depth_agreement
 from qnerf.scenes.capture import View
+from qnerf.scenes.fingerprint import scene_fingerprint
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.writer import write_scene
@@ -41,8 +43,12 @@ def capture(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_true_views_have_no_error_and_all_is_written(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth, out = capture / "truth", tmp_path / "out"
     given = [str(truth / "edited"), "--source", str(capture), "--truth", str(truth), "--no-field", "--out", str(out)]
-    assert main(given) == 0
+    assert main([*given, "--commit", "abc"]) == 0
     record = json.loads((out / "measure.json").read_text())
+    assert {**record["made"], "date": ""} == {"method": "edited", "commit": "abc", "weights": None, "date": ""}
+    assert record["capture"] == {"name": str(capture), "fingerprint": scene_fingerprint(capture)[:16]}
+    ((_, [entry]),) = read_entries(out)
+    assert entry.figures["psnr_truth"].value == 100, "it is a row of a leaderboard"
     assert record["truth"]["psnr_truth"] == 100
     assert record["truth"]["warp_error_moved"] == record["truth"]["warp_error_moved_floor"]
     assert record["cameras"] == "source"

@@ -2,6 +2,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+from datetime import date
 from pathlib import Path
 from socket import gethostname
 
@@ -23,9 +24,10 @@ def test_a_run_is_new_then_partial_then_failed_then_done(tmp_path: Path) -> None
         assert state_of(path).status == "partial"
         note_failure(path, "out of memory")
         assert (state_of(path).status, state_of(path).reason) == ("failed", "out of memory")
-        folder.mark_done()
+        folder.mark_done("abc1234", "w")
     assert state_of(path).status == "done"
     assert state_of(path).seconds is not None
+    assert state_of(path).made == {"commit": "abc1234", "weights": "w", "date": date.today().isoformat()}
 
 
 def test_done_is_a_mark_that_outlives_the_lock(tmp_path: Path) -> None:

@@ -236,6 +236,9 @@ def test_the_margin_counts_where_the_region_is_read() -> None:
     for key in ("editor.keep_background", "output.keep_pixels"):
         assert counts(*(word for word in oracle if not word.startswith(key)))
     assert counts("guidance.region=all", "guidance.weights=equal", "editor.keep_background=false", "output.keep_pixels=false")
+    independent = ("schedule=independent", *oracle[2:])
+    assert not counts(*independent)
+    assert counts(*independent, "schedule.start=anchor_warp"), "it says which view is carried"
 
 
 def test_inputs_are_part_of_every_identity() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from qnerf.consolidation.anchored import anchor_of
 from qnerf.consolidation.carried import carry
 from qnerf.consolidation.job import EditJob
 from qnerf.consolidation.one_view import one_view
@@ -17,14 +18,17 @@ from qnerf.consolidation.phases import plain_steps
 from qnerf.denoising.noised import noised_states
 from qnerf.editors.plain import PlainEditorSettings
 from qnerf.errors import UserError
+from qnerf.guidance.mixed import MixedSettings
 from qnerf.guidance.off import OffSettings
 from qnerf.metrics.warp import warp_error
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import EditedRegion
 from qnerf.schedules.anchor_warp import AnchorWarpSettings
+from qnerf.schedules.independent import IndependentSettings
+from qnerf.schedules.progressive import ProgressiveSettings
 from tests.schedules.helpers import edit, make_job
 
-OFF = OffSettings(name="off")
+OFF, MIXED = OffSettings(name="off"), MixedSettings(name="mixed")
 PLAIN = PlainEditorSettings(name="plain", keep_background=False)
 
 
@@ -97,8 +101,36 @@ def test_the_anchor_is_the_view_in_which_most_may_move() -> None:
     moved = torch.zeros(4, 8, 8)
     moved[2, :3], moved[1, :2] = 1, 1
     job = job_of(region=EditedRegion(torch.ones(4, 8, 8), moved))
-    assert schedule(anchor=None).build().anchor(job) == 2
+    assert anchor_of(job, None) == 2
     with pytest.raises(UserError, match=r"schedule\.anchor: got 9, but there are 4 views"):
-        schedule(anchor=9).build().anchor(job)
+        anchor_of(job, 9)
     with pytest.raises(UserError, match=r"no proxy\.json"):
         edit(schedule(), OFF, replace(job, target_depth=None))
+
+
+def test_a_start_is_the_state_of_the_schedule_of_this_name() -> None:
+    """So the independent edit from there is that schedule, bit by bit; others have the same first state and the passes it costs."""
+    job = job_of()
+    start = {"start": "anchor_warp", "start_at": 0.5}
+    own = schedule(anchor=None)
+    independent = IndependentSettings.model_validate({"name": "independent", **start})
+    assert torch.equal(edit(independent, OFF, job).latents, edit(own, OFF, job).latents)
+    assert independent.work(OFF, 4, 4) == own.work(OFF, 4, 4) == {"unet": 4 + 2 * 4}
+    z = job.first_latents("anchor_warp", 2)
+    assert torch.equal(plain_steps(job, z, 2, 4)[0], edit(own, OFF, job).latents)
+    assert (z - job.first_latents("source", 2)).abs().max() > 1e-2
+    assert independent.draws
+    assert independent.reads_bounds
+    with pytest.raises(UserError, match=r"schedule\.start=anchor_warp: the scene has no proxy\.json"):
+        edit(independent, OFF, replace(job, target_depth=None))
+
+
+def test_a_consolidation_starts_there_and_counts_the_work() -> None:
+    job, work = make_job(steps=4, editor=PLAIN)
+    job = replace(job, target_depth=depth())
+    settings = ProgressiveSettings.model_validate({"name": "progressive", "interval": 1, "start": "anchor_warp", "start_at": 0.5})
+    found = edit(settings, MIXED, job)
+    assert work["unet"] == settings.work(MIXED, 4, 4)["unet"]
+    assert not settings.unguided(1)
+    plain = edit(settings.model_copy(update={"start": "source", "skip": 0.5}), MIXED, job)
+    assert (found.latents - plain.latents).abs().max() > 1e-2

@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from qnerf.common.files import write_json
 from qnerf.config import parse
+from qnerf.reports.results import MADE, read_record
 from qnerf.run import CONFIGS
 from qnerf.runs.folder import RunFolder, note_failure
 from qnerf.runs.identity import Inputs
@@ -18,7 +19,7 @@ from qnerf.runs.stages import Stages
 from qnerf.store.key import DONE, folder_of
 from qnerf.sweeps.cells import Cell, Grid
 from qnerf.sweeps.launch import quoted
-from qnerf.sweeps.results import flatten, results_table
+from qnerf.sweeps.results import flatten, results_table, write_results
 from qnerf.sweeps.sweep import sweep_folder
 from qnerf.sweeps.table import plan_rows, show_table
 
@@ -39,7 +40,16 @@ def finish(cell: Cell) -> None:
     with RunFolder(cell.folder) as folder:
         metrics = {"psnr_truth": 20.5, "scene": "puppet_a", "by_view": [1.0], "methods": {"full": {"psnr_truth": 20.5, "ok": True}}}
         write_json(cell.folder / "metrics.json", metrics)
-        folder.mark_done()
+        folder.mark_done("abc1234", "w")
+
+
+def test_a_sweep_says_what_its_finished_cells_are_made_of(grid: Grid, tmp_path: Path) -> None:
+    write_results(tmp_path, grid, "…", "…")
+    assert MADE not in read_record(tmp_path)
+    finish(grid.cells[0])
+    finish(grid.cells[1])
+    write_results(tmp_path, grid, "…", "…")
+    assert {**read_record(tmp_path)[MADE], "date": []} == {"commit": ["abc1234"], "weights": ["w"], "date": []}
 
 
 def test_a_row_per_cell_with_every_number(grid: Grid) -> None:
