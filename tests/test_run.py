@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from safetensors.torch import load_file
 from qnerf.backbones.architecture import tiny_backbone
 from qnerf.backbones.puppet import PuppetSettings
 from qnerf.common.files import read_json
+from qnerf.common.installation import commit
 from qnerf.config import RunSettings, parse
 from qnerf.consolidation import consolidate
 from qnerf.errors import UserError
@@ -108,6 +110,9 @@ def test_a_run_leaves_every_file_and_a_second_one_finds_it_done(
     assert run(scene_folder, folder.parents[1]) == folder
     assert "Finished already" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
+    mark = json.loads((whole / "done").read_text())
+    assert mark["commit"] == commit()
+    assert re.fullmatch("[0-9a-f]{16}", mark["weights"])
 
 
 def test_two_runs_are_bit_equal_whatever_the_tracker_and_chunks_differ_by_rounding_alone(

@@ -71,7 +71,7 @@ def run(settings: RunSettings, command: str, place: SweepPlace | None = None) ->
             log.info(FINISHED.format(folder.path))
             return folder.path
         run_log.attach(folder.path)
-        code = commit()  # now, since a checkout may change while the run works
+        source = commit()  # now, since a checkout may change while the run works
         plain = settings.model_dump(mode="json")
         write_text(folder.path / CONFIG, f"# {command}\n{OmegaConf.to_yaml(OmegaConf.create(plain))}")
         tell_of_busy_machine()
@@ -93,7 +93,7 @@ def run(settings: RunSettings, command: str, place: SweepPlace | None = None) ->
             progress.enter("writing the report")
             write_outcome(folder.path, results, command, run_log.warnings)
             record_outcome(tracker, folder.path, results)
-            folder.mark_done(code, stages.inputs.weights)
+            folder.mark_done(source, stages.inputs.weights)
         except BaseException as error:
             code = exit_code(error)
             raise
