@@ -90,7 +90,7 @@ def test_what_is_no_project_is_told(arguments: list[str], capsys: pytest.Capture
 
 def test_a_folder_that_is_no_sweep_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dashboard.main(["me/qnerf", str(tmp_path)]) == 2
-    assert "sweep.json cannot be read" in capsys.readouterr().err
+    assert "has no sweep.json" in capsys.readouterr().err
 
 
 def test_the_address_is_printed_and_a_refusal_is_one_sentence(

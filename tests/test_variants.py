@@ -150,6 +150,7 @@ def test_readers_are_chosen_by_what_a_folder_has_or_by_name(tmp_path: Path, inst
         reader_of(tmp_path)
     missing = (
         "sparse/0/cameras.bin is missing (reader colmap), poses_bounds.npy is missing (reader llff), "
+        "an .npz file with extrinsics and intrinsics is missing (reader npz), "
         "transforms.json is missing (reader transforms), views.txt is missing (reader listing)"
     )
     assert str(caught.value) == f"{tmp_path} has no posed images ({missing}): give a folder that has one of these."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qnerf.metrics.warp import project_points, sample_bilinear, seen_there, surface_points
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.warping import project_points, sample_bilinear, seen_there, surface_points
 
 
 def carry(image: Tensor, depth: Tensor, cameras: Cameras, anchor: int, tolerance: float) -> tuple[Tensor, Tensor]:

@@ -22,9 +22,10 @@ import math
 import torch
 from torch import Tensor
 
-from qnerf.metrics.warp import VIEWS_AT_ONCE, project_points, sample_bilinear, seen_there, surface_points
+from qnerf.metrics.warp import VIEWS_AT_ONCE
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Truth
+from qnerf.scenes.warping import project_points, sample_bilinear, seen_there, surface_points
 
 LEAST_VIEWS = 3
 """Views that must see a point for it to count: of fewer the mean says little."""

@@ -20,8 +20,8 @@ from qnerf.fields.space import Space
 from qnerf.metrics.epipolar import neighbours
 from qnerf.metrics.fidelity import psnr, ssim
 from qnerf.metrics.heldout import split_views
-from qnerf.metrics.warp import project_points, surface_points
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.warping import project_points, surface_points
 
 SMALLEST = 11  # pixels of the shorter side, the window of SSIM
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from qnerf.metrics.error_split import LEAST_VIEWS, MOST_OTHERS, compared_shifts, split_error
-from qnerf.metrics.warp import surface_points
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Truth
+from qnerf.scenes.warping import surface_points
 from tests.metrics.test_warp import SIZE, cameras_at, everywhere, plane_depth
 
 

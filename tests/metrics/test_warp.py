@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from qnerf.metrics.warp import sample_bilinear, surface_points, warp_error
+from qnerf.metrics.warp import warp_error
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.warping import sample_bilinear, surface_points
 
 SIZE, FOCAL = 24, 24.0
 
