@@ -34,11 +34,11 @@ def verdict(figures: Mapping[str, Figures], main: str, other: str) -> str:
     winner, loser, low, high = (main, other, a, b) if a <= b else (other, main, b, a)
     if high <= floor:
         return f"{main} and {other} are both as consistent as the true views: there is nothing to consolidate."
-    share = 100 * (high - low) / (high - floor)
-    text = (
-        f"{winner} is more consistent: its warp error on the moved parts is {low:.4f}, that of {loser} is "
-        f"{high:.4f}. Above the floor of the true views ({floor:.4f}) this is {share:.0f} % less"
-    )
+    text = f"{winner} is more consistent: its warp error on the moved parts is {low:.4f}, that of {loser} is {high:.4f}. "
+    if low <= floor:  # renderings of one field are smoother than pictures, and so cost less in resampling
+        text += f"The true views have {floor:.4f} themselves, so nothing of it is left to consolidate"
+    else:
+        text += f"Above the floor of the true views ({floor:.4f}) this is {100 * (high - low) / (high - floor):.0f} % less"
     p, q = ours.get("psnr_object"), theirs.get("psnr_object")
     if p is None or q is None:
         return f"{text}."

@@ -29,6 +29,8 @@ def test_verdict_without_truth_or_at_the_floor() -> None:
     assert "true edited views of this scene are not known" in verdict({"full": {}, "independent": {}}, "full", "independent")
     both = {name: {**FLOOR, "warp_error_moved": 0.02} for name in ("a", "b")}
     assert "nothing to consolidate" in verdict(both, "a", "b")
+    below = {"full": {**FLOOR, "warp_error_moved": 0.01}, "independent": {**FLOOR, "warp_error_moved": 0.08}}
+    assert "The true views have 0.0200 themselves, so nothing of it is left" in verdict(below, "full", "independent")
 
 
 @pytest.mark.parametrize(
