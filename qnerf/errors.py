@@ -60,7 +60,7 @@ def explain_os_error(error: OSError, elsewhere: str = "set another output_dir=â€
         return None
     return (
         f"{error.filename or 'output_dir'}: {_DISK[error.errno]}; finished results are safe: free some space "
-        f"(qnerf store prune) or {elsewhere}, and run the same command again"
+        f"(qnerf store prune --max-gib â€¦) or {elsewhere}, and run the same command again"
     )
 
 

@@ -35,12 +35,13 @@ def test_every_command_is_a_module(command: str) -> None:
 def test_the_store_is_listed_checked_and_pruned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command, code in (("list", 0), ("check", 0), ("prune", 0)):
-        monkeypatch.setattr(sys, "argv", ["qnerf", "store", "--store", str(tmp_path), command])
+    for command, code in ((("list",), 0), (("check",), 0), (("prune", "--max-gib", "0"), 0), (("prune",), 2)):
+        monkeypatch.setattr(sys, "argv", ["qnerf", "store", "--store", str(tmp_path), *command])
         with pytest.raises(SystemExit) as left:
             main()
         assert left.value.code == code
-        assert "0 " in capsys.readouterr().out
+        said = capsys.readouterr()
+        assert "0 " in said.out if code == 0 else "--max-gib" in said.err, "a store is emptied by a number alone"
     monkeypatch.setattr(sys, "argv", ["qnerf", "store", "--store", str(tmp_path / "none"), "list"])
     with pytest.raises(SystemExit) as left:
         main()

@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="read every file and report damaged artefacts")
     check.add_argument("--drop", action="store_true", help="remove damaged artefacts")
     shrink = commands.add_parser("prune", help="remove the least recently used artefacts")
-    shrink.add_argument("--max-gib", type=float, default=0.0, help="size to shrink the store to, GiB (0: empty it)")
+    shrink.add_argument("--max-gib", type=float, required=True, help="size to shrink the store to, GiB (0: empty it)")
     return parser
 
 
