@@ -88,7 +88,8 @@ def test_a_limit_of_file_sizes_is_one_sentence() -> None:
     [
         (
             errno.ENOSPC,
-            "out/x: the disk is full; finished results are safe: free some space (qnerf store prune --max-gib …) or give another --out",
+            "out/x: the disk is full; finished results are safe: free some space (qnerf store prune --max-gib …) or give "
+            "another --out",
         ),
         (errno.EISDIR, "out/x: this is a folder, expected a file: correct the path"),
         (errno.ENOTDIR, "out/x: a part of this path is a file, expected a folder: correct the path"),

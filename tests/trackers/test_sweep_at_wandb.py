@@ -51,6 +51,8 @@ def parts(output: Path, project: str = "qnerf") -> dict[str, list[Kept]]:
     found: dict[str, list[Kept]] = {}
     for path in sorted(output.glob("articulation/*/wandb/offline-run-*/run-*.wandb"), key=lambda path: path.parent.name):
         kept = read(path)
+        if kept.run is None:  # killed before W&B's own process had written even what the run is
+            continue
         if kept.run.project == project:
             found.setdefault(kept.run.display_name, []).append(kept)
             assert all((path.parent / "files" / name).is_file() for name in kept.media)
@@ -89,9 +91,9 @@ def resumed(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run(place, output, spoiled=(FAILING, KILLED)) == -9
     codes = {name: [part.exit_code for part in attempts] for name, attempts in parts(output).items()}
     failed = codes.pop("guidance.strength=0.01 schedule.interval=2 seed=0")
-    killed = codes.pop("guidance.strength=0.02 schedule.interval=1 seed=1")
+    killed = codes.pop("guidance.strength=0.02 schedule.interval=1 seed=1", [None])
     assert failed == [1]
-    assert killed[0] != 0
+    assert killed != [0]
     assert list(codes.values()) == [[0]] * 4, "cells 7 and 8 have not begun"
     assert run(place, output) == 0
     return output
@@ -100,7 +102,9 @@ def resumed(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_failing_and_a_killed_cell_are_not_finished_and_a_resumed_sweep_is_whole(resumed: Path) -> None:
     found = parts(resumed)
     assert {attempts[-1].exit_code for attempts in found.values()} == {0}
-    assert sorted(len(attempts) for attempts in found.values()) == [1, 1, 1, 1, 1, 1, 2, 2]
+    counts = sorted(len(attempts) for attempts in found.values())
+    assert counts[:-1] in ([1] * 7, [1] * 6 + [2]), "of the killed attempt there may be nothing"
+    assert counts[-1] == 2
     check_record(resumed, found, "guidance.strength=0.02 schedule.interval=1 seed=1")
 
 
