@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,8 +33,3 @@ def held(trust: Tensor, region: Tensor, size: tuple[int, int]) -> Tensor:
     """How far each place of the latents keeps the posed views' own, (N, 1, h, w) in [0, 1]: the mean trust of its patch, inside
     the object's region. trust: (N, H, W), 0 to 1. region: (N, 1, h, w), 0 or 1. size: (h, w)."""
     return F.adaptive_avg_pool2d(trust[:, None], size) * region.to(trust)
-
-
-def holding(z: Tensor, state: Tensor, share: Tensor) -> Tensor:
-    """The edit's latents z (N, 4, h, w) of a state with the posed views' of it, `state`, as far as `share` (N, 1, h, w) says."""
-    return torch.lerp(z, state.to(z), share.to(z))

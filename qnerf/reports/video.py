@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +23,30 @@ def orbit_video(path: Path, columns: Sequence[Column]) -> bool:
 
     Without ffmpeg it writes none, says so, and returns False.
     """
+
+    def frames() -> Iterator[Pixels]:
+        drawn = [_frame(columns, view) for view in range(len(columns[0].views))]
+        for frame in [*drawn, *drawn]:
+            yield from [frame] * FRAMES_PER_VIEW
+
+    return write_mp4(path, frames(), FRAMES_PER_SECOND)
+
+
+def write_mp4(path: Path, frames: Iterable[Pixels], per_second: int) -> bool:
+    """An H.264 mp4 of frames (H, W, 3) of even sizes, which are asked for one by one. Without ffmpeg none is asked for or written;
+    that is said, and False is returned."""
     try:
         importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
         imageio = importlib.import_module("imageio.v2")
     except (ImportError, RuntimeError):  # the package is missing, or has no ffmpeg for this machine
         log.warning("%s was not written, because ffmpeg is missing: pip install 'imageio[ffmpeg]'.", path.name)
         return False
-    frames = [_frame(columns, view) for view in range(len(columns[0].views))]
 
     def write(temporary: Path) -> None:
-        options = {"fps": FRAMES_PER_SECOND, "codec": "libx264", "quality": 8, "macro_block_size": 2}
+        options = {"fps": per_second, "codec": "libx264", "quality": 8, "macro_block_size": 2}
         with imageio.get_writer(temporary, format="FFMPEG", **options) as writer:
-            for frame in [*frames, *frames]:
-                for _ in range(FRAMES_PER_VIEW):
-                    writer.append_data(frame)
+            for frame in frames:
+                writer.append_data(frame)
 
     write_whole(path, write)
     return True

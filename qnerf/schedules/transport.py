@@ -132,9 +132,11 @@ class Transport(LookAhead):
     def steps(
         self, guidance: Guidance, layers: Layers, job: EditJob, z: Tensor, start: int, stop: int, target: TargetQueries | None
     ) -> Tensor:
+        import torch
+
         from qnerf.consolidation.along import queries_along
         from qnerf.consolidation.phases import guided_steps
-        from qnerf.consolidation.posed import held, holding, shared
+        from qnerf.consolidation.posed import held, shared
 
         posed, count, size = job.needed_posed(), len(job.steps), job.backbone.latent_size
         trajectory, _ = posed.inverted()
@@ -147,7 +149,7 @@ class Transport(LookAhead):
                 both = shared(own, factor * posed.trust, target, size, region)
             z = guided_steps(job, guidance, z, k, k + 1, both)
             if k + 1 <= self.settings.hold_until * count:
-                z = holding(z, trajectory.states[k + 1], share)
+                z = torch.lerp(z, trajectory.states[k + 1].to(z), share.to(z))
         return z
 
 

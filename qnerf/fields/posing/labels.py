@@ -88,10 +88,9 @@ def label_flesh(
 def own_radii(parts: list[Part], radii: list[float]) -> list[float]:
     """Of the flesh where each part's labels start: a bone is no thicker there than what keeps its direction at one of its ends,
     or the bone, which turns, would have the shell of it."""
-    kept = {part.joints[0]: radius for part, radius in zip(parts, radii, strict=True) if part.keeps}
-    return [
-        min([radius, *(kept[joint] for joint in part.joints if joint in kept)]) for part, radius in zip(parts, radii, strict=True)
-    ]
+    pairs = list(zip(parts, radii, strict=True))
+    kept = {part.joints[0]: radius for part, radius in pairs if part.keeps}
+    return [min([radius, *(kept[joint] for joint in part.joints if joint in kept)]) for part, radius in pairs]
 
 
 def smoothstep(x: Tensor, low: float, high: float) -> Tensor:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from qnerf.common.files import Pixels, write_whole
+from qnerf.common.files import Pixels
 from qnerf.reports.images import to_pixels
 from qnerf.reports.surfaces.model import Models
+from qnerf.reports.video import write_mp4
 from qnerf.scenes.cameras import Cameras
-
-log = logging.getLogger(__name__)
 
 FRAMES_PER_SECOND = 20
 WHOLE_CIRCLE = np.radians(300)  # from which part of a circle on the film goes round, and else there and back
@@ -73,24 +71,15 @@ def looking(place: np.ndarray, at: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 def write_film(path: Path, models: Models, count: int) -> bool:
     """An H.264 mp4 of the orbit, before the edit on the left. Without ffmpeg it writes none, says so, and returns False."""
-    try:
-        importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
-        imageio = importlib.import_module("imageio.v2")
-    except (ImportError, RuntimeError):  # the package is missing, or has no ffmpeg for this machine
-        log.warning("%s was not written, because ffmpeg is missing: pip install 'imageio[ffmpeg]'.", path.name)
-        return False
     cameras = orbit(models.scene.cameras, models.scene.focus, count)
     states = [model for model in (models.before, models.after) if model is not None]
 
-    def write(temporary: Path) -> None:
-        options = {"fps": FRAMES_PER_SECOND, "codec": "libx264", "quality": 8, "macro_block_size": 2}
-        with imageio.get_writer(temporary, format="FFMPEG", **options) as writer:
-            for index in range(count):
-                shown = [to_pixels(model.field.render(cameras[[index]])[0][0]) for model in states]
-                writer.append_data(_even(np.concatenate(shown, axis=1)))
+    def frames() -> Iterator[Pixels]:
+        for index in range(count):
+            shown = [to_pixels(model.field.render(cameras[[index]])[0][0]) for model in states]
+            yield _even(np.concatenate(shown, axis=1))
 
-    write_whole(path, write)
-    return True
+    return write_mp4(path, frames(), FRAMES_PER_SECOND)
 
 
 def _even(pixels: Pixels) -> Pixels:
