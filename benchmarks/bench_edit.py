@@ -34,11 +34,14 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
 from qnerf.consolidation import consolidate, feedback, phases
 from qnerf.run import CONFIGS
-from qnerf.runs import methods, pipeline
+from qnerf.runs import methods, pipeline, posing
 
 STAGES = {  # where a run's time goes, and where it is looked up; what one calls of another counts for the inner one
     "inversion": (pipeline, "invert"),
     "reconstruction": (pipeline, "reconstruction_psnr"),
+    "posing": (methods, "pose"),
+    "source field": (posing, "source_field"),
+    "inverting the posed views": (posing, "invert_posed"),
     "field training": (consolidate, "train_field"),
     "rendering queries": (consolidate, "consolidate"),
     "guided steps": (phases, "guided_steps"),
@@ -49,6 +52,7 @@ STAGES = {  # where a run's time goes, and where it is looked up; what one calls
     "report": (pipeline, "write_outcome"),
 }
 EDIT = ("field training", "rendering queries", "guided steps", "plain steps", "feedback")
+POSING = ("source field", "posing", "inverting the posed views")
 PREDICT = DiffusionBackbone.predict
 
 

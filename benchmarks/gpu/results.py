@@ -36,6 +36,7 @@ TABLE = (
     Row("field.tinycudann", "field step, 4,096 rays × 48 samples, 16 levels: tiny-cuda-nn", "ms", 2),
     Row("edit.inversion", f"SD 1.5's size, {SIZE}: inversion", "s"),
     Row("edit.independent", f"SD 1.5's size, {SIZE}: independent edit, inversion cached", "s"),
+    Row("edit.posed", f"SD 1.5's size, {SIZE}: posed edit (the default), inversion cached", "s"),
     Row("edit.full", f"SD 1.5's size, {SIZE}: full edit, inversion cached", "s", bar=120),
     Row("edit.peak", "SD 1.5's size, full edit: peak memory", "GiB", 2),
     Row("diffusers", "independent edit over diffusers' ControlNet pipeline, by view and step", "×", 3, bar=1.05),

@@ -48,6 +48,10 @@ class Work:
         size = ["field.grid.log2_table_size=10", "schedule.interval=1"] if self.toy else ["field=sd15"]
         return ["schedule=progressive", *size, f"field.optimiser.iterations={iterations}", "schedule.feedback=null"]
 
+    def source_field(self) -> list[str]:
+        """The overrides of a posed edit's source field: the usual one, but for a rehearsal."""
+        return ["source_field.optimiser.iterations=3", "posing.refine=0"] if self.toy else []
+
     def chunk(self) -> int:
         """Views that an edit takes at once."""
         return min(run_settings(self.base).chunk_size, self.views)
