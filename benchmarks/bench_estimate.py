@@ -38,9 +38,10 @@ from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
 from qnerf.planning.cost import Estimate, estimate_cost, fields_seconds, figures_seconds
 from qnerf.planning.light_checks import count_views
-from qnerf.planning.units import FIELD_STEP, HELDOUT_STEP, PASS, START
+from qnerf.planning.units import FIELD_STEP, HELDOUT_STEP, LOAD, PASS, START
 from qnerf.runs import pipeline
 from qnerf.runs.plan import plan_method
+from qnerf.scenes.settings import width_height
 
 VIEWS = 3
 CASES: dict[str, tuple[str, ...]] = {  # the settings of a run of each model
@@ -84,7 +85,8 @@ def one_threads_seconds(settings: RunSettings) -> float:
     fields = sum(fields_seconds(settings, method, views) for method in methods)
     feedback = sum(plan_method(method, settings.steps, views).get("feedback", 0.0) for method in methods)
     radiance = feedback * HELDOUT_STEP * settings.rgb_field.optimiser.iterations
-    return START + len(methods) * figures_seconds(settings) + fields + radiance
+    start = START + LOAD * settings.backbone.costs(*width_height(settings.scene.size)).weights
+    return start + len(methods) * figures_seconds(settings) + fields + radiance
 
 
 def run(case: str, own: Sequence[str], out: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def sd_costs(model: ModelFiles | None, nets: Sequence[NetFiles], width: int, hei
         keys=23 * MIB * area * channels,
         queries=query_bytes(unet, latents),
         gpu=None if dtype == "float32" else flops / GPU_RATE,
+        weights=size * parameters,
     )
 
 

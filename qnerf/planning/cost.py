@@ -108,7 +108,7 @@ def run_seconds(settings: RunSettings) -> float:
     decoding = plan_work(settings, count_views(settings))["decode"] * _code(settings)
     looked = settings.attention.views if settings.attention is not None else 0
     decoding += settings.steps * units.PASS * _slowness(settings) * min(count_views(settings), looked)
-    start = units.START + (units.GPU_START if on_measured_gpu(settings) else 0.0)
+    start = units.START + units.LOAD * _costs(settings).weights + (units.GPU_START if on_measured_gpu(settings) else 0.0)
     return start + decoding + len(settings.methods()) * figures_seconds(settings)
 
 

@@ -16,7 +16,7 @@ SOURCE_STEP, POSED_VIEW = 0.035, 1.3  # an iteration of the source's radiance fi
 HELDOUT_STEP = 0.014  # of each iteration of the field behind the held-out figures
 MEASURE, REPORT = 0.035, 0.015  # of one method's view: its figures, and its share of sheets, video and page
 RENDER, MATCHED, SEEN = 0.25, 0.03, 0.025  # of a view: by that field, its features matched with others, by the classifiers
-START = 3.7  # imports, the model's weights and the hash of the scene
+START, LOAD = 3.7, 1e-9  # imports, the small model and the hash of the scene; each byte of a large model's weights
 
 # Seconds on that GPU: recording passes and what else comes once; a field's iteration of `GPU_FIELD` evaluations of 16 levels; an
 # iteration of the source's radiance field, and posing one view; and how many times as long as others a guided step's pass takes,
