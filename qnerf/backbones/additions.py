@@ -56,6 +56,15 @@ def addition_problems(
     return problems
 
 
+def embedding_words(embeddings: Sequence[EmbeddingSettings]) -> dict[str, int]:
+    """The words by which prompts name textual inversions, with the number of vectors of each; of the files that can be read."""
+    found = {}
+    for embedding in embeddings:
+        for name, shape in (_shapes("", embedding.path, []) or {}).items():
+            found[embedding.token or name] = shape[0] if len(shape) == 2 else 1
+    return found
+
+
 def _words(model: ModelFiles) -> set[str]:
     """The tokenizer's words, as far as they can be read."""
     try:

@@ -149,7 +149,7 @@ class Sd15Settings(BackboneSettings):
         return model, nets, problems
 
     def problems(self, prompts: Sequence[str], drawing: Drawing) -> list[str]:
-        from qnerf.backbones.additions import addition_problems
+        from qnerf.backbones.additions import addition_problems, embedding_words
         from qnerf.backbones.tokens import prompt_problems
 
         model, _, problems = self.read()
@@ -157,7 +157,7 @@ class Sd15Settings(BackboneSettings):
         problems += self.control_problems(drawing)
         problems += addition_problems(self.loras, self.embeddings, model)
         if model is not None:
-            problems += prompt_problems(model, prompts, bool(self.embeddings))
+            problems += prompt_problems(model, prompts, embedding_words(self.embeddings))
             layers = model.text.get("num_hidden_layers", 12)
             if self.clip_skip >= layers:
                 problems.append(f"backbone.clip_skip: got {self.clip_skip}, but the text encoder has {layers} layers; set fewer")

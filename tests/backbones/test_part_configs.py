@@ -115,3 +115,16 @@ def test_a_word_is_given_to_one_embedding(models: dict[str, Path], tmp_path: Pat
     assert "backbone.embeddings.1.token: <own> is a word that the tokenizer or another" in found
     assert "backbone.embeddings.2.token: fox</w> is a word" in found
     assert "backbone.embeddings.0" not in found
+
+
+def test_the_words_of_embeddings_are_as_many_tokens_as_they_have_vectors(models: dict[str, Path], tmp_path: Path) -> None:
+    """Of 16 tokens two are the ends: "a" and one word of 13 vectors fit, with another word it does not."""
+    save_file({"emb_params": torch.zeros(13, 64)}, tmp_path / "own.safetensors")
+    own = (EmbeddingSettings(path=str(tmp_path / "own.safetensors"), token="<own>"),)
+    settings = Sd15Settings(model=str(models["sd15"]), controlnet=None, image_size=64, embeddings=own)
+    assert settings.problems(["a <own>"], "auto") == []
+    (told,) = settings.problems(["a <own>", "a red <own>"], "auto")
+    assert "the prompt 'a red <own>'… has 17 tokens, but the model reads 16" in told
+    model = settings.build()
+    words = model.tokenizer(model.parts.spell(["a red <own>"]))  # pyright: ignore[reportOptionalCall]
+    assert len(words.input_ids[0]) == 17, "and so the loaded model counts"
