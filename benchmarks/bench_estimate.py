@@ -36,21 +36,12 @@ from qnerf.config import RunSettings
 from qnerf.fields.settings import FieldSettings
 from qnerf.fields.space import Space
 from qnerf.fields.train_query_field import train_query_field
-from qnerf.planning.cost import (
-    FIELD_START,
-    FIELD_STEP,
-    HELDOUT_STEP,
-    MEASURE,
-    PASS,
-    REPORT,
-    START,
-    Estimate,
-    estimate_cost,
-    field_step,
-)
+from qnerf.planning.cost import Estimate, estimate_cost, fields_seconds, figures_seconds
 from qnerf.planning.light_checks import count_views
+from qnerf.planning.units import FIELD_STEP, HELDOUT_STEP, LOAD, PASS, START
 from qnerf.runs import pipeline
 from qnerf.runs.plan import plan_method
+from qnerf.scenes.settings import width_height
 
 VIEWS = 3
 CASES: dict[str, tuple[str, ...]] = {  # the settings of a run of each model
@@ -90,12 +81,12 @@ def units() -> tuple[float, float]:
 
 def one_threads_seconds(settings: RunSettings) -> float:
     """Of an estimate, the seconds of what has one thread however many cores there are."""
-    methods = settings.methods().values()
-    work = [plan_method(method, settings.steps, count_views(settings)) for method in methods]
-    one = FIELD_START + field_step(settings) * settings.field.optimiser.iterations
-    fields = one * sum(each.get("field", 0.0) for each in work)
-    radiance = sum(each.get("feedback", 0.0) for each in work) + len(work) * ("heldout" in settings.metrics.groups)
-    return START + REPORT + MEASURE * len(work) + fields + radiance * HELDOUT_STEP * settings.rgb_field.optimiser.iterations
+    methods, views = settings.methods().values(), count_views(settings)
+    fields = sum(fields_seconds(settings, method, views) for method in methods)
+    feedback = sum(plan_method(method, settings.steps, views).get("feedback", 0.0) for method in methods)
+    radiance = feedback * HELDOUT_STEP * settings.rgb_field.optimiser.iterations
+    start = START + LOAD * settings.backbone.costs(*width_height(settings.scene.size)).weights
+    return start + len(methods) * figures_seconds(settings) + fields + radiance
 
 
 def run(case: str, own: Sequence[str], out: str) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from qnerf.composing.overrides import is_sweep_override
 from qnerf.composing.search_path import with_search_path
 from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.planning.cells import Plan, plan_command
-from qnerf.planning.cost import GIB, MIB, Estimate, estimate_cost, on_gpu
+from qnerf.planning.cost import Estimate, estimate_cost, on_gpu
 from qnerf.planning.light_checks import check_files, file_notes
+from qnerf.planning.units import GIB, MIB
 from qnerf.reports.results import unescaped
 from qnerf.run import CONFIGS, USER_ERROR
 from qnerf.runs.progress import format_seconds

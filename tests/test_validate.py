@@ -35,6 +35,8 @@ def test_every_error_is_a_line_and_the_exit_code_is_2(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith("qnerf: ") for line in lines)
+    assert validate.main(["scene.path=~/no/scene"]) == 2
+    assert f"{Path.home() / 'no' / 'scene'} does not exist" in capsys.readouterr().err
     assert validate.main(["-m", "guidance.strength=.1,-1", "scene.views=99"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2, "what the settings say and what the files say come together"
 

@@ -31,7 +31,8 @@ class PassCosts:
     process at its peak without views. view: bytes of each view in a chunk. keys: bytes of one view's
     keys and values at one step, of the layers that MasaCtrl reads. code: seconds to encode or to decode one
     view; null: slower than the embedded backbone as its passes are. queries: bytes of one view's queries of all
-    decoder layers. gpu: seconds of a pass of one view on `MEASURED_GPU`; null: it was not measured.
+    decoder layers. gpu: seconds of a pass of one view on `MEASURED_GPU`; null: it was not measured. weights: bytes of the files
+    that are read and hashed first, where that counts.
     """
 
     slowness: float
@@ -41,6 +42,7 @@ class PassCosts:
     code: float | None = None
     queries: float = 0.0
     gpu: float | None = None
+    weights: float = 0.0
 
 
 MEASURED_GPU = "NVIDIA H200"  # the one whose passes and fields were timed (docs/gpu.md)

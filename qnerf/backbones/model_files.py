@@ -20,6 +20,7 @@ from qnerf.backbones.model_parts import (
     tokenizer_problems,
     with_key,
 )
+from qnerf.backbones.part_configs import part_config, part_shapes
 from qnerf.backbones.schedule import SD_SCHEDULE, complete_schedule, schedule_problems
 from qnerf.backbones.single_file import (
     OPEN_CLIP,
@@ -32,8 +33,9 @@ from qnerf.backbones.single_file import (
     text_config,
     unet_config,
     vae_config,
+    with_article,
 )
-from qnerf.backbones.weight_files import Shapes, file_shapes, read_object, shapes_of, weights_of
+from qnerf.backbones.weight_files import Shapes, file_shapes, read_object
 from qnerf.errors import UserError
 
 Found = TypeVar("Found")
@@ -84,7 +86,7 @@ def _read_folder(place: Path, vae_place: Path | None, prediction: str, spacing: 
         return None
     key, vae_key = "backbone.model", "backbone.vae" if vae_place else "backbone.model"
     vae_place = vae_place or place / "vae"
-    unet, text = (_part(place / part, problems) for part in ("unet", "text_encoder"))
+    unet, text = (_part(place / part, part, problems) for part in ("unet", "text_encoder"))
     vae = _collect(vae_key, problems, lambda: config_of_vae(vae_place))
     where = place / "scheduler" / "scheduler_config.json"
     schedule = _collect(key, problems, lambda: complete_schedule(read_object(where), prediction, spacing))
@@ -98,7 +100,7 @@ def _read_folder(place: Path, vae_place: Path | None, prediction: str, spacing: 
 def _foreign_folder(place: Path) -> str | None:
     """What a folder is that has no model of Stable Diffusion in it, or None."""
     index, own = place / "model_index.json", place / "config.json"
-    pipeline = read_object(index).get("_class_name", "") if index.is_file() else ""
+    pipeline = str(read_object(index).get("_class_name") or "") if index.is_file() else ""
     if "XL" in pipeline or (place / "text_encoder_2").is_dir():
         return "SDXL, which has two text encoders and is not supported"
     if (place / "transformer").is_dir():
@@ -112,10 +114,10 @@ def _foreign_folder(place: Path) -> str | None:
     return None
 
 
-def _part(folder: Path, problems: list[str]) -> dict[str, Any] | None:
+def _part(folder: Path, part: str, problems: list[str]) -> dict[str, Any] | None:
     """The config of a part whose weights are there and whole."""
-    config = _collect("backbone.model", problems, lambda: read_object(folder / "config.json"))
-    _collect("backbone.model", problems, lambda: shapes_of(weights_of(folder)[0]))
+    config = _collect("backbone.model", problems, lambda: part_config(folder, part))
+    _collect("backbone.model", problems, lambda: part_shapes(folder, part))
     return config
 
 
@@ -147,7 +149,7 @@ def _read_checkpoint(
             "vae": "an autoencoder: give it as backbone.vae",
             "embedding": "a textual-inversion embedding: give it in backbone.embeddings",
             "unet": "one part of a model in diffusers' layout (a U-Net): give the folder of the whole model",
-        }.get(kind, f"a{'n' if kind[:1] in 'AEIOS' else ''} {kind}, which is not supported: give Stable Diffusion 1.x or 2.x")
+        }.get(kind, f"{with_article(kind)}, which is not supported: give Stable Diffusion 1.x or 2.x")
         raise UserError(f"backbone.model: {place} is {advice}.")
     missing = [
         name for name, start in (("text encoder", TEXT), ("autoencoder", VAE)) if not any(n.startswith(start) for n in shapes)
@@ -183,22 +185,14 @@ def _controlnet_config(place: Path, key: str, model: ModelFiles | None) -> dict[
         shapes = file_shapes(place)
         kind = kind_of_file(shapes)
         if kind != "controlnet":
-            raise UserError(f"{key}: {place} is a {kind}, not a ControlNet: give another file.")
+            raise UserError(f"{key}: {place} is {with_article(kind)}, not a ControlNet: give another file.")
         try:
             return controlnet_config(shapes, model.unet if model else {})
         except (KeyError, IndexError, ValueError, StopIteration) as error:
             raise UserError(f"{key}: {place} has not the tensors of a whole ControlNet (no {error}): download it again.") from None
-    if not (place / "config.json").is_file() and (place / "unet").is_dir():
-        inside = f"; it has one in {place / 'controlnet'}" if (place / "controlnet").is_dir() else ""
-        raise UserError(f"{key}: {place} is a whole model, not a ControlNet{inside}: give the ControlNet's folder.")
-    config = read_object(place / "config.json")
-    found = config.get("_class_name", "ControlNetModel")
-    if found != "ControlNetModel":
-        called = {"UNet2DConditionModel": "a U-Net", "AutoencoderKL": "an autoencoder"}.get(found, f"a {found}")
-        raise UserError(f"{key}: {place} is {called}, not a ControlNet: give the ControlNet's folder.")
-    names = set(shapes_of(weights_of(place)[0]))
-    if "controlnet_mid_block.weight" not in names:
-        raise UserError(f"{key}: the weights in {place} are those of another network, not of a ControlNet: download it again.")
+    with keyed(key):
+        config = part_config(place, "controlnet")
+        part_shapes(place, "controlnet")
     return config
 
 

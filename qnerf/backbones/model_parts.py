@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qnerf.backbones.part_configs import part_config, part_shapes
 from qnerf.backbones.places import find_place
-from qnerf.backbones.single_file import kind_of_file, vae_config
-from qnerf.backbones.weight_files import file_shapes, read_object, shapes_of, weights_of
+from qnerf.backbones.single_file import kind_of_file, vae_config, with_article
+from qnerf.backbones.weight_files import file_shapes, read_object
 from qnerf.errors import UserError
 
 TOKENIZERS = ("stable-diffusion-v1-5/stable-diffusion-v1-5", "openai/clip-vit-large-patch14")
@@ -74,10 +75,11 @@ def config_of_vae(place: Path) -> dict[str, Any]:
         if any(name.startswith("encoder.down_blocks.") for name in shapes):
             raise UserError(f"backbone.vae: {place} has the names of diffusers' layout: give its folder, with config.json.")
         if kind_of_file(shapes) not in ("vae", "model"):
-            raise UserError(f"backbone.vae: {place} is a {kind_of_file(shapes)}, expected an autoencoder: give another file.")
+            kind = with_article(kind_of_file(shapes))
+            raise UserError(f"backbone.vae: {place} is {kind}, expected an autoencoder: give another file.")
         return vae_config(shapes)
-    config = read_object(place / "config.json")
-    shapes_of(weights_of(place)[0])
+    config = part_config(place, "vae")
+    part_shapes(place, "vae")
     return config
 
 
@@ -95,7 +97,18 @@ def tokenizer_problems(folder: Path, text: dict[str, Any] | None) -> list[str]:
     known = text.get("vocab_size", words) if text else words
     if words > known or 2 * words < known:
         return [f"{folder} has {words} tokens, but the text encoder {known}: the two do not belong together; download both again."]
-    return []
+    return _merge_problems(folder / "merges.txt", document) if needed else []
+
+
+def _merge_problems(path: Path, vocabulary: dict[str, Any]) -> list[str]:
+    """Every token of more than a letter is made by a merge, but for the two ends of a text; a few may have been added by hand."""
+    made = sum(len(token.removesuffix("</w>")) > 1 for token in vocabulary) - 2
+    merges = len(path.read_text(encoding="utf-8", errors="replace").splitlines()) - 1  # the first line is the version
+    if merges >= 0.99 * made:
+        return []
+    return [
+        f"{path} has {max(merges, 0)} merges for {made} tokens, so that words are read in pieces: download the tokenizer again."
+    ]
 
 
 def tokenizer_folder(place: Path, given: str | None) -> Path:

@@ -17,6 +17,8 @@ def find_place(name: str, revision: str | None = None) -> Path | None:
 
     Raises UserError for a path that leads nowhere, and for a file of a kind that is not read.
     """
+    if "://" in name:
+        raise UserError(f"{name} is a web address: give the hub's id (<owner>/<name>), a folder, or a .safetensors file.")
     path = Path(name).expanduser()
     if path.is_dir():
         return _snapshot(path, revision)

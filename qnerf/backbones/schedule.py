@@ -5,7 +5,10 @@ Needs no torch. The sampler that the file names is of no account: this project t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from qnerf.backbones.part_configs import COUNT, NUMBER, Check, is_count, is_number, mistyped
 
 SD_SCHEDULE: dict[str, Any] = {
     "num_train_timesteps": 1000,
@@ -35,6 +38,16 @@ _KNOWN: dict[str, tuple[Any, ...]] = {
     "clip_sample": (False,),
     "thresholding": (False,),
 }
+_BOOLEAN: Check = ("true or false", lambda v: isinstance(v, bool))
+_TYPES: Mapping[str, Check] = {
+    "num_train_timesteps": COUNT,
+    "beta_start": NUMBER,
+    "beta_end": NUMBER,
+    "trained_betas": ("a list of numbers or null", lambda v: v is None or (isinstance(v, list) and all(map(is_number, v)))),
+    "steps_offset": ("a whole number from 0 on", lambda v: v == 0 or is_count(v)),
+    "rescale_betas_zero_snr": _BOOLEAN,
+    "set_alpha_to_one": _BOOLEAN,
+}
 _WHY = {
     "clip_sample": "it clips latents as if they were pixels; set it to false in that file",
     "thresholding": "it clips latents as if they were pixels; set it to false in that file",
@@ -62,6 +75,8 @@ def schedule_problems(where: str, schedule: dict[str, Any]) -> list[str]:
         for key in NEEDED
         if key not in schedule and not schedule.get("trained_betas")
     ]
+    if wrong := mistyped(schedule, _TYPES):
+        problems.append(f"{where} has {wrong}: copy the scheduler's file that belongs to the model.")
     for key, known in _KNOWN.items():
         value = schedule.get(key, known[0])
         if value not in known:

@@ -149,18 +149,31 @@ class Sd15Settings(BackboneSettings):
         return model, nets, problems
 
     def problems(self, prompts: Sequence[str], drawing: Drawing) -> list[str]:
-        from qnerf.backbones.additions import addition_problems
+        from qnerf.backbones.additions import addition_problems, embedding_words
         from qnerf.backbones.tokens import prompt_problems
 
         model, _, problems = self.read()
+        problems += self._unread()
         problems += self.control_problems(drawing)
         problems += addition_problems(self.loras, self.embeddings, model)
         if model is not None:
-            problems += prompt_problems(model, prompts, bool(self.embeddings))
+            problems += prompt_problems(model, prompts, embedding_words(self.embeddings))
             layers = model.text.get("num_hidden_layers", 12)
             if self.clip_skip >= layers:
                 problems.append(f"backbone.clip_skip: got {self.clip_skip}, but the text encoder has {layers} layers; set fewer")
         return problems
+
+    def _unread(self) -> list[str]:
+        """A sentence for each key that what is given for the model or a ControlNet does not read."""
+        found = []
+        for key, name, revision in [("backbone.model", self.model, self.revision), *self._nets()]:
+            place = Path(name).expanduser()
+            if revision and (place.is_file() or (place.is_dir() and not (place / "snapshots").is_dir())):
+                found.append(f"{key}: {place} is on this disk and has no revisions; leave out the revision, {revision}")
+        place = Path(self.model).expanduser()
+        if self.tokenizer and place.is_dir():
+            found.append(f"backbone.tokenizer: got {self.tokenizer}, but {place} has its own, which is read; leave it out")
+        return found
 
     def build(self, device: torch.device | str = "cpu") -> DiffusionBackbone:
         from qnerf.backbones.additions import addition_problems

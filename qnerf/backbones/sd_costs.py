@@ -22,8 +22,9 @@ PASS_RATE, AUTOENCODER_RATE = 1.84 * EMBEDDED_RATE, 2.2 * EMBEDDED_RATE
 row at 512 pixels (15.3 s), 55 at 256, where reading the weights counts more; 89 to 100 in an autoencoder."""
 WEIGHTS_RATE, ROWS = 14e9, 4
 """Bytes of weights a second, which each pass reads once, for as many rows."""
-GPU_RATE = 220e12
-"""Operations a second of a pass in half precision on `MEASURED_GPU`, from a CUDA graph: two rows of 1.09e12 each in 9.87 ms."""
+GPU_RATE = 168e12
+"""Operations a second of passes in half precision on the GPU of docs/gpu.md, where an independent edit's 2,920 rows of 1.09e12
+took 17.8 and 20.0 s: the pass alone, from a CUDA graph, does 220e12."""
 SLOW_HALF = 2.0  # a CPU computes half precision by way of float32
 LIBRARIES = 0.65 * GIB
 PARAMETERS = 1_430_000_000  # of Stable Diffusion 1.5 with one ControlNet
@@ -49,6 +50,7 @@ def sd_costs(model: ModelFiles | None, nets: Sequence[NetFiles], width: int, hei
         keys=23 * MIB * area * channels,
         queries=query_bytes(unet, latents),
         gpu=None if dtype == "float32" else flops / GPU_RATE,
+        weights=size * parameters,
     )
 
 

@@ -11,6 +11,7 @@ from qnerf.backbones.weight_files import Shapes
 UNET, VAE, TEXT, CONTROL = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "control_model."
 CLIP, OPEN_CLIP = TEXT + "transformer.", TEXT + "model."
 V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"  # empty tensors by which makers of checkpoints say how they were trained
+_LORA = re.compile(r"\.lora_[AB]\.|_lora\.(down|up)\.|\.lora_linear_layer\.|\.lora\.(down|up)\.|\.lora_(down|up)\.")
 WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}
 """Models by the width of their texts."""
 
@@ -26,15 +27,24 @@ def kind_of_file(shapes: Shapes) -> str:
     for starts, kind in _KINDS:
         if has(*starts):
             return kind
+    if any(_LORA.search(name) for name in names):
+        return "lora"
     if len(shapes) == 1 and [len(shape) for shape in shapes.values()] in ([1], [2]):
         return "embedding"  # by the word that prompts name it by
     return "file of an unknown kind"
 
 
+def with_article(kind: str) -> str:
+    """A kind of file with its article."""
+    return {"lora": "a LoRA", "vae": "an autoencoder", "unet": "a U-Net", "controlnet": "a ControlNet"}.get(
+        kind, f"a{'n' if kind[:1] in 'AEIOSe' else ''} {kind}"
+    )
+
+
 _KINDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("conditioner.embedders.", UNET + "label_emb."), "SDXL checkpoint"),
     ((UNET + "joint_blocks.", UNET + "double_blocks.", "joint_blocks.", "double_blocks."), "SD 3 or Flux checkpoint"),
-    (("lora_unet_", "lora_te", "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora"), "lora"),
+    (("lora_unet_", "lora_te"), "lora"),
     ((CONTROL + "zero_convs.", "zero_convs.", "controlnet_cond_embedding."), "controlnet"),
     (("adapter.body.", "body.0."), "T2I-Adapter"),
     ((UNET + "input_blocks.",), "model"),

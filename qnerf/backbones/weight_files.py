@@ -34,7 +34,7 @@ def weights_of(folder: Path) -> tuple[list[Path], str | None]:
                 return [single], variant
             index = folder / (f"{stem}.safetensors.index.json" if variant is None else f"{stem}.safetensors.index.{variant}.json")
             if index.exists():
-                shards = sorted(set(read_object(index).get("weight_map", {}).values()))
+                shards = _shards(index)
                 missing = [name for name in shards if not (folder / name).exists()]
                 if missing or not shards:
                     raise UserError(f"{index} names {', '.join(missing) or 'no files'}, which are not there: download them again.")
@@ -52,6 +52,14 @@ def weights_of(folder: Path) -> tuple[list[Path], str | None]:
         ".fp16 variant or an "
         f"index of shards{f', found {others}' if others else ''}: download them."
     )
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the files that an index of shards lists."""
+    places = read_object(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise UserError(f"{index} is no index of shards, which has the file of every tensor in weight_map: download it again.")
+    return sorted(set(places.values()))
 
 
 def shapes_of(files: list[Path]) -> dict[str, tuple[int, ...]]:

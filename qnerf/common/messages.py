@@ -56,6 +56,11 @@ def describe_error(error: Mapping[str, Any], root: type[BaseModel], data: Any) -
         examples = model.model_fields[path[-1]].examples if model and path[-1] in model.model_fields else None
         expected = f"one of {', '.join(examples)}" if examples else f"text like {context['pattern']}"
         return f"{key}: {error['input']!r} is not valid; expected {expected}"
+    if kind == "model_type" and (model := model_at(root, data, path)):
+        keys = ", ".join(f"{name}: …" for name in model.model_fields)
+        return f"{key}: got {error['input']!r}; expected keys and their values, {{{keys}}}"
+    if kind == "tuple_type":
+        return f"{key}: got {error['input']!r}; expected a list, in brackets: {key}=[…]"
     if kind == "value_error":
         return f"{key}: {error['msg'].removeprefix('Value error, ')}" if path else error["msg"].removeprefix("Value error, ")
     return f"{key}: got {error['input']!r}; expected {_expectation(error['msg'])}"
@@ -133,7 +138,7 @@ def _quoted(text: str) -> list[str]:
 
 
 def _expectation(message: str) -> str:
-    return re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) should (be|have)", r"\2", message).removeprefix("be ")
+    return re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) should (be|have) ", "", message)
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -12,11 +12,16 @@ SEARCH_PATH = "hydra.searchpath"
 
 
 def with_search_path(arguments: Sequence[str]) -> list[str]:
-    """The arguments with each `--config-dir <folder>` turned into an override of Hydra's search path. Raises UserError for a
-    folder that is not there."""
-    rest, folders = split_config_dirs(arguments)
+    """The arguments with each `--config-dir <folder>` turned into an override of Hydra's search path, and `key=~/folder` with the
+    home in the place of `~`, which neither shells nor Hydra read there. Raises UserError for a folder that is not there."""
+    rest, folders = split_config_dirs([_with_home(word) for word in arguments])
     places = ",".join("'file://" + str(folder).replace("'", r"\'") + "'" for folder in folders)
     return [*rest, f"{SEARCH_PATH}=[{places}]"] if folders else rest
+
+
+def _with_home(word: str) -> str:
+    key, equals, value = word.partition("=")
+    return f"{key}={Path(value).expanduser()}" if equals and value.startswith("~/") else word
 
 
 def split_config_dirs(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:

@@ -1,13 +1,9 @@
 """What a sweep will cost before it starts: time, memory and disk, from the planned work and what its units were measured to take.
-
-Calibrated on the demo (12 views of 128 pixels, 30 steps, embedded backbone, 2 CPU cores): an independent edit takes 22 s, a
-full one 79 s, the whole run 140 s. Other machines and backbones scale. On a GPU, passes of Stable Diffusion and steps of a
-field are those of the one GPU that was measured.
-"""
+Other machines and backbones than those of `units` scale."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,30 +12,13 @@ from typing import cast
 from qnerf.backbones.backbone import BackboneSettings, PassCosts
 from qnerf.config import MethodSettings, RunSettings
 from qnerf.fields.encodings.layout import grid_layout
+from qnerf.planning import units
 from qnerf.planning.light_checks import count_views
 from qnerf.runs.memory import within_memory
 from qnerf.runs.plan import follows_posed, method_follows_posed, plan_method, plan_work, uses_oracle, uses_posed
 from qnerf.scenes.settings import width_height
 
-MIB, GIB = 2**20, 2**30
-
-# Seconds of the embedded backbone on 2 CPU cores.
-PASS = 0.030  # UNet and ControlNet on one view, guided steps counted as `ScheduleSettings.work` counts them
-FIRST_VISIT = 0.061  # of a step of one view by MasaCtrl: the source branch runs beside it, and its keys and values are kept
-CODE = 0.05  # encoding or decoding one view
-FIELD_START, FIELD_STEP = 0.4, 0.012  # of a field, and each of its iterations
-SOURCE_STEP, POSED_VIEW = 0.035, 1.3  # an iteration of the source's radiance field, and rendering one posed view
-MEASURE, HELDOUT_STEP = 1.0, 0.017  # of one method's figures, and each iteration of the field behind the held-out ones
-RENDER, MATCHED, SEEN = 0.25, 0.03, 0.025  # of a view: by that field, its features matched with others, by the classifiers
-START, REPORT = 5.0, 2.0  # imports, the model's weights and the hash of the scene; pictures, video and page
-
-# Seconds on that GPU: recording passes and what else comes once; a field's iteration of `GPU_FIELD` evaluations of 16 levels.
-GPU_START, GPU_FIELD_STEP, GPU_FIELD = 12.0, 0.0044, 4096 * 48 * 16
-FIELD = 512 * 16 * 4  # evaluations and levels of an iteration of `FIELD_STEP`
-
 GPUS = Path("/proc/driver/nvidia/gpus")  # where Linux has a folder for each
-
-METHOD_FILES, VIEW_FILES = 0.25 * MIB, 0.19 * MIB  # of a method, and of each of its views
 
 
 @dataclass(frozen=True)
@@ -58,7 +37,9 @@ def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
     """The cost of all cells of a sweep. An inversion or an edit that several cells share is counted once."""
     cells = [settings if settings.memory == "auto" else within_memory(settings) for settings in cells]
     inversions = {key: found for settings in cells for key, found in _inversions(settings).items()}
-    shared = {key: seconds for settings in cells for key, seconds in (_posing(settings) | _edits(settings)).items()}
+    shared: dict[str, float] = {}
+    for settings in cells:
+        shared |= _posing(settings) | _edits(settings, shared)
     seconds = sum(each for each, _ in inversions.values()) + sum(shared.values()) + sum(map(run_seconds, cells))
     memory = max((run_memory(settings) for settings in cells), default=0.0)
     disk = sum(size for _, size in inversions.values()) + sum(map(run_bytes, cells))
@@ -72,10 +53,10 @@ def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
     key, size = _inversion_key(settings), trajectory_bytes(settings)
     inversion, code = settings.inversion, _code(settings)
     passes = inversion.passes(settings.steps) + inversion.reconstruction_passes(settings.steps)
-    found = {key: (views * (slowness * passes * PASS + code), size)}
+    found = {key: (views * (slowness * passes * units.PASS + code), size)}
     others = {"truth": uses_oracle(settings), f"posed {_posed_key(settings)}": follows_posed(settings)}
     for name in (name for name, needed in others.items() if needed):
-        found[f"{key} {name}"] = (views * (slowness * inversion.passes(settings.steps) * PASS + code), size)
+        found[f"{key} {name}"] = (views * (slowness * inversion.passes(settings.steps) * units.PASS + code), size)
     return found
 
 
@@ -85,8 +66,11 @@ def _posing(settings: RunSettings) -> dict[str, float]:
     if not uses_posed(settings) and not any(net.drawing == "depth" for net in settings.net_controls()):
         return {}
     field = settings.model_dump_json(include={"scene", "source_field", "seed"})
-    rendered = POSED_VIEW * count_views(settings) * _area(settings)
-    trained = {f"source field {field}": SOURCE_STEP * settings.source_field.optimiser.iterations}
+    step, view = (
+        (units.GPU_SOURCE_STEP, units.GPU_POSED_VIEW) if on_measured_gpu(settings) else (units.SOURCE_STEP, units.POSED_VIEW)
+    )
+    rendered = view * count_views(settings) * _area(settings)
+    trained = {f"source field {field}": step * settings.source_field.optimiser.iterations}
     return trained | ({_posed_key(settings): rendered} if uses_posed(settings) else {})
 
 
@@ -94,9 +78,11 @@ def _posed_key(settings: RunSettings) -> str:
     return settings.model_dump_json(include={"scene", "source_field", "posing", "seed"})
 
 
-def _edits(settings: RunSettings) -> dict[str, float]:
-    """Seconds of each method's edit. Seed, guidance and fields enter an edit's key where its schedule reads them."""
-    found = {}
+def _edits(settings: RunSettings, known: Container[str]) -> dict[str, float]:
+    """Seconds of each method's edit that is not known yet. Seed, guidance and fields enter an edit's key where its schedule reads
+    them."""
+    found: dict[str, float] = {}
+    warm = False  # whether an edit before has left the source's keys and values, which all methods of the run's editor share
     for method in settings.methods().values():
         editor = method.editor or settings.editor
         used = editor.model_dump_json(exclude={"guidance_scale"})
@@ -109,7 +95,11 @@ def _edits(settings: RunSettings) -> dict[str, float]:
             parts.append(_posed_key(settings))
         if method.schedule.trains_radiance_field:
             parts.append(settings.rgb_field.model_dump_json())
-        found["\n".join(parts)] = method_seconds(settings, method, count_views(settings))
+        if (key := "\n".join(parts)) in known:
+            continue
+        shares = editor == settings.editor
+        found[key] = method_seconds(settings, method, count_views(settings), warm and shares)
+        warm = warm or (shares and found[key] > 0 and _source_bytes(settings, method) <= editor.cache_gib * units.GIB)
     return found
 
 
@@ -117,49 +107,79 @@ def run_seconds(settings: RunSettings) -> float:
     """All of a run but its inversions and edits."""
     decoding = plan_work(settings, count_views(settings))["decode"] * _code(settings)
     looked = settings.attention.views if settings.attention is not None else 0
-    decoding += settings.steps * PASS * _slowness(settings) * min(count_views(settings), looked)
-    start = START + (GPU_START if on_measured_gpu(settings) else 0.0)
-    return start + decoding + len(settings.methods()) * _figures_seconds(settings) + REPORT
+    decoding += settings.steps * units.PASS * _slowness(settings) * min(count_views(settings), looked)
+    start = units.START + units.LOAD * _costs(settings).weights + (units.GPU_START if on_measured_gpu(settings) else 0.0)
+    return start + decoding + len(settings.methods()) * figures_seconds(settings)
 
 
-def _figures_seconds(settings: RunSettings) -> float:
-    """One method's figures: of the output and, where it keeps pixels of the source, of the model's own pictures. The groups that
-    no figure here is named for are in `MEASURE`."""
+def figures_seconds(settings: RunSettings) -> float:
+    """One method's figures and its part of the report: of the output and, where it keeps pixels of the source, of the model's own
+    pictures. The groups that no figure here is named for are in `MEASURE`."""
     pixels = count_views(settings) * _area(settings)
-    field = HELDOUT_STEP * settings.rgb_field.optimiser.iterations
-    of_group = {"heldout": field, "radiance": field + RENDER * pixels, "epipolar": MATCHED * pixels, "distribution": SEEN * pixels}
+    field = units.HELDOUT_STEP * settings.rgb_field.optimiser.iterations
+    of_group = {
+        "heldout": field,
+        "radiance": field + units.RENDER * pixels,
+        "epipolar": units.MATCHED * pixels,
+        "distribution": units.SEEN * pixels,
+    }
     decoded = settings.metrics.measured_as_decoded() if settings.output.keep_pixels else ()
-    return MEASURE + sum(of_group.get(group, 0.0) for group in (*dict.fromkeys(settings.metrics.groups), *decoded))
+    named = sum(of_group.get(group, 0.0) for group in (*dict.fromkeys(settings.metrics.groups), *decoded))
+    return pixels * (units.MEASURE * (1 + bool(decoded)) + units.REPORT) + named
 
 
-def method_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
-    """One method's edit of `views` views."""
+def method_seconds(settings: RunSettings, method: MethodSettings, views: int, warm: bool = False) -> float:
+    """One method's edit of `views` views. warm: the source's keys and values are in the cache, from a method before."""
     steps, editor = settings.steps, method.editor or settings.editor
     work = plan_method(method, steps, views)
     if not work["unet"]:
         return 0.0
-    passes = 1 + (settings.edit_scale(method) != 1) + (editor.control_guidance != 1)  # predictions that are combined at each step
-    beside = editor.total(lambda part: part.source_passes(steps)) * (FIRST_VISIT - PASS)
-    own = editor.total(lambda part: part.own_passes(steps)) * PASS
-    unet = work["unet"] * PASS + views * (beside + own / passes)
-    fields = work.get("field", 0.0) * (FIELD_START + field_step(settings) * settings.field.optimiser.iterations)
-    radiance = HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * _code(settings)
-    return unet * passes * _slowness(settings) + fields + work.get("feedback", 0.0) * radiance
+    texts = _texts(settings, method)
+    predicted = texts + (editor.control_guidance != 1)  # predictions that are combined at each step
+    read = views * method.schedule.read_passes(method.guidance, steps)
+    guided = (views * method.schedule.guided_passes(method.guidance, steps) - read) * predicted + read
+    beside = 0.0 if warm else texts * editor.total(lambda part: part.source_passes(steps)) * (units.FIRST_VISIT - units.PASS)
+    own = editor.total(lambda part: part.own_passes(steps)) * units.PASS
+    unet = ((work["unet"] - read) * predicted + read) * units.PASS + views * (beside + own)
+    unet += (units.GPU_GUIDED - 1) * guided * units.PASS if on_measured_gpu(settings) else 0.0
+    radiance = units.HELDOUT_STEP * settings.rgb_field.optimiser.iterations + 3 * views * _code(settings)
+    return unet * _slowness(settings) + fields_seconds(settings, method, views) + work.get("feedback", 0.0) * radiance
+
+
+def fields_seconds(settings: RunSettings, method: MethodSettings, views: int) -> float:
+    """Training a method's query fields, and the queries of all views that each renders."""
+    fields = plan_method(method, settings.steps, views).get("field", 0.0)
+    if not fields:
+        return 0.0
+    rendered = max(1, len(method.schedule.kept_intervals(method.guidance, settings.steps)))
+    trained = fields * (units.FIELD_START + field_step(settings) * settings.field.optimiser.iterations)
+    return trained + rendered * units.QUERIES * views * _area(settings)
 
 
 def field_step(settings: RunSettings) -> float:
     """Seconds of an iteration of a query field: as many as it has evaluations, times levels of its grid."""
     field = settings.field
     size = field.optimiser.rays_per_batch * field.sampling.fine_samples * field.grid.levels
-    return GPU_FIELD_STEP * size / GPU_FIELD if on_measured_gpu(settings) else FIELD_STEP * size / FIELD
+    return units.GPU_FIELD_STEP * size / units.GPU_FIELD if on_measured_gpu(settings) else units.FIELD_STEP * size / units.FIELD
 
 
 def run_memory(settings: RunSettings) -> float:
     """Bytes of one process at its peak: libraries and weights, a chunk's activations, the source branch's keys and values."""
     costs, editor = _costs(settings), settings.editor
-    needed = editor.source_bytes(settings.steps, costs.keys) * count_views(settings)
+    needed = max(_source_bytes(settings, method) for method in settings.methods().values())
     looked = settings.attention.memory(count_views(settings), costs.keys) if settings.attention is not None else 0.0
-    return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * GIB, needed) + looked
+    return costs.process + costs.view * settings.chunk_size + min(editor.cache_gib * units.GIB, needed) + looked
+
+
+def _source_bytes(settings: RunSettings, method: MethodSettings) -> float:
+    """Of the source's keys and values at all steps, which a method reads."""
+    editor = method.editor or settings.editor
+    return _texts(settings, method) * editor.source_bytes(settings.steps, _costs(settings).keys) * count_views(settings)
+
+
+def _texts(settings: RunSettings, method: MethodSettings) -> int:
+    """Texts whose predictions an edit combines: the prompt, and what it is guided away from."""
+    return 1 + (settings.edit_scale(method) != 1)
 
 
 def trajectory_bytes(settings: RunSettings) -> float:
@@ -173,7 +193,7 @@ def run_bytes(settings: RunSettings) -> float:
     """The files of a run folder: views, sheets, video and page, and each method's latents; and what the store keeps of the first
     interval, which other runs share: its field and its queries."""
     views, methods = count_views(settings), settings.methods()
-    files = _area(settings) * (METHOD_FILES + VIEW_FILES * views) * len(methods)
+    files = _area(settings) * (units.METHOD_FILES + units.VIEW_FILES * views) * len(methods)
     if not any(m.schedule.kept_intervals(m.guidance, settings.steps) for m in methods.values()):
         return files
     grid = grid_layout(settings.field.grid)
@@ -188,13 +208,13 @@ def _inversion_key(settings: RunSettings) -> str:
 def _slowness(settings: RunSettings) -> float:
     """How many times slower a pass is than the embedded backbone's on a CPU."""
     costs = _costs(settings)
-    return costs.gpu / PASS if on_measured_gpu(settings) and costs.gpu else costs.slowness
+    return costs.gpu / units.PASS if on_measured_gpu(settings) and costs.gpu else costs.slowness
 
 
 def _code(settings: RunSettings) -> float:
     """Seconds to encode or to decode one view."""
     costs = _costs(settings)
-    of_cpu = costs.slowness * CODE if costs.code is None else costs.code
+    of_cpu = costs.slowness * units.CODE if costs.code is None else costs.code
     return of_cpu * _slowness(settings) / costs.slowness
 
 

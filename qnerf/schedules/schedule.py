@@ -81,6 +81,14 @@ class ScheduleSettings(Variant):
         """The work of an edit of `views` views in `steps` denoising steps."""
         return {"unet": steps * views}
 
+    def guided_passes(self, guidance: GuidanceSettings, steps: int) -> int:
+        """Of them, U-Net passes of one view in steps that guidance may change."""
+        return 0
+
+    def read_passes(self, guidance: GuidanceSettings, steps: int) -> int:
+        """Of those, passes of one view that read queries and take no step: of one prediction each."""
+        return 0
+
     def kept_intervals(self, guidance: GuidanceSettings, steps: int) -> list[int]:
         """The states at which an interrupted edit can resume."""
         return []

@@ -81,8 +81,12 @@ class TransportSettings(LookAheadSettings):
         first = self.first_state(steps)
         begin = min(self.stops(guidance, steps), default=steps)
         guided = [k for k in range(first, steps) if self.transported(k, steps) > 0 or k >= begin]
-        read = sum(self.transported(k, steps) > 0 and guidance.guides(k, steps) for k in guided)
-        return steps - first - len(guided) + sum(guidance.step_passes(k, steps) for k in guided) + read
+        steps_passes = steps - first - len(guided) + sum(guidance.step_passes(k, steps) for k in guided)
+        return steps_passes + self.read_passes(guidance, steps)
+
+    def read_passes(self, guidance: GuidanceSettings, steps: int) -> int:
+        """One for each step that the posed views' queries guide."""
+        return sum(self.transported(k, steps) > 0 and guidance.guides(k, steps) for k in range(self.first_state(steps), steps))
 
     def work(self, guidance: GuidanceSettings, steps: int, views: int) -> Work:
         """That of a proxy that fits: no query field, unless they are always trained."""

@@ -182,7 +182,7 @@ def test_mixed_up_places(models: dict[str, Path], tmp_path: Path) -> None:
         (settings(folder, folder), "is a whole model, not a ControlNet"),
         (settings(folder, folder / "unet"), "is a U-Net, not a ControlNet"),
         (settings(control, net), "is a ControlNet: give it as backbone.controlnet"),
-        (settings(folder, folder / "vae" / "diffusion_pytorch_model.safetensors"), "is a vae, not a ControlNet"),
+        (settings(folder, folder / "vae" / "diffusion_pytorch_model.safetensors"), "is an autoencoder, not a ControlNet"),
         (settings("/no/where", net), "/no/where does not exist"),
         (settings("no/such-model", net), "set backbone.download=true, fetch it with `hf download no/such-model"),
     ]

@@ -96,6 +96,8 @@ def test_a_model_and_a_drawing_that_fit_are_good(model: Path, capsys: pytest.Cap
         (["backbone.more_controlnets=[{scale: 2}]"], "backbone.more_controlnets.0.controlnet: missing; expected a value$"),
         (["+backbone.lora=x"], "backbone.lora: unknown key; nearest valid: loras"),
         (["backbone.vae=/no/vae"], "backbone.vae: /no/vae does not exist"),
+        (["backbone.loras=x.safetensors"], r"got 'x.safetensors'; expected a list, in brackets: backbone.loras=\[…\]$"),
+        (["backbone.loras=[x.safetensors]"], "backbone.loras.0: .*; expected keys and their values, {path: …, scale: …}$"),
     ],
 )
 def test_each_fault_is_told(model: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], expected: str) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from qnerf.config import RunSettings
 from qnerf.planning.cells import plan_command
-from qnerf.planning.cost import HELDOUT_STEP, MATCHED, MIB, RENDER, SEEN, Estimate, estimate_cost, field_step, method_seconds
+from qnerf.planning.cost import Estimate, estimate_cost, field_step, method_seconds
 from qnerf.planning.light_checks import check_files, count_views
+from qnerf.planning.units import HELDOUT_STEP, MATCHED, MIB, RENDER, SEEN
 from qnerf.run import CONFIGS
 
 
@@ -23,12 +24,16 @@ def test_the_demo_takes_what_it_was_measured_to_take() -> None:
     settings = plan_command(measured, CONFIGS).cells[0]
     methods = settings.methods()
     assert method_seconds(settings, methods["independent"], 12) == pytest.approx(22, abs=1)
-    assert method_seconds(settings, methods["full"], 12) == pytest.approx(79, abs=2)
-    assert estimate(*measured).seconds == pytest.approx(140, rel=0.05)
+    assert method_seconds(settings, methods["full"], 12, warm=True) == pytest.approx(79, rel=0.15)
+    assert estimate(*measured).seconds == pytest.approx(140, rel=0.1)
     assert estimate("schedule=progressive").memory == pytest.approx(1466 * MIB, rel=0.05)
 
 
 def test_so_does_the_smoke_run() -> None:
+    """Stage by stage, in CPU time over the pace of passes and fields at the same time (benchmarks/bench_estimate.py): 15.2 s, and
+    30.7 s of 12 views."""
+    assert estimate("+exp=smoke").seconds == pytest.approx(15.2, rel=0.1)
+    assert estimate("+exp=smoke", "scene.views=12").seconds == pytest.approx(30.7, rel=0.1)
     assert estimate("+exp=smoke").memory == pytest.approx(1002 * MIB, rel=0.05)
     assert estimate("+exp=smoke", "chunk_size=1").memory == pytest.approx(854 * MIB, rel=0.05)
     assert estimate("+exp=smoke").disk == pytest.approx(11 * MIB, rel=0.15)
@@ -86,7 +91,8 @@ def test_every_group_of_figures_that_takes_long_is_counted() -> None:
     twice = "metrics.decoded_groups=[fidelity,heldout,epipolar,distribution]"
     assert seconds(",epipolar", twice) - plain == pytest.approx(2 * 12 * MATCHED)
     assert seconds(",heldout", twice) - plain == pytest.approx(2 * field)
-    assert seconds(",distribution", twice, "output.keep_pixels=false") - plain == pytest.approx(12 * SEEN)
+    bare = seconds("", "output.keep_pixels=false")
+    assert seconds(",distribution", twice, "output.keep_pixels=false") - bare == pytest.approx(12 * SEEN)
 
 
 def test_views_are_those_that_are_there(tmp_path: Path) -> None:
@@ -128,10 +134,13 @@ def test_the_scale_costs_what_is_used() -> None:
 
 
 def test_on_a_gpu_passes_and_fields_take_what_they_were_measured_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/gpu.md: 20 views of SD 1.5's size in 50 steps took 17.8 s of independent edit; a step of field=sd15 4.38 ms."""
+    """docs/gpu.md: 20 views of SD 1.5's size in 50 steps took 17.8 and 20.0 s of independent edit, and the posed one 56.8 s beside
+    its source field (19.9), posing (13.3) and inversion (6.5); a step of field=sd15 4.38 ms."""
     own = ["backbone=sd15", "backbone.control.kind=puppet", "control.detail=joints", "scene.size=512", "device=cuda", "steps=50"]
     settings = plan_command([*own, "schedule=independent"], CONFIGS).cells[0]
-    assert method_seconds(settings, settings.methods()["full"], 20) == pytest.approx(17.8, rel=0.1)
+    assert method_seconds(settings, settings.methods()["full"], 20) == pytest.approx(18.9, rel=0.05)
+    posed = plan_command([*own, "schedule=transport", "schedule.consolidate_below=0"], CONFIGS).cells[0]
+    assert method_seconds(posed, posed.methods()["full"], 20) == pytest.approx(56.8, rel=0.05)
     assert field_step(plan_command([*own, "field=sd15"], CONFIGS).cells[0]) == pytest.approx(4.38e-3, rel=0.01)
     assert estimate(*own).on_gpu
     assert not estimate(*own, "backbone.dtype=float32").on_gpu, "which was not timed there"
