@@ -18,6 +18,7 @@ import numpy as np
 from experiments.editors import study as editors
 from experiments.inversions import study as inversions
 from experiments.inversions import transformed
+from experiments.probes import study as probes
 
 LEAST_IMAGES = 8  # below, a difference is a first look
 
@@ -102,7 +103,8 @@ def report(study: Study, folder: Path) -> str:
     for claim in study.claims:
         verdict = judge(claim, found)
         lines.append(f"| {claim.says} | {claim.published} | {verdict.ours} | {verdict.images} | {verdict.in_words} |")
-    shown = [line for line in study.script.table(folder / study.script.RESULTS).splitlines() if _is_of(line, study.rows)]
+    head, *rest = study.script.table(folder / study.script.RESULTS).splitlines()
+    shown = [head, *(line for line in rest if _is_of(line, study.rows))]
     return "\n".join([f"# {study.title}", "", *(lines if study.claims else []), "", *shown])
 
 
@@ -111,13 +113,13 @@ def _counts(claim: Claim, each: Mapping[str, str]) -> bool:
 
 
 def _is_of(line: str, rows: Sequence[str]) -> bool:
-    """Whether a line of a table is its head or one of these rows."""
-    cells = line.split("|")
-    return not line.startswith("|") or cells[1].strip() in (*rows, "inversion", "editor", "transform") or set(line) <= set("|-")
+    """Whether a line below a table's head is one of these rows, or none of its rows."""
+    return not line.startswith("|") or line.split("|")[1].strip() in rows or set(line) <= set("|-")
 
 
 WARMER, TURNED = "much warmer", "turned by 20 degrees"
 STEPS_OF = "fpe, γ 3.5, map_steps"
+EVERY_LAYER, FROM_4_TO_14, LATE = (f"fpe, γ 3.5, layers {some}" for some in ("0-15", "3-13", "10-15"))  # 4 to 14 if counted from 1
 FPE, P2P = "fpe, γ 7.5", "p2p, γ 7.5"
 PSNR, WRONG = "psnr", "ddim, wrong prompt, γ 7.5"
 OF_U1 = (
@@ -130,6 +132,8 @@ OF_U1 = (
     "direct, γ 7.5",
 )
 BOTH, THEN_1 = "ddim, inverted and denoised at γ 7.5", "ddim, inverted at γ 7.5, denoised at 1"
+
+CROSS, OWN, CHANCE = "cross, all layers", "self, all layers", "{}, shuffled labels"
 
 STUDIES: Mapping[str, Study] = {
     "U1": Study(
@@ -161,6 +165,18 @@ STUDIES: Mapping[str, Study] = {
             Claim("than 7.5 then 1", "by pictures", PSNR, "ddim, γ 1", THEN_1),
         ),
     ),
+    "F1": Study(
+        "F1: what attention maps tell, by layer",
+        probes,
+        tuple(probes.ROWS),
+        (
+            Claim("cross maps tell the colour: .3 above chance", "by figures", "colour", CROSS, CHANCE.format("cross"), 0.3),
+            Claim("and the kind", "by figures", "kind", CROSS, CHANCE.format("cross"), 0.3),
+            Claim("self maps do not, by .1 above chance", "by figures", "colour", CHANCE.format("self"), OWN, -0.1),
+            Claim("they tell it worse than cross maps, by .3", "by figures", "colour", CROSS, OWN, 0.3),
+            Claim("self maps tell the kind a little: .1 above chance", "by figures", "kind", OWN, CHANCE.format("self"), 0.1),
+        ),
+    ),
     "F3": Study(
         "F3: Free-Prompt-Editing against Prompt-to-Prompt",
         editors,
@@ -178,6 +194,17 @@ STUDIES: Mapping[str, Study] = {
             Claim("more steps keep more structure: .8 than .2", "by pictures", "silhouette", "fpe, γ 3.5", f"{STEPS_OF} 0.2"),
             Claim("all steps change a colour less often than .4", "by pictures", "right", f"{STEPS_OF} 0.4", f"{STEPS_OF} 1",
                   change="colour"),
+        ),
+    ),
+    "F2": Study(
+        "F2: which layers' maps fpe replaces (layers 4 to 14 of the paper, which counts from 1, are 3-13; the code's are 2-12)",
+        editors,
+        ("fpe, γ 3.5", EVERY_LAYER, FROM_4_TO_14, LATE),
+        (
+            Claim("4 to 14 change the colour more often than all", "by pictures", "right", FROM_4_TO_14, EVERY_LAYER, 0, "colour"),
+            Claim("and the kind", "-", "right", FROM_4_TO_14, EVERY_LAYER, 0, "kind"),
+            Claim("they keep more structure than late layers alone", "by pictures", "silhouette", FROM_4_TO_14, LATE),
+            Claim("all keep as much of it", "-", "silhouette", EVERY_LAYER, FROM_4_TO_14, -0.02),
         ),
     ),
     "U3": Study(
@@ -208,8 +235,6 @@ STUDIES: Mapping[str, Study] = {
 
 NOT_BUILT: Mapping[str, str] = {
     "U4": "memory and time of uniform maps against ordinary ones",
-    "F1": "probes of attention maps",
-    "F2": "which layers' maps to replace; for how many steps is built, as F2-steps",
     "J17-J19": "null embeddings by step and carried to other views",
     "J22, J26, J27": "maps by word and principal components: as pictures by +exp=attention, without figures",
     "J24, J25, J28-J30": "injected maps, noise in the steps, transformed features, extraction by injection, centroids of words",
