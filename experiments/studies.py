@@ -16,8 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from experiments.editors import study as editors
+from experiments.features import study as components
+from experiments.features import words
+from experiments.inversions import cost, null_texts, transformed
 from experiments.inversions import study as inversions
-from experiments.inversions import transformed
 from experiments.probes import study as probes
 
 LEAST_IMAGES = 8  # below, a difference is a first look
@@ -135,6 +137,9 @@ BOTH, THEN_1 = "ddim, inverted and denoised at γ 7.5", "ddim, inverted at γ 7.
 
 CROSS, OWN, CHANCE = "cross, all layers", "self, all layers", "{}, shuffled labels"
 
+QUARTER, HALF = (f"{size} of the side, step 0.5" for size in ("a quarter", "half"))
+OTHERS = f"{HALF}, another word"
+
 STUDIES: Mapping[str, Study] = {
     "U1": Study(
         "U1: the error of reconstruction by inversion",
@@ -212,6 +217,26 @@ STUDIES: Mapping[str, Study] = {
         editors,
         (editors.MASKED, *(name for name in editors.ROWS if name.startswith(f"{editors.MASKED}, "))),
     ),
+    "U4": Study(
+        "U4: time and memory of uniform maps",
+        cost,
+        tuple(cost.ROWS),
+        (
+            Claim("uniform maps take no more time, by .05", "-", "ratio", "ordinary", "uniform", -0.05),
+            Claim("nor memory, by 1 MiB", "-", "memory", "ordinary", "uniform", -1.0),
+            Claim("maps that are written out take more memory", "-", "memory", "ordinary, maps written out", "ordinary"),
+        ),
+    ),
+    "J17-J19": Study(
+        "J17, J18, J19: null embeddings by step, carried to other views, and one for five views",
+        null_texts,
+        tuple(null_texts.ROWS),
+        (
+            Claim("a view's own null embeddings reconstruct it", "by pictures", "psnr", null_texts.OWN, null_texts.NOT, 3.0),
+            Claim("carried to other views they fail: 3 dB less", "by pictures", "psnr", null_texts.OWN, null_texts.CARRIED, 3.0),
+            Claim("one for five views does not converge: 3 dB less", "by pictures", "psnr", null_texts.OWN, null_texts.SHARED, 3.0),
+        ),
+    ),
     "J20": Study(
         "J20: trajectories of transformed images",
         transformed,
@@ -219,6 +244,27 @@ STUDIES: Mapping[str, Study] = {
         (
             Claim("a change of colour is kept in the noisiest state, a turn is lost", "by a plot", "noisiest", WARMER, TURNED),
             Claim("and a scaling", "by a plot", "noisiest", WARMER, "1.5 times as large"),
+        ),
+    ),
+    "J22": Study(
+        "J22, J30: maps of words by size and step; centroid and size of a word from its map",
+        words,
+        tuple(words.ROWS),
+        (
+            Claim("a word's map tells where it is better than another's", "by pictures", "auc", HALF, OTHERS),
+            Claim("maps of half the side tell it better than of a quarter", "-", "auc", HALF, QUARTER),
+            Claim("the map's centroid is nearer than another word's", "by pictures", "centroid", OTHERS, HALF),
+            Claim("and its size", "by pictures", "size", OTHERS, HALF),
+        ),
+    ),
+    "J27": Study(
+        "J26, J27: principal components by layer and step, and of four views together",
+        components,
+        tuple(components.ROWS),
+        tuple(
+            Claim(f"{name}: joint axes of four views are a view's own, more than another scene's are", "by pictures", "joint",
+                  f"{name}, layer 12, step 0.5", f"{name}, layer 12, step 0.5, another scene")
+            for name in components.FEATURES
         ),
     ),
     "editors": Study(
@@ -234,8 +280,5 @@ STUDIES: Mapping[str, Study] = {
 }  # fmt: skip
 
 NOT_BUILT: Mapping[str, str] = {
-    "U4": "memory and time of uniform maps against ordinary ones",
-    "J17-J19": "null embeddings by step and carried to other views",
-    "J22, J26, J27": "maps by word and principal components: as pictures by +exp=attention, without figures",
-    "J24, J25, J28-J30": "injected maps, noise in the steps, transformed features, extraction by injection, centroids of words",
+    "J24, J25, J28, J29": "injected maps, noise in the steps, transformed features, extraction by injection",
 }

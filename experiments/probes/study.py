@@ -12,8 +12,8 @@ it is measured on. The classes are the colour of the object's largest part that 
 - all layers: the product of the probabilities that the layers' probes give;
 - shuffled labels: the same, trained on labels in another order; what a probe reaches by chance.
 
-Maps are averaged to at most 8 x 8 places, and a probe sees their first 64 principal components, each of unit variance. The folder has
-results.csv (1 where a probe is right, for each held-out image) and, in maps/, the maps of each image.
+Maps are averaged to at most 8 x 8 places, and a probe sees their first 64 principal components, each of unit variance. The folder
+has results.csv (1 where a probe is right, for each held-out image) and, in maps/, the maps of each image.
 """
 
 from __future__ import annotations
