@@ -244,7 +244,6 @@ def test_the_study_of_probes_keeps_maps_and_measures_what_is_missing(tmp_path: P
     monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
     monkeypatch.setattr(probes, "sample", lambda side, number: SMALL[side, number])
     monkeypatch.setattr(probes, "ITERATIONS", 1)
-    monkeypatch.setattr(probes, "COMPONENTS", 1)
     SMALL = {
         (side, number): probes.label_sample(probes.SEEDS[side] * probes.SEED_STRIDE + number, 32, "seat", 2, side == "heldout")
         for side, numbers in (("train", (0, 1)), ("heldout", (0,)))
@@ -255,7 +254,7 @@ def test_the_study_of_probes_keeps_maps_and_measures_what_is_missing(tmp_path: P
     maps = probes.maps_of(BACKBONE, view, 0)
     assert maps["self 12"].shape == (16**2,)
     torch.testing.assert_close(maps["self 12"].float().view(16, 16).sum(dim=1), torch.ones(16), rtol=0, atol=1e-2)
-    wanted = ("cross, layer 3", "self, shuffled labels")
+    wanted = ("cross, layer 3", "self, layer 12")
     probes.measure_all(tmp_path, 1, lambda row: row in wanted)
     assert {(each["row"], each["image"]) for each in probes.read(tmp_path / probes.RESULTS)} == {(row, "0") for row in wanted}
     monkeypatch.setattr(probes, "maps_of", None)
