@@ -240,16 +240,18 @@ def test_probes_learn_what_maps_tell_and_nothing_from_shuffled_labels() -> None:
     assert len(known) == 2
 
 
+SIDES: tuple[tuple[probes.Side, int], ...] = (("train", 0), ("train", 1), ("heldout", 0))
+
+
 def test_the_study_of_probes_keeps_maps_and_measures_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
-    monkeypatch.setattr(probes, "sample", lambda side, number: SMALL[side, number])
+    monkeypatch.setattr(probes, "sample", lambda side, number: small[side, number])
     monkeypatch.setattr(probes, "ITERATIONS", 1)
-    SMALL = {
+    small: dict[tuple[probes.Side, int], probes.LabelledView] = {
         (side, number): probes.label_sample(probes.SEEDS[side] * probes.SEED_STRIDE + number, 32, "seat", 2, side == "heldout")
-        for side, numbers in (("train", (0, 1)), ("heldout", (0,)))
-        for number in numbers
+        for side, number in SIDES
     }
-    view = SMALL["heldout", 0]
+    view = small["heldout", 0]
     assert list(probes.COLOURS)[probes.main_colour(view)] in view.caption.split()
     maps = probes.maps_of(BACKBONE, view, 0)
     assert maps["self 12"].shape == (16**2,)

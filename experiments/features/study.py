@@ -50,7 +50,7 @@ ROWS: Mapping[str, tuple[str, int, float]] = {
 }
 FIGURES = ("variance", "joint", "others")
 RESULTS: str = "components.csv"
-COLUMNS = ("row", "image", *FIGURES)
+COLUMNS: tuple[str, ...] = ("row", "image", *FIGURES)
 
 At = tuple[str, int, float]
 

@@ -48,7 +48,7 @@ ROWS: Mapping[str, tuple[int, float, bool]] = {
 }
 FIGURES = ("auc", "centroid", "size")
 RESULTS: str = "words.csv"
-COLUMNS = ("row", "image", *FIGURES)
+COLUMNS: tuple[str, ...] = ("row", "image", *FIGURES)
 
 
 def places_of(views: Views, grid: tuple[int, int]) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ ROWS: Mapping[str, Callable[[], AttentionEdit] | None] = {
 }
 FIGURES = ("seconds", "ratio", "memory")
 RESULTS: str = "cost.csv"
-COLUMNS = ("row", "image", *FIGURES)
+COLUMNS: tuple[str, ...] = ("row", "image", *FIGURES)
 
 
 def run_pass(backbone: DiffusionBackbone, make: Callable[[], AttentionEdit] | None, seed: int) -> float:
@@ -58,10 +58,11 @@ def peak_of(run: Callable[[], object]) -> float:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         run()
     assert seen.profiler is not None
+    assert seen.profiler.kineto_results is not None
     now = most = 0
     for event in seen.profiler.kineto_results.events():  # in the order in which they happened
         if event.name() == "[memory]":
-            now += event.nbytes()
+            now += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
             most = max(most, now)
     return most / 2**20
 

@@ -40,7 +40,7 @@ ROWS: Mapping[str, bool | None] = {NOT: None, OWN: False, CARRIED: False, SHARED
 AT = {"drift_quarter": 0.25, "drift_half": 0.5, "drift_last": 1.0}
 FIGURES = ("psnr", *AT)
 RESULTS: str = "null_texts.csv"
-COLUMNS = ("row", "image", *FIGURES)
+COLUMNS: tuple[str, ...] = ("row", "image", *FIGURES)
 
 
 class Scene:

@@ -107,7 +107,9 @@ def maps_of(backbone: DiffusionBackbone, view: LabelledView, seed: int) -> dict[
         weights = word_weights(backbone.tokenizer, [view.caption], [[word]], text.shape[1])
         for layer, p in cross.maps.items():
             image = word_map(p, weights / weights.sum()).unflatten(1, layer.token_grid(backbone.latent_size))
-            found[f"cross {name} {layer.index}"] = F.adaptive_avg_pool2d(image, [min(PLACES, side) for side in image.shape[-2:]])
+            found[f"cross {name} {layer.index}"] = F.adaptive_avg_pool2d(
+                image, (min(PLACES, image.shape[-2]), min(PLACES, image.shape[-1]))
+            )
     for layer, (q, k) in own.kept.items():
         found[f"self {layer.index}"] = pooled_map(q, k, layer.token_grid(backbone.latent_size), PLACES)
     return {name: x if name in classes else x.flatten().half() for name, x in found.items()}
@@ -161,13 +163,13 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> Non
     backbone = RunSettings.compose().backbone.build(torch.device("cpu"))
     counts: Mapping[Side, int] = {"heldout": images, "train": MORE_TO_TRAIN * images}
     for number in range(images):
-        own = [(side, number * count // images + place) for side, count in counts.items() for place in range(count // images)]
-        for side, each in own:
-            path = kept(folder, side, each)
-            if not path.exists():
-                save_file(maps_of(backbone, sample(side, each), each), path.with_suffix(".part"))
-                path.with_suffix(".part").replace(path)
-    train, heldout = (stacked(folder, side, counts[side]) for side in ("train", "heldout"))
+        for side, count in counts.items():
+            for each in range(number * count // images, (number + 1) * count // images):
+                path = kept(folder, side, each)
+                if not path.exists():
+                    save_file(maps_of(backbone, sample(side, each), each), path.with_suffix(".part"))
+                    path.with_suffix(".part").replace(path)
+    train, heldout = stacked(folder, "train", counts["train"]), stacked(folder, "heldout", counts["heldout"])
     names += [name for name in {each["row"]: None for each in found} if name not in names]
     known: dict[tuple, Tensor] = {}
     with (folder / RESULTS).open("w", newline="", encoding="utf-8") as file:
