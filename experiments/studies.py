@@ -135,7 +135,7 @@ OF_U1 = (
 )
 BOTH, THEN_1 = "ddim, inverted and denoised at γ 7.5", "ddim, inverted at γ 7.5, denoised at 1"
 
-CROSS, OWN, CHANCE = "cross, all layers", "self, all layers", "{}, shuffled labels"
+CROSS, OWN, CHANCE = "cross, chosen layer", "self, chosen layer", "{}, shuffled labels"
 
 QUARTER, HALF = (f"{size} of the side, step 0.5" for size in ("a quarter", "half"))
 OTHERS = f"{HALF}, another word"

@@ -223,7 +223,7 @@ def test_transformed_images_and_the_cosines_of_their_trajectories() -> None:
     assert (found["noisiest"], found["last quarter"], found["clean"]) == pytest.approx((0, 0, 1))
 
 
-def test_probes_learn_what_maps_tell_and_nothing_from_shuffled_labels() -> None:
+def test_probes_learn_what_maps_tell_and_nothing_from_shuffled_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps whose first places tell the class by a sign of their product, which no linear classifier would find."""
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, (300, 2), generator=generator) * 2 - 1
@@ -238,6 +238,11 @@ def test_probes_learn_what_maps_tell_and_nothing_from_shuffled_labels() -> None:
     assert learnt > 0.9
     assert by_chance < 0.7
     assert len(known) == 2
+    train["self 1"], heldout["self 1"] = torch.randn(200, 8, generator=generator), torch.randn(100, 8, generator=generator)
+    with monkeypatch.context() as two_layers:
+        two_layers.setattr(probes, "LAYERS", (1, 0))
+        chosen = probes.right(train, heldout, probes.Row("self"), "kind", known)
+    assert chosen.equal(probes.right(train, heldout, probes.Row("self", 0), "kind", known)), "the layer that tells it"
 
 
 SIDES: tuple[tuple[probes.Side, int], ...] = (("train", 0), ("train", 1), ("heldout", 0))
@@ -260,7 +265,7 @@ def test_the_study_of_probes_keeps_maps_and_measures_what_is_missing(tmp_path: P
     probes.measure_all(tmp_path, 1, lambda row: row in wanted)
     assert {(each["row"], each["image"]) for each in probes.read(tmp_path / probes.RESULTS)} == {(row, "0") for row in wanted}
     monkeypatch.setattr(probes, "maps_of", None)
-    probes.measure_all(tmp_path, 1, lambda row: row == "cross, all layers")
+    probes.measure_all(tmp_path, 1, lambda row: row == "self, layer 9")
     assert len(probes.table(tmp_path / probes.RESULTS).splitlines()) == 2 + 3 + 2
     assert probes.sheet(tmp_path, ["cross, layer 3"]).ndim == 3
 

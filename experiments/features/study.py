@@ -18,6 +18,7 @@ from statistics import mean
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from experiments.inversions.study import STEPS, WORLD, read
@@ -139,7 +140,8 @@ def _draw(folder: Path, number: int, pictures: Tensor, x: Tensor) -> None:
     for view in range(2):
         own = principal_colours(x[view : view + 1], x[view : view + 1])[0][0]
         for name, image in (("view", pictures[view]), ("all views", together[view]), ("own", own)):
-            write_image(picture(folder, f"{name} {view}", number), image.numpy())
+            large = F.interpolate(image[None], pictures.shape[-2:])[0]
+            write_image(picture(folder, f"{name} {view}", number), large.numpy())
 
 
 def picture(folder: Path, name: str, number: int) -> Path:
