@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -52,7 +54,8 @@ def test_an_edit_is_what_the_definition_says() -> None:
         def change(path: str, p: Tensor, q: Tensor, key: Tensor, v: Tensor, weight: float = weight) -> tuple[Tensor, Tensor]:
             if path not in cross:
                 return p, v
-            module, maps, values = double().unet.get_submodule(path), [p], [v]
+            module: Any = double().unet.get_submodule(path)
+            maps, values = [p], [v]
             for text, mask in zip(texts, inside(round(q.shape[2] ** 0.5)), strict=True):
                 own_key, own_value = (f(text).unflatten(-1, (q.shape[1], -1)).transpose(1, 2) for f in (module.to_k, module.to_v))
                 share = weight * mask[:, None, :, None]
