@@ -16,8 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from experiments.editors import study as editors
+from experiments.features import study as components
+from experiments.features import words
+from experiments.inversions import cost, null_texts, transformed
 from experiments.inversions import study as inversions
-from experiments.inversions import transformed
+from experiments.probes import study as probes
 
 LEAST_IMAGES = 8  # below, a difference is a first look
 
@@ -102,7 +105,8 @@ def report(study: Study, folder: Path) -> str:
     for claim in study.claims:
         verdict = judge(claim, found)
         lines.append(f"| {claim.says} | {claim.published} | {verdict.ours} | {verdict.images} | {verdict.in_words} |")
-    shown = [line for line in study.script.table(folder / study.script.RESULTS).splitlines() if _is_of(line, study.rows)]
+    head, *rest = study.script.table(folder / study.script.RESULTS).splitlines()
+    shown = [head, *(line for line in rest if _is_of(line, study.rows))]
     return "\n".join([f"# {study.title}", "", *(lines if study.claims else []), "", *shown])
 
 
@@ -111,13 +115,13 @@ def _counts(claim: Claim, each: Mapping[str, str]) -> bool:
 
 
 def _is_of(line: str, rows: Sequence[str]) -> bool:
-    """Whether a line of a table is its head or one of these rows."""
-    cells = line.split("|")
-    return not line.startswith("|") or cells[1].strip() in (*rows, "inversion", "editor", "transform") or set(line) <= set("|-")
+    """Whether a line below a table's head is one of these rows, or none of its rows."""
+    return not line.startswith("|") or line.split("|")[1].strip() in rows or set(line) <= set("|-")
 
 
 WARMER, TURNED = "much warmer", "turned by 20 degrees"
 STEPS_OF = "fpe, γ 3.5, map_steps"
+EVERY_LAYER, FROM_4_TO_14, LATE = (f"fpe, γ 3.5, layers {some}" for some in ("0-15", "3-13", "10-15"))  # 4 to 14 if counted from 1
 FPE, P2P = "fpe, γ 7.5", "p2p, γ 7.5"
 PSNR, WRONG = "psnr", "ddim, wrong prompt, γ 7.5"
 OF_U1 = (
@@ -130,6 +134,11 @@ OF_U1 = (
     "direct, γ 7.5",
 )
 BOTH, THEN_1 = "ddim, inverted and denoised at γ 7.5", "ddim, inverted at γ 7.5, denoised at 1"
+
+CROSS, OWN, CHANCE = "cross, all layers", "self, all layers", "{}, shuffled labels"
+
+QUARTER, HALF = (f"{size} of the side, step 0.5" for size in ("a quarter", "half"))
+OTHERS = f"{HALF}, another word"
 
 STUDIES: Mapping[str, Study] = {
     "U1": Study(
@@ -161,6 +170,18 @@ STUDIES: Mapping[str, Study] = {
             Claim("than 7.5 then 1", "by pictures", PSNR, "ddim, γ 1", THEN_1),
         ),
     ),
+    "F1": Study(
+        "F1: what attention maps tell, by layer",
+        probes,
+        tuple(probes.ROWS),
+        (
+            Claim("cross maps tell the colour: .3 above chance", "by figures", "colour", CROSS, CHANCE.format("cross"), 0.3),
+            Claim("and the kind", "by figures", "kind", CROSS, CHANCE.format("cross"), 0.3),
+            Claim("self maps do not, by .1 above chance", "by figures", "colour", CHANCE.format("self"), OWN, -0.1),
+            Claim("they tell it worse than cross maps, by .3", "by figures", "colour", CROSS, OWN, 0.3),
+            Claim("self maps tell the kind a little: .1 above chance", "by figures", "kind", OWN, CHANCE.format("self"), 0.1),
+        ),
+    ),
     "F3": Study(
         "F3: Free-Prompt-Editing against Prompt-to-Prompt",
         editors,
@@ -180,10 +201,41 @@ STUDIES: Mapping[str, Study] = {
                   change="colour"),
         ),
     ),
+    "F2": Study(
+        "F2: which layers' maps fpe replaces (layers 4 to 14 of the paper, which counts from 1, are 3-13; the code's are 2-12)",
+        editors,
+        ("fpe, γ 3.5", EVERY_LAYER, FROM_4_TO_14, LATE),
+        (
+            Claim("4 to 14 change the colour more often than all", "by pictures", "right", FROM_4_TO_14, EVERY_LAYER, 0, "colour"),
+            Claim("and the kind", "-", "right", FROM_4_TO_14, EVERY_LAYER, 0, "kind"),
+            Claim("they keep more structure than late layers alone", "by pictures", "silhouette", FROM_4_TO_14, LATE),
+            Claim("all keep as much of it", "-", "silhouette", EVERY_LAYER, FROM_4_TO_14, -0.02),
+        ),
+    ),
     "U3": Study(
         "U3: quantile, T_mask (below) and dilation of the adaptive mask, one at a time",
         editors,
         (editors.MASKED, *(name for name in editors.ROWS if name.startswith(f"{editors.MASKED}, "))),
+    ),
+    "U4": Study(
+        "U4: time and memory of uniform maps",
+        cost,
+        tuple(cost.ROWS),
+        (
+            Claim("uniform maps take no more time, by .05", "-", "ratio", "ordinary", "uniform", -0.05),
+            Claim("nor memory, by 1 MiB", "-", "memory", "ordinary", "uniform", -1.0),
+            Claim("maps that are written out take more memory", "-", "memory", "ordinary, maps written out", "ordinary"),
+        ),
+    ),
+    "J17-J19": Study(
+        "J17, J18, J19: null embeddings by step, carried to other views, and one for five views",
+        null_texts,
+        tuple(null_texts.ROWS),
+        (
+            Claim("a view's own null embeddings reconstruct it", "by pictures", "psnr", null_texts.OWN, null_texts.NOT, 3.0),
+            Claim("carried to other views they fail: 3 dB less", "by pictures", "psnr", null_texts.OWN, null_texts.CARRIED, 3.0),
+            Claim("one for five views does not converge: 3 dB less", "by pictures", "psnr", null_texts.OWN, null_texts.SHARED, 3.0),
+        ),
     ),
     "J20": Study(
         "J20: trajectories of transformed images",
@@ -192,6 +244,27 @@ STUDIES: Mapping[str, Study] = {
         (
             Claim("a change of colour is kept in the noisiest state, a turn is lost", "by a plot", "noisiest", WARMER, TURNED),
             Claim("and a scaling", "by a plot", "noisiest", WARMER, "1.5 times as large"),
+        ),
+    ),
+    "J22": Study(
+        "J22, J30: maps of words by size and step; centroid and size of a word from its map",
+        words,
+        tuple(words.ROWS),
+        (
+            Claim("a word's map tells where it is better than another's", "by pictures", "auc", HALF, OTHERS),
+            Claim("maps of half the side tell it better than of a quarter", "-", "auc", HALF, QUARTER),
+            Claim("the map's centroid is nearer than another word's", "by pictures", "centroid", OTHERS, HALF),
+            Claim("and its size", "by pictures", "size", OTHERS, HALF),
+        ),
+    ),
+    "J27": Study(
+        "J26, J27: principal components by layer and step, and of four views together",
+        components,
+        tuple(components.ROWS),
+        tuple(
+            Claim(f"{name}: joint axes of four views are a view's own, more than another scene's are", "by pictures", "joint",
+                  f"{name}, layer 12, step 0.5", f"{name}, layer 12, step 0.5, another scene")
+            for name in components.FEATURES
         ),
     ),
     "editors": Study(
@@ -207,10 +280,5 @@ STUDIES: Mapping[str, Study] = {
 }  # fmt: skip
 
 NOT_BUILT: Mapping[str, str] = {
-    "U4": "memory and time of uniform maps against ordinary ones",
-    "F1": "probes of attention maps",
-    "F2": "which layers' maps to replace; for how many steps is built, as F2-steps",
-    "J17-J19": "null embeddings by step and carried to other views",
-    "J22, J26, J27": "maps by word and principal components: as pictures by +exp=attention, without figures",
-    "J24, J25, J28-J30": "injected maps, noise in the steps, transformed features, extraction by injection, centroids of words",
+    "J24, J25, J28, J29": "injected maps, noise in the steps, transformed features, extraction by injection",
 }

@@ -13,7 +13,10 @@ from experiments import __main__ as commands
 from experiments import studies
 from experiments.editors import study as editors
 from experiments.editors.cases import make_case
-from experiments.inversions import transformed
+from experiments.features import study as components
+from experiments.features import words
+from experiments.inversions import cost, null_texts, transformed
+from experiments.probes import study as probes
 from qnerf.backbones.puppet import PuppetSettings
 from qnerf.classifiers.classifiers import load_classifiers
 from qnerf.classifiers.labels import NAMES
@@ -220,6 +223,111 @@ def test_transformed_images_and_the_cosines_of_their_trajectories() -> None:
     assert (found["noisiest"], found["last quarter"], found["clean"]) == pytest.approx((0, 0, 1))
 
 
+def test_probes_learn_what_maps_tell_and_nothing_from_shuffled_labels() -> None:
+    """Maps whose first places tell the class by a sign of their product, which no linear classifier would find."""
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, (300, 2), generator=generator) * 2 - 1
+    maps = torch.cat([signs + 0.1 * torch.randn(300, 2, generator=generator), torch.randn(300, 6, generator=generator)], dim=1)
+    train, heldout = (
+        {"kind": (each[:, 0] * each[:, 1] > 0).long(), "colour": torch.zeros(len(each), dtype=torch.long), "self 0": x}
+        for each, x in ((signs[:200], maps[:200]), (signs[200:], maps[200:]))
+    )
+    known: dict[tuple, torch.Tensor] = {}
+    learnt = probes.right(train, heldout, probes.Row("self", 0), "kind", known).float().mean()
+    by_chance = probes.right(train, heldout, probes.Row("self", 0, shuffled=True), "kind", known).float().mean()
+    assert learnt > 0.9
+    assert by_chance < 0.7
+    assert len(known) == 2
+
+
+SIDES: tuple[tuple[probes.Side, int], ...] = (("train", 0), ("train", 1), ("heldout", 0))
+
+
+def test_the_study_of_probes_keeps_maps_and_measures_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
+    monkeypatch.setattr(probes, "sample", lambda side, number: small[side, number])
+    monkeypatch.setattr(probes, "ITERATIONS", 1)
+    small: dict[tuple[probes.Side, int], probes.LabelledView] = {
+        (side, number): probes.label_sample(probes.SEEDS[side] * probes.SEED_STRIDE + number, 32, "seat", 2, side == "heldout")
+        for side, number in SIDES
+    }
+    view = small["heldout", 0]
+    assert list(probes.COLOURS)[probes.main_colour(view)] in view.caption.split()
+    maps = probes.maps_of(BACKBONE, view, 0)
+    assert maps["self 12"].shape == (16**2,)
+    torch.testing.assert_close(maps["self 12"].float().view(16, 16).sum(dim=1), torch.ones(16), rtol=0, atol=1e-2)
+    wanted = ("cross, layer 3", "self, layer 12")
+    probes.measure_all(tmp_path, 1, lambda row: row in wanted)
+    assert {(each["row"], each["image"]) for each in probes.read(tmp_path / probes.RESULTS)} == {(row, "0") for row in wanted}
+    monkeypatch.setattr(probes, "maps_of", None)
+    probes.measure_all(tmp_path, 1, lambda row: row == "cross, all layers")
+    assert len(probes.table(tmp_path / probes.RESULTS).splitlines()) == 2 + 3 + 2
+    assert probes.sheet(tmp_path, ["cross, layer 3"]).ndim == 3
+
+
+def test_principal_axes_of_views_and_how_alike_they_are() -> None:
+    x = torch.zeros(2, 2, 4, 6)
+    x[..., :3] = torch.randn(2, 2, 4, 3, generator=torch.Generator().manual_seed(0))
+    x[1, ..., 3] = 1e-3 * torch.randn(2, 4, generator=torch.Generator().manual_seed(1))
+    found = components.figures_of(x, None)
+    assert found == pytest.approx({"variance": 1, "joint": 1, "others": 1}, abs=1e-4)
+    assert components.figures_of(x, x.flip(-1))["joint"] == pytest.approx(0, abs=1e-2), "the others of six axes"
+
+
+def test_features_of_views_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {number: components.ring_views(number, 32, 2, ("joints",), "lamp", 2) for number in range(2)}
+    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
+    monkeypatch.setattr(components, "VIEWS", 2)
+    monkeypatch.setattr(components, "ring_views", lambda seed, *others: small[seed - components.FIRST_SEED])
+    components.measure_all(tmp_path, 1, lambda row: "layer 12, step 0.5" in row)
+    found = components.read(tmp_path / components.RESULTS)
+    assert len(found) == 6
+    assert all(0 < float(each["others"]) <= 1.0001 for each in found)
+    assert components.sheet(tmp_path, [], 1).ndim == 3
+
+
+def test_how_well_a_map_tells_where_a_word_is() -> None:
+    inside = torch.zeros(4, 8, dtype=torch.bool)
+    inside[1:3, 4:6] = True
+    assert words.auc(inside.double(), inside) == 1
+    assert words.auc(torch.ones(4, 8), inside) == 0.5
+    assert words.auc(-inside.double(), inside) == 0
+    torch.testing.assert_close(words.centroid(inside.double()), torch.tensor([5 / 8, 2 / 8]).double())
+    right, wrong = inside.double(), inside.double().roll(-4, dims=1)
+    maps, places = {"red": right, "blue": wrong}, {"red": inside, "blue": inside.roll(-4, dims=1)}
+    assert words.figures_of(maps, places, other=False) == pytest.approx({"auc": 1, "centroid": 0, "size": 0}, abs=0.01)
+    other = words.figures_of(maps, places, other=True)
+    assert other["centroid"] == pytest.approx(0.5, abs=0.01)
+    assert other["auc"] < 0.5
+
+
+def test_maps_of_words_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = words.heldout_views(930, 1, 1, 32, 2, ("joints",))
+    monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
+    monkeypatch.setattr(words, "heldout_views", lambda *others: view)
+    words.measure_all(tmp_path, 1, lambda row: True)
+    assert {each["row"] for each in words.read(tmp_path / words.RESULTS)} == set(words.ROWS)
+    assert words.sheet(tmp_path, [], 1).ndim == 3
+
+
+def test_null_embeddings_carried_are_those_of_the_middle_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(null_texts, "STEPS", 2)
+    monkeypatch.setattr(null_texts, "INNER_STEPS", 1)
+    scene = null_texts.Scene(BACKBONE, torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)), ["a figure"] * 3)
+    found = {row: scene.measure(row)[0] for row in null_texts.ROWS}
+    assert found[null_texts.NOT][0]["drift_last"] == 0
+    assert found[null_texts.OWN][1] == pytest.approx(found[null_texts.CARRIED][1]), "the middle view's own"
+    assert found[null_texts.OWN][0]["drift_last"] != found[null_texts.CARRIED][0]["drift_last"] > 0
+    assert len({view["drift_last"] for view in found[null_texts.SHARED]}) == 1
+
+
+def test_what_a_pass_takes() -> None:
+    assert cost.peak_of(lambda: [torch.zeros(2**18) for _ in range(3)]) == pytest.approx(3, abs=0.01)
+    assert 1 <= cost.peak_of(lambda: [torch.zeros(2**18).sum() for _ in range(3)]) < 2, "freed at once"
+    for make in cost.ROWS.values():
+        assert cost.run_pass(BACKBONE, make, 0) > 0
+
+
 def test_a_verdict_is_of_the_images_that_have_both_rows() -> None:
     claim = studies.Claim("a beats b by 1", "-", "psnr", "a", "b", 1.0)
 
@@ -252,4 +360,4 @@ def test_studies_are_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert commands.main(["run", "U9"]) == 2
     assert "'U9' is not built; nearest valid: U" in capsys.readouterr().err
     assert commands.main(["list"]) == 0
-    assert "F1" in capsys.readouterr().out
+    assert "J28" in capsys.readouterr().out

@@ -67,6 +67,12 @@ ROWS: Mapping[str, Row] = {
         f"fpe, γ 3.5, map_steps {share:g}": Row("fpe", 3.5, more=(f"editor.map_steps={share:g}",))
         for share in (0, 0.2, 0.4, 0.6, 1)
     },
+    **{
+        f"fpe, γ 3.5, layers {layers[0]}-{layers[-1]}": Row(
+            "fpe", 3.5, more=(f"editor.map_layers=[{','.join(str(layer) for layer in layers)}]",)
+        )
+        for layers in (range(16), range(3, 14), range(10, 16))
+    },
     "sdedit, γ 3.5": Row("[plain,sdedit]", 3.5),
     "plain after ddpm, γ 3.5": Row("plain", 3.5, "ddpm"),
     "plain after negative_prompt, γ 3.5": Row("plain", 3.5, "negative_prompt"),

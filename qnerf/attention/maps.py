@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +79,31 @@ class ChangeProbs(AttentionEdit):
         for part in (call.batch.rows[name] for name in self.rows):
             p[part] = self.change(call.layer, p[part])
         return p
+
+
+class DrawToPrompts(AttentionEdit):
+    """Named parts of the batch attend to other prompts too: out + Σ s_i (out_i - out), out_i being what the own queries find in
+    prompt i.
+
+    local: by prompt, per layer its keys and values, (1, heads, L, d). shares: s by prompt, per layer (V, n).
+    """
+
+    reads = ("local", "shares")
+
+    def __init__(
+        self, rows: tuple[str, ...], local: Sequence[KeysValues], shares: Sequence[Mapping[AttentionLayer, Tensor]]
+    ) -> None:
+        self.rows, self.local, self.shares = rows, local, shares
+
+    def after(self, call: AttentionCall, out: Tensor) -> Tensor:
+        drawn = out.clone()
+        for part in (call.batch.rows[name] for name in self.rows):
+            q = call.q[part]
+            for local, shares in zip(self.local, self.shares, strict=True):
+                k, v = (x.expand(len(q), -1, -1, -1) for x in local[call.layer])
+                other = F.scaled_dot_product_attention(q, k, v)
+                drawn[part] += shares[call.layer][:, None, :, None].to(out.dtype) * (other - out[part])
+        return drawn
 
 
 def word_map(p: Tensor, weights: Tensor) -> Tensor:

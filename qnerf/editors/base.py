@@ -47,6 +47,11 @@ class PartSettings(Variant):
         return True
 
     @property
+    def named_layers(self) -> dict[str, tuple[int, ...]]:
+        """Self-attention layers that settings name by their indices, by key: the model must have them."""
+        return {}
+
+    @property
     def region_key(self) -> str | None:
         """The key by which it reads the object's region, or None. Images that have neither proxy nor mask have no region."""
         return None

@@ -19,15 +19,24 @@ if TYPE_CHECKING:
 
 
 class FpeSettings(EditorSettings):
-    """map_steps: share of the denoising steps, from the first on, whose maps are replaced. map_text: the prompt under which the
-    source's maps are read: "empty", as published; "source" the inversion's."""
+    """map_steps: share of the denoising steps, from the first on, whose maps are replaced. map_layers: the self-attention layers
+    whose maps are, counted from 0 in order of execution; None: those of at most (latent side / 2)² tokens, as in the authors' code.
+    map_text: the prompt under which the source's maps are read: "empty", as published; "source" the inversion's."""
 
     name: Literal["fpe"]
     map_steps: float = Field(default=0.8, ge=0, le=1)
+    map_layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     map_text: SourceText = "empty"
 
     def source_passes(self, steps: int) -> int:
         return int(self.map_steps * steps)
+
+    def without_effect(self, steps: int) -> set[str]:
+        return {"map_layers"} if self.map_layers is None else set()
+
+    @property
+    def named_layers(self) -> dict[str, tuple[int, ...]]:
+        return {} if self.map_layers is None else {"editor.map_layers": self.map_layers}
 
     def build(self) -> Fpe:
         return Fpe(self)
@@ -37,12 +46,15 @@ class Fpe(Editor):
     settings: FpeSettings
 
     def edits(self, step: EditStep) -> Edits:
-        """In layers of at most (latent side / 2)² tokens; the null prompt's prediction keeps its own maps."""
+        """In the layers that are named, else in those of at most (latent side / 2)² tokens; the null prompt's prediction keeps its
+        own maps."""
         from qnerf.attention.hooks import CONDITIONAL, NULL, Edits
+        from qnerf.attention.layers import select_layers
         from qnerf.attention.maps import AttendAs, RecordQueriesKeys, not_full, of_the_prompt
 
         if step.k >= int(self.settings.map_steps * len(step.steps)):
             return Edits()
-        layers, record = not_full(step.layers), RecordQueriesKeys()
+        named, record = self.settings.map_layers, RecordQueriesKeys()
+        layers = not_full(step.layers) if named is None else select_layers(step.layers, named, "editor.map_layers")
         step.source.read(step.k, [NULL if self.settings.map_text == "empty" else CONDITIONAL], Edits.at(layers, record))
         return Edits.at(layers, AttendAs(of_the_prompt(step.batch), record.kept))

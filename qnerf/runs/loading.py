@@ -89,3 +89,6 @@ def check_backbone(settings: RunSettings, backbone: DiffusionBackbone) -> None:
         select_layers(backbone.layers, settings.attention.layers, "attention.layers")
     for method in settings.methods().values():
         recorded_layers(backbone, method.recorder or settings.recorder)
+        for part in (method.editor or settings.editor).parts:
+            for key, indices in part.named_layers.items():
+                select_layers(backbone.layers, indices, key)

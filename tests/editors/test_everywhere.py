@@ -16,6 +16,7 @@ from qnerf.editors.additions.layout_control import LayoutControlSettings
 from qnerf.editors.additions.rich_text import RichTextSettings
 from qnerf.editors.additions.sdedit import SdeditSettings
 from qnerf.editors.additions.self_guidance import SelfGuidanceSettings
+from qnerf.editors.additions.spatial_temporal import SpatialTemporalSettings
 from qnerf.editors.editor import EditorSettings
 from qnerf.editors.fpe import FpeSettings
 from qnerf.editors.local_blend import BlendSettings
@@ -40,6 +41,7 @@ ADDITIONS = (
     SelfGuidanceSettings(name="self_guidance", words=("figure",), weight=1.0),
     SdeditSettings(name="sdedit", strength=0.8),
     RichTextSettings(name="rich_text", regions={"figure": "a blue shirt"}, sizes={"blue": 2.0}, segments=3),
+    SpatialTemporalSettings(name="spatial_temporal", objects={"blue shirt": None, "figure": (0.5, 0.4)}, last_weight=0.0),
 )
 EDITORS: dict[str, EditorSettings] = {
     "masactrl": MasaCtrlSettings(name="masactrl", mask="words", mask_words=("figure",), keys="union", **SCALES),

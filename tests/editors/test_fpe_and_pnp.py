@@ -65,6 +65,15 @@ def test_fpe_replaces_the_maps_of_the_conditional_half() -> None:
     torch.testing.assert_close(latents(job_of(FPE, chunk_size=1)), found, rtol=0, atol=1e-6)
 
 
+def test_fpe_replaces_the_maps_of_named_layers_alone() -> None:
+    """Those that it replaces by default, named, are the default; others are not."""
+    plain = latents(job_of(FPE))
+    assert latents(job_of(FPE.model_copy(update={"map_layers": tuple(range(2, 13))}))).equal(plain)
+    assert (latents(job_of(FPE.model_copy(update={"map_layers": (15,)}))) - plain).abs().max() > 1e-4
+    assert "map_layers" not in FPE.counted(4), "of no effect, it is no part of a run"
+    assert FPE.model_copy(update={"map_layers": (3,)}).counted(4)["map_layers"] == [3]
+
+
 def test_pnp_replaces_a_feature_and_the_maps_of_all_predictions() -> None:
     """The feature in int(.8 * 4) = 3 steps, the maps of layers 8 to 15 in 2."""
     job = job_of(PNP)

@@ -125,6 +125,8 @@ def test_a_wrong_word_or_layer_is_said_before_anything_is_run() -> None:
     assert "attention.layers: got [99]; expected indices from 0 to 15" in errors
     with pytest.raises(UserError, match=r"attention\.layers"):
         check_backbone(settings_of("attention.layers=[99]"), tiny_backbone())
+    with pytest.raises(UserError, match=r"editor\.map_layers"):
+        check_backbone(settings_of("editor=fpe", "editor.map_layers=[16]"), tiny_backbone())
 
 
 def test_the_page_and_the_pictures(seen: AttentionLook, tmp_path: Path) -> None:
