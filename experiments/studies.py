@@ -1,8 +1,8 @@
 """The published experiments that are built, by name: what each claims, what it measures, and how its verdict is found.
 
 Names are those of the papers' claims: Q QNeRF (arXiv 2402.14792), U uniform attention maps (arXiv 2411.19652), F
-Free-Prompt-Editing (arXiv 2403.03431), J Jambon's report (2023). A study's claims are comparisons of rows that a measuring script has; what is measured is measured once,
-for all studies that read it.
+Free-Prompt-Editing (arXiv 2403.03431), J Jambon's report (2023). A study's claims are comparisons of rows that a measuring
+script has; what is measured is measured once, for all studies that read it.
 """
 
 from __future__ import annotations
