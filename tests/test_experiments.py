@@ -17,9 +17,11 @@ from experiments.features import study as components
 from experiments.features import words
 from experiments.inversions import cost, null_texts, transformed
 from experiments.probes import study as probes
+from experiments.questions import study as questions
 from qnerf.backbones.puppet import PuppetSettings
 from qnerf.classifiers.classifiers import load_classifiers
 from qnerf.classifiers.labels import NAMES
+from qnerf.common.files import write_json
 from qnerf.config import RunSettings
 from qnerf.consolidation.phases import plain_steps
 from qnerf.run import CONFIGS
@@ -366,3 +368,34 @@ def test_studies_are_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "'U9' is not built; nearest valid: U" in capsys.readouterr().err
     assert commands.main(["list"]) == 0
     assert "J28" in capsys.readouterr().out
+
+
+def test_the_open_questions_rows_are_runs_and_their_figures_are_gains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (questions.ONE_SHOT, "soft, interval 10, step 0.01", "views 64", "layers fine", "inversion direct"):
+        settings = RunSettings.compose(*questions.BASE, *questions.ROWS[name], "scene.path=procedural:toy_101")
+        assert (settings.schedule.name == "progressive") == (name != questions.ONE_SHOT)
+    done = []
+
+    def run(settings: RunSettings, command: str) -> Path:
+        done.append(settings)
+        folder = tmp_path / "runs" / str(len(done))
+        floor = {"warp_error_moved_floor": 0.02, "heldout_psnr": 20.0, "psnr_moved": 15.0, "silhouette_iou": 0.8}
+        methods = {
+            "independent": {**floor, "warp_error_moved": 0.1, "psnr_object": 20.0},
+            "full": {**floor, "warp_error_moved": 0.06 / len(done) + 0.02, "psnr_object": 21.5, "seconds": 3.0},
+        }
+        (folder / "methods").mkdir(parents=True)
+        write_json(folder / "metrics.json", {"methods": methods})
+        write_json(folder / "methods" / "full.json", {"intervals": [{"r2": {"a": 0.2, "b": 0.4}}, {"r2": {"a": 0.6, "b": 0.6}}]})
+        (folder / "edited").mkdir()
+        write_image(folder / "edited" / "000.png", torch.rand(3, 32, 32).numpy())
+        return folder
+
+    monkeypatch.setattr(questions, "run", run)
+    assert commands.main(["run", "Q5", "--images", "1", "--output", str(tmp_path)]) == 0
+    told = (tmp_path / "questions" / "Q5.md").read_text()
+    assert f"| {questions.DEFAULT} | 1 | 25 | 1.50 | 0.00 | 0.000 | 0.00 | 0.30 | 0.60 | 3 |" in told
+    assert "| progressive agrees better | open | 25.00 against 62.50 | 1 | does not hold, so far |" in told
+    assert commands.main(["run", "Q6", "--images", "1", "--output", str(tmp_path)]) == 0
+    assert len(done) == 2 + len(questions.RECORDERS), "what Q5 has measured is not measured again"
+    assert done[0].scene.path == "procedural:figure_101"
