@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, WrapValidator
 
+from qnerf.scenes.view_choice import Views
 from qnerf.settings import Settings
 
 Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy is drawn
@@ -60,8 +61,9 @@ class SceneSettings(Settings):
     proxy: str | None = None
     # Side of the square views, or their width and height, pixels.
     size: Size = 128
-    # How many views to use, spread evenly over the folder; null: all.
-    views: Annotated[int, Field(ge=2)] | None = None
+    # Which views to use. A number: so many, spread evenly over the folder; every:<k>: each k-th, from the first on;
+    # farthest:<n>: n that look from directions far apart; [name, …]: these; null: all.
+    views: Views = None
     # True: cut the largest piece of the views' proportions out of each image, the middle or, of a capture, moved to what the
     # edit moves; false: scale the whole image to the size.
     crop: bool = True

@@ -78,7 +78,7 @@ def test_the_command_prints_verdicts_and_writes_the_page(tmp_path: Path, capsys:
     assert "scene.siez: unknown key; nearest valid: size" in errors
     assert "scene.path: " in errors
     assert "page: got" in errors
-    assert "scene.views: got 'two'; expected a valid integer" in errors
+    assert "scene.views: got 'two'; expected a whole number" in errors
     assert "views: no such key here; write scene.views=…" in errors
     assert "veiw: no such key here; expected scene.<key>=… or page=…" in errors
 
