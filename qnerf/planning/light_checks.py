@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from qnerf.scenes.focus import FLIP, find_region
 from qnerf.scenes.frames import view_names
 from qnerf.scenes.on_demand import NAMES, VIEWS, is_unwritten, joints_of, procedural_folder
 from qnerf.scenes.openpose_joints import missing_sentence
-from qnerf.scenes.readers.reader import reader_of
+from qnerf.scenes.readers.reader import Frame, reader_of
 from qnerf.scenes.settings import width_height, written
 from qnerf.scenes.view_choice import chosen_views
 
@@ -98,11 +99,19 @@ def _pose_errors(settings: RunSettings) -> list[str]:
     folder = scene_folder(settings.scene.path)
     reader = reader_of(folder, settings.scene.reader)
     document, frames = reader.read(folder)
-    poses = [frame.pose @ FLIP if settings.scene.axes == "opencv" else frame.pose for frame in frames if frame.exists]
+    turn = FLIP if settings.scene.axes == "opencv" else np.eye(4)
+    frames = [replace(frame, pose=frame.pose @ turn) for frame in frames if frame.exists]
+    poses = np.stack([frame.pose for frame in frames])
     given = (settings.scene.focus or document.get("focus"), settings.scene.radius or document.get("radius"))
     known = reader.axes_known or settings.scene.axes is not None
     points = reader.points(folder) if given[0] is None else None
-    return find_region(str(folder), given, np.stack(poses), np.stack(poses), points, known).problems
+    return find_region(str(folder), given, poses, poses, points, known, lambda: _middle_of_masks(frames)).problems
+
+
+def _middle_of_masks(frames: list[Frame]) -> np.ndarray | None:
+    from qnerf.scenes.mask_focus import middle_of_masks  # opencv comes with it
+
+    return middle_of_masks(frames)
 
 
 def _proxy_errors(proxy: Path) -> list[str]:

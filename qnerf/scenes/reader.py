@@ -18,6 +18,7 @@ from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
 from qnerf.scenes.focus import FLIP, Region, find_region
 from qnerf.scenes.frames import view_names
 from qnerf.scenes.lens import centre_of, focal_of, intrinsics_notes
+from qnerf.scenes.mask_focus import middle_of_masks
 from qnerf.scenes.masks_and_depth import limits_of, read_beside
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import brief, raise_problems
@@ -122,7 +123,7 @@ def region_of(
     every = np.stack([frame.pose for frame in frames if frame.exists])
     known = reader.axes_known or settings.axes is not None
     points = reader.points(folder) if given[0] is None else None
-    return find_region(str(_origin(folder, reader)), given, poses, every, points, known)
+    return find_region(str(_origin(folder, reader)), given, poses, every, points, known, lambda: middle_of_masks(frames))
 
 
 def _origin(folder: Path, reader: Reader) -> Path:

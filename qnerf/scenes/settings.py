@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, WrapValidator
+from pydantic import BeforeValidator, Field, ValidationError, WrapValidator
 
-from qnerf.scenes.view_choice import Views
 from qnerf.settings import Settings
 
 Detail = Literal["bones", "joints", "ends", "box", "loose_depth"]  # how much of the 3-D proxy is drawn
@@ -42,6 +42,29 @@ def width_height(size: int | tuple[int, int]) -> tuple[int, int]:
 def written(size: int | tuple[int, int]) -> str:
     """A size as it is given on the command line."""
     return str(size) if isinstance(size, int) else f"[{size[0]},{size[1]}]"
+
+
+CHOSEN_VIEWS = re.compile(r"(every|farthest):([1-9][0-9]{0,5})")
+EXPECTED_VIEWS = "a whole number from 2, every:<k>, farthest:<n> with n from 2, or a list of two or more different names of views"
+
+
+def _checked_views(value: Any) -> int | str | tuple[str, ...] | None:
+    """One sentence for whatever is wrong. Names as a sorted tuple, since views keep the capture's order however they are listed."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
+        return value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,6}", value) and int(value) >= 2:
+        return int(value)
+    if isinstance(value, str) and (found := CHOSEN_VIEWS.fullmatch(value)) and (found[1] == "every" or int(found[2]) >= 2):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(name, str | int) and not isinstance(name, bool) for name in value):
+        names = sorted({str(name) for name in value})
+        if len(names) == len(value) >= 2 and all(names):
+            return tuple(names)
+    raise ValueError(f"got {value!r}; expected {EXPECTED_VIEWS}")
+
+
+Views = Annotated[int | str | tuple[str, ...] | None, BeforeValidator(_checked_views)]
+"""How the views are chosen; None: all images."""
 
 
 class SceneSettings(Settings):

@@ -5,38 +5,14 @@ Needs no torch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BeforeValidator
 
 from qnerf.errors import UserError
 from qnerf.scenes.focus import PARALLEL, optical_axes
-
-CHOSEN = re.compile(r"(every|farthest):([1-9][0-9]{0,5})")
-EXPECTED = "a whole number from 2, every:<k>, farthest:<n> with n from 2, or a list of two or more different names of views"
-
-
-def _checked(value: Any) -> int | str | tuple[str, ...] | None:
-    """One sentence for whatever is wrong. Names as a sorted tuple, since views keep the capture's order however they are listed."""
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
-        return value
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,6}", value) and int(value) >= 2:
-        return int(value)
-    if isinstance(value, str) and (found := CHOSEN.fullmatch(value)) and (found[1] == "every" or int(found[2]) >= 2):
-        return value
-    if isinstance(value, list | tuple) and all(isinstance(name, str | int) and not isinstance(name, bool) for name in value):
-        names = sorted({str(name) for name in value})
-        if len(names) == len(value) >= 2 and all(names):
-            return tuple(names)
-    raise ValueError(f"got {value!r}; expected {EXPECTED}")
-
-
-Views = Annotated[int | str | tuple[str, ...] | None, BeforeValidator(_checked)]
-"""How the views are chosen; None: all images."""
+from qnerf.scenes.settings import Views
 
 
 def chosen_views(wanted: Views, names: Sequence[str], least: int, origin: Path | str, poses: np.ndarray | None) -> list[int]:
