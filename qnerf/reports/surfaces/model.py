@@ -91,6 +91,8 @@ def source_of(settings: SceneSettings, edited: Scene) -> Scene | None:
 def train_models(scene: Scene, source: Scene | None, settings: SourceFieldSettings, seed: int, say: Say) -> Models:
     """A field for the edited views, and one for the source's where they are known. say: told what is being done."""
     proxy = None if source is None else source.proxy
+    if source is not None:
+        scene = replace(scene, valid=source.valid)  # depth is the source's alone
     after = _model(scene, None if proxy is None else edited(proxy), settings, seed, "after", say)
     before = None if source is None else _model(source, proxy, settings, seed, "before", say)
     return Models(scene, after, before)
@@ -104,7 +106,7 @@ def edited(proxy: Proxy) -> Proxy:
 def _model(scene: Scene, proxy: Proxy | None, settings: SourceFieldSettings, seed: int, state: str, say: Say) -> Model:
     images, space = scene.images, Space(scene.focus, scene.radius, scene.limits)
     say(f"The radiance field of the {len(images)} views {state} the edit, {settings.optimiser.iterations} steps …")
-    field = train_source_field(images, scene.cameras, space, settings, seed, proxy)
+    field = train_source_field(images, scene.cameras, space, settings, seed, proxy, scene.depth, scene.valid)
     seen = look(field, scene.cameras)
     psnr = decibels(seen.colours.permute(0, 3, 1, 2), images)
     cloud = cloud_of(seen, scene.cameras, scene.focus, REACH * scene.radius)
