@@ -21,7 +21,7 @@ from qnerf.scenes.focus import FLIP, find_region
 from qnerf.scenes.frames import view_names
 from qnerf.scenes.on_demand import NAMES, VIEWS, is_unwritten, joints_of, procedural_folder
 from qnerf.scenes.openpose_joints import missing_sentence
-from qnerf.scenes.readers.reader import Frame, reader_of
+from qnerf.scenes.readers.reader import reader_of
 from qnerf.scenes.settings import width_height, written
 from qnerf.scenes.view_choice import chosen_views
 
@@ -50,7 +50,6 @@ def file_notes(cells: Iterable[RunSettings]) -> list[str]:
 
 def count_views(settings: RunSettings) -> int:
     """How many views a run will edit: `scene.views`, or all images that are there. Raises UserError for a bad scene."""
-
     if is_unwritten(settings.scene.path):
         there, least = VIEWS, 2
     else:
@@ -96,6 +95,8 @@ def _scene_errors(settings: RunSettings) -> list[str]:
 
 def _pose_errors(settings: RunSettings) -> list[str]:
     """What makes the scene's poses none, or poses of other axes."""
+    from qnerf.scenes.mask_focus import middle_of_masks  # opencv comes with it
+
     folder = scene_folder(settings.scene.path)
     reader = reader_of(folder, settings.scene.reader)
     document, frames = reader.read(folder)
@@ -105,13 +106,7 @@ def _pose_errors(settings: RunSettings) -> list[str]:
     given = (settings.scene.focus or document.get("focus"), settings.scene.radius or document.get("radius"))
     known = reader.axes_known or settings.scene.axes is not None
     points = reader.points(folder) if given[0] is None else None
-    return find_region(str(folder), given, poses, poses, points, known, lambda: _middle_of_masks(frames)).problems
-
-
-def _middle_of_masks(frames: list[Frame]) -> np.ndarray | None:
-    from qnerf.scenes.mask_focus import middle_of_masks  # opencv comes with it
-
-    return middle_of_masks(frames)
+    return find_region(str(folder), given, poses, poses, points, known, lambda: middle_of_masks(frames)).problems
 
 
 def _proxy_errors(proxy: Path) -> list[str]:
