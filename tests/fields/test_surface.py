@@ -16,6 +16,7 @@ from qnerf.fields.splats import (
     FAINT,
     LOW_PASS,
     Splats,
+    all_directions,
     drawn,
     fit,
     render_splats,
@@ -127,11 +128,30 @@ def test_weights_are_those_of_the_published_equations() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)  # pixels are projected in float32
 
 
+def grey(directions: Tensor) -> Tensor:
+    """A sky."""
+    return torch.full_like(directions, 0.4)
+
+
+def test_directions_in_which_no_camera_looks_show_the_sky() -> None:
+    cameras = ring(3)
+    splats = surface_splats(sphere_look(cameras), cameras, 1.0, grey)
+    pose = torch.eye(4)[None]
+    pose[0, :3, :3] = torch.tensor([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])  # looks up, from under the sky
+    pose[0, 2, 3] = 3.0
+    up = Cameras(pose, cameras.focal[:1], cameras.centre[:1], 32, 32)
+    torch.testing.assert_close(render_splats(splats, up), torch.full((1, 3, 32, 32), 0.4), atol=0.1, rtol=0)
+    unit = all_directions(500)
+    torch.testing.assert_close(unit.norm(dim=-1), torch.ones(500, dtype=torch.float64))
+    apart = torch.cdist(unit, unit).fill_diagonal_(9.0).amin(dim=1)
+    assert apart.min() > 0.7 * apart.mean()
+
+
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Splats, Splats, Tensor, Cameras]:
     cameras = ring(6)
     images = sphere_look(cameras).colours.permute(0, 3, 1, 2)
-    raw = surface_splats(sphere_look(cameras), cameras, 1.0)
+    raw = surface_splats(sphere_look(cameras), cameras, 1.0, grey)
     return raw, fit(raw, images, cameras), images, cameras
 
 
