@@ -25,9 +25,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--to", choices=(*WRITERS, *MODELS), required=True, help=form)
     made.add_argument("--out", type=Path, help="the new folder (<run>-<form> in the current one)")
     made.add_argument("--full", action="store_true", help="the views at the photographs' own resolution (edited/full)")
-    made.add_argument(
-        "--steps", type=int, help="of the field's training (the run's rgb_field.optimiser.iterations): more, cleaner points"
-    )
+    made.add_argument("--steps", type=int, help="of the field's training (the run's source_field.optimiser.iterations)")
     made.add_argument("--frames", type=int, default=FRAMES, help=f"of the film of ply and splat ({FRAMES})")
     return made
 

@@ -30,14 +30,15 @@ def _worked_out_once() -> Iterator[None]:
     texts: dict[str, bytes] = {}
     find_light, load = kept.find_light, omegaconf.omegaconf.yaml.load
 
-    def light(proxy: Proxy, images: Tensor, cameras: Cameras, margin: float) -> Any:
-        states = (proxy.kind, proxy.bones, proxy.source_bounds is None, proxy.joints, margin, cameras.width, cameras.height)
+    def light(proxy: Proxy, images: Tensor, cameras: Cameras, margin: float, zero: float = 0.0) -> Any:
+        size = (cameras.width, cameras.height)
+        states = (proxy.kind, proxy.bones, proxy.source_bounds is None, proxy.joints, margin, zero, size)
         tensors = (proxy.source, proxy.target, images, cameras.camera_to_world, cameras.focal, cameras.centre)
         if proxy.source_bounds is not None or any(each.device.type != "cpu" for each in tensors):
-            return find_light(proxy, images, cameras, margin)
+            return find_light(proxy, images, cameras, margin, zero)
         key = (states, *(each.numpy().tobytes() for each in tensors))
         if key not in lights:
-            lights[key] = find_light(proxy, images, cameras, margin)
+            lights[key] = find_light(proxy, images, cameras, margin, zero)
         return lights[key]
 
     def loaded(stream: Any, Loader: Any) -> Any:  # as PyYAML names it

@@ -8,6 +8,7 @@ what the fit rests on, and what tells how good the splat is.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,7 @@ WIDTH = 0.6  # standard deviation, times the distance of neighbours: less leaves
 THICKNESS = 0.1  # of a Gaussian across the surface, times its width: round ones would stand out beside every outline
 INSET = 1.2  # how deep below the surface a Gaussian lies, times the distance of neighbours: outlines are drawn a pixel wider
 FAR = 300.0  # radii at which what no density stops is put, so far that all cameras see it in one direction
+COARSE = 4.0  # pixels between Gaussians in directions in which no camera looks
 LOW_PASS = 0.3  # pixels², added to every projected covariance, as published
 FAINT = 1 / 255  # opacity below which a Gaussian is not drawn, as published
 WINDOW = 6  # pixels at most from its middle to which a Gaussian is drawn here
@@ -67,18 +69,25 @@ class Drawn:
         return shown.view(self.height, self.width, 3).permute(2, 0, 1)
 
 
-def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
+def surface_splats(seen: Look, cameras: Cameras, radius: float, sky: Callable[[Tensor], Tensor]) -> Splats:
     """A flat Gaussian for every cell of the solid surface, and a round one for every direction in which a camera sees
-    none. radius: of the region of interest, world units."""
+    none. Directions in which no camera looks are filled too, more coarsely, so that no view between the cameras has holes.
+
+    radius: of the region of interest, world units. sky: unit directions (P, 3) to the colours (P, 3) of what no density stops.
+    """
     met = solid(seen, cameras)
     spacing = pixel_spacing(seen.depth, cameras)
     side = CELL * float(spacing[met].median()) if met.any() else 1.0
     near, values, apart = joined(seen.points[met], torch.cat([seen.colours, normals(seen, cameras)], dim=-1)[met], side)
     away = torch.nn.functional.normalize(seen.points - cameras.positions[:, None, None], dim=-1)[~met]
     pixel = FAR * radius / float(cameras.focal.mean())
-    behind, behind_colours, behind_apart = joined(
-        cameras.positions.mean(dim=0) + FAR * radius * away, seen.colours[~met], CELL * pixel
-    )
+    middle = cameras.positions.mean(dim=0)
+    behind, behind_colours, behind_apart = joined(middle + FAR * radius * away, seen.colours[~met], CELL * pixel)
+    unseen = all_directions(round(4 * math.pi * (FAR * radius / (COARSE * pixel)) ** 2)).to(behind)
+    unseen = unseen[_free(middle + FAR * radius * unseen, behind, COARSE * pixel)]
+    behind = torch.cat([behind, middle + FAR * radius * unseen])
+    behind_colours = torch.cat([behind_colours, sky(unseen)])
+    behind_apart = torch.cat([behind_apart, torch.full_like(unseen[:, 0], COARSE * pixel)])
     outwards = torch.nn.functional.normalize(values[:, 3:], dim=-1)
     near = near - INSET * apart[:, None] * outwards
     points, colours = torch.cat([near, behind]), torch.cat([values[:, :3], behind_colours])
@@ -86,6 +95,23 @@ def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
     scales[: len(near), 2] *= THICKNESS
     rotations = torch.cat([towards(values[:, 3:]), towards(behind.new_tensor([[0.0, 0.0, 1.0]]).expand(len(behind), 3))])
     return Splats(points, colours, torch.full_like(points[:, 0], OPACITY), scales, rotations)
+
+
+def all_directions(count: int) -> Tensor:
+    """Unit directions (count, 3), about evenly spread: Fibonacci's spiral from pole to pole."""
+    index = torch.arange(count, dtype=torch.float64)
+    height, turn = 1 - (2 * index + 1) / count, index * math.pi * (3 - math.sqrt(5))
+    flat = (1 - height**2).sqrt()
+    return torch.stack([flat * turn.cos(), flat * turn.sin(), height], dim=-1)
+
+
+def _free(points: Tensor, taken: Tensor, side: float) -> Tensor:
+    """Which points (P, 3) lie in cells of this side in which none of the others (Q, 3) do, (P,) bool."""
+    both = torch.cat([points, taken])
+    cells = ((both - both.amin(dim=0)) / side).long()
+    wide = cells.amax(dim=0) + 1
+    keys = (cells[:, 0] * wide[1] + cells[:, 1]) * wide[2] + cells[:, 2]
+    return ~torch.isin(keys[: len(points)], keys[len(points) :])
 
 
 def towards(directions: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qnerf.fields.rendering import Samples, composite
-from qnerf.fields.rgb_field import RgbField
+from qnerf.fields.rendering import Samples
+from qnerf.fields.source_field import SourceField
 from qnerf.fields.token_rays import RAY_CHUNK, TokenGrid
 from qnerf.scenes.cameras import Cameras
 
@@ -21,8 +21,8 @@ CELL = 1.0  # side of the cells whose points are joined, times the median distan
 @dataclass(frozen=True)
 class Look:
     """What N cameras of H x W pixels see. colours: (N, H, W, 3) in [0, 1]. depth: (N, H, W), distance along the ray at
-    which half of its opacity is reached, world units. opacity: (N, H, W), of the volume alone. points: (N, H, W, 3), at
-    that depth."""
+    which half of its opacity is reached, world units. opacity: (N, H, W), of the volume and the ground. points:
+    (N, H, W, 3), at that depth."""
 
     colours: Tensor
     depth: Tensor
@@ -45,18 +45,16 @@ class Cloud:
 
 
 @torch.no_grad()
-def look(field: RgbField, cameras: Cameras) -> Look:
+def look(field: SourceField, cameras: Cameras) -> Look:
     """Render a field with its surface."""
     grid = TokenGrid(len(cameras), cameras.height, cameras.width)
     colours, depth, opacity, points = [], [], [], []
     for pixels in torch.arange(len(grid), device=cameras.focal.device).split(RAY_CHUNK):
         rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=pixels.device))
-        samples, weights, hidden = field.trunk.march(rays, field.settings.sampling.render_samples, None)
-        total = weights.sum(-1)
-        behind = torch.sigmoid(field.background(rays.directions))
-        colours.append(composite(weights, torch.sigmoid(field.head(hidden))) + (1 - total)[:, None] * behind)
-        depth.append(median_depth(weights, samples))
-        opacity.append(total)
+        march = field.march(rays, field.settings.sampling.render_samples, None)
+        colours.append(march.colours)
+        depth.append(median_depth(march.weights, march.samples))
+        opacity.append(march.weights.sum(-1))
         points.append(rays.origins + depth[-1][:, None] * rays.directions)
     size = (len(cameras), cameras.height, cameras.width)
     return Look(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from qnerf.scenes.on_demand import NAMES, VIEWS, is_unwritten, joints_of, proced
 from qnerf.scenes.openpose_joints import missing_sentence
 from qnerf.scenes.readers.reader import reader_of
 from qnerf.scenes.settings import width_height, written
+from qnerf.scenes.view_choice import chosen_views
 
 
 def check_files(cells: Iterable[RunSettings]) -> list[str]:
@@ -48,13 +50,14 @@ def file_notes(cells: Iterable[RunSettings]) -> list[str]:
 
 def count_views(settings: RunSettings) -> int:
     """How many views a run will edit: `scene.views`, or all images that are there. Raises UserError for a bad scene."""
-
     if is_unwritten(settings.scene.path):
         there, least = VIEWS, 2
     else:
         folder = scene_folder(settings.scene.path)
         reader = reader_of(folder, settings.scene.reader)
         there, least = sum(frame.exists for frame in reader.read(folder)[1]), reader.least
+    if isinstance(settings.scene.views, str | tuple):
+        return len(_chosen(settings))
     wanted = settings.scene.views or there
     if there < max(least, wanted):
         raise UserError(
@@ -92,14 +95,18 @@ def _scene_errors(settings: RunSettings) -> list[str]:
 
 def _pose_errors(settings: RunSettings) -> list[str]:
     """What makes the scene's poses none, or poses of other axes."""
+    from qnerf.scenes.mask_focus import middle_of_masks  # opencv comes with it
+
     folder = scene_folder(settings.scene.path)
     reader = reader_of(folder, settings.scene.reader)
     document, frames = reader.read(folder)
-    poses = [frame.pose @ FLIP if settings.scene.axes == "opencv" else frame.pose for frame in frames if frame.exists]
+    turn = FLIP if settings.scene.axes == "opencv" else np.eye(4)
+    frames = [replace(frame, pose=frame.pose @ turn) for frame in frames if frame.exists]
+    poses = np.stack([frame.pose for frame in frames])
     given = (settings.scene.focus or document.get("focus"), settings.scene.radius or document.get("radius"))
     known = reader.axes_known or settings.scene.axes is not None
     points = reader.points(folder) if given[0] is None else None
-    return find_region(str(folder), given, np.stack(poses), np.stack(poses), points, known).problems
+    return find_region(str(folder), given, poses, poses, points, known, lambda: middle_of_masks(frames)).problems
 
 
 def _proxy_errors(proxy: Path) -> list[str]:
@@ -191,15 +198,25 @@ def _image_errors(settings: RunSettings, place: str | None, key: str) -> list[st
 
 
 def _view_names(settings: RunSettings) -> list[str]:
-    """Names of the views that will be edited."""
-    from qnerf.scenes.capture import spread_evenly  # opencv comes with it
-
+    """Names of the views that will be edited; none where the scene would have to be written to know them."""
     wanted = settings.scene.views
-    if is_unwritten(settings.scene.path):
-        return [NAMES[index] for index in spread_evenly(len(NAMES), wanted)]
-    folder = scene_folder(settings.scene.path)
-    frames = [frame for frame in reader_of(folder, settings.scene.reader).read(folder)[1] if frame.exists]
-    return list(view_names([frames[index] for index in spread_evenly(len(frames), wanted)]))
+    by_direction = isinstance(wanted, str) and wanted.startswith("farthest:")
+    return [] if by_direction and is_unwritten(settings.scene.path) else _chosen(settings)
+
+
+def _chosen(settings: RunSettings) -> list[str]:
+    """The names of the views that are chosen; of a scene that is not written yet and whose directions count, of as many others.
+    Raises UserError where they cannot be chosen so."""
+    wanted, place = settings.scene.views, settings.scene.path
+    if is_unwritten(place):
+        if isinstance(wanted, str) and wanted.startswith("farthest:"):
+            wanted = int(wanted.removeprefix("farthest:"))
+        return [NAMES[index] for index in chosen_views(wanted, NAMES, 2, place, None)]
+    folder = scene_folder(place)
+    reader = reader_of(folder, settings.scene.reader)
+    frames = [frame for frame in reader.read(folder)[1] if frame.exists]
+    poses = np.stack([frame.pose for frame in frames]) if reader.posed and frames else None
+    return list(view_names([frames[index] for index in chosen_views(wanted, view_names(frames), reader.least, place, poses)]))
 
 
 def _prompts(settings: RunSettings) -> list[str]:

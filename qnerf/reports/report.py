@@ -10,6 +10,7 @@ from qnerf.metrics.registry import metric_of, show, shown_first, title_of
 from qnerf.reports.charts import line_chart
 from qnerf.reports.figures import Figures
 from qnerf.reports.html import render
+from qnerf.reports.inspection.page import Inspection
 from qnerf.reports.sheet import Column
 
 Cell = tuple[str, str]  # of a table: its text and its class
@@ -37,7 +38,7 @@ class MethodReport:
 class RunReport:
     """Everything that report.html shows. edit: what it asks for. warnings: sentences. columns: the source and each method, with a
     picture for each view. orbit: an mp4, or None where there is none; poster: its first frame. config: the resolved config as YAML
-    text."""
+    text. look: the capture's inspection; None for images without cameras."""
 
     title: str
     command: str
@@ -52,6 +53,7 @@ class RunReport:
     common: Figures
     config: str
     versions: Mapping[str, str]
+    look: Inspection | None = None
 
 
 def render_report(report: RunReport) -> str:
@@ -67,6 +69,7 @@ def render_report(report: RunReport) -> str:
         common=[f"{title_of(key)}: {show(key, value)}" for key, value in report.common.items() if value is not None],
         metrics=[(title_of(key), metric_of(key)) for key in shown_first() if key in shown],
         chart=_r2_chart,
+        look=report.look,
     )
 
 

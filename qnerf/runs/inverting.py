@@ -138,8 +138,9 @@ def draw_controls(settings: RunSettings, scene: Scene, backbone: DiffusionBackbo
     cells = (scene.cameras, backbone.latent_size, settings.control.margin)
     region = edited_region(proxy, *cells)
     if settings.control.shadow:
-        light = find_light(proxy, scene.images, scene.cameras, settings.control.margin)
-        region = replace(region, shadow=shadow_region(proxy, *cells, light))
+        zero = scene.world.zero
+        light = find_light(proxy, scene.images, scene.cameras, settings.control.margin, zero)
+        region = replace(region, shadow=shadow_region(proxy, *cells, light, zero=zero))
     return Controls(tuple(drawn[0]), tuple(drawn[1]), region.to(device))
 
 

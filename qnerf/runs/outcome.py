@@ -21,6 +21,7 @@ from qnerf.config import MAIN_METHOD, RunSettings
 from qnerf.reports.figures import Figures, headline, verdict
 from qnerf.reports.images import to_pixels
 from qnerf.reports.inspection.drawing import drawn_view
+from qnerf.reports.inspection.page import look_at
 from qnerf.reports.report import MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.reports.video import first_frame, orbit_video
@@ -211,6 +212,7 @@ def _report(results: Results, command: str, warnings: Sequence[str], columns: Se
         common=results.common,
         config=OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json"))),
         versions={**{name: version_of(name) for name in VERSIONS}, "python": platform.python_version()},
+        look=look_at(scene) if scene.posed else None,
     )
 
 

@@ -158,8 +158,3 @@ def resize(view: View, size: tuple[int, int]) -> View:
     scale = np.array([size[0] / width, size[1] / height])
     image = cv2.resize(view.image, size, interpolation=mode)
     return View(image, view.focal * scale, view.centre * scale, view.distortion)
-
-
-def spread_evenly(count: int, wanted: int | None) -> list[int]:
-    """Indices of `wanted` of `count` views, evenly spread without taking both ends of a closed orbit."""
-    return list(range(count)) if wanted is None else [index * count // wanted for index in range(wanted)]

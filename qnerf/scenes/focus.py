@@ -3,11 +3,13 @@ its poses mean what they should. Needs no torch.
 
 The focus is the point nearest to all optical axes. Where axes say little (nearly parallel, or they meet
 behind the cameras), points of the scene's surface say it, if the format has some: the mean over the cameras
-of the point on the axis at the median depth of what the camera sees near its axis.
+of the point on the axis at the median depth of what the camera sees near its axis. Where there are no points, masks of an
+object do (`mask_focus`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,12 +65,14 @@ def find_region(
     every: np.ndarray,
     points: np.ndarray | None = None,
     axes_known: bool = False,
+    masked: Callable[[], np.ndarray | None] = lambda: None,
 ) -> Region:
     """Focus and radius of a scene of poses (N, 4, 4) camera to world.
 
     given: focus and radius as settings or files say, each None if they do not. every: (M, 4, 4) the poses of
     the whole capture, by which the evidence is judged, so that the verdict does not depend on how many views
-    are taken. points: (P, 3). axes_known: whether there is no doubt that the cameras' axes are OpenGL's.
+    are taken. points: (P, 3). axes_known: whether there is no doubt that the cameras' axes are OpenGL's. masked: where masks
+    show an object, (3,), asked for only where axes and points do not tell.
     """
     focus, radius = given
     region = Region(np.zeros(3), 1.0)
@@ -84,7 +88,7 @@ def find_region(
         region.problems.append(problem)
         return region
     try:
-        region.focus = _focus(origin, poses, every, points, region.warnings) if point is None else point
+        region.focus = _focus(origin, poses, every, points, masked, region.warnings) if point is None else point
         region.radius = radius_from_cameras(poses, region.focus) if length is None else float(length)
     except UserError as error:
         region.problems.append(str(error))
@@ -169,7 +173,14 @@ def _meet(poses: np.ndarray) -> bool:
     return len(poses) > 2 and axes.spread > NEARLY_PARALLEL and axes.missed < 0.1 and axes.ahead in (0.0, 1.0)
 
 
-def _focus(origin: str, poses: np.ndarray, every: np.ndarray, points: np.ndarray | None, warnings: list[str]) -> np.ndarray:
+def _focus(
+    origin: str,
+    poses: np.ndarray,
+    every: np.ndarray,
+    points: np.ndarray | None,
+    masked: Callable[[], np.ndarray | None],
+    warnings: list[str],
+) -> np.ndarray:
     axes = optical_axes(every)
     behind = int((ahead_of(every, axes.focus) <= 0).sum()) if axes.spread > PARALLEL else 0
     weak = None
@@ -182,6 +193,8 @@ def _focus(origin: str, poses: np.ndarray, every: np.ndarray, points: np.ndarray
     if weak is None:
         return nearest_point_to_axes(poses)
     if points is not None and (found := _focus_from_points(poses, points)) is not None:
+        return found
+    if (found := masked()) is not None:
         return found
     if axes.spread <= PARALLEL:
         return nearest_point_to_axes(every)  # which raises

@@ -82,8 +82,13 @@ def is_scaled(size: tuple[int, int], named: tuple[int, int]) -> bool:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """(H, W) bool: bright pixels are True."""
-    return np.asarray(decode(path).convert("L")) > 127
+    """(H, W) bool: bright pixels are True; of an image with transparent pixels, such as a cut-out photograph, the others."""
+    image = decode(path)
+    if image.mode in ("RGBA", "LA", "PA", "P"):
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        if (alpha <= 127).any():
+            return alpha > 127
+    return np.asarray(image.convert("L")) > 127
 
 
 def read_depth(path: Path, scale: float) -> np.ndarray:

@@ -31,7 +31,9 @@ def change_mask(scene: Scene, margin: float, seen: tuple[Tensor, Tensor] | None 
     edge = max(LEAST_EDGE, EDGE * min(size))
     if proxy is None:
         return soft_edged(given_region(scene.masks, len(cameras), size).moved, edge).to(scene.images)
-    shadow = shadow_region(proxy, cameras, size, margin, find_light(proxy, scene.images, cameras, margin), finer=1)
+    zero = scene.world.zero
+    light = find_light(proxy, scene.images, cameras, margin, zero)
+    shadow = shadow_region(proxy, cameras, size, margin, light, finer=1, zero=zero)
     region = edited_region(proxy, cameras, size, margin, finer=1)
     moved, shadow = region.moved, shadow * (1 - region.object)
     mask = soft_edged(torch.maximum(moved, shadow), edge).to(scene.images)

@@ -13,11 +13,12 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
-from qnerf.scenes.capture import View, centre_piece, cut, named_size, piece_showing, read_view, resize, spread_evenly
+from qnerf.scenes.capture import View, centre_piece, cut, named_size, piece_showing, read_view, resize
 from qnerf.scenes.fingerprint import home_of, proxy_file, scene_folder
 from qnerf.scenes.focus import FLIP, Region, find_region
 from qnerf.scenes.frames import view_names
 from qnerf.scenes.lens import centre_of, focal_of, intrinsics_notes
+from qnerf.scenes.mask_focus import middle_of_masks
 from qnerf.scenes.masks_and_depth import limits_of, read_beside
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.problems import brief, raise_problems
@@ -27,6 +28,7 @@ from qnerf.scenes.readers.reader import Frame, Reader, reader_of
 from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
+from qnerf.scenes.view_choice import chosen_views
 from qnerf.scenes.visibility import moved_points, visibility_problem
 from qnerf.scenes.world import World, world_of
 
@@ -53,10 +55,13 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
     document, every = reader.read(folder)
     home = home_of(folder) if reader.posed else folder
     origin = _origin(folder, reader)
-    frames = [_turned(frame, settings.axes) for frame in _present(origin, every, settings.views, reader.least)]
+    every = [_turned(frame, settings.axes) for frame in every]
+    frames = _present(origin, every, reader.least)
+    known = np.stack([frame.pose for frame in frames]) if reader.posed else None
+    frames = [frames[i] for i in chosen_views(settings.views, view_names(frames), reader.least, origin, known)]
     problems: list[str] = []
     poses = np.stack([frame.pose for frame in frames])
-    region = region_of(folder, reader, document, [_turned(frame, settings.axes) for frame in every], poses, settings)
+    region = region_of(folder, reader, document, every, poses, settings)
     problems += region.problems
     world = world_of(region.focus, region.radius, poses)
     names = view_names(frames)
@@ -118,7 +123,7 @@ def region_of(
     every = np.stack([frame.pose for frame in frames if frame.exists])
     known = reader.axes_known or settings.axes is not None
     points = reader.points(folder) if given[0] is None else None
-    return find_region(str(_origin(folder, reader)), given, poses, every, points, known)
+    return find_region(str(_origin(folder, reader)), given, poses, every, points, known, lambda: middle_of_masks(frames))
 
 
 def _origin(folder: Path, reader: Reader) -> Path:
@@ -152,8 +157,8 @@ def _notes(origin: Path, frames: list[Frame]) -> list[str]:
     ]
 
 
-def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) -> list[Frame]:
-    """The frames whose images exist, `wanted` of them evenly spread."""
+def _present(origin: Path, frames: list[Frame], least: int) -> list[Frame]:
+    """The frames whose images exist."""
     present = [frame for frame in frames if frame.exists]
     missing = [brief(frame.file_path) for frame in frames if not frame.exists]
     if len(present) < least:
@@ -163,9 +168,7 @@ def _present(origin: Path, frames: list[Frame], wanted: int | None, least: int) 
         outside = (f" ({brief(frame.file_path)} {note})" for frame in frames if not frame.exists for note in frame.notes[:1])
         advice = f"add {'the' if missing else 'more'} images or correct file_path{next(outside, '')}"
         raise UserError(f"{named}, expected at least {least}: {advice}.")
-    if wanted is not None and wanted > len(present):
-        raise UserError(f"scene.views is {wanted}, but {origin} has {len(present)} images: set it to at most this number.")
-    return [present[index] for index in spread_evenly(len(present), wanted)]
+    return present
 
 
 def _missing(origin: Path, frames: list[Frame]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, WrapValidator
+from pydantic import BeforeValidator, Field, ValidationError, WrapValidator
 
 from qnerf.settings import Settings
 
@@ -43,6 +44,29 @@ def written(size: int | tuple[int, int]) -> str:
     return str(size) if isinstance(size, int) else f"[{size[0]},{size[1]}]"
 
 
+CHOSEN_VIEWS = re.compile(r"(every|farthest):([1-9][0-9]{0,5})")
+EXPECTED_VIEWS = "a whole number from 2, every:<k>, farthest:<n> with n from 2, or a list of two or more different names of views"
+
+
+def _checked_views(value: Any) -> int | str | tuple[str, ...] | None:
+    """One sentence for whatever is wrong. Names as a sorted tuple, since views keep the capture's order however they are listed."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
+        return value
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,6}", value) and int(value) >= 2:
+        return int(value)
+    if isinstance(value, str) and (found := CHOSEN_VIEWS.fullmatch(value)) and (found[1] == "every" or int(found[2]) >= 2):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(name, str | int) and not isinstance(name, bool) for name in value):
+        names = sorted({str(name) for name in value})
+        if len(names) == len(value) >= 2 and all(names):
+            return tuple(names)
+    raise ValueError(f"got {value!r}; expected {EXPECTED_VIEWS}")
+
+
+Views = Annotated[int | str | tuple[str, ...] | None, BeforeValidator(_checked_views)]
+"""How the views are chosen; None: all images."""
+
+
 class SceneSettings(Settings):
     """A folder of posed images, for example of nerfstudio, with proxy.json and truth/ if there are any."""
 
@@ -60,8 +84,9 @@ class SceneSettings(Settings):
     proxy: str | None = None
     # Side of the square views, or their width and height, pixels.
     size: Size = 128
-    # How many views to use, spread evenly over the folder; null: all.
-    views: Annotated[int, Field(ge=2)] | None = None
+    # Which views to use. A number: so many, spread evenly over the folder; every:<k>: each k-th, from the first on;
+    # farthest:<n>: n that look from directions far apart; [name, …]: these; null: all.
+    views: Views = None
     # True: cut the largest piece of the views' proportions out of each image, the middle or, of a capture, moved to what the
     # edit moves; false: scale the whole image to the size.
     crop: bool = True

@@ -50,14 +50,21 @@ class Light:
 
 
 def shadow_region(
-    proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin: float, light: Light | None, finer: int = FINER
+    proxy: Proxy,
+    cameras: Cameras,
+    size: tuple[int, int],
+    margin: float,
+    light: Light | None,
+    finer: int = FINER,
+    zero: float = 0.0,
 ) -> Tensor:
     """Where the shadow of a part that moves may be before or after the edit: (N, h, w) float32, 0 or 1.
 
-    size, margin, finer: as of `edited_region`. light: from `find_light`; None: the region is the ground under the part.
+    size, margin, finer: as of `edited_region`. light: from `find_light`; None: the region is the ground under the part. zero: as
+    of `grounds_under`.
     """
     flesh, (height, width) = flesh_of(proxy, margin), size
-    ground = light.ground if light else grounds_under(proxy, cameras, flesh)[0]
+    ground = light.ground if light else grounds_under(proxy, cameras, flesh, zero)[0]
     towards, spread = (light.direction, SPREAD) if light else (ground.up, SPREAD_BELOW)
     part, states = moved_part(proxy), _STATES
     table = np.maximum(*(draw_shadow(solids_of(part, state, flesh), ground, towards, spread) for state in states))
@@ -65,23 +72,24 @@ def shadow_region(
     return (F.max_pool2d(seen[:, None], finer)[:, 0] > 0).float()
 
 
-def find_light(proxy: Proxy, images: Tensor, cameras: Cameras, margin: float) -> Light | None:
+def find_light(proxy: Proxy, images: Tensor, cameras: Cameras, margin: float, zero: float = 0.0) -> Light | None:
     """The light whose shadow of the source's proxy explains best where the ground is dark in the source views (N, 3, H, W); None
     where that is no better than chance.
 
     Of the ground's brightness (the logarithm of the median over views), a slow change over the ground and what goes with
     chromaticity, which a shadow leaves alone, are taken away by least squares. The correlation of the rest with a shadow counts.
+    zero: as of `grounds_under`.
     """
     flesh = flesh_of(proxy, margin)
     hidden = edited_region(proxy, cameras, (cameras.height, cameras.width), margin, finer=1).object
     solids, found = solids_of(proxy, "source", flesh), []
-    for ground in grounds_under(proxy, cameras, flesh):
+    for ground in grounds_under(proxy, cameras, flesh, zero):
         dark = _darkness(ground, colours_of_ground(ground, images, cameras, hidden))
         if dark is not None:
             lights = [light for elevation in _ELEVATIONS for light in ground.directions(_AZIMUTHS, elevation)]
             tried = dark.explained_by(solids, ground, lights)
             best = max(tried, key=_correlation)
-            rank = best.correlation + (LEAD_OF_ZERO if ground.height == 0 else 0.0)
+            rank = best.correlation + (LEAD_OF_ZERO if ground.height == zero else 0.0)
             found.append((rank, best, min(tried, key=_correlation).correlation, dark))
     if not found:
         return None
@@ -99,9 +107,9 @@ def solids_of(proxy: Proxy, state: State, flesh: float) -> Sequence[Solid]:
     return [Capsule(points[a], points[b], flesh, "bound") for a, b in proxy.bones]
 
 
-def grounds_under(proxy: Proxy, cameras: Cameras, flesh: float) -> list[Ground]:
-    """Where the ground may be: under the proxy's lowest point, under its lowest flesh, between them, and the world's own
-    z = 0 if it is near these. The middle one comes first."""
+def grounds_under(proxy: Proxy, cameras: Cameras, flesh: float, zero: float = 0.0) -> list[Ground]:
+    """Where the ground may be: under the proxy's lowest point, under its lowest flesh, between them, and, before these, the world's
+    own z = 0 if it is near them. zero: where that is in the scene's coordinates (`World.zero`)."""
     up, solids = up_of(cameras), solids_of(proxy, "source", flesh)
     hulls = [solid.hull() for solid in solids]
     points = np.concatenate([points for points, _ in hulls])
@@ -109,8 +117,8 @@ def grounds_under(proxy: Proxy, cameras: Cameras, flesh: float) -> list[Ground]:
     bones = float((proxy.source.detach().cpu().double().numpy() @ up).min())
     flesh_at = min(float((points @ up).min()) - radius for points, radius in hulls)
     heights = [(bones + flesh_at) / 2, bones, flesh_at]
-    if up[2] > 0.99 and min(bones, flesh_at) - 0.05 * extent <= 0 <= max(bones, flesh_at) + 0.05 * extent:
-        heights.insert(0, 0.0)
+    if up[2] > 0.99 and min(bones, flesh_at) - 0.05 * extent <= zero <= max(bones, flesh_at) + 0.05 * extent:
+        heights.insert(0, zero)
     return [Ground(up, height, middle + (height - up @ middle) * up, REACH * extent) for height in dict.fromkeys(heights)]
 
 

@@ -25,6 +25,11 @@ class World:
         """Whether the scene's coordinates are the world's."""
         return self == UNMOVED
 
+    @property
+    def zero(self) -> float:
+        """The z of the world's own plane z = 0 in the scene's coordinates."""
+        return 0.0 if self.same else -self.offset[2] / self.scale
+
     def inward(self, points: np.ndarray) -> np.ndarray:
         """The world's points (..., 3) float64 in the scene's coordinates."""
         return points if self.same else (points - np.array(self.offset)) / self.scale

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from qnerf.fields.rendering import Samples
+from qnerf.fields.settings import InitialDensitySettings, SourceFieldSettings
+from qnerf.fields.source_field import SourceField
 from qnerf.fields.splats import (
     FAINT,
     LOW_PASS,
     Splats,
+    all_directions,
     drawn,
     fit,
     render_splats,
@@ -21,9 +24,9 @@ from qnerf.fields.splats import (
     surface_splats,
     towards,
 )  # fmt: skip
-from qnerf.fields.surface import Look, cloud_of, joined, median_depth, normals, solid
+from qnerf.fields.surface import Look, cloud_of, joined, look, median_depth, normals, solid
 from qnerf.scenes.cameras import Cameras
-from tests.fields.helpers import ring, sphere
+from tests.fields.helpers import GRID, SAMPLING, SPACE, ring, sphere
 
 
 def sphere_look(cameras: Cameras) -> Look:
@@ -40,6 +43,23 @@ def test_the_depth_is_where_half_of_the_weight_is_reached() -> None:
     samples = Samples(torch.tensor([[0.0, 1.0, 2.0]] * 3), torch.tensor([[1.0, 2.0, 3.0]] * 3), torch.empty(0), 1.0)
     weights = torch.tensor([[0.2, 0.2, 0.6], [0.5, 0.0, 0.0], [0.0, 0.0, 0.0]])
     torch.testing.assert_close(median_depth(weights, samples), torch.tensor([2 + 0.1 / 0.6, 0.5, 3.0]))
+
+
+def test_the_ground_is_a_surface_too() -> None:
+    """An untrained field: its ground is opaque, and above it there is next to nothing."""
+    cameras = ring(2, pixels=16)
+    settings = SourceFieldSettings(
+        grid=GRID, surroundings=GRID, sampling=SAMPLING, initial_density=InitialDensitySettings(centre=1e-3, surroundings=1e-4)
+    )
+    plane = torch.tensor([0.0, 0.0, 1.0, -0.4])
+    seen = look(SourceField(settings, SPACE, torch.device("cpu"), 0, None, plane), cameras)
+    rays = cameras.token_rays(16, 16)
+    expected = (-0.4 - rays.origins[..., 2]) / rays.directions[..., 2].clamp_max(-1e-3)
+    near = (rays.directions[..., 2] < 0) & (expected < 5)
+    assert near.any()
+    assert seen.met[near].all()
+    torch.testing.assert_close(seen.depth[near], expected[near], atol=0.03, rtol=0)  # a slab of 0.01, met aslant
+    assert not seen.met[rays.directions[..., 2] > 0].any()
 
 
 def test_points_of_one_cell_are_joined_and_know_their_neighbours() -> None:
@@ -108,11 +128,30 @@ def test_weights_are_those_of_the_published_equations() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)  # pixels are projected in float32
 
 
+def grey(directions: Tensor) -> Tensor:
+    """A sky."""
+    return torch.full_like(directions, 0.4)
+
+
+def test_directions_in_which_no_camera_looks_show_the_sky() -> None:
+    cameras = ring(3)
+    splats = surface_splats(sphere_look(cameras), cameras, 1.0, grey)
+    pose = torch.eye(4)[None]
+    pose[0, :3, :3] = torch.tensor([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])  # looks up, from under the sky
+    pose[0, 2, 3] = 3.0
+    up = Cameras(pose, cameras.focal[:1], cameras.centre[:1], 32, 32)
+    torch.testing.assert_close(render_splats(splats, up), torch.full((1, 3, 32, 32), 0.4), atol=0.1, rtol=0)
+    unit = all_directions(500)
+    torch.testing.assert_close(unit.norm(dim=-1), torch.ones(500, dtype=torch.float64))
+    apart = torch.cdist(unit, unit).fill_diagonal_(9.0).amin(dim=1)
+    assert apart.min() > 0.7 * apart.mean()
+
+
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Splats, Splats, Tensor, Cameras]:
     cameras = ring(6)
     images = sphere_look(cameras).colours.permute(0, 3, 1, 2)
-    raw = surface_splats(sphere_look(cameras), cameras, 1.0)
+    raw = surface_splats(sphere_look(cameras), cameras, 1.0, grey)
     return raw, fit(raw, images, cameras), images, cameras
 
 

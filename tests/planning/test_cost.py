@@ -98,6 +98,12 @@ def test_every_group_of_figures_that_takes_long_is_counted() -> None:
 def test_views_are_those_that_are_there(tmp_path: Path) -> None:
     cells = plan_command(["scene.views=4"], CONFIGS).cells
     assert count_views(cells[0]) == 4
+    for chosen, expected in (("every:5", 3), ("farthest:7", 7), ("['003','001']", 2)):
+        assert count_views(plan_command([f"scene.views={chosen}"], CONFIGS).cells[0]) == expected
+    unwritten = ["scene.path=procedural:lamp_990", "scene.views=farthest:7"]
+    assert count_views(plan_command(unwritten, CONFIGS).cells[0]) == 7
+    (error,) = check_files(plan_command(["scene.views=[x,y]"], CONFIGS).cells)
+    assert "scene.views names x, y, but asset:puppet_a has no such views" in error
     assert check_files(plan_command(["scene.views=13"], CONFIGS).cells) == [
         "scene.views: asset:puppet_a has 12 images; expected at least 13: set a smaller scene.views"
     ]

@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from qnerf import export
-from qnerf.fields.rgb_field import RgbField
-from qnerf.fields.settings import RgbFieldSettings
+from qnerf.fields.settings import SourceFieldSettings
+from qnerf.fields.source_field import SourceField
 from qnerf.fields.surface import cloud_of
 from qnerf.reports.surfaces import model as model_module
-from qnerf.reports.surfaces.model import Model, Models, settings_of, source_of
+from qnerf.reports.surfaces.model import Model, Models, settings_of, source_of, train_models
 from qnerf.reports.surfaces.orbit import orbit
 from qnerf.reports.surfaces.viewer import viewer_page
 from qnerf.reports.surfaces.write import SH_C0, make_splats, write_cloud, write_model, write_splats
 from qnerf.scenes.reader import read_with_notes
-from qnerf.scenes.scene import Scene
+from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings
 from qnerf.scenes.world import World
 from tests.browser import open_browser
@@ -30,7 +30,7 @@ from tests.fields.helpers import DENSITY, GRID, SAMPLING, SPACE, ring
 from tests.fields.test_surface import sphere_look
 from tests.scenes.captures import write_capture
 
-FIELD = RgbFieldSettings(grid=GRID, initial_density=DENSITY, sampling=SAMPLING, hidden_width=16, geometry_width=8)
+FIELD = SourceFieldSettings(grid=GRID, initial_density=DENSITY, sampling=SAMPLING, hidden_width=16, geometry_width=8, ground=False)
 FAR = World((5e6, -3000.0, 12.0), 0.5)
 
 
@@ -46,7 +46,7 @@ def models() -> Models:
     images = seen.colours.permute(0, 3, 1, 2).contiguous()
     names = tuple(f"{view:03d}" for view in range(6))
     scene = Scene("ball", names, images, cameras, "a ball", "a ball", torch.zeros(3), 1.0, None, None)
-    field = RgbField(FIELD, SPACE, torch.device("cpu"), 0)
+    field = SourceField(FIELD, SPACE, torch.device("cpu"), 0, None, None)
     after = Model(images, field, seen, cloud_of(seen, cameras, scene.focus, 2.0), 30.0)
     blue = replace(seen, colours=seen.colours * torch.tensor([0.1, 0.1, 1.0]))
     return Models(scene, after, replace(after, seen=blue, cloud=cloud_of(blue, cameras, scene.focus, 2.0)))
@@ -135,13 +135,39 @@ def test_the_film_s_way_is_smooth_closed_and_looks_at_the_focus(share: int) -> N
 
 
 def test_a_folder_says_what_it_was_made_of_and_other_sources_are_left_out(models: Models, tmp_path: Path, caplog: Any) -> None:
-    assert settings_of(tmp_path) == (None, RgbFieldSettings(), 0)
-    (tmp_path / "config.yaml").write_text("seed: 3\nrgb_field: {hidden_width: 16}\nscene: {path: nowhere}\n")
+    assert settings_of(tmp_path) == (None, SourceFieldSettings(), 0)
+    (tmp_path / "config.yaml").write_text("seed: 3\nsource_field: {hidden_width: 16}\nscene: {path: nowhere}\n")
     scene, field, seed = settings_of(tmp_path)
     assert scene is not None
     assert (scene.path, field.hidden_width, seed) == ("nowhere", 16, 3)
     assert source_of(scene, models.scene) is None
     assert "The views before the edit are left out" in caplog.text
+
+
+def test_the_object_of_the_edited_scene_is_where_the_edit_ends(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks are those of the source for both states, depth is the source's alone."""
+    asked: list[tuple[Any, ...]] = []
+
+    def train(*given: Any) -> SourceField:
+        asked.append(given)
+        return models.after.field
+
+    monkeypatch.setattr(model_module, "train_source_field", train)
+    monkeypatch.setattr(model_module, "look", lambda *_: models.after.seen)
+    ends = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    proxy = Proxy("skeleton", ("a", "b"), ((0, 1),), ends, ends + 2)
+    valid, depth = torch.ones(6, 32, 32, dtype=torch.bool), torch.ones(6, 32, 32)
+    source = replace(models.scene, images=1 - models.scene.images, proxy=proxy, valid=valid, depth=depth)
+    found = train_models(models.scene, source, FIELD, 7, quiet)
+    assert found.before is not None
+    (after, before) = asked
+    assert torch.equal(after[0], models.scene.images)
+    assert torch.equal(before[0], source.images)
+    assert torch.equal(after[5].source, proxy.target)
+    assert torch.equal(before[5].source, proxy.source)
+    assert (after[6] is None, before[6] is depth) == (True, True)
+    assert after[7] is valid
+    assert before[7] is valid
 
 
 def test_the_command_leaves_a_folder_or_nothing(

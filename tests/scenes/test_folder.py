@@ -21,7 +21,6 @@ from qnerf.scenes.capture import (
     crop_to,
     piece_showing,
     resize,
-    spread_evenly,
     undistort,
 )
 from qnerf.scenes.controls import draw_proxy_control
@@ -118,7 +117,6 @@ def test_views_are_spread_evenly_and_settings_win_over_the_folder(scene: Scene, 
     assert some.view_names == ("view_000", "view_002")
     assert torch.equal(some.cameras.camera_to_world, scene.cameras.camera_to_world[[0, 2]])
     assert (some.target_prompt, some.focus.tolist(), some.radius) == ("other", [1, 2, 3], 9)
-    assert spread_evenly(50, 12) == [0, 4, 8, 12, 16, 20, 25, 29, 33, 37, 41, 45]
 
 
 def test_camera_angle_and_paths_without_extension(scene: Scene, folder: Path) -> None:

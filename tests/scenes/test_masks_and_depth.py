@@ -21,7 +21,7 @@ from qnerf.scenes.masks_and_depth import range_of_points
 from qnerf.scenes.reader import read_with_notes
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
-from tests.scenes.captures import FOCAL, SIZE, document, write_capture
+from tests.scenes.captures import FOCAL, SIZE, document, write_capture, write_images
 from tests.scenes.conftest import ring_cameras
 
 CAMERAS = ring_cameras(4, SIZE, FOCAL)
@@ -142,3 +142,50 @@ def test_points_say_how_far_rays_reach_and_they_reach_no_less_than_the_settings_
     for given, expected in (((0.5, 40.0), (0.5, 40.0)), ((usual[0] + 1, usual[1] - 1), usual)):
         line = ray_line(flat, replace(space, limits=tuple(map(float, given))), settings)
         torch.testing.assert_close(line.distance(ends)[0], torch.as_tensor(expected), rtol=1e-4, atol=1e-4)
+
+
+def parallel(folder: Path, shown: float, size: int = SIZE) -> Path:
+    """Six cameras 10 above the ground that look straight down, with masks of discs of radius `shown` about (1, 0.5, 2)."""
+    changed = document()
+    changed["frames"] = []
+    write_images(folder, [f"images/{view}.png" for view in range(6)])
+    (folder / "masks").mkdir()
+    for view in range(6):
+        pose = np.eye(4)
+        pose[:3, 3] = view % 3, view // 3, 10.0
+        x, y, z = np.array([1.0, 0.5, 2.0]) - pose[:3, 3]
+        middle = (SIZE / 2 + FOCAL * x / -z, SIZE / 2 - FOCAL * y / -z)
+        rows, columns = (np.indices((size, size)) + 0.5) * SIZE / size
+        mask = np.hypot(columns - middle[0], rows - middle[1]) < shown
+        cv2.imwrite(str(folder / f"masks/{view}.png"), mask.astype(np.uint8) * 255)
+        frame = {"file_path": f"images/{view}.png", "mask_path": f"masks/{view}.png", "transform_matrix": pose.tolist()}
+        changed["frames"].append(frame)
+    (folder / "transforms.json").write_text(json.dumps(changed))
+    return folder
+
+
+@pytest.mark.parametrize("size", [SIZE, 3 * SIZE])
+def test_masks_of_an_object_say_where_parallel_cameras_look(size: int, tmp_path: Path) -> None:
+    scene, notes = read(parallel(tmp_path, 6.0, size))
+    torch.testing.assert_close(scene.focus, torch.tensor([1.0, 0.5, 2.0]), atol=0.1, rtol=0)
+    assert scene.radius == pytest.approx(4.0, abs=0.2)
+    assert "focus" not in notes
+
+
+def test_masks_that_leave_something_out_say_no_focus(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="optical axes of the cameras do not meet"):
+        read(parallel(tmp_path, 60.0))
+
+
+def test_a_cut_out_photograph_named_as_mask_counts_where_it_is_not_transparent(tmp_path: Path) -> None:
+    folder, changed = capture(tmp_path), document()
+    cut_out = np.full((SIZE, SIZE, 4), 30, np.uint8)  # dark, which as a mask without transparency is left out
+    cut_out[..., 3] = 0
+    cut_out[10:30, 20:40, 3] = 255
+    cv2.imwrite(str(folder / "images/000.png"), cut_out)
+    changed["frames"][0]["mask_path"] = "images/000.png"
+    (folder / "transforms.json").write_text(json.dumps(changed))
+    scene, _ = read(folder)
+    assert scene.valid is not None
+    assert torch.equal(scene.valid[0], torch.from_numpy(cut_out[..., 3] > 0))
+    assert scene.valid[1:].all()

@@ -13,8 +13,9 @@ from qnerf.scenes.ground import CELLS, Ground, draw_shadow, ground_in_views, up_
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.region import edited_region
 from qnerf.scenes.scene import Proxy
-from qnerf.scenes.shadow import find_light, shadow_region
+from qnerf.scenes.shadow import find_light, grounds_under, shadow_region
 from qnerf.scenes.solids import Capsule
+from qnerf.scenes.world import World
 from tests.scenes.conftest import ring_cameras
 
 FLOOR = Ground(np.array([0.0, 0.0, 1.0]), 0.0, np.zeros(3), 3.0)
@@ -49,6 +50,23 @@ def floor_views(size: int = 96, dark: float = 0.55, checked: bool = False) -> tu
     pattern = 0.85 + 0.15 * ((floor / 0.5).floor().sum(dim=-1) % 2) if checked else torch.full_like(light, 0.8)
     colour = light * pattern * (rays.directions[..., 2] < -0.05)
     return cameras, torch.stack([colour, 0.9 * colour, 0.7 * colour], dim=1)
+
+
+def test_the_world_s_own_ground_stays_where_it_is_when_the_scene_is_moved() -> None:
+    """The scene's origin far off in the world, at a height of 0.82: its ground z = 0 is 0.82 below."""
+    cameras, _ = floor_views(8)
+    far, proxy = World((5e6, -3e6, 0.82), 1.0), pole()
+    down = torch.tensor([0.0, 0.0, 0.82])
+    lowered = replace(proxy, source=proxy.source - down, target=proxy.target - down)
+    pose = cameras.camera_to_world.clone()
+    pose[:, :3, 3] -= down
+    below = replace(cameras, camera_to_world=pose)
+    heights = [ground.height for ground in grounds_under(proxy, cameras, 0.1)]
+    assert heights[0] == World().zero == 0
+    found = [ground.height for ground in grounds_under(lowered, below, 0.1, far.zero)]
+    np.testing.assert_allclose(found, np.array(heights) - 0.82, atol=1e-6)
+    assert found[0] == -0.82
+    assert World((0.0, 0.0, -6.0), 2.0).zero == 3
 
 
 def test_a_poles_shadow_falls_away_from_the_light() -> None:

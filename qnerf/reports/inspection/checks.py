@@ -13,6 +13,7 @@ import torch
 
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.focus import MISSED, NEARLY_PARALLEL, optical_axes
+from qnerf.scenes.masks_and_depth import range_of_depth
 from qnerf.scenes.scene import Scene
 from qnerf.scenes.visibility import LEAST_SHARE, visible_share
 
@@ -50,6 +51,7 @@ def checks_of(
         Check("Lenses", "good", f"{', '.join(sorted(set(lenses)))}; {_angles(scene.cameras)}"),
         _axes(poses),
         _focus(scene),
+        *_beside(scene),
         *(
             [_edit(scene, visible), _crop(scene, visible)]
             if visible
@@ -108,6 +110,18 @@ def _crop(scene: Scene, visible: Visible) -> Check:
     return Check(
         "Crop", "weak" if cut else "good", f"it cuts off a part of the edit in {len(cut)} of {len(lost)} views{_named(cut)}{advice}"
     )
+
+
+def _beside(scene: Scene) -> list[Check]:
+    """Of the masks and the depth that the capture has."""
+    found = []
+    if scene.valid is not None:
+        found.append(Check("Masks", "good", f"{scene.valid.float().mean().item():.0%} of the pixels count"))
+    if scene.depth is not None and (ends := range_of_depth(scene.depth)):
+        share = torch.isfinite(scene.depth).float().mean().item()
+        near, far = (end * scene.world.scale for end in ends)
+        found.append(Check("Depth", "good", f"known in {share:.0%} of the pixels, from {near:.4g} to {far:.4g} off the cameras"))
+    return found
 
 
 def _named(names: Sequence[str]) -> str:

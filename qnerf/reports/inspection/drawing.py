@@ -13,7 +13,7 @@ from qnerf.common.files import Pixels
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Proxy, Scene
 
-BEFORE, AFTER, CROP = (31, 119, 255), (255, 127, 14), (255, 255, 255)  # RGB
+BEFORE, AFTER, CROP, LEFT_OUT = (31, 119, 255), (255, 127, 14), (255, 255, 255), (220, 0, 0)  # RGB
 SIDE = 320  # pixels of a thumbnail's longer side
 QUALITY = 80
 _FINER = 4  # bits below a pixel
@@ -40,6 +40,22 @@ def drawn_view(image: Pixels, camera: Cameras, proxy: Proxy | None, window: tupl
                 begin, end = (np.clip(ends[index + step], -1e6, 1e6).astype(int).tolist() for step in (0, 1))
                 cv2.line(small, begin, end, colour, 2, cv2.LINE_AA, _FINER)
     return small
+
+
+def drawn_mask(image: Pixels, valid: np.ndarray) -> Pixels:
+    """A view (H, W, 3) with what does not count, ~valid (H, W), in red."""
+    drawn = image.copy()
+    drawn[~valid] = (0.4 * drawn[~valid] + 0.6 * np.array(LEFT_OUT)).astype(np.uint8)
+    return drawn
+
+
+def drawn_depth(depth: np.ndarray, near: float, far: float) -> Pixels:
+    """Depth (H, W), infinite where it is not known, as colours: red at `near`, blue at `far`, even in disparity."""
+    known = np.isfinite(depth) & (depth > 0)
+    disparity = 1 / np.where(known, depth, far)
+    level = (disparity - 1 / far) / max(1 / near - 1 / far, 1e-12)
+    colours = cv2.applyColorMap((level.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
+    return np.where(known[..., None], colours, 0).astype(np.uint8)
 
 
 def jpeg(pixels: Pixels) -> str:

@@ -3,8 +3,10 @@ part."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +14,11 @@ import torch
 from qnerf.common.files import write_text
 from qnerf.errors import UserError
 from qnerf.reports.html import render
+from qnerf.reports.images import to_pixels
 from qnerf.reports.inspection.checks import Check, Visible, checks_of, photograph_share
-from qnerf.reports.inspection.drawing import drawn_view, jpeg, space
+from qnerf.reports.inspection.drawing import drawn_depth, drawn_mask, drawn_view, jpeg, space
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.masks_and_depth import range_of_depth
 from qnerf.scenes.photographs import Photograph
 from qnerf.scenes.reader import read_with_notes
 from qnerf.scenes.scene import Scene
@@ -24,17 +28,24 @@ from qnerf.scenes.visibility import visible_share
 
 @dataclass(frozen=True)
 class Inspection:
-    """A scene, and what is to be said of it. drawn: an address of a picture for each view."""
+    """A scene, and what is to be said of it. lines: what there is in space. masks, depths: by view, addresses of pictures of what
+    the capture says of its pixels; empty where it says nothing."""
 
     scene: Scene
     checks: list[Check]
-    drawn: list[str]
+    lines: list[dict[str, Any]]
+    masks: list[tuple[str, str]]
+    depths: list[tuple[str, str]]
 
     def write(self, path: Path) -> None:
-        """The page, which needs nothing but itself."""
-        views = zip(self.scene.view_names, self.drawn, strict=True)
+        """The page, which needs nothing but itself, with the proxy over every photograph."""
+        drawn = []
+        for index, name in enumerate(self.scene.view_names):
+            image, camera, window = whole_photograph(self.scene, index)
+            drawn.append((name, jpeg(drawn_view(image, camera, self.scene.proxy, window))))
         title = f"{self.scene.name}: what an edit would begin with"
-        write_text(path, render("inspection.html", title=title, checks=self.checks, lines=space(self.scene), views=list(views)))
+        shown = {"checks": self.checks, "lines": self.lines, "masks": self.masks, "depths": self.depths}
+        write_text(path, render("inspection.html", title=title, views=drawn, **shown))
 
 
 def inspect(settings: SceneSettings) -> Inspection:
@@ -42,30 +53,54 @@ def inspect(settings: SceneSettings) -> Inspection:
     scene, notes = read_with_notes(settings)
     if not scene.posed:
         raise UserError(f"{settings.path} has images without cameras, expected a capture: there is nothing in space to look at.")
-    photographs = scene.photographs or (None,) * len(scene.view_names)
-    drawn, cameras, sizes, lenses = [], [], [], []
-    for index, photograph in enumerate(photographs):
-        image, camera, window = whole_photograph(scene, index)
-        sizes.append((image.shape[1], image.shape[0]))
-        lenses.append(_lens(photograph))
-        cameras.append(camera)
-        drawn.append(jpeg(drawn_view(image, camera, scene.proxy, window)))
-    visible = Visible(visible_share(scene.proxy, scene.cameras), photograph_share(scene, cameras)) if scene.proxy else None
-    said = [note for note in notes if "of what the edit moves" not in note]  # a check of its own names these views
-    return Inspection(scene, checks_of(scene, lenses, sizes, said, visible), drawn)
+    return look_at(scene, [note for note in notes if "of what the edit moves" not in note])  # a check of its own names these views
+
+
+def look_at(scene: Scene, notes: Sequence[str] = ()) -> Inspection:
+    """What is to be said of a scene with cameras, without reading its photographs. notes: what reading had to say."""
+    scene = replace(scene, cameras=scene.cameras.to(torch.device("cpu")), focus=scene.focus.cpu())
+    whole = [whole_camera(scene, index) for index in range(len(scene.view_names))]
+    sizes = [(camera.width, camera.height) for camera, _ in whole]
+    lenses = [_lens(photograph) for photograph in scene.photographs or (None,) * len(whole)]
+    visible = None
+    if scene.proxy is not None:
+        cameras = [camera for camera, _ in whole]
+        visible = Visible(visible_share(scene.proxy, scene.cameras), photograph_share(scene, cameras))
+    return Inspection(scene, checks_of(scene, lenses, sizes, notes, visible), space(scene), _masks(scene), _depths(scene))
 
 
 def whole_photograph(scene: Scene, index: int) -> tuple[np.ndarray, Cameras, tuple[int, int, int, int]]:
     """A view's photograph (H, W, 3), its camera, and the window of it (left, top, width, height) that the
     view shows."""
+    camera, window = whole_camera(scene, index)
+    return to_pixels(scene.images[index]) if scene.photographs is None else scene.photographs[index].read().image, camera, window
+
+
+def whole_camera(scene: Scene, index: int) -> tuple[Cameras, tuple[int, int, int, int]]:
+    """The camera of a view's whole photograph, and the window of it (left, top, width, height) that the view shows."""
+    camera = scene.cameras[[index]]
     if scene.photographs is None:
-        image = (scene.images[index].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        return image, scene.cameras[[index]], (0, 0, image.shape[1], image.shape[0])
+        return camera, (0, 0, camera.width, camera.height)
     photograph = scene.photographs[index]
-    view = photograph.read()
-    focal, centre = (torch.from_numpy(values).float()[None] for values in (view.focal, view.centre))
-    pose = scene.cameras.camera_to_world[[index]]
-    return view.image, Cameras(pose, focal, centre, photograph.width, photograph.height), photograph.window
+    left, top, width, height = photograph.window
+    scale = camera.focal.new_tensor([width / camera.width, height / camera.height])
+    centre = camera.centre * scale + camera.centre.new_tensor([left, top])
+    whole = Cameras(camera.camera_to_world, camera.focal * scale, centre, photograph.width, photograph.height)
+    return whole, photograph.window
+
+
+def _masks(scene: Scene) -> list[tuple[str, str]]:
+    if scene.valid is None:
+        return []
+    views = zip(scene.view_names, scene.images, scene.valid, strict=True)
+    return [(name, jpeg(drawn_mask(to_pixels(image), valid.cpu().numpy()))) for name, image, valid in views]
+
+
+def _depths(scene: Scene) -> list[tuple[str, str]]:
+    if scene.depth is None or (ends := range_of_depth(scene.depth)) is None:
+        return []
+    views = zip(scene.view_names, scene.depth, strict=True)
+    return [(name, jpeg(drawn_depth(depth.cpu().numpy(), *ends))) for name, depth in views]
 
 
 def _lens(photograph: Photograph | None) -> str:

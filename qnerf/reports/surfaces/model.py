@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from qnerf.common import renamed
 from qnerf.errors import UserError
-from qnerf.fields.rgb_field import RgbField, train_rgb_field
-from qnerf.fields.settings import RgbFieldSettings
+from qnerf.fields.settings import SourceFieldSettings
+from qnerf.fields.source_field import SourceField, train_source_field
 from qnerf.fields.space import Space
 from qnerf.fields.surface import Cloud, Look, cloud_of, look
 from qnerf.scenes.reader import read_with_notes
 from qnerf.scenes.readers.reader import Frame
-from qnerf.scenes.scene import Scene
+from qnerf.scenes.scene import Proxy, Scene
 from qnerf.scenes.settings import SceneSettings
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Model:
     """One state of the scene. images: (N, 3, H, W), what the field was trained on. psnr: dB, of its renderings of these."""
 
     images: Tensor
-    field: RgbField
+    field: SourceField
     seen: Look
     cloud: Cloud
     psnr: float
@@ -61,50 +61,59 @@ def views_of(folder: Path, frames: list[Frame]) -> Scene:
     return read_with_notes(SceneSettings(path=str(folder), size=size, source_prompt=""))[0]
 
 
-def settings_of(folder: Path) -> tuple[SceneSettings | None, RgbFieldSettings, int]:
+def settings_of(folder: Path) -> tuple[SceneSettings | None, SourceFieldSettings, int]:
     """The scene, the field's settings and the seed of a run's folder, under today's keys; of a folder without config.yaml, or with
     one that says none of these, no scene, the default field and 0."""
     path = folder / "config.yaml"
     try:
         config = renamed.config(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
         scene = SceneSettings.model_validate(config["scene"]) if "scene" in config else None
-        return scene, RgbFieldSettings.model_validate(config.get("rgb_field", {})), int(config.get("seed", 0))
+        return scene, SourceFieldSettings.model_validate(config.get("source_field", {})), int(config.get("seed", 0))
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(
             f"{path} cannot be read ({str(error).splitlines()[0]}): run the edit again, or move the file away."
         ) from None
 
 
-def source_of(settings: SceneSettings, edited: Scene) -> Tensor | None:
-    """The source images (N, 3, H, W) of an edited scene, None, with a warning, where they are not there or are others."""
+def source_of(settings: SceneSettings, edited: Scene) -> Scene | None:
+    """The scene of a run before its edit, None, with a warning, where it is not there or has other views."""
     try:
         source = read_with_notes(settings)[0]
     except UserError as error:
         log.warning("The views before the edit are left out: %s", str(error).splitlines()[0])
         return None
-    if source.view_names != edited.view_names or source.images.shape != edited.images.shape:
+    if source.view_names != edited.view_names or source.images.shape != edited.images.shape or source.world != edited.world:
         log.warning("The views before the edit are left out: %s has others than the run.", settings.path)
         return None
-    return source.images
+    return source
 
 
-def train_models(scene: Scene, source: Tensor | None, settings: RgbFieldSettings, seed: int, say: Say) -> Models:
+def train_models(scene: Scene, source: Scene | None, settings: SourceFieldSettings, seed: int, say: Say) -> Models:
     """A field for the edited views, and one for the source's where they are known. say: told what is being done."""
-    after = _model(scene, scene.images, settings, seed, "after", say)
-    before = None if source is None else _model(scene, source, settings, seed, "before", say)
+    proxy = None if source is None else source.proxy
+    if source is not None:
+        scene = replace(scene, valid=source.valid)  # depth is the source's alone
+    after = _model(scene, None if proxy is None else edited(proxy), settings, seed, "after", say)
+    before = None if source is None else _model(source, proxy, settings, seed, "before", say)
     return Models(scene, after, before)
 
 
-def _model(scene: Scene, images: Tensor, settings: RgbFieldSettings, seed: int, state: str, say: Say) -> Model:
+def edited(proxy: Proxy) -> Proxy:
+    """The proxy of the scene that the edit leaves: where it ends is where the object now is."""
+    return replace(proxy, source=proxy.target, source_bounds=proxy.target_bounds)
+
+
+def _model(scene: Scene, proxy: Proxy | None, settings: SourceFieldSettings, seed: int, state: str, say: Say) -> Model:
+    images, space = scene.images, Space(scene.focus, scene.radius, scene.limits)
     say(f"The radiance field of the {len(images)} views {state} the edit, {settings.optimiser.iterations} steps …")
-    field = train_rgb_field(images, scene.cameras, Space(scene.focus, scene.radius, scene.limits), settings, seed)
-    seen = look(field.requires_grad_(False), scene.cameras)
+    field = train_source_field(images, scene.cameras, space, settings, seed, proxy, scene.depth, scene.valid)
+    seen = look(field, scene.cameras)
     psnr = decibels(seen.colours.permute(0, 3, 1, 2), images)
     cloud = cloud_of(seen, scene.cameras, scene.focus, REACH * scene.radius)
     if not len(cloud.points):
         raise UserError(
             f"the radiance field of the views {state} the edit has no surface within {REACH:g} radii of the focus, expected one: "
-            "set scene.focus and scene.radius, or train it longer (rgb_field.optimiser.iterations)."
+            "set scene.focus and scene.radius, or train it longer (source_field.optimiser.iterations)."
         )
     say(f"  {psnr:.2f} dB on these views, {len(cloud.points)} points.")
     return Model(images, field, seen, cloud, psnr)

@@ -76,7 +76,7 @@ def make_splats(models: Models, say: Say) -> Splats:
     say("The Gaussians …")
     scene, model = models.scene, models.after
     cameras = scene.cameras.to("cpu")
-    splats = fit(surface_splats(model.seen, cameras, scene.radius), model.images.cpu(), cameras)
+    splats = fit(surface_splats(model.seen, cameras, scene.radius, model.field.surroundings), model.images.cpu(), cameras)
     psnr = decibels(render_splats(splats, cameras), model.images.cpu())
     say(f"  {len(splats.points)} Gaussians: {psnr:.2f} dB on the edited views, where the radiance field has {model.psnr:.2f}.")
     return splats
