@@ -28,7 +28,7 @@ from qnerf.runs.inverting import invert
 from qnerf.runs.loading import load_backbone, load_scene
 from qnerf.runs.logs import RunLog
 from qnerf.runs.looking import look
-from qnerf.runs.measuring import measure
+from qnerf.runs.measuring import measured
 from qnerf.runs.memory import within_memory
 from qnerf.runs.methods import edit
 from qnerf.runs.outcome import Outcome, Results, write_edit, write_outcome
@@ -131,9 +131,9 @@ def produce(
     # 7. Measure the edits.
     outcomes = []
     for edited, pictures in edits:
-        figures, as_decoded = (measure(settings, scene, edited, work, decoded) for decoded in (False, True))
-        record_figures(tracker, edited.method, figures, as_decoded, settings.steps)
-        outcomes.append(Outcome(edited, figures, as_decoded, pictures))
+        output, decoded = (measured(settings, scene, edited, work, as_decoded) for as_decoded in (False, True))
+        record_figures(tracker, edited.method, output.figures, decoded.figures, settings.steps)
+        outcomes.append(Outcome(edited, output.figures, decoded.figures, pictures, output.shown))
     return Results(settings, scene, outcomes, reconstruction, round_trip)
 
 
