@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 import torch
+import torch._dynamo  # of its own accord PyTorch imports it in the middle of a step, and it needs the true `torch.Generator`
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode

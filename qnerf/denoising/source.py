@@ -101,6 +101,8 @@ class SourceBranch:
         if trajectory.auxiliary is not None:
             z, predictor = trajectory.auxiliary[0], self.auxiliary_noise
         for k in range(len(self.steps)):
+            if trajectory.offsets is not None:  # they have put it there, but for rounding, which γ amplifies from step to step
+                z = trajectory.states[k]
             noise = predictor(z, k)
             watch.see(noise, k)
             z = trajectory.source_step(z, noise, self.steps, k)

@@ -45,8 +45,10 @@ class SourceField(nn.Module):
     """Density and colour of every point, without view dependence: a volume, the plane of a floor or wall, and colours at infinity.
 
     proxy: its source bounds are where the volume starts dense; None: in a ball round the focus. plane: (4,), as
-    `find_plane` finds it; None: none.
+    `find_plane` finds it; None: none. centre, reach: (3,) and radius of a ball round the bounds, world units; None without a proxy.
     """
+
+    centre: Tensor | None
 
     def __init__(
         self,
@@ -61,7 +63,9 @@ class SourceField(nn.Module):
         self.settings, self.space = settings, space
         solids = () if proxy is None else proxy_bounds(proxy, "source").solids
         self.trunk = BoundedTrunk(settings, space, solids, device, seed) if solids else Trunk(settings, space, device, seed)
-        self.ball = ball_round(solids) if solids else None
+        centre, self.reach = ball_round(solids) if solids else (None, 0.0)
+        # On the device from the start: a recorded step must bring nothing there.
+        self.register_buffer("centre", None if centre is None else torch.from_numpy(centre).float().to(device), persistent=False)
         self.head = linear(settings.geometry_width, 3, torch.Generator().manual_seed(derive_seed(seed, 5)), device)
         pictures = (settings.surroundings, settings.encoding)
         self.sky = Sky(*pictures, device, derive_seed(seed, 6))
@@ -99,10 +103,10 @@ class SourceField(nn.Module):
 
     def _latest(self, rays: Rays) -> Tensor | None:
         """(R, 1) distances of the ball round the bounds: an object may be nearer to the camera than most of the scene is."""
-        if self.ball is None:
+        if self.centre is None:
             return None
-        away = (rays.origins - torch.from_numpy(self.ball[0]).to(rays.origins)).norm(dim=-1, keepdim=True)
-        return (away - self.ball[1]).clamp_min(0.1 * self.space.radius)
+        away = (rays.origins - self.centre).norm(dim=-1, keepdim=True)
+        return (away - self.reach).clamp_min(0.1 * self.space.radius)
 
     def march(
         self,

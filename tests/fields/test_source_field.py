@@ -11,13 +11,14 @@ from qnerf.fields.ground_height import ground_height
 from qnerf.fields.rendering import Samples, composite, composite_weights
 from qnerf.fields.settings import OptimiserSettings, SourceFieldSettings
 from qnerf.fields.source_field import SourceField, restored, train_source_field
-from qnerf.fields.source_loss import depth_loss, distortion, without_object
+from qnerf.fields.source_loss import SourceLoss, depth_loss, distortion, without_object
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.scenes.bounds import bounding_box
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Bounds, Proxy
 from qnerf.scenes.solids import Box, Capsule
 from tests.fields.helpers import DENSITY, GRID, SAMPLING, SPACE, ring, sphere
+from tests.pretend_device import PRETENDED, moved, pretend_device
 
 
 def settings(iterations: int, **changes: object) -> SourceFieldSettings:
@@ -192,3 +193,23 @@ def test_rays_begin_before_the_bounds_though_the_focus_is_far_behind_them() -> N
     front = float(cameras.positions[0].norm()) * 0.3 - 0.2
     assert without > front
     assert with_bounds <= front
+
+
+@pytest.mark.filterwarnings("ignore:for .* is a no-op")  # a load_state_dict
+def test_a_step_of_its_training_copies_nothing_to_the_device_or_home() -> None:
+    """Else it could not be recorded as a CUDA graph: an H200 refused a copy of the bounds' centre."""
+    small, cameras = settings(10, encoding="torch"), ring(3)
+    plane, size = torch.tensor([0.0, 0.0, 1.0, -1.0]), (3, 32, 32)
+    field = SourceField(small, SPACE, torch.device("cpu"), 1, ball_proxy(), plane)
+    everywhere = torch.ones(size, dtype=torch.bool)
+    loss = SourceLoss(field, images(cameras), cameras, everywhere, torch.ones(size), ~everywhere)
+    for name in ("field", "cameras", "colours", "depth", "filled", "near", "anywhere", "object"):
+        setattr(loss, name, moved(getattr(loss, name)))
+    for part in (loss.field, loss.field.trunk, loss.field.ground):
+        part.space = moved(SPACE)  # as a run makes it: a scene's focus is on the device
+    step = torch.zeros((), dtype=torch.long, device=PRETENDED)
+    with pretend_device() as device:
+        loss(step, torch.Generator()).backward()  # some constants are sent in a first step, which is run plainly
+        device.copies.clear()
+        loss(step, torch.Generator()).backward()
+    assert not device.copies
