@@ -43,7 +43,7 @@ from qnerf.runs.tracking import tell_inversion, tell_of_finished, tell_sources, 
 from qnerf.runs.work import StageStore, Workshop
 from qnerf.scenes.scene import Scene
 from qnerf.store.store import Store
-from qnerf.trackers.record import record_field, record_fields, record_figures
+from qnerf.trackers.record import record_field, record_fields, record_figures, record_step
 from qnerf.trackers.together import Together
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ def run(settings: RunSettings, command: str, place: SweepPlace | None = None) ->
             tracker.image("source", strip)
             tell_sources(tracker, settings, folder.path, stages.inputs.scene, scene.view_names, strip)
             progress.on_field = partial(record_field, tracker)
+            if tracker.others:
+                progress.on_disagreement = partial(record_step, tracker)
             if tracker.others and not backbone.offloaded:
                 progress.on_clean = Previews(folder.path / "methods", backbone, tracker, settings.steps)
             work = Workshop(StageStore(open_store(settings), stages), progress)
