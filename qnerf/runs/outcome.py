@@ -236,4 +236,4 @@ def _method_report(outcome: Outcome, what: str) -> MethodReport:
 
 def _likeness(pixels: Pixels, image: Tensor) -> float:
     """PSNR, dB, of a picture (H, W, 3) to a view (3, H, W)."""
-    return psnr(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255, image[None].cpu())
+    return psnr(torch.tensor(pixels).permute(2, 0, 1)[None] / 255, image[None].cpu())
