@@ -49,6 +49,7 @@ def children() -> float:
 
 def one(overrides: list[str]) -> None:
     """In a process of its own: the run, which says when its first figure is told, and what the calls take that track."""
+    from qnerf.consolidation import targets
     from qnerf.run import main
     from qnerf.runs.previews import Previews
     from qnerf.trackers.together import Guarded
@@ -73,6 +74,7 @@ def one(overrides: list[str]) -> None:
     for name in ("__init__", "log", "live", "image", "table", "file", "lineage", "finish"):
         setattr(Guarded, name, timed(getattr(Guarded, name), name == "live"))
     Previews.__call__ = timed(Previews.__call__)
+    targets.tell_disagreement = timed(targets.tell_disagreement)
     sys.argv = [sys.argv[0], *overrides]
     main()
     before = children()
