@@ -18,7 +18,7 @@ VIEWS, PICTURES = 2, 6  # decoding them costs the demo 0.7 % of its time; with t
 
 
 class Previews:
-    """Decodes the clean latents that an edit implies, six times at even steps. A picture that fails is told once, and the
+    """Decodes the clean latents that an edit implies, six times at equal distances. A picture that fails is told once, and the
     run goes on without. folder: of the pictures. steps: of an edit."""
 
     def __init__(self, folder: Path, backbone: DiffusionBackbone, tracker: Tracker, steps: int) -> None:
