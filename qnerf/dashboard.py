@@ -97,6 +97,9 @@ def build_workspace(entity: str, project: str, keys: Sequence[str], sweep: str |
         for key in (f"{MAIN_METHOD}/preview", f"{MAIN_METHOD}/queries")
     ]
     fields = [wr.LinePlot(title="R² of the fields, by layer", x="step", metric_regex=f"{MAIN_METHOD}/r2/.*")]
+    fields.append(
+        wr.LinePlot(title="What they do not explain of each step's queries", x="step", y=[f"{MAIN_METHOD}/step_disagreement"])
+    )
     live = [wr.LinePlot(title=title, x=SECONDS, y=[f"live/{key}"]) for key, title in LIVE.items()]
     sections = {"The sweep": comparison, "Views": pictures, "The query fields": fields, "While runs work": live}
     filters = ws.And(ws.Metric("Group") == sweep) if sweep else ""

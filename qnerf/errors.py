@@ -4,12 +4,15 @@
 """
 
 import errno
+import os
 import re
 import sys
 from collections.abc import Callable
 
 USER_ERROR = 2
 """The exit code of an error that the user can correct."""
+CLOSED_PIPE = 141
+"""That of a process whose reader has gone, as a shell tells it (SIGPIPE)."""
 
 
 class UserError(Exception):
@@ -66,11 +69,17 @@ def explain_os_error(error: OSError, elsewhere: str = "set another output_dir=â€
 
 def told_in_a_sentence(work: Callable[[], int], elsewhere: str = "set another output_dir=â€¦") -> int:
     """The exit code of a command: what `work` returns, or `USER_ERROR` and one sentence where the user can correct the error: a
-    disk that cannot be written, and a path that leads nowhere, among them. elsewhere: as of `explain_os_error`."""
+    disk that cannot be written, and a path that leads nowhere, among them. `CLOSED_PIPE` where nobody reads on. elsewhere: as of
+    `explain_os_error`."""
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()
+        return code
     except UserError as error:
         sentence = str(error)
+    except BrokenPipeError:  # its reader has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer is flushed at the end
+        return CLOSED_PIPE
     except OSError as error:
         if (found := explain_os_error(error, elsewhere)) is not None:
             sentence = found

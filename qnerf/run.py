@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,7 +27,7 @@ from qnerf.planning.light_checks import check_files
 from qnerf.runs.ending import USER_ERROR, exit_code
 from qnerf.runs.finished import FINISHED, finished_folder
 from qnerf.runs.tracking import tell_of_finished
-from qnerf.sweeps.command import COMMAND, FLAGS, GRID, SWEEPER
+from qnerf.sweeps.command import COMMAND, FLAGS, GRID, SWEEPER, UNMATCHED
 from qnerf.sweeps.objectives import value_for_hydra
 
 
@@ -87,6 +88,7 @@ def _check_sweep() -> None:
 def main() -> None:
     """Exit code 0: done (now or earlier); 1: cells of a sweep are not; 2: an error that the user can correct,
     in one sentence; 130: interrupted; 143: terminated."""
+    warnings.filterwarnings("ignore", message=UNMATCHED)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its refusals over instead of printing and leaving with 1
     try:
         sys.argv[1:] = options_first(with_search_path(sys.argv[1:]))

@@ -43,20 +43,34 @@ def explain_refusal(
     places = [o for o in overrides if o.startswith(f"{SEARCH_PATH}=")]
     folders = search_folders(folder, overrides)
     remaining = [o for o in without_options(overrides) if not o.startswith("hydra")]
-    if {"-m", "--multirun"} & set(overrides):
-        remaining = [first_value(o, folders) for o in remaining]
     dashed = [f"{o}: not an option; write {o.lstrip('-')} instead" for o in overrides if _is_dashed_setting(o)]
     with hydra_apart(folder):
-        choices = [o for o in remaining if _is_choice(o, folders)]
-        errors, choices, config = _compose_rest([*places, *choices], folders)
-        # Composing takes a tenth of a second, so the unknown keys, the commonest mistake, are all found in one config.
-        keys = [o for o in remaining if not _is_choice(o, folders)]
-        known = {*keys_of(config), *_groups(folders)}
-        unknown = [o for o in keys if not o.startswith(("+", "~")) and _parses(o) and _key(o) not in known]
-        errors += [_unknown_key(_key(o), folders, config) for o in unknown]
-        more, _, config = _compose_rest([*choices, *(o for o in keys if o not in unknown)], folders)
-        drop_left_over(config, remaining)
-        return [*dashed, *errors, *more, *check(config)] or [_plain(refusal)]
+        if not {"-m", "--multirun"} & set(overrides):
+            return [*dashed, *_errors(remaining, places, folders, check)] or [_plain(refusal)]
+        first = [first_value(o, folders) for o in remaining]
+        if errors := [*dashed, *_errors(first, places, folders, check)]:
+            return errors
+        for place, swept in enumerate(remaining):  # the first cell is right: at which other choice of files is the mistake?
+            for value in each_value(swept, folders)[1:] if _is_choice(swept, folders) else ():
+                found = _errors([*first[:place], value, *first[place + 1 :]], places, folders, check)
+                errors += [error if value in error else f"at {value}: {error}" for error in found]
+        return errors or [_plain(refusal)]
+
+
+def _errors(
+    overrides: Sequence[str], places: Sequence[str], folders: Folders, check: Callable[[DictConfig], list[str]]
+) -> list[str]:
+    """Every error in the overrides of one run."""
+    choices = [o for o in overrides if _is_choice(o, folders)]
+    errors, choices, config = _compose_rest([*places, *choices], folders)
+    # Composing takes a tenth of a second, so the unknown keys, the commonest mistake, are all found in one config.
+    keys = [o for o in overrides if not _is_choice(o, folders)]
+    known = {*keys_of(config), *_groups(folders)}
+    unknown = [o for o in keys if not o.startswith(("+", "~")) and _parses(o) and _key(o) not in known]
+    errors += [_unknown_key(_key(o), folders, config) for o in unknown]
+    more, _, config = _compose_rest([*choices, *(o for o in keys if o not in unknown)], folders)
+    drop_left_over(config, overrides)
+    return [*errors, *more, *check(config)]
 
 
 def search_folders(folder: Path, overrides: Sequence[str]) -> list[Path]:
@@ -102,17 +116,23 @@ def _compose_rest(overrides: list[str], folders: Folders) -> tuple[list[str], li
 def first_value(override: str, folders: Folders = ()) -> str:
     """One override of a sweep (`a=1,2`, `a=range(3)`, `a=interval(1, 2)`, and of the groups in `folders` `a=glob(*)`) as that of
     its first job; any other as it is."""
+    return next(iter(each_value(override, folders)), override)
+
+
+def each_value(override: str, folders: Folders) -> list[str]:
+    """One override of a sweep as that of each of its jobs, an interval's by its start; any other alone."""
     try:
         parsed = OverridesParser.create().parse_override(override)
         if not parsed.is_sweep_override():
-            return override
+            return [override]
         sweep = parsed.value()
         if isinstance(sweep, Glob):
-            return f"{override.split('=', 1)[0]}={sweep.filter(_choices(folders, _key(override)))[0]}"
-        first = sweep.start if isinstance(sweep, IntervalSweep) else next(iter(parsed.sweep_string_iterator()))
-        return f"{override.split('=', 1)[0]}={first}"
-    except (*REFUSALS, StopIteration, IndexError):
-        return override
+            values = sweep.filter(_choices(folders, _key(override)))
+        else:
+            values = [sweep.start] if isinstance(sweep, IntervalSweep) else list(parsed.sweep_string_iterator())
+        return [f"{override.split('=', 1)[0]}={value}" for value in values]
+    except REFUSALS:
+        return [override]
 
 
 def editor_clashes(overrides: Sequence[str]) -> list[str]:

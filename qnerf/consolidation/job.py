@@ -66,7 +66,8 @@ class EditJob:
     pass counts two), "field" counts query fields trained (a warm start as the share of the iterations
     that it takes), "feedback" radiance fields. on_loss(kind, loss) reports the loss of a field that is being trained,
     on_field(step, r2) what one explains, as soon as it is trained. on_clean(latents, k): the clean latents (V, 4, h, w) that the
-    first chunk of views implies at step k of the edit, look-aheads not among them.
+    first chunk of views implies at step k of the edit, look-aheads not among them. on_disagreement(value, k): how far the
+    queries of that chunk are from those that guide step k (`targets.disagreement`); None: it is not measured.
     target: the prompt and control of the edit, of all views. guidance_scale: γ of the edit.
     region: at the latents' size. oracle: the true edited views' trajectory, where the truth is known.
     posed: where a method reads the posed views.
@@ -96,6 +97,7 @@ class EditJob:
     on_loss: Callable[[str, float], None] = lambda kind, loss: None
     on_field: Callable[[int, Mapping[str, float]], None] = lambda step, r2: None
     on_clean: Callable[[Tensor, int], None] = unseen
+    on_disagreement: Callable[[float, int], None] | None = None
     source_cache: SourceCache = dataclasses.field(default_factory=SourceCache)
     method: str = ""
     view_names: Sequence[str] = ()
@@ -135,6 +137,7 @@ class EditJob:
             region=self.region.views(views),
             prompts=self.prompts[views],
             on_clean=self.on_clean if views.start == 0 else unseen,
+            on_disagreement=self.on_disagreement if views.start == 0 else None,
         )
 
     def _posed_reader(self, views: slice) -> SourceReader:

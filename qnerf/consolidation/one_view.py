@@ -31,6 +31,7 @@ def one_view(job: EditJob, view: int) -> EditJob:
         view_names=job.view_names[own],
         prompts=job.prompts[own],
         on_clean=unseen,
+        on_disagreement=None,
     )
 
 

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from qnerf.attention.edits import BlendQueries
+from qnerf.attention.edits import BlendQueries, RecordQueries
 from qnerf.attention.hooks import CONDITIONAL, Edits
 from qnerf.attention.layers import AttentionLayer
 from qnerf.denoising.edit import EditBranch
 from qnerf.devices import send
+from qnerf.fields.explained import explained_variance
 from qnerf.scenes.region import tokens_inside
 
 
@@ -92,12 +93,33 @@ def step_with_queries(
     the step combines. by_component: each principal component's share is multiplied by the share of its
     variance that is explained."""
     where, rows = guided_region(branch, region), (CONDITIONAL,) if predictions == "conditional" else None
-    edits = Edits()
+    own = RecordQueries()
+    edits = Edits() if branch.on_disagreement is None else Edits.at(tuple(target.maps), own)
     for one in target.each:
         share = {layer: strength * one.token_weights(where, layer) for layer in one.maps}
         blend = BlendQueries(rows, one.maps, share, one.components if by_component else None)
         edits = edits | Edits.at(tuple(one.maps), blend)
-    return branch.step(z, branch.noise(z, k, edits), k)
+    noise = branch.noise(z, k, edits)
+    tell_disagreement(branch, own, target, k)
+    return branch.step(z, noise, k)
+
+
+def tell_disagreement(branch: EditBranch, own: RecordQueries, target: TargetQueries, k: int) -> None:
+    """Tells who asks how far the views' own queries of step k are from the target's. Of a pass that is guided, those of later
+    layers are what earlier guided layers have left to do."""
+    if branch.on_disagreement is not None:
+        branch.on_disagreement(disagreement(own.queries, target, branch.region.object), k)
+
+
+@torch.no_grad()
+def disagreement(queries: Mapping[AttentionLayer, Tensor], target: TargetQueries, region: Tensor) -> float:
+    """1 - R², the mean over layers: the share of the variance of queries (V, tokens, channels) that the target's do not explain.
+    Tokens that cover none of the region (V, h, w) do not count, if any covers it."""
+    size = region.shape[-2], region.shape[-1]
+    wanted = {layer.path: q.unflatten(1, layer.token_grid(size)) for layer, q in queries.items()}
+    found = {layer.path: target.maps[layer].unflatten(1, layer.token_grid(size)) for layer in queries}
+    explained = explained_variance(found, wanted, region)
+    return 1 - sum(explained.values()) / len(explained)
 
 
 def guided_region(branch: EditBranch, region: str) -> Tensor:

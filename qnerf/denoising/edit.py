@@ -57,6 +57,7 @@ class EditBranch:
     guidance_scale: γ of the edit; 1 leaves the null prompt's pass out.
     region: where the edit happens, at the latents' size. reads: what the editor reads in the place of the source. predicted: the
     predictions by name that `noise` was last combined from. on_clean: is shown the clean latents that each step implies.
+    on_disagreement: is told at each guided step how far the views' queries are from the field's; None: it is not measured.
     """
 
     backbone: DiffusionBackbone
@@ -72,6 +73,7 @@ class EditBranch:
     prompts: tuple[Prompts, ...] = ()
     predicted: dict[str, Tensor] = field(default_factory=dict)
     on_clean: Callable[[Tensor, int], None] = unseen
+    on_disagreement: Callable[[float, int], None] | None = None
 
     @property
     def rows(self) -> tuple[str, ...]:

@@ -62,13 +62,16 @@ class Soft(Guidance):
     def pulled(self, branch: EditBranch, z: Tensor, k: int, target: TargetQueries) -> Tensor:
         """`z - α ∇_z Σ_l ‖q(l) - Q̂(l)‖₂`: gradient steps on z (V, 4, h, w), one or `inner_steps` of α
         over their number."""
-        from qnerf.consolidation.targets import guided_region
+        from qnerf.consolidation.targets import guided_region, tell_disagreement
         from qnerf.denoising.energy import energy_gradient
 
         s, region = self.settings, guided_region(branch, self.settings.region)
         alpha = s.step_size / s.inner_steps * (branch.steps.sigma[k] if s.decay == "sigma" else 1.0)
-        for _ in range(s.inner_steps):
-            gradient = region * energy_gradient(branch, z, k, self.energy(target, region), s.checkpointing)
+        for inner in range(s.inner_steps):
+            energy = self.energy(target, region)
+            gradient = region * energy_gradient(branch, z, k, energy, s.checkpointing)
+            if not inner:
+                tell_disagreement(branch, energy.seen, target, k)
             length = 1.0 if s.step == "raw" else _norm(region * z) / _norm(gradient).clamp_min(1e-12)
             z = z - alpha * length * gradient
         return z

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -16,16 +16,25 @@ from qnerf.errors import UserError
 from qnerf.metrics.registry import Metric, group_reads, groups, registered
 from qnerf.scenes.scene import Scene, Truth
 
+Show = Callable[[int, Tensor], None]
+"""Takes a picture (3, H, W) in [0, 1] that a metric compares with the edited view of this index."""
+
+
+def unseen(view: int, picture: Tensor) -> None:
+    """Nobody looks."""
+
 
 @dataclass(frozen=True)
 class Edited:
     """What metrics measure. images: (N, 3, H, W) edited views in [0, 1]. settings: those that the group's metrics declare as
-    `reads`, by key. field_depth: (N, rows, columns) expected depth of the last query field, world units, if there is one."""
+    `reads`, by key. field_depth: (N, rows, columns) expected depth of the last query field, world units, if there is one. show:
+    takes pictures for the run's page."""
 
     images: Tensor
     scene: Scene
     settings: Mapping[str, Any]
     field_depth: Tensor | None = None
+    show: Show = unseen
 
     @property
     def truth(self) -> Truth:
@@ -46,13 +55,14 @@ class Edited:
 
 
 def evaluate_group(
-    group: str, images: Tensor, scene: Scene, settings: BaseModel, field_depth: Tensor | None = None
+    group: str, images: Tensor, scene: Scene, settings: BaseModel, field_depth: Tensor | None = None, show: Show = unseen
 ) -> dict[str, float]:
     """One registered group of figures of edited views (N, 3, H, W) in [0, 1], without those that do not exist for this scene.
 
-    settings: the run's. field_depth: as in `Edited`. Raises UserError for a figure that is infinite, or that nobody registered.
+    settings: the run's. field_depth, show: as in `Edited`. Raises UserError for a figure that is infinite, or that nobody
+    registered.
     """
-    edited = Edited(images, scene, {key: setting(settings, key) for key in group_reads(group)}, field_depth)
+    edited = Edited(images, scene, {key: setting(settings, key) for key in group_reads(group)}, field_depth, show)
     metrics = groups()[group]
     compute = metrics[0].compute
     wanted = [metric.name for metric in metrics if edited.has(metric)]

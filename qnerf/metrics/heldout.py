@@ -15,6 +15,7 @@ from qnerf.common.finite import require_finite
 from qnerf.fields.rgb_field import train_rgb_field
 from qnerf.fields.settings import RgbFieldSettings
 from qnerf.fields.space import Space
+from qnerf.metrics.evaluate import Show, unseen
 from qnerf.metrics.fidelity import psnr
 from qnerf.scenes.cameras import Cameras
 from qnerf.scenes.scene import Scene
@@ -31,22 +32,24 @@ def split_views(count: int, every: int) -> tuple[list[int], list[int]]:
     return [view for view in range(count) if view not in held_out], held_out
 
 
-def heldout_in_scene(edited: Tensor, scene: Scene, every: int, settings: RgbFieldSettings, seed: int) -> float:
-    """`heldout_psnr` of a scene's edited views, by a radiance field of these settings in the scene's region of interest."""
+def heldout_in_scene(edited: Tensor, scene: Scene, every: int, settings: RgbFieldSettings, seed: int, show: Show = unseen) -> float:
+    """`heldout_psnr` of a scene's edited views, by a radiance field of these settings in the scene's region of interest. show:
+    takes each held-out view's index and what the field renders there, (3, H, W)."""
     space = Space(scene.focus, scene.radius)
 
     def train(images: Tensor, cameras: Cameras) -> Render:
         field = train_rgb_field(images, cameras, space, settings, seed)
         return lambda held_out: field.render(held_out)[0]
 
-    return heldout_psnr(edited, scene.cameras, every, train)
+    return heldout_psnr(edited, scene.cameras, every, train, show)
 
 
-def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train) -> float:
+def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train, show: Show = unseen) -> float:
     """PSNR, dB, of the held-out views (N, 3, H, W); NaN where a split leaves no view to test or fewer than two to train.
     Raises UserError where the field renders NaN.
 
     train: fits a radiance field to images and cameras, and returns what renders it as (M, 3, H, W) in [0, 1].
+    show: as in `heldout_in_scene`.
     """
     kept, held_out = split_views(len(cameras), every)
     if len(kept) < 2 or not held_out:
@@ -55,4 +58,6 @@ def heldout_psnr(images: Tensor, cameras: Cameras, every: int, train: Train) -> 
     render = train(images[kept], cameras[kept])
     rendered = render(cameras[held_out])
     require_finite(rendered, "heldout_psnr: renderings of its radiance field", [f"view {view}" for view in held_out])
+    for view, picture in zip(held_out, rendered, strict=True):
+        show(view, picture)
     return psnr(rendered, images[held_out])

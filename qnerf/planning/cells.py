@@ -11,11 +11,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from qnerf.composing.overrides import REFUSALS, editor_clashes, explain_refusal, first_value, search_folders
+from qnerf.composing.overrides import REFUSALS, each_value, editor_clashes, explain_refusal, first_value, search_folders
 from qnerf.config import RunSettings, check
 from qnerf.errors import UserError
 from qnerf.sweeps.command import FLAGS
-from qnerf.sweeps.expand import Job, Swept, expand, jobs_at, split_overrides, sweep_params
+from qnerf.sweeps.expand import Job, Swept, expand, jobs_at, sweep_params
 from qnerf.sweeps.space import ends, is_search, read_search, spread
 
 
@@ -51,6 +51,8 @@ def plan_command(overrides: Sequence[str], folder: Path) -> Plan:
             errors, cells, notes = _check_jobs(jobs)
     except REFUSALS as refusal:
         return Plan({}, (), _explain_all(refusal, overrides, folder))
+    except UserError as error:
+        return Plan({}, (), str(error).splitlines())
     return Plan(swept, cells, errors, notes, grid)
 
 
@@ -72,7 +74,8 @@ def _compose(overrides: list[str]) -> DictConfig:
 
 def _explain_all(refusal: Exception, overrides: Sequence[str], folder: Path) -> list[str]:
     """Every error: of the first job, and of the jobs that bring the other swept values, one value of every key at a time."""
-    values = [_values(override) for override in overrides]
+    folders = search_folders(folder, overrides)
+    values = [each_value(override, folders) for override in overrides]
     errors: dict[str, None] = {}
     for column in range(max(map(len, values))):
         chosen = list(dict.fromkeys(each[min(column, len(each) - 1)] for each in values))
@@ -80,15 +83,6 @@ def _explain_all(refusal: Exception, overrides: Sequence[str], folder: Path) -> 
         errors.update(dict.fromkeys(found))
     fallback = str(refusal).strip().splitlines()[0].rstrip(".")  # what explain_refusal says of a job without an error
     return [error for error in errors if error != fallback] or list(errors)
-
-
-def _values(override: str) -> list[str]:
-    """An override once for each of its values; an interval by its start, and one that cannot be read as it stands."""
-    try:
-        fixed, swept = split_overrides([override])
-    except REFUSALS:
-        return [first_value(override)]
-    return list(fixed.values()) or [f"{key}={value}" for key, values in swept.items() for value in values]
 
 
 def _check_jobs(jobs: Iterable[Job]) -> tuple[list[str], list[RunSettings], list[str]]:

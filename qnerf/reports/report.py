@@ -17,6 +17,15 @@ Cell = tuple[str, str]  # of a table: its text and its class
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What a radiance field that was trained on the other edited views renders at one. view: its index. psnr: to the edit, dB."""
+
+    view: int
+    rendered: Pixels
+    psnr: float
+
+
+@dataclass(frozen=True)
 class MethodReport:
     """What the report shows of one method. about: what it does, in a sentence.
 
@@ -32,6 +41,7 @@ class MethodReport:
     r2: Sequence[tuple[float, Mapping[str, float]]] = field(default_factory=tuple)
     pictures: Sequence[tuple[str, Pixels]] = field(default_factory=tuple)
     as_decoded: Figures | None = None
+    held_out: Sequence[HeldOut] = ()
 
 
 @dataclass(frozen=True)

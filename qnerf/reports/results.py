@@ -108,10 +108,15 @@ def _cell(row: Mapping[str, str], swept: Mapping[str, object], columns: Sequence
     )
 
 
+def run_places(path: str, sweep: Path) -> list[Path]:
+    """Where a run folder may be that is named from where the sweep was started, which is here or above the sweep's folder. Where
+    all of an output folder was copied or moved, it is beside the sweeps as before."""
+    above = sweep.resolve().parents
+    return [Path(path), *(parent / path for parent in [sweep.resolve(), *above]), above[1].joinpath(*Path(path).parts[-2:])]
+
+
 def _find(path: str, sweep: Path) -> Path | None:
-    """A run folder named from where the sweep was started, which is here or above the sweep's folder."""
-    candidates = [Path(path), *(parent / path for parent in [sweep.resolve(), *sweep.resolve().parents])]
-    return next((p for p in candidates if path and (p / "config.yaml").is_file()), None)
+    return next((place for place in run_places(path, sweep) if path and (place / "config.yaml").is_file()), None)
 
 
 def _in_order(declared: Sequence[str], seen: Sequence[str]) -> list[str]:

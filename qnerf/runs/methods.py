@@ -217,6 +217,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         on_loss=progress.loss,
         on_field=partial(progress.field, name),
         on_clean=partial(progress.clean, name),
+        on_disagreement=progress.disagreement(name),
         source_cache=inverted.source_cache if shares else SourceCache(editor.cache_gib),
         method=name,
         view_names=scene.view_names,

@@ -6,7 +6,7 @@ import csv
 import io
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,15 +14,17 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import Tensor
 
-from qnerf.common.files import write_image, write_json, write_text
+from qnerf.common.files import Pixels, write_image, write_json, write_text
 from qnerf.common.tensors import write_tensors
 from qnerf.config import MAIN_METHOD, RunSettings
+from qnerf.metrics.fidelity import psnr
 from qnerf.reports.figures import Figures, headline, verdict
 from qnerf.reports.images import to_pixels
 from qnerf.reports.inspection.drawing import drawn_view
 from qnerf.reports.inspection.page import look_at
-from qnerf.reports.report import MethodReport, RunReport, render_report
+from qnerf.reports.report import HeldOut, MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.reports.video import first_frame, orbit_video
 from qnerf.runs.about import about
@@ -35,12 +37,14 @@ VERSIONS = ("qnerf", "torch", "diffusers", "transformers")
 @dataclass(frozen=True)
 class Outcome:
     """One method's edit, measured. figures: of the output. as_decoded: of the model's own pictures, where the output keeps
-    pixels of the source. pictures: title and file of each field's picture."""
+    pixels of the source. pictures: title and file of each field's picture. held_out: what a radiance field renders at views that it
+    has not seen, by their index."""
 
     edited: Edited
     figures: Figures
     as_decoded: Figures
     pictures: Sequence[tuple[str, Path]]
+    held_out: Mapping[int, Pixels] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -228,4 +232,10 @@ def _method_report(outcome: Outcome, what: str) -> MethodReport:
     pictures = [(title, np.asarray(Image.open(path))) for title, path in outcome.pictures if path.exists()]
     edited = outcome.edited
     decoded = outcome.as_decoded if edited.mask is not None else None
-    return MethodReport(edited.method, outcome.figures, edited.seconds, what, list(edited.r2.items()), pictures, decoded)
+    held_out = [HeldOut(view, pixels, _likeness(pixels, edited.images[view])) for view, pixels in outcome.held_out.items()]
+    return MethodReport(edited.method, outcome.figures, edited.seconds, what, list(edited.r2.items()), pictures, decoded, held_out)
+
+
+def _likeness(pixels: Pixels, image: Tensor) -> float:
+    """PSNR, dB, of a picture (H, W, 3) to a view (3, H, W)."""
+    return psnr(torch.tensor(pixels).permute(2, 0, 1)[None] / 255, image[None].cpu())

@@ -28,7 +28,7 @@ from qnerf.runs.inverting import invert
 from qnerf.runs.loading import load_backbone, load_scene
 from qnerf.runs.logs import RunLog
 from qnerf.runs.looking import look
-from qnerf.runs.measuring import measure
+from qnerf.runs.measuring import measured
 from qnerf.runs.memory import within_memory
 from qnerf.runs.methods import edit
 from qnerf.runs.outcome import Outcome, Results, write_edit, write_outcome
@@ -43,7 +43,7 @@ from qnerf.runs.tracking import tell_inversion, tell_of_finished, tell_sources, 
 from qnerf.runs.work import StageStore, Workshop
 from qnerf.scenes.scene import Scene
 from qnerf.store.store import Store
-from qnerf.trackers.record import record_field, record_fields, record_figures
+from qnerf.trackers.record import record_field, record_fields, record_figures, record_step
 from qnerf.trackers.together import Together
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ def run(settings: RunSettings, command: str, place: SweepPlace | None = None) ->
             tracker.image("source", strip)
             tell_sources(tracker, settings, folder.path, stages.inputs.scene, scene.view_names, strip)
             progress.on_field = partial(record_field, tracker)
+            if tracker.others:
+                progress.on_disagreement = partial(record_step, tracker)
             if tracker.others and not backbone.offloaded:
                 progress.on_clean = Previews(folder.path / "methods", backbone, tracker, settings.steps)
             work = Workshop(StageStore(open_store(settings), stages), progress)
@@ -131,9 +133,9 @@ def produce(
     # 7. Measure the edits.
     outcomes = []
     for edited, pictures in edits:
-        figures, as_decoded = (measure(settings, scene, edited, work, decoded) for decoded in (False, True))
-        record_figures(tracker, edited.method, figures, as_decoded, settings.steps)
-        outcomes.append(Outcome(edited, figures, as_decoded, pictures))
+        output, decoded = (measured(settings, scene, edited, work, as_decoded) for as_decoded in (False, True))
+        record_figures(tracker, edited.method, output.figures, decoded.figures, settings.steps)
+        outcomes.append(Outcome(edited, output.figures, decoded.figures, pictures, output.shown))
     return Results(settings, scene, outcomes, reconstruction, round_trip)
 
 

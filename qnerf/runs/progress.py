@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,6 +53,11 @@ class Progress(Protocol):
         """The clean latents (V, 4, h, w) that the first views of a method's edit imply at step k."""
         ...
 
+    def disagreement(self, method: str) -> Callable[[float, int], None] | None:
+        """Who is told how far the first views' queries are from those that guide a step of a method's edit, 1 - R², and the step.
+        None: nobody, so that it need not be measured."""
+        ...
+
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
         """Inside, `work` is done or found done. work: units by kind."""
         ...
@@ -75,6 +81,9 @@ class NoProgress:
     def clean(self, method: str, latents: Tensor, k: int) -> None:
         return
 
+    def disagreement(self, method: str) -> Callable[[float, int], None] | None:
+        return None
+
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
         return nullcontext()
 
@@ -94,6 +103,7 @@ class RunProgress:
         self.beat: Callable[[RunProgress], str] = lambda run: ""  # told of every move; its words stand at the end of the line
         self.on_field: Callable[[str, int, Mapping[str, float]], None] = lambda method, step, r2: None
         self.on_clean: Callable[[str, Tensor, int], None] = lambda method, latents, k: None
+        self.on_disagreement: Callable[[str, float, int], None] | None = None
         self._clock = clock
         self._last = self._last_line = clock()
         self._bar: Bar | None = None
@@ -147,6 +157,10 @@ class RunProgress:
         started = self._clock()
         self.on_clean(method, latents, k)
         self._last += self._clock() - started
+
+    def disagreement(self, method: str) -> Callable[[float, int], None] | None:
+        """For whoever watches the run."""
+        return None if self.on_disagreement is None else partial(self.on_disagreement, method)
 
     def skip(self, kind: str, units: float) -> None:
         """Planned units that need not be done, because their result is on disk."""

@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from qnerf.composing.presets import drop_left_over
+from qnerf.errors import UserError
 
 Swept = Mapping[str, Sequence[str]]  # the values of each swept key, as a command line has them
 Compose = Callable[[list[str]], DictConfig]  # the config of some overrides
@@ -68,8 +69,12 @@ def split_overrides(overrides: Sequence[str], loader: ConfigLoader | None = None
 
 
 def expand(overrides: Sequence[str], compose: Compose, loader: ConfigLoader) -> tuple[Swept, Iterator[Job]]:
-    """What is swept, and every job in Hydra's order: the last key fastest. Raises what `compose` raises, in the iteration."""
+    """What is swept, and every job in Hydra's order: the last key fastest. Raises UserError for a key that
+    belongs to the sweep as a whole, and in the iteration what `compose` raises."""
     fixed, swept = split_overrides(overrides, loader)
+    for key in swept:
+        if key == "output_dir" or key.startswith("sweep."):
+            raise UserError(f"{key}: a sweep has one for all its cells, got {', '.join(swept[key])}; expected a single value")
     grid = (dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values()))
     jobs = jobs_at(list(fixed.values()), grid, compose, loader)
     return {key.lstrip("+"): values for key, values in swept.items()}, jobs

@@ -19,16 +19,13 @@ from qnerf.common.messages import command_line
 from qnerf.runs.ending import termination
 from qnerf.scenes.on_demand import nothing_kept
 from qnerf.sweeps.cells import Grid, lay_out
-from qnerf.sweeps.command import COMMAND, FLAGS
+from qnerf.sweeps.command import COMMAND, FLAGS, UNMATCHED
 from qnerf.sweeps.done import tell_of_done
 from qnerf.sweeps.launch import launch, placed, require_launcher
 from qnerf.sweeps.results import save_results
 from qnerf.sweeps.search import search
 from qnerf.sweeps.space import is_search
 from qnerf.sweeps.table import OK, plan_rows, show_table, sum_up
-
-# Our launchers' files are complete, so that it makes no difference whether Hydra still matches them with the plugins' schemas.
-UNMATCHED = r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
 
 
 def sweep(context: HydraContext, master: DictConfig) -> int:

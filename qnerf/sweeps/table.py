@@ -48,7 +48,9 @@ def show_table(rows: Sequence[Row], keys: Sequence[str]) -> str:
     text = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     counts = Counter(row.state.status for row in rows)
     parts = ", ".join(f"{counts[status]} {status}" for status in ("done", "partial", "failed", "new") if counts[status])
-    return "\n".join([*text, f"{len(rows)} cells: {parts}; {sum(row.is_run for row in rows)} to run."])
+    return "\n".join(
+        [*text, f"{len(rows)} {'cell' if len(rows) == 1 else 'cells'}: {parts}; {sum(row.is_run for row in rows)} to run."]
+    )
 
 
 def _words(row: Row) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from qnerf.common.files import DamagedFile, now_at, read_json
 from qnerf.errors import UserError
-from qnerf.reports.results import read_record, unescaped
+from qnerf.reports.results import read_record, run_places, unescaped
 from qnerf.runs.folder import OWNER, PROGRESS, RunState, state_of
 from qnerf.runs.progress import format_seconds
 
@@ -46,9 +46,8 @@ def standings(sweep: Path) -> list[Standing]:
 
 
 def find_folder(path: str, sweep: Path) -> Path:
-    """A run folder that is named from where the sweep was started, which is here or above the sweep's folder."""
-    places = [Path(path), *(parent / path for parent in sweep.resolve().parents)]
-    return next((place for place in places if place.is_dir()), places[0])
+    """The run folder of a cell, which may not be there yet."""
+    return next((place for place in run_places(path, sweep) if place.is_dir()), Path(path))
 
 
 def words_of(command: str, swept: Sequence[str]) -> str:
@@ -102,7 +101,7 @@ def say(cells: Sequence[Standing], number: int | None = None) -> str:
     done = sum(cell.state.status == "done" for cell in cells)
     left = seconds_left(cells)
     where = f"{done} of {len(cells)} done" if number is None else f"cell {number} of {len(cells)}"
-    return where if left is None else f"{where}, {format_seconds(left)} left for all"
+    return where if left is None or done == len(cells) else f"{where}, {format_seconds(left)} left for all"
 
 
 def words_for(sweep: Path, identity: str, clock: Callable[[], float] = time.monotonic) -> Callable[[], str]:

@@ -14,6 +14,11 @@ def record_field(tracker: Tracker, name: str, step: int, r2: Mapping[str, float]
     tracker.log({**{f"{name}/r2/{layer}": value for layer, value in r2.items()}, **mean}, step=step)
 
 
+def record_step(tracker: Tracker, name: str, disagreement: float, step: int) -> None:
+    """How far the queries of the first views are from those that guide a step of a method's edit: 1 - R², the mean over layers."""
+    tracker.log({f"{name}/step_disagreement": disagreement}, step=step)
+
+
 def record_fields(
     tracker: Tracker, name: str, r2: Sequence[tuple[int, Mapping[str, float]]], pictures: Sequence[tuple[str, Path]]
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def replay(settings: TrackerSettings, run: TrackedRun, again: bool = False) -> l
         missed = entries if again else entries[known.get(place, 0) :]
         if not missed:
             continue
-        tracker = Guarded(each.name, lambda each=each: each.build(run))
+        tracker = Guarded(each.name, lambda each=each: each.build(replace(run, replayed=True)))
         tell(missed, tracker, run.folder)
         tracker.finish(last_summary(entries), 0)
         if not tracker.failed:

@@ -16,7 +16,8 @@ from qnerf.variants import Variant, variants
 class TrackedRun:
     """What trackers know of a run. folder: the run's, or a training's. identity: the run's, an id at services. config: its settings
     as plain data. facts: further plain data beside them, such as its choices in short. label: what tells it from its neighbours, in
-    a few words. sweep: the name of the sweep that it is a cell of."""
+    a few words. sweep: the name of the sweep that it is a cell of. replayed: it is told from its record, and what this process
+    prints is not the run's."""
 
     folder: Path
     identity: str
@@ -24,6 +25,7 @@ class TrackedRun:
     facts: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     sweep: str | None = None
+    replayed: bool = False
 
 
 class Tracker(Protocol):

@@ -65,7 +65,7 @@ class WandbTracker:
                 resume="allow" if settings.mode == "online" and not agent else None,  # offline, `wandb sync --id` joins the parts
                 dir=str(run.folder),
                 config={**run.config, **run.facts},
-                settings=wandb.Settings(silent=True, console="off"),
+                settings=wandb.Settings(silent=True, console="off" if run.replayed else "wrap"),
             )
         except Exception as error:
             raise RuntimeError(f"{error}{REFUSED_ID}") from error

@@ -1,5 +1,6 @@
 """Guidance: the gradient against finite differences, the size of the step, and what hard and mixed put in the place of queries."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -10,7 +11,7 @@ from qnerf.attention.edits import RecordQueries
 from qnerf.attention.hooks import CONDITIONAL, SOURCE_CONTROL, Edits
 from qnerf.attention.layers import AttentionLayer
 from qnerf.consolidation.job import EditJob
-from qnerf.consolidation.targets import TargetQueries, guided_region
+from qnerf.consolidation.targets import TargetQueries, guided_region, region_tokens
 from qnerf.denoising.edit import EditBranch
 from qnerf.denoising.energy import energy_gradient
 from qnerf.editors.masactrl import MasaCtrlSettings
@@ -61,6 +62,31 @@ def test_gradient_against_finite_differences(job: EditJob) -> None:
     step = 2e-3
     slope = (loss(z + step * direction) - loss(z - step * direction)) / (2 * step)
     assert slope == pytest.approx((gradient * direction).sum().item(), rel=2e-2)
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [
+        Mixed(MixedSettings(name="mixed", strength=0.5)),
+        Hard(HardSettings(name="hard")),
+        Soft(SoftSettings(name="soft", inner_steps=2)),
+    ],
+    ids=["mixed", "hard", "soft"],
+)
+def test_the_disagreement_of_a_step_is_that_of_its_own_queries_and_changes_nothing(job: EditJob, guidance: Guidance) -> None:
+    chosen, told, own = layers(7), [], RecordQueries()  # of one layer: what it changes is seen by later ones
+    target, z = random_target(job, chosen, 2), job.trajectory.states[K, :2]
+    branch = job.branch(slice(0, 2))
+    watched = replace(branch, on_disagreement=lambda value, k: told.append((value, k)))
+    steps = [guidance.step(each, guidance.pull(each, z, K, target), K, target) for each in (branch, watched)]
+    assert torch.equal(*steps)
+    with torch.no_grad():
+        branch.conditional_noise(z, K, Edits.at(chosen, own))
+    [(layer, queries)] = own.queries.items()
+    inside = region_tokens(branch.region.object[:, None], layer)[..., 0] > 0
+    mine, theirs = queries[inside].double(), target.maps[layer][inside].double()
+    share = (mine - theirs).square().sum() / (mine - mine.mean(dim=0)).square().sum()
+    assert told == [(pytest.approx(share.item(), rel=1e-5), K)]
 
 
 def gradient_of(settings: SoftSettings, branch: EditBranch, z: Tensor, target: TargetQueries) -> Tensor:

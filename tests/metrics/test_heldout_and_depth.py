@@ -37,7 +37,10 @@ def test_the_field_never_sees_the_views_that_it_is_tested_on() -> None:
 
         return render
 
-    assert heldout_psnr(images, cameras(8), 4, train) == pytest.approx(40, abs=1e-2)
+    shown: dict[int, float] = {}
+    found = heldout_psnr(images, cameras(8), 4, train, lambda view, picture: shown.update({view: picture.mean().item()}))
+    assert found == pytest.approx(40, abs=1e-2)
+    assert shown == pytest.approx({3: 0.31, 7: 0.71}), "what was rendered at each, for the run's page"
     assert seen["positions"] == [0, 1, 2, 4, 5, 6]
     assert seen["images"] == pytest.approx([0, 0.1, 0.2, 0.4, 0.5, 0.6])
     assert seen["tested"] == [3, 7]

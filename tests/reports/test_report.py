@@ -10,7 +10,7 @@ from PIL import Image
 
 from qnerf.reports.charts import line_chart
 from qnerf.reports.html import photo
-from qnerf.reports.report import MethodReport, RunReport, render_report
+from qnerf.reports.report import HeldOut, MethodReport, RunReport, render_report
 from qnerf.reports.sheet import Column
 
 VOID = {"meta", "img", "br", "link", "input"}
@@ -139,6 +139,16 @@ def test_every_view_of_every_column_is_there_once_with_its_name() -> None:
     text = render_report(make_report())
     assert len(re.findall(r'<img alt="(?:source|independent|full), view [01]"', text)) == 6
     assert all(f"<dt><b>{name}</b></dt><dd>" in text for name in ("independent", "oracle", "full")), "each method is explained"
+
+
+def test_renderings_of_held_out_views_stand_beside_the_edited_ones() -> None:
+    report = make_report()
+    assert "Held-out views" not in render_report(report)
+    rendered = HeldOut(1, np.full((8, 8, 3), 9, dtype=np.uint8), 24.126)
+    text = render_report(replace(report, methods=[replace(m, held_out=[rendered]) for m in report.methods[:1]]))
+    assert "view 1: 24.13 dB" in parse(text).text
+    assert 'alt="independent, view 1, rendered"' in text
+    assert '<img alt="" data-of="independent" data-view="1">' in text, "the page's script fills it in from the column"
 
 
 def test_a_large_view_is_kept_as_a_jpeg_of_512_pixels() -> None:

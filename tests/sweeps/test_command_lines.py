@@ -11,6 +11,7 @@ import pytest
 
 from qnerf import validate
 from qnerf.config import RunSettings
+from qnerf.planning.cells import plan_command
 from qnerf.run import CONFIGS, main
 from qnerf.runs import pipeline
 from qnerf.trackers.files import FilesTrackerSettings
@@ -157,6 +158,23 @@ def test_a_config_of_a_sweep_is_answered_with_the_command_of_one(command: Comman
     advice = err.strip().split("write python -m qnerf.run ")[1].split()
     assert advice == ["--cfg", "job", "seed=3", "guidance=explained"]
     assert command(*advice)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("guidance=soft,hrad", "guidance=hrad: there is no guidance/hrad.yaml in conf/; nearest valid: hard"),
+        ("guidance=mixed,soft guidance.strength=0.1", "at guidance=soft: guidance.strength: this setting has a new name; write"),
+        ("guidance=glob(*) guidance.until=1", "at guidance=off: guidance.until: unknown key"),
+        ("output_dir=here,there", "output_dir: a sweep has one for all its cells, got here, there; expected a single value"),
+    ],
+)
+def test_a_mistake_in_a_later_cell_is_a_sentence(words: str, sentence: str, command: Command, small: list[str]) -> None:
+    code, _, err = command("-m", *small[:2], *words.split(), DRY)
+    assert code == 2
+    assert err.startswith(f"qnerf: {sentence}")
+    problem = sentence.removeprefix("at guidance=soft: ").removeprefix("at guidance=off: ")
+    assert any(error.startswith(problem) for error in plan_command([*small[:2], *words.split()], CONFIGS).errors), "validate's"
 
 
 def test_advice_on_what_is_taken_out_works(command: Command) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from qnerf import sync, watch
 from qnerf.common.files import write_json
+from qnerf.errors import CLOSED_PIPE
 from qnerf.runs.beat import Beat, SweepPlace, note_progress
 from qnerf.runs.folder import CONFIG, RunFolder, note_failure
 from qnerf.sweeps.watching import say, seconds_left, standings, words_for
@@ -120,6 +123,30 @@ def test_the_page_ends_when_nothing_is_left_to_come(sweep: Path) -> None:
     assert watch.main([str(sweep)]) == 1, "one has failed"
     write_json(smoke / "c" / "done", {"seconds": 1.0})
     assert watch.main([str(sweep)]) == 0
+
+
+def test_a_moved_output_folder_keeps_its_cells(sweep: Path, tmp_path: Path) -> None:
+    record = json.loads((sweep / "sweep.json").read_text())
+    for cell in record["cells"]:
+        cell["folder"] = f"/somewhere/else/outputs/{cell['folder']}"
+    write_json(sweep / "sweep.json", record)
+    assert [cell.state.status for cell in standings(sweep)] == ["done", "partial", "failed", "partial", "new"]
+
+
+def test_nothing_is_left_of_a_sweep_that_is_done(sweep: Path) -> None:
+    for name in "bcde":
+        write_json(sweep.parents[1] / "smoke" / name / "done", {"seconds": 1.0})
+    assert say(standings(sweep)) == "5 of 5 done"
+
+
+def test_a_reader_that_has_seen_enough_ends_the_page_quietly(sweep: Path) -> None:
+    """As `qnerf watch … | head` does; here the pipe is closed before anything is read."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "qnerf", "watch", "--once", str(sweep)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
 
 
 def test_finished_cells_are_told_to_a_tracker_later_and_once(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,9 +14,9 @@ from tests.sweeps.conftest import sweep
 
 
 def main(failing: str, killed: str, arguments: list[str]) -> int:
-    real = pipeline.measure
+    real = pipeline.measured
 
-    def measure(settings: RunSettings, *rest: Any) -> Any:
+    def measured(settings: RunSettings, *rest: Any) -> Any:
         at = f"{settings.guidance.model_dump()['strength']},{settings.schedule.model_dump()['interval']},{settings.seed}"
         if at == killed:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -24,7 +24,7 @@ def main(failing: str, killed: str, arguments: list[str]) -> int:
             raise RuntimeError("made to fail")
         return real(settings, *rest)
 
-    pipeline.measure = measure
+    pipeline.measured = measured
     return sweep(arguments)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from qnerf.common.installation import install_command
 from qnerf.trackers.mlflow import ALLOW_FILES, MlflowTrackerSettings
 from qnerf.trackers.tensorboard import TensorboardTrackerSettings
-from qnerf.trackers.together import Together
+from qnerf.trackers.together import Together, replay
 from qnerf.trackers.tracker import TrackerSettings
 from qnerf.trackers.wandb import WandbTrackerSettings
 from tests.trackers.helpers import lines, run_in
@@ -57,6 +57,7 @@ def tell(settings: TrackerSettings, folder: Path, exit_code: int = 0, **more: An
     tracker.log({"loss": 1.0}, step=20)
     tracker.log({"loss": 0.5}, step=7)  # a second method begins again
     tracker.live({"percent": 50.0}, seconds=3)
+    print("what a run prints")
     tracker.image("sheet", folder / "sheet.png", 7)
     tracker.table(
         "views", ["view", "psnr", "edited"], [["front", 20.5, folder / "sheet.png"], ["back", None, folder / "sheet.png"]]
@@ -104,6 +105,15 @@ def test_a_run_of_an_agent_is_the_agents_and_each_of_its_repeats_gets_one(
     assert [call[0] for call in run.calls].count("finish") == 2
 
 
+def test_what_is_printed_is_the_runs_unless_it_is_told_from_its_record(
+    tmp_path: Path, fake: tuple[FakeRun, dict[str, Any]]
+) -> None:
+    Together(WandbTrackerSettings(name="wandb"), run_in(tmp_path)).finish({})
+    assert fake[1]["settings"]["console"] == "wrap"
+    assert replay(WandbTrackerSettings(name="wandb", project="other"), run_in(tmp_path))
+    assert fake[1]["settings"]["console"] == "off"
+
+
 def test_without_a_package_there_is_one_warning_and_plain_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -125,6 +135,7 @@ def kept(folder: Path) -> Kept:
 def test_what_wandb_keeps_offline_read_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tell(WandbTrackerSettings(name="wandb"), tmp_path, exit_code=1, sweep="smoke-1a2b", label="seed=1")
     found = kept(tmp_path)
+    assert "what a run prints" in found.console
     assert (found.exit_code, found.run.run_group, found.run.display_name) == (1, "smoke-1a2b", "seed=1")
     assert found.steps("loss") == [20, 7]
     assert [row["live/percent"] for row in found.history if "live/percent" in row] == [50.0]
@@ -139,7 +150,7 @@ ENDINGS = """
 import os, signal, sys
 from pathlib import Path
 from qnerf.runs.ending import exit_code, termination
-from qnerf.trackers.together import Together
+from qnerf.trackers.together import Together, replay
 from qnerf.trackers.wandb import WandbTrackerSettings
 from tests.trackers.helpers import run_in
 with termination():

@@ -25,6 +25,7 @@ class Kept:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
+    console: str = ""
 
     def steps(self, key: str) -> list[Any]:
         """The steps at which a figure was logged."""
@@ -76,6 +77,8 @@ def read(path: Path) -> Kept:
             kept.summary |= {_key(item): json.loads(item.value_json) for item in found.summary.update}
         elif kind == "exit":
             kept.exit_code = found.exit.exit_code
+        elif kind == "output_raw":
+            kept.console += found.output_raw.line
         elif kind == "artifact":
             (kept.inputs if found.artifact.use_after_commit else kept.outputs).append(found.artifact.name)
     kept.media = [row[key] for row in kept.history for key in row if key.endswith("/path")]

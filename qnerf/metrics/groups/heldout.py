@@ -16,7 +16,7 @@ def measure(edited: Edited) -> dict[str, float]:
 
     given = edited.settings
     every, field, seed = given["metrics.heldout_every"], given["rgb_field"], given["seed"]
-    return {"heldout_psnr": heldout_in_scene(edited.images, edited.scene, every, field, seed)}
+    return {"heldout_psnr": heldout_in_scene(edited.images, edited.scene, every, field, seed, edited.show)}
 
 
 METRICS = (

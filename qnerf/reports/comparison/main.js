@@ -56,7 +56,9 @@ function select(id) {
 function summariseSweep() {
   const done = data.cells.filter((cell) => Object.keys(cell.metrics).some((key) => key !== "seconds")).length;
   const scenes = new Set(data.cells.map((cell) => cell.scene)).size;
-  const parts = [`${data.cells.length} cells, ${done} with figures`, `${scenes} scene${scenes > 1 ? "s" : ""}`, `${new Set(data.cells.map((cell) => cell.seed)).size} seed(s)`];
+  const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+  const seeds = new Set(data.cells.map((cell) => cell.seed)).size;
+  const parts = [`${counted(data.cells.length, "cell")}, ${done} with figures`, counted(scenes, "scene"), counted(seeds, "seed")];
   document.getElementById("summary").textContent = `${parts.join(", ")}. Swept: ${sweptKeys.join(", ") || "nothing"}.`;
   document.getElementById("sweep-command").textContent = data.command;
 }

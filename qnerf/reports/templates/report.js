@@ -1,5 +1,5 @@
 // Two columns of the views over one another, with a border between them that moves, and the views one after the other.
-// The pictures are those of the table below, so that none is in the page twice.
+// The pictures are those of the table below, so that none is in the page twice; so are edited views beside what was rendered there.
 
 const ORBIT_MILLISECONDS = 250;
 const byId = (id) => document.getElementById(id);
@@ -46,6 +46,10 @@ function drag(event) { // anywhere on the picture
   draw();
 }
 
+for (const image of document.querySelectorAll("[data-of]")) { // an edited view beside its rendering
+  const edited = pictures[Number(image.dataset.view) * titles.length + titles.indexOf(image.dataset.of)];
+  [image.src, image.alt] = [edited.src, edited.alt];
+}
 for (const [id, chosen] of [["left", 0], ["right", titles.length - 1]]) {
   byId(id).replaceChildren(...titles.map((title, index) => new Option(title, index, index === chosen, index === chosen)));
   byId(id).onchange = draw;
