@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -70,19 +71,17 @@ def part_of_tensors(cls: type[Part], config: dict[str, Any], tensors: Mapping[st
 
 
 def load_text_encoder(folder: Path, dtype: str) -> CLIPTextModel:
-    """CLIP's text model in a folder of transformers. Raises UserError where a tensor is missing, unexpected or
-    of another shape."""
-    files, variant = weights_of(folder)
-    with torch.device("meta"):
-        expected = CLIPTextModel(CLIPTextConfig.from_pretrained(str(folder), local_files_only=True)).state_dict()
-    _account(str(folder), _text_shapes({n: tuple(x.shape) for n, x in expected.items()}), _text_shapes(shapes_of(files)))
-    options: Any = {
-        "variant": variant,
-        "dtype": getattr(torch, dtype),
-        "local_files_only": True,
-        "use_safetensors": True,
-    }
-    return CLIPTextModel.from_pretrained(str(folder), **options)
+    """CLIP's text model in a folder of transformers, written by any version of it: names differ between them, and an older one
+    would make up the weights that it does not find. Raises UserError where a tensor is missing, unexpected or of another shape."""
+    tensors = {name: x for path in _whole(weights_of(folder)[0]) for name, x in load_file(path).items()}
+    config = CLIPTextConfig.from_pretrained(str(folder), local_files_only=True)
+    return text_encoder_of_tensors(config, tensors, str(folder), dtype)
+
+
+def _whole(files: list[Path]) -> list[Path]:
+    """The files. Raises UserError for one that is not whole, or none of safetensors."""
+    shapes_of(files)
+    return files
 
 
 def load_tokenizer(folder: Path, pad: str | None = None) -> CLIPTokenizer:
@@ -91,9 +90,10 @@ def load_tokenizer(folder: Path, pad: str | None = None) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **options)
 
 
-def text_encoder_of_tensors(config: dict[str, Any], tensors: Mapping[str, Tensor], where: str, dtype: str) -> CLIPTextModel:
+def text_encoder_of_tensors(config: CLIPTextConfig, tensors: Mapping[str, Tensor], where: str, dtype: str) -> CLIPTextModel:
     """CLIP's text model of these tensors, by transformers' names with or without `text_model.`."""
-    model = CLIPTextModel(CLIPTextConfig(**config))
+    with torch.random.fork_rng(devices=[]):  # a new model draws weights
+        model = CLIPTextModel(config).eval()
     expected = model.state_dict()
     wrapped = any(name.startswith("text_model.") for name in expected)
     given = {("text_model." if wrapped else "") + name.removeprefix("text_model."): x for name, x in tensors.items()}
@@ -154,11 +154,6 @@ def _renamed(shapes: Shapes) -> dict[str, tuple[int, ...]]:
             name = ".".join([*parts[:-2], _OLD_ATTENTION[parts[-2]], parts[-1]])
         found[name] = shape
     return found
-
-
-def _text_shapes(shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Without the prefix that versions of transformers differ in."""
-    return {name.removeprefix("text_model."): shape for name, shape in shapes.items() if not name.endswith(_UNREAD)}
 
 
 def _first_line(error: Exception) -> str:

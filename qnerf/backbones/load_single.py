@@ -58,4 +58,4 @@ def text_encoder_of(tensors: TENSORS, config: dict[str, Any], where: Path, dtype
     else:
         own = {name: x for name, x in tensors.items() if name.startswith(TEXT)}
         converted = convert_ldm_clip_checkpoint(own) or {name.removeprefix(CLIP): x for name, x in own.items()}
-    return text_encoder_of_tensors(config, converted, f"{where} (its text encoder)", dtype)
+    return text_encoder_of_tensors(CLIPTextConfig(**config), converted, f"{where} (its text encoder)", dtype)

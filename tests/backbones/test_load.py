@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+from safetensors.torch import load_file, save_file
 
 from qnerf.backbones.architecture import TINY, build_puppet
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
+from qnerf.backbones.load import load_text_encoder
 from qnerf.backbones.puppet import LOOSE_FOLDER, PUPPET_FOLDER, PuppetSettings
 from qnerf.backbones.revision import seal, weights_revision
 from qnerf.backbones.sd15 import Sd15Settings
@@ -114,6 +116,22 @@ def test_the_sd15_variant_reads_folders_of_the_same_layout(folder: Path) -> None
     model = settings.build()
     assert model.image_size == (64, 64)
     assert model.latent_size == (16, 16)
+
+
+@pytest.mark.parametrize("prefix", ["", "text_model."])
+def test_a_text_encoder_is_read_by_the_names_of_any_version_of_transformers(tmp_path: Path, prefix: str) -> None:
+    """transformers 5.0 made up the weights of the shipped model's, which a newer one had written."""
+    shipped = PUPPET_FOLDER / "text_encoder"
+    shutil.copytree(shipped, tmp_path / "text_encoder")
+    tensors = load_file(shipped / "model.safetensors")
+    renamed = {prefix + name.removeprefix("text_model."): x for name, x in tensors.items()}
+    save_file(renamed, tmp_path / "text_encoder" / "model.safetensors", {"format": "pt"})
+    loaded = load_text_encoder(tmp_path / "text_encoder", "float32")
+    assert not loaded.training
+    found = {name.removeprefix("text_model."): x for name, x in loaded.state_dict().items()}
+    expected = {name.removeprefix("text_model."): x.float() for name, x in tensors.items() if "position_ids" not in name}
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], x) for name, x in expected.items())
 
 
 def test_missing_puppet_weights_say_where(tmp_path: Path) -> None:
