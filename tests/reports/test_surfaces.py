@@ -222,4 +222,20 @@ def test_the_page_draws_both_states_and_turns(models: Models, tmp_path: Path) ->
         turned = browser.execute_script("return [yaw, pitch, far]")
         assert turned[0] == pytest.approx(angles[0] - 0.3)
         assert turned[2] == pytest.approx(angles[2] * np.exp(-0.5))
+        two = (
+            ("pointerdown", 1, 100),
+            ("pointerdown", 2, 200),
+            ("pointermove", 2, 300),
+            ("pointerup", 1, 100),
+            ("pointerup", 2, 300),
+        )
+        for kind, finger, x in two:  # they end twice as far apart: twice as near
+            browser.execute_script(
+                "canvas.dispatchEvent(new PointerEvent(arguments[0], {clientX: arguments[2], clientY: 100, pointerId: arguments[1],"
+                "pointerType: 'touch', buttons: 1}));",
+                *(kind, finger, x),
+            )
+        pinched = browser.execute_script("return [yaw, pitch, far]")
+        assert pinched[:2] == turned[:2]
+        assert pinched[2] == pytest.approx(turned[2] / 2)
         assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
