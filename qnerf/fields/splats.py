@@ -91,6 +91,7 @@ def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
     return Splats(points, colours, torch.full_like(points[:, 0], OPACITY), scales, rotations)
 
 
+@torch.no_grad()
 def fill_sky(splats: Splats, cameras: Cameras, radius: float, sky: Callable[[Tensor], Tensor]) -> Splats:
     """With Gaussians in the directions in which no camera looks, so that views between the cameras have no holes. This comes after
     the fit, which would make noise of what no view shows.
