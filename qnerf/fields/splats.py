@@ -23,6 +23,7 @@ THICKNESS = 0.1  # of a Gaussian across the surface, times its width: round ones
 INSET = 1.2  # how deep below the surface a Gaussian lies, times the distance of neighbours: outlines are drawn a pixel wider
 FAR = 300.0  # radii at which what no density stops is put, so far that all cameras see it in one direction
 COARSE = 4.0  # pixels between Gaussians in directions in which no camera looks
+BEHIND = 1.1  # times as far as the others are those that fill the sky, which they are not to hide
 LOW_PASS = 0.3  # pixels², added to every projected covariance, as published
 FAINT = 1 / 255  # opacity below which a Gaussian is not drawn, as published
 WINDOW = 6  # pixels at most from its middle to which a Gaussian is drawn here
@@ -69,25 +70,18 @@ class Drawn:
         return shown.view(self.height, self.width, 3).permute(2, 0, 1)
 
 
-def surface_splats(seen: Look, cameras: Cameras, radius: float, sky: Callable[[Tensor], Tensor]) -> Splats:
+def surface_splats(seen: Look, cameras: Cameras, radius: float) -> Splats:
     """A flat Gaussian for every cell of the solid surface, and a round one for every direction in which a camera sees
-    none. Directions in which no camera looks are filled too, more coarsely, so that no view between the cameras has holes.
-
-    radius: of the region of interest, world units. sky: unit directions (P, 3) to the colours (P, 3) of what no density stops.
-    """
+    none. radius: of the region of interest, world units."""
     met = solid(seen, cameras)
     spacing = pixel_spacing(seen.depth, cameras)
     side = CELL * float(spacing[met].median()) if met.any() else 1.0
     near, values, apart = joined(seen.points[met], torch.cat([seen.colours, normals(seen, cameras)], dim=-1)[met], side)
     away = torch.nn.functional.normalize(seen.points - cameras.positions[:, None, None], dim=-1)[~met]
     pixel = FAR * radius / float(cameras.focal.mean())
-    middle = cameras.positions.mean(dim=0)
-    behind, behind_colours, behind_apart = joined(middle + FAR * radius * away, seen.colours[~met], CELL * pixel)
-    unseen = all_directions(round(4 * math.pi * (FAR * radius / (COARSE * pixel)) ** 2)).to(behind)
-    unseen = unseen[_free(middle + FAR * radius * unseen, behind, COARSE * pixel)]
-    behind = torch.cat([behind, middle + FAR * radius * unseen])
-    behind_colours = torch.cat([behind_colours, sky(unseen)])
-    behind_apart = torch.cat([behind_apart, torch.full_like(unseen[:, 0], COARSE * pixel)])
+    behind, behind_colours, behind_apart = joined(
+        cameras.positions.mean(dim=0) + FAR * radius * away, seen.colours[~met], CELL * pixel
+    )
     outwards = torch.nn.functional.normalize(values[:, 3:], dim=-1)
     near = near - INSET * apart[:, None] * outwards
     points, colours = torch.cat([near, behind]), torch.cat([values[:, :3], behind_colours])
@@ -95,6 +89,30 @@ def surface_splats(seen: Look, cameras: Cameras, radius: float, sky: Callable[[T
     scales[: len(near), 2] *= THICKNESS
     rotations = torch.cat([towards(values[:, 3:]), towards(behind.new_tensor([[0.0, 0.0, 1.0]]).expand(len(behind), 3))])
     return Splats(points, colours, torch.full_like(points[:, 0], OPACITY), scales, rotations)
+
+
+@torch.no_grad()
+def fill_sky(splats: Splats, cameras: Cameras, radius: float, sky: Callable[[Tensor], Tensor]) -> Splats:
+    """With Gaussians in the directions in which no camera looks, so that views between the cameras have no holes. This comes after
+    the fit, which would make noise of what no view shows.
+
+    radius: as of `surface_splats`. sky: unit directions (P, 3) to the colours (P, 3) of what no density stops.
+    """
+    middle, step = cameras.positions.mean(dim=0), COARSE / float(cameras.focal.mean())
+    away = splats.points - middle
+    far = away.norm(dim=-1)
+    seen = torch.nn.functional.normalize(away, dim=-1)[far > FAR * radius / 2]
+    unseen = all_directions(round(4 * math.pi / step**2)).to(away)
+    unseen = unseen[_free(unseen, seen, step)]
+    distance = BEHIND * FAR * radius
+    round_one = unseen.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(len(unseen), 4)
+    return Splats(
+        torch.cat([splats.points, middle + distance * unseen]),
+        torch.cat([splats.colours, sky(unseen).to(splats.colours)]),
+        torch.cat([splats.opacity, torch.full_like(unseen[:, 0], OPACITY)]),
+        torch.cat([splats.scales, torch.full_like(unseen, WIDTH * distance * step)]),
+        torch.cat([splats.rotations, round_one]),
+    )
 
 
 def all_directions(count: int) -> Tensor:

@@ -18,6 +18,7 @@ from qnerf.fields.splats import (
     Splats,
     all_directions,
     drawn,
+    fill_sky,
     fit,
     render_splats,
     rotation_matrices,
@@ -135,7 +136,7 @@ def grey(directions: Tensor) -> Tensor:
 
 def test_directions_in_which_no_camera_looks_show_the_sky() -> None:
     cameras = ring(3)
-    splats = surface_splats(sphere_look(cameras), cameras, 1.0, grey)
+    splats = fill_sky(surface_splats(sphere_look(cameras), cameras, 1.0), cameras, 1.0, grey)
     pose = torch.eye(4)[None]
     pose[0, :3, :3] = torch.tensor([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])  # looks up, from under the sky
     pose[0, 2, 3] = 3.0
@@ -151,7 +152,7 @@ def test_directions_in_which_no_camera_looks_show_the_sky() -> None:
 def fitted() -> tuple[Splats, Splats, Tensor, Cameras]:
     cameras = ring(6)
     images = sphere_look(cameras).colours.permute(0, 3, 1, 2)
-    raw = surface_splats(sphere_look(cameras), cameras, 1.0, grey)
+    raw = surface_splats(sphere_look(cameras), cameras, 1.0)
     return raw, fit(raw, images, cameras), images, cameras
 
 

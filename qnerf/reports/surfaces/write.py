@@ -10,7 +10,7 @@ import torch
 
 from qnerf.common.files import write_image, write_json, write_text
 from qnerf.common.ply import write_ply
-from qnerf.fields.splats import Splats, fit, render_splats, surface_splats
+from qnerf.fields.splats import Splats, fill_sky, fit, render_splats, surface_splats
 from qnerf.fields.surface import Cloud
 from qnerf.reports.images import to_pixels
 from qnerf.reports.surfaces.model import Models, Say, decibels
@@ -76,7 +76,8 @@ def make_splats(models: Models, say: Say) -> Splats:
     say("The Gaussians …")
     scene, model = models.scene, models.after
     cameras = scene.cameras.to("cpu")
-    splats = fit(surface_splats(model.seen, cameras, scene.radius, model.field.surroundings), model.images.cpu(), cameras)
+    splats = fit(surface_splats(model.seen, cameras, scene.radius), model.images.cpu(), cameras)
+    splats = fill_sky(splats, cameras, scene.radius, model.field.surroundings)
     psnr = decibels(render_splats(splats, cameras), model.images.cpu())
     say(f"  {len(splats.points)} Gaussians: {psnr:.2f} dB on the edited views, where the radiance field has {model.psnr:.2f}.")
     return splats
