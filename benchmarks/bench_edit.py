@@ -48,7 +48,7 @@ STAGES = {  # where a run's time goes, and where it is looked up; what one calls
     "plain steps": (phases, "plain_steps"),
     "feedback": (feedback, "feed_back"),
     "decoding": (methods, "decode"),
-    "figures": (pipeline, "measure"),
+    "figures": (pipeline, "measured"),
     "report": (pipeline, "write_outcome"),
 }
 EDIT = ("field training", "rendering queries", "guided steps", "plain steps", "feedback")

@@ -17,7 +17,7 @@ from qnerf.backbones.puppet import PuppetSettings
 from qnerf.common import finite
 from qnerf.config import parse
 from qnerf.run import CONFIGS
-from qnerf.runs import loading, pipeline
+from qnerf.runs import loading, outcome, pipeline
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.writer import write_scene
 from tests.pretend_device import PRETENDED, moved, pretend_device
@@ -45,6 +45,7 @@ def test_scene_controls_edits_and_figures_of_a_run_are_on_one_device(tmp_path: P
     monkeypatch.setattr(loading, "pick_device", lambda asked: PRETENDED)
     monkeypatch.setattr(finite.require_finite, "__code__", (lambda *given, **more: None).__code__)  # of values
     monkeypatch.setattr(finite.require_finite, "__kwdefaults__", None)
+    monkeypatch.setattr(outcome, "look_at", lambda scene: None)  # draws with the cameras' values
     overrides = [f"scene.path={tmp_path / 'puppet_0'}", f"output_dir={tmp_path / 'out'}", *SMALL]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", [*overrides, "metrics.groups=[fidelity,consistency,heldout]"]))
