@@ -205,6 +205,7 @@ def test_a_step_of_its_training_copies_nothing_to_the_device_or_home() -> None:
     loss = SourceLoss(field, images(cameras), cameras, everywhere, torch.ones(size), ~everywhere)
     for name in ("field", "cameras", "colours", "depth", "filled", "near", "anywhere", "object"):
         setattr(loss, name, moved(getattr(loss, name)))
+    assert loss.field.ground is not None
     for part in (loss.field, loss.field.trunk, loss.field.ground):
         part.space = moved(SPACE)  # as a run makes it: a scene's focus is on the device
     step = torch.zeros((), dtype=torch.long, device=PRETENDED)
