@@ -123,6 +123,7 @@ def test_the_study_of_posing_makes_a_proxy_as_wrong_as_it_says() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_the_study_of_posing_runs_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
