@@ -11,7 +11,6 @@ Each image is inverted in 30 steps under its caption, and edited by its captions
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from torch import Tensor
 
 import qnerf
 from experiments.editors.cases import Case, make_case
+from experiments.results import adding, lacking, read
 from qnerf.classifiers.classifiers import Classifiers, load_classifiers
 from qnerf.metrics.fidelity import psnr
 from qnerf.reports.sheet import Column, contact_sheet
@@ -119,35 +119,23 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
     """Every row of every image that the folder lacks, image by image, so that a broken-off study has whole images."""
     path = folder / RESULTS
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    done = {(found["row"], int(found["image"])) for found in read(path)}
+    todo = lacking(path, filter(wanted, ROWS), range(first, images))
+    if not todo:
+        return
     classifiers = load_classifiers()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not done:
-            writer.writeheader()
-        for number in range(first, images):
-            left = [name for name in ROWS if wanted(name) and (name, number) not in done]
-            if not left:
-                continue
+    with adding(path, COLUMNS) as add:
+        for number, left in todo.items():
             measured = Measured(make_case(number, SIZE), folder, classifiers)
             write_image(picture(folder, "truth", number), measured.case.truth.numpy())
             for name in left:
                 image, seconds = measured.edit(ROWS[name])
                 write_image(picture(folder, name, number), image.numpy())
-                writer.writerow({"row": name, "image": number, **measured.figures(image, seconds)})
-                file.flush()
+                add({"row": name, "image": number, **measured.figures(image, seconds)})
 
 
 def picture(folder: Path, row: str, number: int) -> Path:
     """Where an edited image lies."""
     return folder / "pictures" / f"{number:03d} {row}.png"
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def table(path: Path) -> str:

@@ -11,7 +11,6 @@ under both names, the cosine to the axes of four views of a scene of the next ki
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -21,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.inversions.study import STEPS, WORLD, read
+from experiments.inversions.study import STEPS, WORLD
+from experiments.results import adding, lacking, means, read
 from qnerf.attention.edits import RecordOutput
 from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, join_heads
 from qnerf.attention.layers import AttentionLayer
@@ -110,28 +110,21 @@ def figures_of(x: Tensor, other: Tensor | None) -> dict[str, float]:
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
     """Every row of every scene that the folder lacks, scene by scene. An image is a scene."""
     path = folder / RESULTS
-    done = {(found["row"], int(found["image"])) for found in read(path)}
-    todo = {number: [name for name in ROWS if wanted(name) and (name, number) not in done] for number in range(images)}
-    if not any(todo.values()):
+    todo = lacking(path, filter(wanted, ROWS), range(images))
+    if not todo:
         return
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     backbone = RunSettings.compose().backbone.build(torch.device("cpu"))
     later: dict[int, tuple[Tensor, dict[At, Tensor]]] = {}
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not done:
-            writer.writeheader()
+    with adding(path, COLUMNS) as add:
         for number, left in todo.items():
-            if not left:
-                continue
             pictures, found = later.pop(number, None) or features_of(backbone, number)
             later[number + 1] = features_of(backbone, number + 1)
             following = later[number + 1][1]
             _draw(folder, number, pictures, found[SHOWN])
             for name in left:
                 other = following[ROWS[name]] if name.endswith("another scene") else None
-                writer.writerow({"row": name, "image": number, **figures_of(found[ROWS[name]], other)})
-            file.flush()
+                add({"row": name, "image": number, **figures_of(found[ROWS[name]], other)})
 
 
 def _draw(folder: Path, number: int, pictures: Tensor, x: Tensor) -> None:
@@ -150,14 +143,7 @@ def picture(folder: Path, name: str, number: int) -> Path:
 
 def table(path: Path) -> str:
     """Means over the scenes of each row, as Markdown."""
-    lines, found = [f"| features | scenes | {' | '.join(FIGURES)} |", "|---|---|" + "---|" * len(FIGURES)], read(path)
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            lines.append(
-                f"| {name} | {len(some)} | {' | '.join(f'{mean(float(each[key]) for each in some):.2f}' for key in FIGURES)} |"
-            )
-    return "\n".join(lines)
+    return means(read(path), ROWS, FIGURES, "features", "scenes")
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:

@@ -12,7 +12,6 @@ the word before it among the words of the caption: what any map would reach.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -22,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.inversions.study import SEED, STEPS, WORLD, read
+from experiments.inversions.study import SEED, STEPS, WORLD
+from experiments.results import adding, lacking, means, read
 from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
 from qnerf.attention.layers import AttentionLayer
 from qnerf.attention.maps import RecordMaps, thresholded, word_maps
@@ -107,27 +107,20 @@ def maps_of(backbone: DiffusionBackbone, views: Views, share: float, words: Sequ
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
     """Every row of every image that the folder lacks, image by image."""
     path, settings = folder / RESULTS, RunSettings.compose()
-    done = {(found["row"], int(found["image"])) for found in read(path)}
-    todo = {number: [name for name in ROWS if wanted(name) and (name, number) not in done] for number in range(images)}
-    if not any(todo.values()):
+    todo = lacking(path, filter(wanted, ROWS), range(images))
+    if not todo:
         return
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     backbone, size = settings.backbone.build(torch.device("cpu")), width_height(settings.scene.size)[0]
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not done:
-            writer.writeheader()
+    with adding(path, COLUMNS) as add:
         for number, left in todo.items():
-            if not left:
-                continue
             view = heldout_views(SEED, number, 1, size, WORLD, ("joints",))
             places = places_of(view, backbone.latent_size)
             maps = {share: maps_of(backbone, view, share, list(places)) for share in SHARES}
             for name in left:
                 downsampling, share, other = ROWS[name]
                 of_words = {word: maps[share][downsampling, word] for word in places}
-                writer.writerow({"row": name, "image": number, **figures_of(of_words, places, other)})
-            file.flush()
+                add({"row": name, "image": number, **figures_of(of_words, places, other)})
             _draw(folder, number, view.images[0], maps[0.5], next(iter(places)))
 
 
@@ -144,14 +137,7 @@ def picture(folder: Path, name: str, number: int) -> Path:
 
 def table(path: Path) -> str:
     """Means over the images of each row, as Markdown."""
-    lines, found = [f"| maps | images | {' | '.join(FIGURES)} |", "|---|---|" + "---|" * len(FIGURES)], read(path)
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            lines.append(
-                f"| {name} | {len(some)} | {' | '.join(f'{mean(float(each[key]) for each in some):.2f}' for key in FIGURES)} |"
-            )
-    return "\n".join(lines)
+    return means(read(path), ROWS, FIGURES, "maps")
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:

@@ -9,7 +9,6 @@ most that the pass has allocated at a time beyond what was there before it, MiB.
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,7 +19,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from experiments.inversions.study import STEPS, read
+from experiments.inversions.study import STEPS
+from experiments.results import adding, lacking, means, read
 from qnerf.attention.edits import RecordProbs, UniformAttention
 from qnerf.attention.hooks import CONDITIONAL, AttentionEdit, Batch, Edits
 from qnerf.attention.maps import ChangeProbs
@@ -70,45 +70,33 @@ def peak_of(run: Callable[[], object]) -> float:
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
     """All rows of every repetition that the folder lacks: they are measured together, so that their ratio is of one time."""
     path = folder / RESULTS
-    done = {(found["row"], int(found["image"])) for found in read(path)}
-    todo = [number for number in range(images) if any((name, number) not in done for name in ROWS)]
+    todo = lacking(path, ROWS, range(images))
     if not todo:
         return
     backbone = RunSettings.compose().backbone.build(torch.device("cpu"))
     run_pass(backbone, None, 0)  # the first pass of a process is slower
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not done:
-            writer.writeheader()
+    with adding(path, COLUMNS) as add:
         for number in todo:
             turns = [{name: run_pass(backbone, make, number) for name, make in ROWS.items()} for _ in range(TURNS)]
             least = {name: min(turn[name] for turn in turns) for name in ROWS}
             for name, make in ROWS.items():
                 memory = peak_of(partial(run_pass, backbone, make, number))
                 ratio = least[name] / least["ordinary"]
-                writer.writerow({"row": name, "image": number, "seconds": least[name], "ratio": ratio, "memory": memory})
-            file.flush()
+                add({"row": name, "image": number, "seconds": least[name], "ratio": ratio, "memory": memory})
 
 
 def table(path: Path) -> str:
     """Means over the repetitions of each row, as Markdown."""
-    lines, found = [f"| attention | repetitions | {' | '.join(FIGURES)} |", "|---|---|" + "---|" * len(FIGURES)], read(path)
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            lines.append(
-                f"| {name} | {len(some)} | {' | '.join(f'{mean(float(each[key]) for each in some):.2f}' for key in FIGURES)} |"
-            )
-    return "\n".join(lines)
+    return means(read(path), ROWS, FIGURES, "attention", "repetitions")
 
 
 def sheet(folder: Path, rows: Sequence[str]) -> np.ndarray:
     """Bars of time and memory, each of its largest."""
     found = read(folder / RESULTS)
-    means = {name: {key: mean(float(each[key]) for each in found if each["row"] == name) for key in FIGURES} for name in rows}
-    largest = {key: max(values[key] for values in means.values()) for key in FIGURES}
+    values_of = {name: {key: mean(float(each[key]) for each in found if each["row"] == name) for key in FIGURES} for name in rows}
+    largest = {key: max(values[key] for values in values_of.values()) for key in FIGURES}
     columns = []
-    for name, values in means.items():
+    for name, values in values_of.items():
         bars = [_bar(values[key] / largest[key]) for key in ("ratio", "memory")]
         columns.append(Column(name, bars, [f"{values['ratio']:.2f} of the time", f"{values['memory']:.1f} MiB"]))
     return contact_sheet(columns, ["time", "memory"], "A pass of the U-Net", "")

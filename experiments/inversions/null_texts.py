@@ -11,7 +11,6 @@ table and in the file an image is a view.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -20,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.inversions.study import STRONG, WORLD, read
+from experiments.inversions.study import STRONG, WORLD
+from experiments.results import adding, lacking, means, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
@@ -89,26 +89,20 @@ class Scene:
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
     """Every row that the folder lacks, scene by scene; an image is a scene here."""
     path, settings = folder / RESULTS, RunSettings.compose()
-    done = {(found["row"], int(found["image"])) for found in read(path)}
-    todo = {number: [row for row in ROWS if wanted(row) and (row, VIEWS * number) not in done] for number in range(images)}
-    if not any(todo.values()):
+    todo = lacking(path, filter(wanted, ROWS), range(0, VIEWS * images, VIEWS))  # by the number of a scene's first view
+    if not todo:
         return
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     backbone, size = settings.backbone.build(torch.device("cpu")), width_height(settings.scene.size)[0]
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not done:
-            writer.writeheader()
-        for number, left in todo.items():
-            if not left:
-                continue
+    with adding(path, COLUMNS) as add:
+        for number, left in ((first // VIEWS, left) for first, left in todo.items()):
             views = ring_views(FIRST_SEED + number, size, WORLD, ("joints",), KINDS[number % len(KINDS)], VIEWS, APART)
             scene = Scene(backbone, views.images, views.captions)
             _draw(folder, "autoencoder", number, scene.round_trip)
             for row in left:
                 figures, rebuilt = scene.measure(row)
-                writer.writerows({"row": row, "image": VIEWS * number + view, **each} for view, each in enumerate(figures))
-                file.flush()
+                for view, each in enumerate(figures):
+                    add({"row": row, "image": VIEWS * number + view, **each})
                 _draw(folder, row, number, rebuilt)
 
 
@@ -123,14 +117,7 @@ def picture(folder: Path, row: str, number: int) -> Path:
 
 def table(path: Path) -> str:
     """Means over the views of each row, as Markdown."""
-    lines, found = [f"| null embedding | views | {' | '.join(FIGURES)} |", "|---|---|" + "---|" * len(FIGURES)], read(path)
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            lines.append(
-                f"| {name} | {len(some)} | {' | '.join(f'{mean(float(each[key]) for each in some):.2f}' for key in FIGURES)} |"
-            )
-    return "\n".join(lines)
+    return means(read(path), ROWS, FIGURES, "null embedding", "views")
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = VIEWS) -> np.ndarray:

@@ -1,8 +1,8 @@
 """How well inversions give images back: PSNR, SSIM and MSE of held-out images of the embedded model's world (studies U1, U2, J16).
 
-    python experiments/inversions/study.py results                  # measures what the folder has not yet, image by image
-    python experiments/inversions/study.py results --images 4 --rows ddim
-    python experiments/inversions/study.py results --table          # the table of what has been measured
+    python -m experiments.inversions.study results                  # measures what the folder has not yet, image by image
+    python -m experiments.inversions.study results --images 4 --rows ddim
+    python -m experiments.inversions.study results --table          # the table of what has been measured
 
 Each image is encoded, inverted in 30 steps under its caption (or another prompt) without a control, and denoised again; the figures
 are against the autoencoder's own round trip. A row is a way to invert and the γ of its reconstruction. The folder has
@@ -12,7 +12,6 @@ results.csv and, in pictures/, each image as it came back.
 from __future__ import annotations
 
 import argparse
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
+from experiments.results import adding, lacking, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
@@ -128,23 +128,15 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
     """Every row of every image that the folder lacks, image by image, so that a broken-off study has whole images."""
     path = folder / RESULTS
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    done = {(found["row"], int(found["image"])) for found in read(path)}
-    todo = {
-        number: [
-            name for name, row in ROWS.items() if wanted(name) and (name, number) not in done and not (row.few and number >= FEW)
-        ]
-        for number in range(first, images)
-    }
+    todo = lacking(path, filter(wanted, ROWS), range(first, images))
+    todo = {number: [name for name in left if number < FEW or not ROWS[name].few] for number, left in todo.items()}
     if not any(todo.values()):
         return
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         settings = parse(compose("config", []))
     backbone = settings.backbone.build(torch.device("cpu"))
     views = heldout_views(SEED, 0, images + 1, width_height(settings.scene.size)[0], WORLD, ("joints",))
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not done:
-            writer.writeheader()
+    with adding(path, COLUMNS) as add:
         for number, left in todo.items():
             if not left:
                 continue
@@ -159,20 +151,12 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
             for name in left:
                 figures, rebuilt = image.measure(ROWS[name])
                 write_image(picture(folder, name, number), rebuilt.numpy())
-                writer.writerow({"row": name, "image": number, **figures})
-                file.flush()
+                add({"row": name, "image": number, **figures})
 
 
 def picture(folder: Path, row: str, number: int) -> Path:
     """Where a reconstruction lies."""
     return folder / "pictures" / f"{number:03d} {row}.png"
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def table(path: Path) -> str:

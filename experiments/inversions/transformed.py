@@ -6,7 +6,6 @@ Each held-out image of `study.py` and the image after a change of colour, a rota
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -16,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.inversions.study import SEED, STEPS, WORLD, inversion_of, read
+from experiments.inversions.study import SEED, STEPS, WORLD, inversion_of
+from experiments.results import adding, lacking, means, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
@@ -79,30 +79,22 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
     """Every row of every image that the folder lacks, image by image."""
     path = folder / RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    done = {(found["row"], int(found["image"])) for found in read(path)}
+    todo = lacking(path, filter(wanted, ROWS), range(first, images))
+    if not todo:
+        return
     backbone, views = RunSettings.compose().backbone.build(torch.device("cpu")), _views(images)
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not done:
-            writer.writeheader()
-        for number in range(first, images):
-            left = [name for name in ROWS if wanted(name) and (name, number) not in done]
+    with adding(path, COLUMNS) as add:
+        for number, left in todo.items():
             image, caption = views.images[number : number + 1], views.captions[number]
-            original = trajectory(backbone, image, caption) if left else torch.empty(0)
+            original = trajectory(backbone, image, caption)
             for name in left:
                 found = cosines(original, trajectory(backbone, ROWS[name](image), caption))
-                writer.writerow({"row": name, "image": number, **found})
-                file.flush()
+                add({"row": name, "image": number, **found})
 
 
 def table(path: Path) -> str:
     """Mean cosines of each row, as Markdown."""
-    lines, found = [f"| transform | images | {' | '.join(AT)} |", "|---|---|" + "---|" * len(AT)], read(path)
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            lines.append(f"| {name} | {len(some)} | {' | '.join(f'{mean(float(each[key]) for each in some):.2f}' for key in AT)} |")
-    return "\n".join(lines)
+    return means(read(path), ROWS, AT, "transform")
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:

@@ -32,7 +32,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from experiments.inversions.study import SEED, WORLD, read
+from experiments.inversions.study import SEED, WORLD
+from experiments.results import means, read
 from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
 from qnerf.attention.maps import RecordMaps, RecordQueriesKeys, pooled_map, word_map
 from qnerf.backbones.conditioning import Conditioning
@@ -202,13 +203,7 @@ def stacked(folder: Path, side: Side, count: int) -> dict[str, Tensor]:
 def table(path: Path) -> str:
     """Accuracies of each row, as Markdown; chance is one of as many as there are classes."""
     chances = ", ".join(f"{name} {1 / count:.2f}" for name, count in CLASSES.items())
-    lines, found = ["| probe | images | colour | kind |", "|---|---|---|---|"], read(path)
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            values = (mean(float(each[key]) for each in some) for key in CLASSES)
-            lines.append(f"| {name} | {len(some)} | {' | '.join(f'{value:.2f}' for value in values)} |")
-    return "\n".join([*lines, "", f"Chance: {chances}."])
+    return f"{means(read(path), ROWS, CLASSES, 'probe')}\n\nChance: {chances}."
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
