@@ -1,4 +1,3 @@
-import time
 
 import pytest
 import torch
@@ -82,14 +81,12 @@ def test_same_seed_same_weights_and_the_global_generator_is_left_alone() -> None
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_tiny_backbone_is_quick_and_its_control_matters() -> None:
+def test_the_control_of_the_tiny_backbone_matters() -> None:
     model = tiny_backbone()
     z, control = torch.randn(2, 4, 8, 8), torch.rand(2, 3, 32, 32)
     text = model.embed(["a red shirt", ""])
     with_control = model.predict(z, 500, Conditioning.of(text, control))
-    start = time.perf_counter()
     without = model.predict(z, 500, Conditioning.of(text))
-    assert time.perf_counter() - start < 2.0
     assert (with_control - without).abs().max() > 1e-3
 
 
