@@ -79,6 +79,8 @@ def label_flesh(
         cost, pace = torch.where(below, torch.inf, cost), torch.where(below, torch.inf, pace)  # no way leads through the ground
     cost, label = spread(cost, label, pace, flesh.step, reach)
     label = torch.where(cost < reach, label, len(parts))
+    for index, part in enumerate(parts):
+        label[(label == index) & ~part.takes(flat).view(label.shape)] = len(parts)
     moved = [index for index, part in enumerate(parts) if part.moved]
     one_hot = torch.stack([(label == index).float() for index in moved])
     soft = F.avg_pool3d(F.pad(one_hot[None], (SOFTEN // 2,) * 6, mode="replicate"), SOFTEN, 1)[0]
