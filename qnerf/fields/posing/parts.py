@@ -46,11 +46,13 @@ class Part:
         """Whether it is what keeps its direction at a joint."""
         return len(self.joints) == 1
 
-    def takes(self, points: Tensor) -> Tensor:
-        """(P,) whether matter at points (P, 3) of the source may be the part's: not in a box that stays and in none that moves."""
+    def boxed(self, points: Tensor) -> tuple[Tensor, Tensor] | None:
+        """(P,) whether points (P, 3) of the source lie in a box that moves, and whether in one that stays and in none that moves.
+        None where there are not both."""
         if self.within is None or self.held is None:
-            return torch.ones(len(points), dtype=torch.bool, device=points.device)
-        return _in_any(self.within, points) | ~_in_any(self.held, points)
+            return None
+        moved = _in_any(self.within, points)
+        return moved, _in_any(self.held, points) & ~moved
 
     def distance(self, points: Tensor) -> Tensor:
         """Of points (P, 3) of the source from the part's axes, (P,); in a box that is solid, 0."""

@@ -17,7 +17,7 @@ from qnerf.scenes.proxies import box_corners
 from qnerf.scenes.proxy_file import BOX_CORNERS
 from qnerf.scenes.scene import Bounds, Proxy
 from qnerf.scenes.solids import Box, Capsule
-from tests.fields.posing.analytic import skeleton
+from tests.fields.posing.analytic import chair, skeleton
 
 CPU = torch.device("cpu")
 RADIUS = 0.1
@@ -148,20 +148,6 @@ def test_a_spline_of_points_in_a_plane() -> None:
     torch.testing.assert_close(motion.forward(x), x + torch.tensor([[0.0, 0, 0.5]]), atol=1e-4, rtol=0)
 
 
-def chair(rise: float) -> Proxy:
-    """A seat 1 wide and deep at height .5, with a back 1 high whose slab is .2 thick; the edit makes the back `rise` higher."""
-    seat = [[x, y, 0.5] for y in (0.5, -0.5) for x in (-0.5, 0.5)]
-    bones = ((0, 1), (2, 3), (0, 2), (1, 3), (2, 4), (3, 5), (4, 5))
-    states = [torch.tensor([*seat, *([x, -0.5, 1.5 + more] for x in (-0.5, 0.5))]) for more in (0.0, rise)]
-    body = Box(np.array([0.0, 0.1, 0.3]), np.array([0.6, 0.6, 0.35]), np.eye(3), 0.01, "bound")
-    backs = [
-        Box(np.array([0.0, -0.4, (1.6 + more) / 2]), np.array([0.6, 0.2, (1.6 + more) / 2]), np.eye(3), 0.01, "bound")
-        for more in (0.0, rise)
-    ]
-    before, after = (Bounds((body, back), torch.zeros(8, 3)) for back in backs)
-    return Proxy("skeleton", tuple("abcdef"), bones, *states, before, after)
-
-
 def test_a_back_that_grows_is_stretched_evenly_from_side_to_side_and_through_its_thickness() -> None:
     [part] = parts_of(chair(0.5), PosingSettings(), CPU)
     heights = torch.tensor([0.25, 0.5, 0.75, 1.0])
@@ -176,10 +162,14 @@ def test_a_back_that_grows_is_stretched_evenly_from_side_to_side_and_through_its
     torch.testing.assert_close(part.motion.forward(top), top + torch.tensor([[0.0, 0.0, 0.5]]), atol=1e-4, rtol=0)
 
 
-def test_what_lies_in_a_box_that_stays_and_in_none_that_moves_is_not_taken_along() -> None:
+def test_what_lies_in_a_box_that_stays_and_in_none_that_moves_stays() -> None:
     [part] = parts_of(chair(0.5), PosingSettings(), CPU)
-    cushion, back, arm_of_the_back, knob = [0.0, 0.1, 0.6], [0.0, -0.4, 1.2], [0.0, -0.3, 0.3], [0.0, 0.1, 1.4]
-    assert part.takes(torch.tensor([cushion, back, arm_of_the_back, knob])).tolist() == [False, True, True, True]
+    cushion, back, below_the_back, knob = [0.0, 0.1, 0.6], [0.0, -0.4, 1.2], [0.0, -0.3, 0.3], [0.0, 0.1, 1.4]
+    boxed = part.boxed(torch.tensor([cushion, back, below_the_back, knob]))
+    assert boxed is not None
+    moves, stays = boxed
+    assert moves.tolist() == [False, True, True, False]
+    assert stays.tolist() == [True, False, False, False]
 
 
 def test_what_a_proxy_is_made_of() -> None:
