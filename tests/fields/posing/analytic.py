@@ -140,4 +140,4 @@ def chair(rise: float) -> Proxy:
         for more in (0.0, rise)
     ]
     before, after = (Bounds((body, back), torch.zeros(8, 3)) for back in backs)
-    return Proxy("skeleton", tuple("abcdef"), bones, *states, before, after)
+    return Proxy("skeleton", tuple("abcdef"), bones, states[0], states[1], before, after)
