@@ -45,7 +45,7 @@ def test_every_kind_of_the_world_has_a_name() -> None:
 
 @pytest.mark.parametrize("path", ["procedural:chair_3", "procedural:lamp", "procedural:lamp_-1", "procedural:../lamp_3"])
 def test_other_names_are_refused(path: str) -> None:
-    with pytest.raises(UserError, match=r"expected procedural:<kind>_<seed> with a kind of figure, lamp, seat, toy"):
+    with pytest.raises(UserError, match=r"expected procedural:<kind>_<seed> with a kind of figure, lamp, seat, toy, recoloured, sitting, occluded, pair and a whole"):
         scene_folder(path)
 
 
