@@ -4,7 +4,8 @@
     python -m experiments.others.study outputs/studies/others --images 4 --rows "recoloured;pair"
     python -m experiments.others.study outputs/studies/others --table
 
-A scene is one run of the default beside three other methods, and each of these a row of its kind. Scenes come in turns over the kinds.
+A row is a kind of edit and a method; on a scene it is an ordinary run. Runs of a folder share one store, and so a scene's inversion.
+Scenes come in turns over the kinds.
 """
 
 from __future__ import annotations
@@ -30,9 +31,17 @@ from qnerf.scenes.procedural.other_edits import draw_other_edit
 from qnerf.scenes.procedural.raycast import geometry
 
 FIRST = 101  # seed of the first scene of each kind
-BASE = ("baselines=[independent,posed,paper]", "scene.views=8", "backbone.dtype=bfloat16", "chunk_size=8")
-METHODS = ("independent", "full", "paper", "posed")
-ROWS: Mapping[str, tuple[str, str]] = {f"{kind}, {method}": (kind, method) for kind in OTHER_EDITS for method in METHODS}
+BASE = (
+    "baselines=[]", "scene.views=8", "backbone.dtype=bfloat16", "chunk_size=8",
+    "metrics.groups=[fidelity,consistency,silhouette]",
+)  # fmt: skip
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "independent": ("schedule=independent", "guidance=off"),
+    "full": (),
+    "paper": ("+exp=paper",),
+    "posed": ("schedule=posed", "guidance=off"),
+}
+ROWS: Mapping[str, tuple[str, ...]] = {f"{kind}, {method}": words for kind in OTHER_EDITS for method, words in METHODS.items()}
 FIGURES = {
     "psnr_object": "object, dB",
     "psnr_moved": "changed, dB",
@@ -54,38 +63,36 @@ def scene(number: int) -> str:
 
 
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
-    """Every scene that the folder lacks and of which a row is wanted."""
+    """Every row that the folder lacks, scene by scene."""
     for number in range(images):
-        name, rows = scene(number), [row for row, (kind, _) in ROWS.items() if scene(number).startswith(f"{kind}_") and wanted(row)]
-        lacking = [row for row in rows if not result(folder, row, number).exists()]
-        if lacking:
-            words = (*BASE, f"scene.path={PROCEDURAL}{name}", f"output_dir={folder / 'runs'}")
-            found = run(qnerf.Settings.compose(*words), f"python -m qnerf.run {' '.join(words)}")
-            for row in lacking:
-                figures = figures_of(found, ROWS[row][1], name)
-                write_json(result(folder, row, number), {"row": row, "image": str(number), "folder": str(found), **figures})
+        name = scene(number)
+        for row, words in ROWS.items():
+            path = result(folder, row, number)
+            if name.startswith(f"{row.split(', ')[0]}_") and wanted(row) and not path.exists():
+                given = (*words, *BASE, f"scene.path={PROCEDURAL}{name}", f"output_dir={folder / 'runs'}")
+                found = run(qnerf.Settings.compose(*given), f"python -m qnerf.run {' '.join(given)}")
+                write_json(path, {"row": row, "image": str(number), "folder": str(found), **figures_of(found, name)})
 
 
-def figures_of(run_folder: Path, method: str, name: str) -> dict[str, float]:
-    """`FIGURES` of a method of a finished run; those that it does not have are left out."""
+def figures_of(run_folder: Path, name: str) -> dict[str, float]:
+    """`FIGURES` of a finished run; those that it does not have are left out."""
     try:
-        methods = read_json(run_folder / "metrics.json")["methods"]
+        figures = read_json(run_folder / "metrics.json")["methods"]["full"]
     except DamagedFile as error:
         raise qnerf.UserError(f"{run_folder}: {error}, expected a finished run: delete the folder and measure again") from error
-    found = {key: float(methods[method][key]) for key in FIGURES if key in methods[method]}
-    edited = {path.stem: read_image(path) for path in pictures(run_folder, method)}
+    found = {key: float(figures[key]) for key in FIGURES if key in figures}
+    edited = {path.stem: read_image(path) for path in pictures(run_folder)}
     seen = bystanders_seen(name, next(iter(edited.values())).shape[-1])[[int(view) for view in edited]]
     if seen.any():
         truth = ensure_written(f"{PROCEDURAL}{name}") / "truth" / "edited"
-        both = [torch.from_numpy(np.stack(each)) for each in (list(edited.values()), [read_image(truth / f"{v}.png") for v in edited])]
-        found["bystander"] = float(psnr(both[0], both[1], seen))
+        mine, true = np.stack(list(edited.values())), np.stack([read_image(truth / f"{view}.png") for view in edited])
+        found["bystander"] = psnr(torch.from_numpy(mine), torch.from_numpy(true), seen)
     return found
 
 
-def pictures(run_folder: Path, method: str) -> list[Path]:
-    """A method's edited views."""
-    folder = run_folder / "edited" if method == "full" else run_folder / "baselines" / method
-    return sorted(folder.glob("*.png"))
+def pictures(run_folder: Path) -> list[Path]:
+    """The edited views of a run."""
+    return sorted((run_folder / "edited").glob("*.png"))
 
 
 def bystanders_seen(name: str, size: int) -> torch.Tensor:
@@ -129,7 +136,7 @@ def sheet(folder: Path, rows: Sequence[str]) -> np.ndarray:
     kinds = [kind for kind in OTHER_EDITS if all(f"{kind}, {method}" in found for method in METHODS)]
     if not kinds:
         raise qnerf.UserError(f"{folder}: no kind of edit was measured with all of {', '.join(METHODS)}: measure again")
-    by_method = {m: [pictures(Path(found[f"{kind}, {m}"]["folder"]), m)[2] for kind in kinds] for m in METHODS}
+    by_method = {m: [pictures(Path(found[f"{kind}, {m}"]["folder"]))[2] for kind in kinds] for m in METHODS}
     homes = [ensure_written(f"{PROCEDURAL}{scene(int(found[f'{kind}, full']['image']))}") for kind in kinds]
     views = [path.name for path in by_method["full"]]
     given = {"source": "images", "true edit": "truth/edited"}

@@ -46,11 +46,12 @@ def is_procedural(path: str) -> bool:
 
 def kind_and_seed(path: str) -> tuple[str, int]:
     """What `procedural:<kind>_<seed>` names. Raises UserError for anything else."""
-    found = re.fullmatch(rf"{PROCEDURAL}({'|'.join(KINDS + OTHER_EDITS)})_(\d{{1,9}})", path)
+    known = KINDS + OTHER_EDITS
+    found = re.fullmatch(rf"{PROCEDURAL}({'|'.join(known)})_(\d{{1,9}})", path)
     if not found:
         raise UserError(
-            f"scene.path is {path!r}, expected {PROCEDURAL}<kind>_<seed> with a kind of {', '.join(KINDS + OTHER_EDITS)} and a whole number, "
-            f"such as {PROCEDURAL}lamp_101."
+            f"scene.path is {path!r}, expected {PROCEDURAL}<kind>_<seed> with a kind of {', '.join(known)} and a whole "
+            f"number, such as {PROCEDURAL}lamp_101."
         )
     return found[1], int(found[2])
 

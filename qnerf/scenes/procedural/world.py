@@ -38,8 +38,8 @@ class WorldScene:
     """One object before and after its edit, its looks and its surroundings. names: the colours that the caption tells, by part.
 
     The rest is of `other_edits` alone. bystanders: solids that the edit leaves as they are, each part with a paint of its own.
-    edited_paints, edited_caption: those after the edit, where it changes them. distance: of the cameras, metres, where it is not the
-    shape's.
+    edited_paints, edited_caption: those after the edit, where it changes them. distance: of the cameras, metres, where it is not
+    the shape's.
     """
 
     world: int
