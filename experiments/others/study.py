@@ -4,8 +4,8 @@
     python -m experiments.others.study outputs/studies/others --images 4 --rows "recoloured;pair"
     python -m experiments.others.study outputs/studies/others --table
 
-A row is a kind of edit and a method; on a scene it is an ordinary run. Runs of a folder share one store, and so a scene's inversion.
-Scenes come in turns over the kinds.
+A row is a kind of edit and a method; on a scene it is an ordinary run. Runs of a folder share one store, and so a scene's
+inversion. Scenes come in turns over the kinds.
 """
 
 from __future__ import annotations
@@ -81,13 +81,18 @@ def figures_of(run_folder: Path, name: str) -> dict[str, float]:
     except DamagedFile as error:
         raise qnerf.UserError(f"{run_folder}: {error}, expected a finished run: delete the folder and measure again") from error
     found = {key: float(figures[key]) for key in FIGURES if key in figures}
-    edited = {path.stem: read_image(path) for path in pictures(run_folder)}
-    seen = bystanders_seen(name, next(iter(edited.values())).shape[-1])[[int(view) for view in edited]]
+    paths = pictures(run_folder)
+    edited = as_images(paths)
+    seen = bystanders_seen(name, edited.shape[-1])[[int(path.stem) for path in paths]]
     if seen.any():
         truth = ensure_written(f"{PROCEDURAL}{name}") / "truth" / "edited"
-        mine, true = np.stack(list(edited.values())), np.stack([read_image(truth / f"{view}.png") for view in edited])
-        found["bystander"] = psnr(torch.from_numpy(mine), torch.from_numpy(true), seen)
+        found["bystander"] = psnr(edited, as_images([truth / path.name for path in paths]), seen)
     return found
+
+
+def as_images(paths: Sequence[Path]) -> torch.Tensor:
+    """(N, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.stack([read_image(path) for path in paths])).permute(0, 3, 1, 2) / 255
 
 
 def pictures(run_folder: Path) -> list[Path]:
