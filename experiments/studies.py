@@ -20,6 +20,7 @@ from experiments.features import study as components
 from experiments.features import words
 from experiments.inversions import cost, null_texts, transformed
 from experiments.inversions import study as inversions
+from experiments.others import study as others
 from experiments.probes import study as probes
 from experiments.questions import study as questions
 
@@ -203,6 +204,24 @@ STUDIES: Mapping[str, Study] = {
         (
             Claim("more of coarse layers than of fine ones", "-", "last_r2", COARSE, FINE),
             Claim("less of many views than of few: 4 than 64", "-", "last_r2", "views 4", "views 64"),
+        ),
+    ),
+    "others": Study(
+        "others: edits of other kinds: another colour, sitting down, behind a post, one figure of two",
+        others,
+        tuple(others.ROWS),
+        (
+            *(
+                Claim(f"{kind}: the default is nearer than the independent edit", "open", "psnr_object", f"{kind}, full",
+                      f"{kind}, independent")
+                for kind in others.OTHER_EDITS
+            ),
+            Claim("recoloured: nearer than the source's own pixels", "-", "psnr_moved", "recoloured, full", "recoloured, posed"),
+            *(
+                Claim(f"{kind}: what is not edited stays as well, by .5 dB", "-", "bystander", f"{kind}, full",
+                      f"{kind}, independent", -0.5)
+                for kind in ("occluded", "pair")
+            ),
         ),
     ),
     "U1": Study(

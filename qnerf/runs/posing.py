@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import torch
+from torch import Tensor
+
 from qnerf.common.finite import require_finite
 from qnerf.config import RunSettings
 from qnerf.consolidation.job import Posed
@@ -14,6 +17,7 @@ from qnerf.fields.source_field import SourceField, restored, train_source_field
 from qnerf.fields.space import Space
 from qnerf.runs.inverting import Inverted, invert_posed
 from qnerf.runs.work import ALONE, Workshop
+from qnerf.scenes.region import edited_region, moves
 from qnerf.scenes.scene import Scene
 from qnerf.store.entry import Artefact
 
@@ -25,7 +29,17 @@ def pose(settings: RunSettings, inverted: Inverted, follow: bool, work: Workshop
     """
     views = posed_views(settings, inverted.scene, work)
     trajectory, branch = invert_posed(inverted, views.images.to(inverted.backbone.device), work) if follow else (None, None)
-    return Posed(views.images, views.trust, views.changed, views.moved, trajectory, branch)
+    return Posed(views.images, views.trust * (1 - unknown_to_posing(inverted)), views.changed, views.moved, trajectory, branch)
+
+
+def unknown_to_posing(inverted: Inverted) -> Tensor:
+    """Where the posed views cannot know the edit, (N, H, W), 0 or 1: all of the object, where the proxy stands still and the
+    prompts differ. The edit then is what the prompt changes, and the posed views are the source's."""
+    scene, margin = inverted.scene, inverted.settings.control.margin
+    size = (scene.cameras.height, scene.cameras.width)
+    if scene.proxy is None or moves(scene.proxy) or scene.source_prompts == scene.target_prompts:
+        return torch.zeros(len(scene.view_names), *size)
+    return edited_region(scene.proxy, scene.cameras, size, margin, finer=1).object.to(HOST)
 
 
 def posed_views(settings: RunSettings, scene: Scene, work: Workshop = ALONE) -> PosedViews:

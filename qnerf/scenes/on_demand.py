@@ -22,6 +22,8 @@ WORLD = 2
 NAMES = tuple(f"{index:03d}" for index in range(VIEWS))  # of its views
 KINDS = ("figure", "lamp", "seat", "toy")  # of that world; its own module would import torch, which a light check must not
 
+OTHER_EDITS = ("recoloured", "sitting", "occluded", "pair")  # figures with an edit of another kind: `procedural.other_edits`
+
 _apart: list[Path] = []  # the temporary folder, while nothing is kept
 
 
@@ -44,11 +46,12 @@ def is_procedural(path: str) -> bool:
 
 def kind_and_seed(path: str) -> tuple[str, int]:
     """What `procedural:<kind>_<seed>` names. Raises UserError for anything else."""
-    found = re.fullmatch(rf"{PROCEDURAL}({'|'.join(KINDS)})_(\d{{1,9}})", path)
+    known = KINDS + OTHER_EDITS
+    found = re.fullmatch(rf"{PROCEDURAL}({'|'.join(known)})_(\d{{1,9}})", path)
     if not found:
         raise UserError(
-            f"scene.path is {path!r}, expected {PROCEDURAL}<kind>_<seed> with a kind of {', '.join(KINDS)} and a whole number, "
-            f"such as {PROCEDURAL}lamp_101."
+            f"scene.path is {path!r}, expected {PROCEDURAL}<kind>_<seed> with a kind of {', '.join(known)} and a whole "
+            f"number, such as {PROCEDURAL}lamp_101."
         )
     return found[1], int(found[2])
 
@@ -74,7 +77,7 @@ def joints_of(path: str) -> tuple[str, ...]:
     from qnerf.scenes.procedural.toy import Toy
 
     shapes: dict[str, type[Puppet | Lamp | Seat | Toy]] = dict(zip(KINDS, (Puppet, Lamp, Seat, Toy), strict=True))
-    return shapes[kind_and_seed(path)[0]].JOINTS
+    return shapes.get(kind_and_seed(path)[0], Puppet).JOINTS
 
 
 def ensure_written(path: str) -> Path:

@@ -67,6 +67,16 @@ def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
     return F.adaptive_max_pool2d(region, (rows, columns)) > 0
 
 
+def moves(proxy: Proxy) -> bool:
+    """Whether the edit moves any of the proxy: a joint, or a bounding solid."""
+    least, before, after = STILL * extent(proxy), proxy.source_bounds, proxy.target_bounds
+    if bool(((proxy.target - proxy.source).norm(dim=-1) > least).any()):
+        return True
+    if before is None or after is None:
+        return False
+    return any(differ(*pair, least) for pair in zip(before.solids, after.solids, strict=True))
+
+
 def moved_part(proxy: Proxy) -> Proxy:
     """The proxy with those bones and bounding solids alone that the edit moves; all of a box, and of a proxy that stands still."""
     moves = (proxy.target - proxy.source).norm(dim=-1) > STILL * extent(proxy)

@@ -18,8 +18,10 @@ import torch
 
 from qnerf.errors import UserError
 from qnerf.scenes.cameras import Cameras
+from qnerf.scenes.procedural.other_edits import OTHER_EDITS, draw_other_edit
 from qnerf.scenes.procedural.raycast import PinholeView, geometry, render
 from qnerf.scenes.procedural.samples import orbit_camera
+from qnerf.scenes.procedural.shading import Paint
 from qnerf.scenes.procedural.shadow import ContactShadow
 from qnerf.scenes.procedural.world import KINDS, RADIUS, WORLDS, WorldScene, draw_scene
 from qnerf.scenes.scene import Scene, Truth
@@ -33,21 +35,18 @@ NAMES = {"figure": "puppet"}  # of scenes, where they are not named after their 
 def build_scene(seed: int, views: int = 12, size: int = 128, split: str = "heldout", kind: str = "figure", world: int = 1) -> Scene:
     """The scene of a seed seen by a ring of cameras, before and after the edit. Follows from its arguments alone.
 
+    kind: of the world, or one of `OTHER_EDITS`, of which each is a held-out scene of world 2.
     Raises UserError for a world that does not exist or has no such kind.
     """
-    drawn = draw_scene(seed, split, kind, world)
-    focus, distance = np.array(drawn.shape.FOCUS), drawn.shape.DISTANCE
-    ring = [
-        orbit_camera(2 * np.pi * index / views, ELEVATION + np.deg2rad(5) * (-1) ** index, distance, size, focus=focus)
-        for index in range(views)
-    ]
+    drawn = draw_other_edit(kind, seed) if kind in OTHER_EDITS else draw_scene(seed, split, kind, world)
+    focus, ring = np.array(drawn.shape.FOCUS), ring_of(drawn, views, size)
     return Scene(
         name=f"{NAMES.get(kind, kind)}_{seed}",
         view_names=tuple(f"{index:03d}" for index in range(views)),
-        images=_images(drawn, ring, drawn.solids()),
+        images=_images(drawn, ring, drawn.solids(), drawn.paints),
         cameras=_cameras(ring),
         source_prompt=drawn.caption,
-        target_prompt=drawn.caption,
+        target_prompt=drawn.edited_caption or drawn.caption,
         focus=torch.tensor(focus, dtype=torch.float32),
         radius=RADIUS,
         proxy=drawn.proxy(),
@@ -55,25 +54,40 @@ def build_scene(seed: int, views: int = 12, size: int = 128, split: str = "heldo
     )
 
 
+def ring_of(drawn: WorldScene, views: int, size: int) -> list[PinholeView]:
+    """The cameras of a scene: a ring round its focus, by turns a little higher and lower."""
+    focus, distance = np.array(drawn.shape.FOCUS), drawn.distance or drawn.shape.DISTANCE
+    return [
+        orbit_camera(2 * np.pi * index / views, ELEVATION + np.deg2rad(5) * (-1) ** index, distance, size, focus=focus)
+        for index in range(views)
+    ]
+
+
 def _truth(drawn: WorldScene, ring: list[PinholeView]) -> Truth:
     source, edited = drawn.solids(), drawn.solids(edited=True)
-    moved = [index for index, pair in enumerate(zip(source, edited, strict=True)) if _moved(*pair)]
+    own = len(source) - len(drawn.bystanders)
+    paints = drawn.edited_paints or drawn.paints
+    moved = [
+        index
+        for index, (before, after) in enumerate(zip(source, edited, strict=True))
+        if _moved(before, after) or paints[before.part] is not drawn.paints[before.part]
+    ]
     depth_source, seen_source = _geometry(ring, source)
     depth_edited, seen_edited = _geometry(ring, edited)
     return Truth(
-        edited_images=_images(drawn, ring, edited),
+        edited_images=_images(drawn, ring, edited, paints),
         depth_source=depth_source,
         depth_edited=depth_edited,
-        silhouette_source=seen_source >= 0,
-        silhouette_edited=seen_edited >= 0,
+        silhouette_source=(seen_source >= 0) & (seen_source < own),
+        silhouette_edited=(seen_edited >= 0) & (seen_edited < own),
         moved_edited=torch.isin(seen_edited, torch.tensor(moved)),
-        plates=_images(drawn, ring, []),
+        plates=_images(drawn, ring, drawn.bystanders, paints),
     )
 
 
-def _images(drawn: WorldScene, ring: list[PinholeView], solids: Sequence[Solid]) -> torch.Tensor:
+def _images(drawn: WorldScene, ring: list[PinholeView], solids: Sequence[Solid], paints: dict[str, Paint]) -> torch.Tensor:
     shadow = ContactShadow(solids, drawn.around.light)
-    return torch.from_numpy(np.stack([render(view, solids, drawn.paints, drawn.around, shadow) for view in ring]))
+    return torch.from_numpy(np.stack([render(view, solids, paints, drawn.around, shadow) for view in ring]))
 
 
 def _geometry(ring: list[PinholeView], solids: Sequence[Solid]) -> tuple[torch.Tensor, torch.Tensor]:

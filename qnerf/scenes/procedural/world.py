@@ -35,7 +35,12 @@ _DRAW: dict[str, Callable[[np.random.Generator], Shape]] = {"lamp": draw_lamp, "
 
 @dataclass(frozen=True)
 class WorldScene:
-    """One object before and after its edit, its looks and its surroundings. names: the colours that the caption tells, by part."""
+    """One object before and after its edit, its looks and its surroundings. names: the colours that the caption tells, by part.
+
+    The rest is of `other_edits` alone. bystanders: solids that the edit leaves as they are, each part with a paint of its own.
+    edited_paints, edited_caption: those after the edit, where it changes them. distance: of the cameras, metres, where it is not
+    the shape's.
+    """
 
     world: int
     kind: str
@@ -44,13 +49,18 @@ class WorldScene:
     around: Surroundings
     caption: str
     names: dict[str, str]
+    bystanders: tuple[Solid, ...] = ()
+    edited_paints: dict[str, Paint] | None = None
+    edited_caption: str | None = None
+    distance: float | None = None
 
     def joints(self, edited: bool = False) -> np.ndarray:
         """(J, 3) world positions of `Shape.JOINTS`."""
         return self.shape.joints(edited)
 
     def solids(self, edited: bool = False) -> Sequence[Solid]:
-        return self.shape.solids(edited)
+        """The object's, then the bystanders'."""
+        return [*self.shape.solids(edited), *self.bystanders]
 
     def proxy(self) -> Proxy:
         """What controls are drawn from. World 1 says nothing of bounds, so that its folders stay what they were."""
