@@ -134,9 +134,9 @@ def test_a_box_is_placed_sized_turned_and_undone_by_mouse_in_a_browser(tmp_path:
         np.testing.assert_allclose(placed.mean(0), middle[0], atol=0.02)
 
         top = spot(0, "faceOf(box, 2, 1)")
-        drag(0, top, top - (0, 6.0))
+        drag(0, top, top - np.array([0, 6.0]))
         sized = saved()["source"]
-        np.testing.assert_allclose(spot(0, "faceOf(box, 2, 1)"), top - (0, 6.0), atol=0.3)
+        np.testing.assert_allclose(spot(0, "faceOf(box, 2, 1)"), top - np.array([0, 6.0]), atol=0.3)
         np.testing.assert_allclose(sized[:4], placed[:4], atol=1e-5)  # the face below stays
 
         for axis, view in ((0, 0), (2, 1)):  # about two axes, so that yaw alone does not describe it
@@ -154,10 +154,10 @@ def test_a_box_is_placed_sized_turned_and_undone_by_mouse_in_a_browser(tmp_path:
 
         browser.execute_script("document.getElementById('target').click()")
         centre = spot(0, "box.centre")
-        drag(0, centre, centre + (4.0, -3.0))
+        drag(0, centre, centre + np.array([4.0, -3.0]))
         posed = saved()
         np.testing.assert_array_equal(posed["source"], turned)
-        np.testing.assert_allclose(spot(0, "box.centre"), centre + (4.0, -3.0), atol=0.3)
+        np.testing.assert_allclose(spot(0, "box.centre"), centre + np.array([4.0, -3.0]), atol=0.3)
         np.testing.assert_allclose(edges(posed["target"]), edges(turned), atol=1e-5)
         browser.execute_script("document.getElementById('undo').click()")
         np.testing.assert_array_equal(saved()["target"], turned)
