@@ -182,6 +182,25 @@ def test_pycolmap_reads_the_same(tmp_path: Path) -> None:
         np.testing.assert_allclose(frame.pose, inverse @ np.diag([1.0, -1, -1, 1]), atol=1e-6)
 
 
+def test_images_of_a_rig_of_two_sensors_are_where_pycolmap_has_them(tmp_path: Path) -> None:
+    """rigs.bin and frames.bin place a sensor on its rig and the rig in the world; images.bin has both in one."""
+    pycolmap = pytest.importorskip("pycolmap")
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig, options.num_points3D = 1, 2, 3, 20
+    options.sensor_from_rig_translation_stddev, options.sensor_from_rig_rotation_stddev = 0.3, 10.0
+    model, place = pycolmap.synthesize_dataset(options), tmp_path / "sparse/0"
+    place.mkdir(parents=True)
+    model.write(str(place))
+    assert {"rigs.bin", "frames.bin"} <= {path.name for path in place.iterdir()}
+    images = {image.name: image for image in model.images.values()}
+    write_images(tmp_path, [f"images/{name}" for name in images])
+    frames = colmap.read(tmp_path)[1]
+    assert {frame.file_path for frame in frames} == set(images)
+    for frame in frames:
+        inverse = np.linalg.inv(np.vstack([images[frame.file_path].cam_from_world().matrix(), [0, 0, 0, 1]]))
+        np.testing.assert_allclose(frame.pose, inverse @ np.diag([1.0, -1, -1, 1]), atol=1e-12)
+
+
 @pytest.mark.parametrize("model", range(len(MODELS)))
 def test_every_lens_of_colmap_is_read_or_refused(model: int, tmp_path: Path) -> None:
     name, keys = MODELS[model]
