@@ -14,7 +14,7 @@ COMMANDS = {
     "validate": "check a command line, and estimate its cost",
     "inspect": "look at a capture: cameras, proxy, verdicts",
     "export": "write the edited views as a capture for other programs",
-    "pose": "make a skeleton proxy, by mouse or of 2-D keypoints",
+    "pose": "make a proxy: a skeleton or a box by mouse, or a skeleton of 2-D keypoints",
     "ls": "list the experiments and choices",
     "watch": "show how far a sweep is, on a page that refreshes",
     "compare": "write the page of a sweep",

@@ -1,4 +1,4 @@
-"""A skeleton proxy: `qnerf pose <scene>` writes a page on which it is made by mouse; `qnerf pose <scene> --keypoints
+"""A proxy: `qnerf pose <scene>` writes a page on which a skeleton or a box is made by mouse; `qnerf pose <scene> --keypoints
 <folder>` triangulates 2-D keypoints over the views and writes proxy.json."""
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ OF_KEYPOINTS, OF_THE_PAGE = ("target", "confidence", "tolerance"), ("proxy", "vi
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="qnerf pose", description="A skeleton proxy, by mouse or from 2-D keypoints.")
+    made = argparse.ArgumentParser(
+        prog="qnerf pose", description="A proxy: a skeleton or a box by mouse, or a skeleton from 2-D keypoints."
+    )
     made.add_argument("scene", help="a capture: its folder, or its file of frames")
     made.add_argument("--keypoints", type=Path, help="OpenPose's JSON files, or COCO's: the pose before the edit")
     made.add_argument("--target", type=Path, help="keypoints of the pose after the edit; none: the target is the source")
     made.add_argument("--out", type=Path, help="the proxy's file (proxy.json), or without --keypoints the page (pose.html)")
-    made.add_argument("--proxy", help="a skeleton that is on the page from the beginning")
+    made.add_argument("--proxy", help="a skeleton or a box that is on the page from the beginning")
     made.add_argument("--views", type=int, help="how many views the page has, spread evenly (16, or all if there are fewer)")
     made.add_argument("--confidence", type=float, help=f"keypoints below are not used ({CONFIDENCE})")
     made.add_argument("--tolerance", type=float, help="pixels by which a view may miss a joint (1%% of the longer side)")

@@ -48,20 +48,21 @@ def world_to_camera() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def write_colmap(folder: Path, binary: bool, model: int = 1, parameters: tuple[float, ...] = (FOCAL, FOCAL, 24.0, 24.0)) -> None:
-    """A sparse model with two observations an image and the points, as COLMAP writes them."""
+    """A sparse model as COLMAP writes it, with observations and points; its first image sees all points."""
     place = folder / ("sparse/0" if binary else "colmap/sparse")
     place.mkdir(parents=True)
     write_images(folder, [f"images/{name}" for name in NAMES])
     if binary:
         camera = struct.pack("<iiQQ", 7, model, SIZE, SIZE) + struct.pack(f"<{len(parameters)}d", *parameters)
         (place / "cameras.bin").write_bytes(struct.pack("<Q", 1) + camera)
-        seen = struct.pack("<Q", 2) + 2 * struct.pack("<ddq", 1.5, 2.5, -1)
+        count = struct.pack("<Q", len(POINTS))
+        seen = [count + b"".join(struct.pack("<ddq", 1.5, 2.5, -1 if view else n) for n in range(len(POINTS))) for view in range(4)]
         rows = [
-            struct.pack("<I7dI", view + 1, *turn, *shift, 7) + name.encode() + b"\0" + seen
+            struct.pack("<I7dI", view + 1, *turn, *shift, 7) + name.encode() + b"\0" + seen[view]
             for view, (name, (turn, shift)) in enumerate(zip(NAMES, world_to_camera(), strict=True))
         ]
         (place / "images.bin").write_bytes(struct.pack("<Q", 4) + b"".join(rows))
-        points = [struct.pack("<Q3d3BdQ", n, *point, 1, 2, 3, 0.5, 1) + struct.pack("<II", 1, 0) for n, point in enumerate(POINTS)]
+        points = [struct.pack("<Q3d3BdQ", n, *point, 1, 2, 3, 0.5, 1) + struct.pack("<II", 1, n) for n, point in enumerate(POINTS)]
         (place / "points3D.bin").write_bytes(struct.pack("<Q", len(points)) + b"".join(points))
         return
     values = " ".join(map(repr, parameters))
@@ -179,6 +180,25 @@ def test_pycolmap_reads_the_same(tmp_path: Path) -> None:
         image = next(image for image in model.images.values() if image.name == frame.file_path)
         inverse = np.linalg.inv(np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]))
         np.testing.assert_allclose(frame.pose, inverse @ np.diag([1.0, -1, -1, 1]), atol=1e-6)
+
+
+def test_images_of_a_rig_of_two_sensors_are_where_pycolmap_has_them(tmp_path: Path) -> None:
+    """rigs.bin and frames.bin place a sensor on its rig and the rig in the world; images.bin has both in one."""
+    pycolmap = pytest.importorskip("pycolmap")
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig, options.num_points3D = 1, 2, 3, 20
+    options.sensor_from_rig_translation_stddev, options.sensor_from_rig_rotation_stddev = 0.3, 10.0
+    model, place = pycolmap.synthesize_dataset(options), tmp_path / "sparse/0"
+    place.mkdir(parents=True)
+    model.write(str(place))
+    assert {"rigs.bin", "frames.bin"} <= {path.name for path in place.iterdir()}
+    images = {image.name: image for image in model.images.values()}
+    write_images(tmp_path, [f"images/{name}" for name in images])
+    frames = colmap.read(tmp_path)[1]
+    assert {frame.file_path for frame in frames} == set(images)
+    for frame in frames:
+        inverse = np.linalg.inv(np.vstack([images[frame.file_path].cam_from_world().matrix(), [0, 0, 0, 1]]))
+        np.testing.assert_allclose(frame.pose, inverse @ np.diag([1.0, -1, -1, 1]), atol=1e-12)
 
 
 @pytest.mark.parametrize("model", range(len(MODELS)))

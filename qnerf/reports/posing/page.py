@@ -1,5 +1,5 @@
-"""The page on which a skeleton proxy is made by mouse: joints are clicked in photographs, triangulated, and
-dragged to the target."""
+"""The page on which a proxy is made by mouse: joints are clicked in photographs, triangulated, and dragged to
+the target; a box is placed, sized and turned by handles."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _QUADRUPED = ["nose", "head", "neck", "tail_base", "tail_tip", "left_ear", "righ
 
 
 def templates() -> dict[str, dict[str, Any]]:
-    """Skeletons to begin with: names of joints, and bones as pairs of indices."""
+    """Proxies to begin with: names of joints, and bones as pairs of indices; a box has none of them."""
     legs = [pair for leg in _LEGS for pair in pairwise(leg)]
     trunk = [
         ("nose", "head"),
@@ -46,11 +46,12 @@ def templates() -> dict[str, dict[str, Any]]:
         "OpenPose 18": {"joints": [*JOINTS], "bones": [list(bone) for bone in limbs_of(JOINTS)]},
         "quadruped": {"joints": _QUADRUPED, "bones": bones},
         "lamp": {"joints": ["foot", "hinge", "neck", "head"], "bones": [[0, 1], [1, 2], [2, 3]]},
+        "box": {"joints": [], "bones": []},
     }
 
 
 def write_posing_page(place: str, proxy: str | None, axes: Any, views: int | None, path: Path) -> int:
-    """Write the page for the views of the scene at `place`, and give their number. A skeleton that the scene
+    """Write the page for the views of the scene at `place`, and give their number. The proxy that the scene
     has, or the one of the file `proxy`, is there to be changed. views: how many; None: `VIEWS`, or all.
 
     Raises UserError where the scene cannot be read, or has no cameras.
@@ -65,12 +66,10 @@ def write_posing_page(place: str, proxy: str | None, axes: Any, views: int | Non
     wanted = max(2, min(views or VIEWS, there))
     settings = SceneSettings(path=place, proxy=proxy, axes=axes, size=256, views=wanted, source_prompt="", target_prompt="")
     scene, _ = read_with_notes(settings)
-    if proxy is not None and scene.proxy is not None and scene.proxy.kind != "skeleton":
-        raise UserError(f"--proxy {proxy} is a {scene.proxy.kind}, expected a skeleton: the page moves joints; leave it out.")
     drawn = [_view(scene, index) for index in range(len(scene.view_names))]
     world = scene.world
     data = {"views": drawn, "templates": templates(), "offset": world.offset, "scale": world.scale, "proxy": _proxy(scene)}
-    write_text(path, render("posing.html", title=f"{scene.name}: a skeleton for its edit", data=data))
+    write_text(path, render("posing.html", title=f"{scene.name}: a proxy for its edit", data=data))
     return len(drawn)
 
 
@@ -93,9 +92,9 @@ def _view(scene: Scene, index: int) -> dict[str, Any]:
 
 
 def _proxy(scene: Scene) -> dict[str, Any] | None:
-    """The scene's own skeleton, in the world's units."""
+    """The scene's own proxy, in the world's units; of a box its corners."""
     proxy = scene.proxy
-    if proxy is None or proxy.kind != "skeleton":
+    if proxy is None:
         return None
     source, target = (scene.world.outward(points.numpy()).tolist() for points in (proxy.source, proxy.target))
-    return {"joints": proxy.joints, "bones": proxy.bones, "source": source, "target": target}
+    return {"kind": proxy.kind, "joints": proxy.joints, "bones": proxy.bones, "source": source, "target": target}

@@ -1,5 +1,5 @@
 // Positions are in the scene's coordinates; what is saved is in the world's (data.offset, data.scale).
-let state = { joints: [], bones: [] }, chosen = 0, joining = null, past = [], held = null;
+let state = { joints: [], bones: [], box: null }, chosen = 0, joining = null, past = [], held = null;
 const by = id => document.getElementById(id);
 const canvases = [];
 
@@ -102,6 +102,8 @@ function file() {
   const kept = state.joints.map((joint, index) => [joint, index]).filter(([joint]) => joint.source);
   const place = new Map(kept.map(([, index], order) => [index, order]));
   const world = point => point.map((value, axis) => value * data.scale + data.offset[axis]);
+  const corners = box => box && cornersOf(box).map(world);
+  if (state.box) return { kind: "box", source: corners(state.box.source), target: corners(state.box.target || state.box.source) };
   return {
     kind: "skeleton", joints: kept.map(([joint]) => joint.name),
     bones: state.bones.filter(bone => bone.every(end => place.has(end))).map(bone => bone.map(end => place.get(end))),
@@ -110,8 +112,9 @@ function file() {
 }
 function load(proxy) {
   const inward = point => point.map((value, axis) => (value - data.offset[axis]) / data.scale);
-  state = {
-    joints: proxy.joints.map((name, i) => ({ name, clicks: {}, source: inward(proxy.source[i]), target: inward(proxy.target[i]) })),
+  const box = value => boxOf(cornersOf(readBox(value)).map(inward));
+  state = proxy.kind === "box" ? { joints: [], bones: [], box: { ...newBox(), source: box(proxy.source), target: box(proxy.target) } } : {
+    box: null, joints: proxy.joints.map((name, i) => ({ name, clicks: {}, source: inward(proxy.source[i]), target: inward(proxy.target[i]) })),
     bones: proxy.bones,
   };
   chosen = 0;
@@ -133,6 +136,7 @@ function draw() {
         context.beginPath(); context.arc(...spot, i === chosen ? 6 : 4, 0, 2 * Math.PI); context.fill();
       } });
     }
+    if (state.box) drawBox(context, view, index);
     state.joints.forEach((joint, i) => {
       const pixel = joint.clicks[index];
       if (!pixel) return;
@@ -158,6 +162,7 @@ function draw() {
     : joint.source ? `${joint.name} lies where the file has it; two clicks place it anew.`
     : `${joint.name}: ${Object.keys(joint.clicks).length} clicks, two are needed.`;
   if (joining !== null) by("said").textContent = `Choose the joint to which the bone from ${joint.name} leads.`;
+  if (state.box) by("said").textContent = saidOfBox();
   by("json").value = JSON.stringify(file(), null, 1);
 }
 
@@ -167,6 +172,7 @@ function pixelOf(canvas, event) {
 }
 function down(index, event) {
   const pixel = pixelOf(canvases[index], event), view = data.views[index];
+  if (state.box) return boxDown(index, event, pixel);
   if (by("source").checked) {
     const joint = state.joints[chosen];
     if (!joint) return;
@@ -187,6 +193,7 @@ function down(index, event) {
 }
 function drag(index, event) { // in the plane through the joint that is parallel to the image
   if (held !== index) return;
+  if (state.box) return boxDrag(index, pixelOf(canvases[index], event));
   const view = data.views[index], joint = state.joints[chosen];
   const along = ray(view, pixelOf(canvases[index], event));
   move(chosen, plus(view.place, times(along, local(view, at(joint))[2])));
@@ -203,7 +210,7 @@ for (const view of data.views) {
   canvas.picture.src = view.picture;
   canvas.onpointerdown = event => down(index, event);
   canvas.onpointermove = event => drag(index, event);
-  canvas.onpointerup = () => { held = null; };
+  canvas.onpointerup = canvas.onpointercancel = () => { held = null; };
   figure.append(canvas, caption);
   by("views").append(figure);
   canvases.push(canvas);
@@ -213,16 +220,18 @@ by("template").onchange = event => {
   const skeleton = data.templates[event.target.value];
   if (!skeleton) return;
   remember();
-  state = { joints: skeleton.joints.map(name => ({ name, clicks: {}, source: null, target: null })), bones: skeleton.bones.slice() };
+  const joints = skeleton.joints.map(name => ({ name, clicks: {}, source: null, target: null }));
+  state = { joints, bones: skeleton.bones.slice(), box: joints.length ? null : newBox() };
   chosen = 0; draw();
 };
 by("add").onclick = () => {
   const name = prompt("The joint's name");
   if (!name || state.joints.some(joint => joint.name === name)) return;
   remember();
+  state.box = null;
   chosen = state.joints.push({ name, clicks: {}, source: null, target: null }) - 1; draw();
 };
-by("join").onclick = () => { joining = chosen; draw(); };
+by("join").onclick = () => { if (state.joints.length) { joining = chosen; draw(); } };
 by("undo").onclick = () => { if (past.length) state = JSON.parse(past.pop()); chosen = Math.min(chosen, state.joints.length - 1); draw(); };
 by("save").onclick = () => {
   const link = document.createElement("a");
@@ -232,7 +241,7 @@ by("save").onclick = () => {
 by("open").onchange = async event => {
   try {
     const proxy = JSON.parse(await event.target.files[0].text());
-    if (proxy.kind !== "skeleton") throw new Error("it is no skeleton");
+    if (!["skeleton", "box"].includes(proxy.kind)) throw new Error("it is neither a skeleton nor a box");
     remember(); load(proxy); draw();
   } catch (error) { by("said").textContent = `The file cannot be opened: ${error.message}.`; }
 };
