@@ -28,10 +28,10 @@ from torch import Tensor
 
 from qnerf.config import RunSettings, parse
 from qnerf.fields.posing import posed_field
+from qnerf.fields.posing.centring import carried
 from qnerf.fields.posing.motions import Affine, turn_points
 from qnerf.fields.posing.parts import Part, parts_of
 from qnerf.fields.posing.posed_views import pose_views
-from qnerf.fields.posing.refine import carried
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.source_field import SourceField, train_source_field
 from qnerf.fields.space import Space

@@ -54,6 +54,21 @@ def controlnet_flops(config: Config, latents: tuple[int, int]) -> float:
     return total + _conv(drawing[-1], levels[0], pixels)
 
 
+def narrow_head_flops(config: Config, latents: tuple[int, int], narrowest: int, decoder: bool) -> float:
+    """Operations that self-attention of one row could do beside its own while it takes the exponentials of its scores: those of
+    heads of `narrowest` channels in the place of narrower ones. decoder: a U-Net's, which a ControlNet has not."""
+    levels, layers, _ = _shape(config)
+    attended = [kind.startswith("CrossAttn") for kind in config.get("down_block_types", _ATTENDED)]
+    found = config.get("num_attention_heads") or config.get("attention_head_dim", 8)  # diffusers' name for their number
+    heads = found if isinstance(found, Sequence) else [found] * len(levels)
+    maps = [(2 * layers + 1 if decoder else layers) * each for each in attended]
+    maps[-1] += 1  # that of the middle
+    return sum(
+        4.0 * count * of * _at(latents, level) ** 2 * max(narrowest - channels / of, 0.0)
+        for level, (channels, of, count) in enumerate(zip(levels, heads, maps, strict=True))
+    )
+
+
 def query_bytes(config: Config, latents: tuple[int, int]) -> float:
     """Of the queries of one view in float32, of all self-attention layers of a U-Net's decoder."""
     levels, layers, _ = _shape(config)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qnerf.backbones.backbone import GIB, MIB, PassCosts
-from qnerf.backbones.flops import autoencoder_flops, controlnet_flops, query_bytes, unet_flops
+from qnerf.backbones.flops import autoencoder_flops, controlnet_flops, narrow_head_flops, query_bytes, unet_flops
 from qnerf.backbones.model_parts import ModelFiles, NetFiles
 from qnerf.backbones.weight_files import file_shapes, shapes_of, weights_of
 from qnerf.errors import UserError
@@ -20,6 +20,9 @@ EMBEDDED_RATE = 3.54e9 / EMBEDDED_PASS
 PASS_RATE, AUTOENCODER_RATE = 1.84 * EMBEDDED_RATE, 2.2 * EMBEDDED_RATE
 """Of Stable Diffusion's networks. Measured in CPU time of one thread, beside the embedded model's 42 GFLOP/s: 71 in a pass of one
 row at 512 pixels (15.3 s), 55 at 256, where reading the weights counts more; 89 to 100 in an autoencoder."""
+NARROWEST = 35
+"""Channels of a head below which attention is not faster. Measured on a CPU over 4096 places: a score takes 1.86 ns with 4
+channels, 2.02 with 8, 2.53 with 40, and 4.28 with 80, about as long as their products take at the rate above."""
 WEIGHTS_RATE, ROWS = 14e9, 4
 """Bytes of weights a second, which each pass reads once, for as many rows."""
 GPU_RATE = 168e12
@@ -38,12 +41,14 @@ def sd_costs(model: ModelFiles | None, nets: Sequence[NetFiles], width: int, hei
     latents = (height // factor, width // factor)
     drawn = [net.config for net in nets] or ([] if model else [unet])
     flops = unet_flops(unet, latents) + sum(controlnet_flops(config, latents) for config in drawn)
+    waited = narrow_head_flops(unet, latents, NARROWEST, decoder=True)
+    waited += sum(narrow_head_flops(config, latents, NARROWEST, decoder=False) for config in drawn)
     encode, decode = autoencoder_flops(vae, (height, width))
     slower, size = (1.0, 4) if dtype == "float32" else (SLOW_HALF, 2)
     area, channels = latents[0] * latents[1] / 64**2, unet.get("block_out_channels", [320])[0] / 320
     parameters = _parameters(model, nets)
     return PassCosts(
-        slowness=slower * (flops / PASS_RATE + 4 * parameters / WEIGHTS_RATE / ROWS) / EMBEDDED_PASS,
+        slowness=slower * ((flops + waited) / PASS_RATE + 4 * parameters / WEIGHTS_RATE / ROWS) / EMBEDDED_PASS,
         code=slower * (encode + decode) / 2 / AUTOENCODER_RATE,
         process=LIBRARIES + size * parameters,
         view=3 * GIB * area * size / 4,

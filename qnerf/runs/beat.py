@@ -42,7 +42,7 @@ class Standing(Protocol):
 
     def fraction(self) -> float: ...
 
-    def remaining(self) -> float: ...
+    def remaining(self) -> float | None: ...
 
 
 class Beat:
@@ -62,7 +62,8 @@ class Beat:
         self._last = now
         fraction, left = run.fraction(), run.remaining()
         note_progress(self.folder, run.stage, fraction, left)
-        live = {"percent": 100 * fraction, "seconds_left": left, "memory_gib": peak_memory()}
+        live = {"percent": 100 * fraction, "memory_gib": peak_memory()}
+        live |= {} if left is None else {"seconds_left": left}
         live |= {f"{kind.replace(' ', '_')}_loss": loss for kind, loss in run.losses.items()}
         if torch.cuda.is_available():
             live["gpu_memory_gib"] = torch.cuda.max_memory_allocated() / GIB
@@ -72,9 +73,10 @@ class Beat:
         return self._words
 
 
-def note_progress(folder: Path, stage: str, fraction: float, left: float) -> None:
+def note_progress(folder: Path, stage: str, fraction: float, left: float | None) -> None:
     """Writes progress.json, not flushed to the disk: it is of use for seconds only."""
-    text = json.dumps({"stage": stage, "fraction": round(fraction, 4), "seconds_left": round(left, 1), "process": os.getpid()})
+    seconds = None if left is None else round(left, 1)
+    text = json.dumps({"stage": stage, "fraction": round(fraction, 4), "seconds_left": seconds, "process": os.getpid()})
     temporary = folder / f".{PROGRESS}"
     with suppress(OSError):  # a full disk is told by what needs it
         temporary.write_text(text, encoding="utf-8")

@@ -3,6 +3,8 @@
 The run's work is planned as counts of units of different kinds (a view through the UNet, a field iteration …). The
 seconds that a unit of each kind takes are measured as the run goes; until the first is done, a kind is assumed to take
 its prior weight times the pace seen so far. So: remaining = Σ over kinds of (units left) × (seconds per unit).
+What a kind does first also compiles, loads and allocates: once more is done of it, the first is left out of its pace, and until
+then no remaining time is said, which could be a thousand times too long.
 """
 
 from __future__ import annotations
@@ -98,6 +100,7 @@ class RunProgress:
         self.weights = dict(weights)
         self.spent: dict[str, float] = dict.fromkeys(plan, 0.0)
         self.done: dict[str, float] = dict.fromkeys(plan, 0.0)
+        self.first: dict[str, tuple[float, float]] = {}  # seconds and units of each kind's first advance
         self.stage = ""
         self.losses: dict[str, float] = {}  # of the fields that are being trained
         self.beat: Callable[[RunProgress], str] = lambda run: ""  # told of every move; its words stand at the end of the line
@@ -138,6 +141,7 @@ class RunProgress:
     def advance(self, kind: str, units: float = 1.0) -> None:
         """`units` of a kind are done; the time since the last call is what they took."""
         now = self._clock()
+        self.first.setdefault(kind, (now - self._last, units))
         self.spent[kind] = self.spent.get(kind, 0.0) + now - self._last
         self.done[kind] = self.done.get(kind, 0.0) + units
         self.left[kind] = max(self.left.get(kind, 0.0) - units, 0.0)
@@ -177,24 +181,39 @@ class RunProgress:
             if units > done:
                 self.skip(kind, units - done)
 
+    def _paced(self, kind: str) -> tuple[float, float]:
+        """Seconds and units of a kind after its first advance; with it where there is no other."""
+        spent, done = self.spent.get(kind, 0.0), self.done.get(kind, 0.0)
+        seconds, units = self.first.get(kind, (0.0, 0.0))
+        return (spent - seconds, done - units) if done > units else (spent, done)
+
+    def _warm(self) -> list[str]:
+        """The kinds of which more is done than what came first."""
+        return [kind for kind, (_, units) in self.first.items() if self.done[kind] > units]
+
     def seconds_per_unit(self, kind: str) -> float:
         """Measured, or (before the first unit) guessed from the kind's weight and the pace of the other kinds."""
         if self.done.get(kind):
-            return self.spent[kind] / self.done[kind]
-        weighed = sum(units * self.weights.get(name, 1.0) for name, units in self.done.items())
-        return self.weights.get(kind, 1.0) * (sum(self.spent.values()) / weighed if weighed else 0.0)
+            seconds, units = self._paced(kind)
+            return seconds / units
+        others = [(name, *self._paced(name)) for name in self._warm() or self.done]
+        weighed = sum(units * self.weights.get(name, 1.0) for name, _, units in others)
+        return self.weights.get(kind, 1.0) * (sum(seconds for _, seconds, _ in others) / weighed if weighed else 0.0)
 
-    def remaining(self) -> float:
-        """Seconds until the end of the run."""
+    def remaining(self) -> float | None:
+        """Seconds until the end of the run. None while all that was done came first of its kind and anything is left."""
+        if any(self.left.values()) and not self._warm():
+            return None
         return sum(units * self.seconds_per_unit(kind) for kind, units in self.left.items())
 
     def fraction(self) -> float:
         """The part of the expected time that has passed, 0 … 1."""
         spent, remaining = sum(self.spent.values()), self.remaining()
-        return spent / (spent + remaining) if spent + remaining > 0 else 0.0
+        return spent / (spent + remaining) if remaining is not None and spent + remaining > 0 else 0.0
 
     def _show(self) -> None:
-        eta = f"{format_seconds(self.remaining())} left" if any(self.done.values()) else "…"
+        left = self.remaining() if any(self.done.values()) else None
+        eta = "…" if left is None else f"{format_seconds(left)} left"
         eta += self.beat(self)
         if self._bar is not None:
             task = self._bar.task_ids[0]

@@ -63,7 +63,8 @@ def _standing(number: int, cell: Mapping[str, Any], swept: Sequence[str], sweep:
         return Standing(number, words, folder, state)
     try:
         found = read_json(folder / PROGRESS)
-        stage, fraction, left = str(found["stage"]), float(found["fraction"]), float(found["seconds_left"])
+        stage, fraction, left = str(found["stage"]), float(found["fraction"]), found["seconds_left"]
+        left = None if left is None else float(left)
     except (DamagedFile, KeyError, TypeError, ValueError):
         stage, fraction, left = "starting", 0.0, None
     return Standing(number, words, folder, state, stage, fraction, left)

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from qnerf.backbones.flops import TOKENS, autoencoder_flops, controlnet_flops, query_bytes, unet_flops
+from qnerf.backbones.flops import TOKENS, autoencoder_flops, controlnet_flops, narrow_head_flops, query_bytes, unet_flops
 
 LATENTS = (16, 24)
 SHAPES: dict[str, Any] = {
@@ -35,6 +35,22 @@ def test_a_pass_and_its_control(name: str) -> None:
         with FlopCounterMode(display=False) as counted, torch.no_grad():
             model(z, time, text, *more)
         assert expected == pytest.approx(counted.get_total_flops(), rel=0.02)
+        narrow = 0.0  # by the layers themselves: every one whose heads have fewer than 10 channels
+        for layer_name, layer in model.named_modules():
+            if layer_name.endswith("attn1"):
+                level = places_of(layer_name, levels)
+                channels, heads = layer.to_q.in_features, layer.heads
+                narrow += 4 * heads * (LATENTS[0] * LATENTS[1] / 4**level) ** 2 * max(10 - channels / heads, 0)
+        assert narrow_head_flops(model.config, LATENTS, 10, decoder=model is unet) == pytest.approx(narrow)
+        assert narrow > 0
+
+
+def places_of(layer: str, levels: int) -> int:
+    """Halvings of a layer's map by the layer's name."""
+    kind, index = layer.split(".")[:2]
+    if kind == "mid_block":
+        return levels - 1
+    return int(index) if kind == "down_blocks" else levels - 1 - int(index)
 
 
 def test_queries_of_stable_diffusions_decoder() -> None:

@@ -17,13 +17,33 @@ def test_remaining_time_is_learnt_per_kind_and_guessed_by_weight_before() -> Non
     clock = Clock()
     progress = RunProgress({"unet": 10, "field": 100}, {"unet": 1.0, "field": 0.5}, clock)
     progress.enter("invert")
-    clock.now = 4.0
-    progress.advance("unet", 2)  # 2 s a unit; a field iteration is guessed to take half of that
+    for now in (2.0, 4.0):
+        clock.now = now
+        progress.advance("unet")  # 2 s a unit; a field iteration is guessed to take half of that
     assert progress.remaining() == pytest.approx(8 * 2.0 + 100 * 1.0)
     clock.now = 5.0
     progress.advance("field", 10)  # measured: 0.1 s
     assert progress.remaining() == pytest.approx(8 * 2.0 + 90 * 0.1)
     assert progress.fraction() == pytest.approx(5.0 / (5.0 + 25.0))
+
+
+def test_what_comes_first_of_a_kind_is_no_measure_of_the_rest() -> None:
+    clock = Clock()
+    progress = RunProgress({"source field": 1000, "unet": 100}, {"source field": 0.01, "unet": 1.0}, clock)
+    progress.enter("the source's radiance field")
+    clock.now = 20.0  # kernels are compiled
+    progress.advance("source field")
+    assert progress.remaining() is None
+    assert progress.fraction() == 0.0
+    clock.now = 20.01
+    progress.advance("source field")
+    assert progress.remaining() == pytest.approx(998 * 0.01 + 100 * 1.0)
+    clock.now = 25.01  # the first pass, which nothing can be held against yet
+    progress.advance("unet")
+    assert progress.seconds_per_unit("unet") == pytest.approx(5.0)
+    clock.now = 26.01
+    progress.advance("unet")
+    assert progress.seconds_per_unit("unet") == pytest.approx(1.0)
 
 
 def test_skipped_work_and_work_beyond_the_plan_leave_a_sane_estimate() -> None:

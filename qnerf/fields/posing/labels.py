@@ -73,6 +73,10 @@ def label_flesh(
     cost = torch.where(
         nearest <= 0.6 * flesh.step, 0.0, torch.inf
     )  # a bone thinner than a cell starts in those that it runs through
+    for index, part in enumerate(parts):
+        if boxed := part.boxed(flat):  # what is in none belongs to the box that is nearest along dense matter
+            moves, stays = (inside.view(cost.shape) for inside in boxed)
+            cost, label = torch.where(moves | stays, 0.0, torch.inf), torch.where(moves, index, len(parts))
     pace = 1 + (gap_cost - 1) * (1 - flesh.opacity * (1 - air))
     if room.ground is not None:
         below = room.ground.height(points) < room.clearance

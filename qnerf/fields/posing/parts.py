@@ -38,11 +38,21 @@ class Part:
     smooth: bool = False
     box: Tensor | None = None  # (4, 3): centre, then half axes, where the part is a solid box
     stretch: float = 1.0
+    within: Tensor | None = None  # (B, 4, 3): the boxes of the source whose matter it moves, likewise
+    held: Tensor | None = None  # (B, 4, 3): boxes of the source that the edit leaves where they are
 
     @property
     def keeps(self) -> bool:
         """Whether it is what keeps its direction at a joint."""
         return len(self.joints) == 1
+
+    def boxed(self, points: Tensor) -> tuple[Tensor, Tensor] | None:
+        """(P,) whether points (P, 3) of the source lie in a box that moves, and whether in one that stays and in none that moves.
+        None where there are not both."""
+        if self.within is None or self.held is None:
+            return None
+        moved = _in_any(self.within, points)
+        return moved, _in_any(self.held, points) & ~moved
 
     def distance(self, points: Tensor) -> Tensor:
         """Of points (P, 3) of the source from the part's axes, (P,); in a box that is solid, 0."""
@@ -127,13 +137,55 @@ def _across(index: int, bones: tuple[tuple[int, int], ...], states: tuple[Tensor
 
 
 def _whole(proxy: Proxy, source: Tensor, target: Tensor) -> Part:
-    moved = bool((target - source).norm(dim=-1).max() > STILL * extent(proxy))
+    """All of the object, which follows its joints, its bones and, where it has any, its boxes."""
+    least = STILL * extent(proxy)
+    moved = bool((target - source).norm(dim=-1).max() > least)
     pairs = proxy.bones or tuple((joint, joint) for joint in range(len(source)))
     starts, ends = (source[[pair[side] for pair in pairs]] for side in (0, 1))
     corners = source if proxy.kind == "box" else bounding_box(source)
     axes = (corners[[1, 2, 4]] - corners[0]) / 2
     box = torch.cat([corners.mean(0, keepdim=True), axes])
-    return Part(Spline(source, target), moved, starts, ends, smooth=True, box=box)
+    within, held = _boxes(proxy, least, source.device)
+    motion = Spline(*_guides(source, target, () if proxy.kind == "box" else proxy.bones, within))
+    return Part(motion, moved, starts, ends, smooth=True, box=box, within=within, held=held)
+
+
+def _boxes(proxy: Proxy, least: float, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """Of the source's bounds the boxes (B, 4, 3) that the edit moves, and those that it does not; None where there are none."""
+    before, after = proxy.source_bounds, proxy.target_bounds
+    if proxy.kind == "box" or before is None or after is None:
+        return None, None
+    found: tuple[list[Tensor], list[Tensor]] = [], []
+    for solid, other in zip(before.solids, after.solids, strict=True):
+        if isinstance(solid, Box):
+            values = np.concatenate([solid.centre[None], (solid.turn * solid.half).T]).astype(np.float32)
+            found[not differ(solid, other, least)].append(torch.from_numpy(values).to(device))
+    within, held = (torch.stack(boxes) if boxes else None for boxes in found)
+    return within, held
+
+
+def _guides(source: Tensor, target: Tensor, bones: tuple[tuple[int, int], ...], boxes: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Points (K, 3) of both states that a smooth deformation takes to each other: the joints; the bones' middles, since a bone
+    stays straight; and of these, what lies in a box that moves, carried to both of its nearest faces: across its shortest side
+    a box moves as one."""
+    pairs = torch.tensor(bones, device=source.device, dtype=torch.long).view(-1, 2)
+    before, after = (torch.cat([points, points[pairs].mean(1)]) for points in (source, target))
+    carried = [(before, after)]
+    for box in boxes if boxes is not None else ():
+        short = box[1:][box[1:].norm(dim=-1).argmin()]
+        inside = _inside(box, before)
+        along = ((before - box[0]) @ short / short.square().sum())[inside, None]
+        carried += [(before[inside] + (side - along) * short, after[inside] + (side - along) * short) for side in (-1.0, 1.0)]
+    return torch.cat([pair[0] for pair in carried]), torch.cat([pair[1] for pair in carried])
+
+
+def _inside(box: Tensor, points: Tensor) -> Tensor:
+    """(P,) whether points (P, 3) are in a box (4, 3)."""
+    return ((points - box[0]) @ (box[1:] / box[1:].square().sum(-1, keepdim=True)).T).abs().amax(-1) <= 1
+
+
+def _in_any(boxes: Tensor, points: Tensor) -> Tensor:
+    return torch.stack([_inside(box, points) for box in boxes]).any(0)
 
 
 def _solid(before: Solid, after: Solid, least: float, device: torch.device) -> Part:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from qnerf.fields.posing.carving import Room, SourceViews
+from qnerf.fields.posing.centring import Labelled, centred
+from qnerf.fields.posing.distance import trust_in
 from qnerf.fields.posing.flesh import THICKNESS, Flesh, Radiant, flesh_grid, flesh_radius, opacity_at
 from qnerf.fields.posing.ground import find_ground
 from qnerf.fields.posing.labels import air_in, label_flesh, smoothstep
 from qnerf.fields.posing.parts import Part, parts_of
-from qnerf.fields.posing.refine import refine
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.posing.shading import Shading, fit_shading
 from qnerf.fields.posing.warp import Warp, make_joints
@@ -50,7 +51,7 @@ class Posed:
 class PosedField:
     """field: the source's. fits: (K,) of the moved parts, in [0, 1]. low, high: (3,) corners of a box round all that moves, before
     and after; boxes: (K, 2, 3) of what each part is after the edit. volumes: (1 + K, X, Y, Z) density on the grid of labels, per
-    world unit of length, of what stays and of each part. trust: of the proxy as a whole, in [0, 1], as `refine` measures it.
+    world unit of length, of what stays and of each part. trust: of the proxy as a whole, in [0, 1], as `trust_in` measures it.
     shading: how bright surfaces are by where they face; None: parts keep their brightness."""
 
     field: Radiant
@@ -121,10 +122,15 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Roo
     flesh = flesh_grid(field, room.low, room.high, settings.voxels, size)
     air = air_in(flesh, views)
     matter = _matter(flesh, air, room)
-    refined = refine(proxy, flesh, matter, settings, room.low.device)
-    parts = parts_of(refined.proxy, settings, room.low.device)
-    radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
-    labels = label_flesh(flesh, air, parts, radii, settings.reach * size, settings.gap_cost, room)
+
+    def label(proxy: Proxy) -> Labelled:
+        parts = parts_of(proxy, settings, room.low.device)
+        radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
+        return Labelled(proxy, parts, radii, label_flesh(flesh, air, parts, radii, settings.reach * size, settings.gap_cost, room))
+
+    trust = trust_in(proxy, flesh, matter, settings, room.low.device)
+    found = centred(proxy, label, matter, settings.refine * size, size)
+    parts, radii, labels = found.parts, found.radii, found.labels
     moved = [index for index, part in enumerate(parts) if part.moved]
     joints = [make_joints(parts[index], index, parts, radii) for index in moved]
     warp = Warp(labels, [parts[index] for index in moved], joints, settings.blend, 0.01 * size)
@@ -133,7 +139,7 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Roo
     per_length = -(1 - flesh.opacity * (1 - labels.air)).clamp_min(1e-6).log() / (THICKNESS * size)
     volumes = per_length * torch.cat([1 - labels.shares.sum(0, keepdim=True), labels.shares])
     shading = fit_shading(field, flesh, matter, views, 0.03 * size) if settings.relight else None
-    return PosedField(field, warp, fits, low, high, boxes, size, volumes, refined.trust, shading)
+    return PosedField(field, warp, fits, low, high, boxes, size, volumes, trust, shading)
 
 
 def _matter(flesh: Flesh, air: Tensor, room: Room) -> Tensor:

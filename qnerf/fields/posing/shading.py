@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from qnerf.fields.posing.carving import SourceViews
+from qnerf.fields.posing.distance import blurred
 from qnerf.fields.posing.flesh import CHUNK, Flesh, Radiant
 from qnerf.fields.posing.pictures import seen_in
-from qnerf.fields.posing.refine import blurred
 
 BLUR = 1.5  # cells over which normals are evened out
 DARK = 0.02  # added to brightness before its logarithm

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,8 @@ from qnerf.fields.rendering import Samples, composite_weights
 from qnerf.fields.space import Space
 from qnerf.fields.token_rays import TokenGrid
 from qnerf.scenes.cameras import Cameras, Rays
-from qnerf.scenes.scene import Proxy
+from qnerf.scenes.scene import Bounds, Proxy
+from qnerf.scenes.solids import Box
 from tests.fields.helpers import ring
 
 OPAQUE, SOFT = 400.0, 0.004  # density inside, width of the surface
@@ -125,3 +127,17 @@ def cameras(count: int = 3, size: int = 64) -> Cameras:
 def psnr(found: Tensor, truth: Tensor, mask: Tensor | None = None) -> float:
     squared = (found - truth).square().mean(1)
     return float(-10 * (squared if mask is None else squared[mask]).mean().log10())
+
+
+def chair(rise: float) -> Proxy:
+    """A seat 1 wide and deep at height .5, with a back 1 high whose slab is .2 thick; the edit makes the back `rise` higher."""
+    seat = [[x, y, 0.5] for y in (0.5, -0.5) for x in (-0.5, 0.5)]
+    bones = ((0, 1), (2, 3), (0, 2), (1, 3), (2, 4), (3, 5), (4, 5))
+    states = [torch.tensor([*seat, *([x, -0.5, 1.5 + more] for x in (-0.5, 0.5))]) for more in (0.0, rise)]
+    body = Box(np.array([0.0, 0.1, 0.3]), np.array([0.6, 0.6, 0.35]), np.eye(3), 0.01, "bound")
+    backs = [
+        Box(np.array([0.0, -0.4, (1.6 + more) / 2]), np.array([0.6, 0.2, (1.6 + more) / 2]), np.eye(3), 0.01, "bound")
+        for more in (0.0, rise)
+    ]
+    before, after = (Bounds((body, back), torch.zeros(8, 3)) for back in backs)
+    return Proxy("skeleton", tuple("abcdef"), bones, states[0], states[1], before, after)

@@ -13,7 +13,7 @@ from qnerf.fields.posing.labels import label_flesh, spread
 from qnerf.fields.posing.parts import parts_of
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.scene import Proxy
-from tests.fields.posing.analytic import Floor, SolidField, Tube
+from tests.fields.posing.analytic import Floor, SolidField, Tube, chair
 
 
 def dijkstra(cost: torch.Tensor, pace: torch.Tensor, step: float, reach: float) -> torch.Tensor:
@@ -86,3 +86,19 @@ def test_a_head_that_keeps_its_direction_keeps_its_flesh_however_thick_the_bone_
     assert (kept[beyond] == 1).all()
     assert (bone[beyond] == 0).all()
     assert bone[(away < 0.2) & (empty.centres()[..., 2] < 0.16)].mean() > 0.9, "the bone has its own flesh still"
+
+
+def test_what_is_in_no_box_goes_with_the_box_that_is_nearest_along_flesh() -> None:
+    """A pillow on the seat sticks out of the seat's box beside the back that grows; a knob stands on top of the back."""
+    [part] = parts_of(chair(0.5), PosingSettings(), torch.device("cpu"))
+    low, step = torch.tensor([-0.7, -0.7, 0.0]), 0.05
+    flesh = Flesh(low, step, torch.zeros(28, 28, 40))
+    x, y, z = flesh.centres().unbind(-1)
+    pillow = (x.abs() < 0.2) & ((y - 0.1).abs() < 0.1) & (z > 0.4) & (z < 0.9)
+    knob = (x.abs() < 0.1) & ((y + 0.5).abs() < 0.1) & (z > 1.4) & (z < 1.8)
+    flesh = Flesh(low, step, (pillow | knob).float())
+    room = Room(low, low + step * torch.tensor(flesh.opacity.shape), None, 0.0)
+    [moved] = label_flesh(flesh, torch.zeros_like(flesh.opacity), [part], [0.0], 1.0, 10.0, room).shares
+    assert (z[pillow] > 0.7).any(), "some of it is in no box"
+    assert (moved[pillow] == 0).all()
+    assert (moved[knob] == 1).all()

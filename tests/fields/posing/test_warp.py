@@ -17,7 +17,7 @@ from qnerf.scenes.proxies import box_corners
 from qnerf.scenes.proxy_file import BOX_CORNERS
 from qnerf.scenes.scene import Bounds, Proxy
 from qnerf.scenes.solids import Box, Capsule
-from tests.fields.posing.analytic import skeleton
+from tests.fields.posing.analytic import chair, skeleton
 
 CPU = torch.device("cpu")
 RADIUS = 0.1
@@ -146,6 +146,30 @@ def test_a_spline_of_points_in_a_plane() -> None:
     motion = Spline(flat, flat + torch.tensor([0.0, 0, 0.5]))
     x = torch.tensor([[0.3, 0.4, 1.7]])
     torch.testing.assert_close(motion.forward(x), x + torch.tensor([[0.0, 0, 0.5]]), atol=1e-4, rtol=0)
+
+
+def test_a_back_that_grows_is_stretched_evenly_from_side_to_side_and_through_its_thickness() -> None:
+    [part] = parts_of(chair(0.5), PosingSettings(), CPU)
+    heights = torch.tensor([0.25, 0.5, 0.75, 1.0])
+    for x in (-0.5, 0.0, 0.5):
+        for y in (-0.55, -0.4, -0.25):
+            points = torch.stack([torch.full_like(heights, x), torch.full_like(heights, y), 0.5 + heights], 1)
+            moved = part.motion.forward(points) - points
+            torch.testing.assert_close(moved[:, 2], 0.5 * heights, atol=0.04, rtol=0)
+            assert moved[:, :2].abs().max() < 0.01
+            assert (part.motion.back(points + moved) - points).abs().max() < 0.02
+    top = torch.tensor([[0.0, -0.5, 1.5]])
+    torch.testing.assert_close(part.motion.forward(top), top + torch.tensor([[0.0, 0.0, 0.5]]), atol=1e-4, rtol=0)
+
+
+def test_what_lies_in_a_box_that_stays_and_in_none_that_moves_stays() -> None:
+    [part] = parts_of(chair(0.5), PosingSettings(), CPU)
+    cushion, back, below_the_back, knob = [0.0, 0.1, 0.6], [0.0, -0.4, 1.2], [0.0, -0.3, 0.3], [0.0, 0.1, 1.4]
+    boxed = part.boxed(torch.tensor([cushion, back, below_the_back, knob]))
+    assert boxed is not None
+    moves, stays = boxed
+    assert moves.tolist() == [False, True, True, False]
+    assert stays.tolist() == [True, False, False, False]
 
 
 def test_what_a_proxy_is_made_of() -> None:

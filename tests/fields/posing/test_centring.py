@@ -1,14 +1,19 @@
-"""Joints that are moved towards the flesh: by how much, which, and how far the proxy is trusted then."""
+"""Joints that are put on the axes of their flesh: by how much, which, and how far a proxy is trusted."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from qnerf.fields.posing.carving import Room
+from qnerf.fields.posing.centring import Labelled, carried, centred
+from qnerf.fields.posing.distance import blurred, trust_in
 from qnerf.fields.posing.flesh import Flesh, flesh_grid
+from qnerf.fields.posing.labels import label_flesh
 from qnerf.fields.posing.parts import parts_of
-from qnerf.fields.posing.refine import blurred, carried, refine
 from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.bounds import BOX_EDGES, box_from_corners
 from qnerf.scenes.proxies import box_corners
@@ -42,24 +47,51 @@ def beside(proxy: Proxy) -> Tensor:
     return (proxy.source[2:, :2] - torch.tensor(SOURCE)[2:, :2]).norm(dim=-1)
 
 
+def labelled(flesh: Flesh) -> Callable[[Proxy], Labelled]:
+    air, room = torch.zeros_like(flesh.opacity), Room(flesh.low, flesh.low + 2, None, 0.0)
+
+    def label(proxy: Proxy) -> Labelled:
+        parts = parts_of(proxy, PosingSettings(), CPU)
+        radii = len(parts) * [0.07]
+        return Labelled(proxy, parts, radii, label_flesh(flesh, air, parts, radii, 0.5, 10.0, room))
+
+    return label
+
+
+def centre(proxy: Proxy, flesh: Flesh, refine: float = 0.06) -> Proxy:
+    size = extent(proxy)
+    return centred(proxy, labelled(flesh), flesh.opacity, refine * size, size).proxy
+
+
 def test_a_proxy_that_fits_stays_bit_by_bit(flesh: Flesh) -> None:
     proxy = skeleton(SOURCE, TARGET, BONES)
-    refined = refine(proxy, flesh, flesh.opacity, PosingSettings(), CPU)
-    assert torch.equal(refined.proxy.source, proxy.source)
-    assert torch.equal(refined.proxy.target, proxy.target)
-    assert refined.trust > 0.9
+    assert centre(proxy, flesh) is proxy
+    assert trust_in(proxy, flesh, flesh.opacity, PosingSettings(), CPU) > 0.9
 
 
-def test_bones_beside_the_flesh_are_moved_into_it(flesh: Flesh) -> None:
-    proxy = displaced(0.08)
-    refined = refine(proxy, flesh, flesh.opacity, PosingSettings(), CPU)
-    assert beside(refined.proxy).mean() < 0.7 * beside(proxy).mean()
-    lengths = [(p[3] - p[2]).norm() for p in (refined.proxy.source, refined.proxy.target)]
-    torch.testing.assert_close(*lengths, atol=1e-3, rtol=0)  # the arm goes on to be turned, not stretched
+@pytest.mark.parametrize("by", [0.02, 0.05])
+def test_joints_beside_the_flesh_are_put_on_its_axis(flesh: Flesh, by: float) -> None:
+    proxy = displaced(by)
+    found = centre(proxy, flesh)
+    assert beside(proxy).max() > 0.9 * by * extent(proxy)
+    assert beside(found).max() < 0.007 * extent(proxy)
+    lengths = [(p[3] - p[2]).norm() for p in (found.source, found.target)]
+    torch.testing.assert_close(*lengths, atol=5e-3, rtol=0)  # the arm goes on to be turned, not stretched
+    exact, along = torch.tensor(TARGET), torch.tensor([0.6, 0.8, 0.0])
+    assert (found.target[3] - exact[3]).norm() < 0.5 * by * extent(proxy) * along.norm(), "the target's hand goes along"
+    assert torch.equal(found.source[0], proxy.source[0]), "a joint of bones that stay stays"
+
+
+def test_at_a_bend_two_axes_say_where_the_joint_is(flesh: Flesh) -> None:
+    """Both arms of an angle move, and its joint lies along one of them."""
+    bent = [SOURCE[0], SOURCE[1], [0.4, 0.0, 0.3], SOURCE[3]]
+    proxy = skeleton(bent, [SOURCE[0], SOURCE[1], [0.0, 0.37, 0.3], [0.0, 0.9, 0.3]], BONES)
+    found = centre(proxy, flesh)
+    assert (found.source[2] - torch.tensor(SOURCE[2])).norm() < 0.5 * 0.05
 
 
 def test_trust_falls_with_the_displacement(flesh: Flesh) -> None:
-    trusts = [refine(displaced(by), flesh, flesh.opacity, PosingSettings(), CPU).trust for by in (0.02, 0.05, 0.1)]
+    trusts = [trust_in(displaced(by), flesh, flesh.opacity, PosingSettings(), CPU) for by in (0.02, 0.05, 0.1)]
     assert trusts[0] > 0.75
     assert trusts[0] > trusts[1] > trusts[2]
     assert trusts[2] < 0.2
@@ -67,26 +99,30 @@ def test_trust_falls_with_the_displacement(flesh: Flesh) -> None:
 
 def test_no_joint_is_moved_by_more_than_it_may(flesh: Flesh) -> None:
     proxy = displaced(0.1)
-    refined = refine(proxy, flesh, flesh.opacity, PosingSettings(refine=0.03), CPU)
-    moved = (refined.proxy.source - proxy.source).norm(dim=-1)
+    moved = (centre(proxy, flesh, 0.03).source - proxy.source).norm(dim=-1)
     assert moved.max() > 0.01 * extent(proxy)
-    assert moved.max() <= 0.03 * extent(proxy)
+    assert moved.max() <= 0.0301 * extent(proxy)
 
 
 def test_boxes_still_proxies_and_no_refinement_are_left_alone(flesh: Flesh) -> None:
     small, large = (box_corners(torch.zeros(3), torch.tensor([s, 0.4, 0.5]), 0.0) for s in (0.4, 0.6))
-    still = skeleton(SOURCE, SOURCE, BONES)
     before, after = (Bounds((box_from_corners(corners.numpy()),), corners) for corners in (small, large))
-    for proxy, settings in (
-        (Proxy("box", BOX_CORNERS, BOX_EDGES, small, large), PosingSettings()),
+    for proxy, bound in (
+        (Proxy("box", BOX_CORNERS, BOX_EDGES, small, large), 0.06),
         # A sofa that grows: its bones are the edges of its box, which no flesh surrounds.
-        (Proxy("skeleton", BOX_CORNERS, BOX_EDGES, small, large, before, after), PosingSettings()),
-        (still, PosingSettings()),
-        (displaced(0.05), PosingSettings(refine=0)),
+        (Proxy("skeleton", BOX_CORNERS, BOX_EDGES, small, large, before, after), 0.06),
+        (displaced(0.05), 0.0),
     ):
-        refined = refine(proxy, flesh, flesh.opacity, settings, CPU)
-        assert refined.proxy is proxy
-        assert refined.trust == 1
+        assert centre(proxy, flesh, bound) is proxy
+        assert trust_in(proxy, flesh, flesh.opacity, PosingSettings(refine=bound), CPU) == 1
+    assert trust_in(skeleton(SOURCE, SOURCE, BONES), flesh, flesh.opacity, PosingSettings(), CPU) == 1
+
+
+def test_a_joint_that_keeps_its_direction_is_left_to_its_flesh(flesh: Flesh) -> None:
+    proxy = replace(displaced(0.05), keeps_direction=(3,))
+    found = centre(proxy, flesh)
+    assert torch.equal(found.source[3], proxy.source[3])
+    assert not torch.equal(found.source[2], proxy.source[2])
 
 
 def test_a_target_joint_is_moved_as_the_bone_that_brings_it_is_turned() -> None:
