@@ -105,7 +105,8 @@ def test_a_box_is_placed_sized_turned_and_undone_by_mouse_in_a_browser(tmp_path:
         def offset(view: int, at: np.ndarray) -> tuple[int, int]:
             """Of a point of the photograph, in its pixels, from the canvas's middle on the screen."""
             width = canvases[view].size["width"]
-            return tuple(int(side) for side in np.round((np.asarray(at) / SIZE - 0.5) * width))
+            x, y = np.round((np.asarray(at) / SIZE - 0.5) * width)
+            return int(x), int(y)
 
         def drag(view: int, start: np.ndarray, end: np.ndarray) -> None:
             (x, y), to = offset(view, start), offset(view, end)

@@ -161,8 +161,8 @@ function draw() {
   by("said").textContent = !joint ? "No joint is chosen." : told ? `${joint.name} misses its clicks by pixels – ${told}.`
     : joint.source ? `${joint.name} lies where the file has it; two clicks place it anew.`
     : `${joint.name}: ${Object.keys(joint.clicks).length} clicks, two are needed.`;
-  if (joining !== null) by("said").textContent = `Choose the joint to which the bone from ${joint.name} leads.`;
   if (state.box) by("said").textContent = saidOfBox();
+  else if (joining !== null) by("said").textContent = `Choose the joint to which the bone from ${joint.name} leads.`;
   by("json").value = JSON.stringify(file(), null, 1);
 }
 
