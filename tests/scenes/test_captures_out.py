@@ -43,6 +43,21 @@ def test_an_export_is_read_back(to: str, own: bool, tmp_path: Path, capsys: pyte
     assert "exists already" in capsys.readouterr().err
 
 
+def test_pycolmap_reads_an_exported_model(tmp_path: Path) -> None:
+    pycolmap = pytest.importorskip("pycolmap")
+    run, out = write_capture(tmp_path / "run", document()), tmp_path / "out"
+    assert export.main([str(run), "--to", "colmap", "--out", str(out)]) == 0
+    model = pycolmap.Reconstruction(str(out / "sparse/0"))
+    expected = {Path(frame.file_path).name: frame for frame in reader_of(run).read(run)[1]}
+    assert len(model.images) == len(expected)
+    for image in model.images.values():
+        inverse = np.linalg.inv(np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]]))
+        frame = expected[Path(image.name).name]
+        np.testing.assert_allclose(inverse @ np.diag([1.0, -1, -1, 1]), frame.pose, atol=1e-6)
+        assert image.camera.focal_length_x == pytest.approx(frame.numbers["fl_x"], abs=1e-9)
+        assert (image.camera.width, image.camera.height) == (frame.numbers["w"], frame.numbers["h"])
+
+
 @pytest.mark.parametrize("to", WRITERS)
 def test_what_is_no_run_is_refused_and_leaves_nothing(to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bent = write_capture(tmp_path / "bent", {**document(), "k1": 0.1})
