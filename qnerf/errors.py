@@ -21,6 +21,14 @@ class UserError(Exception):
     The message is one sentence: the file or key, what was found, what was expected, what to do.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text that any file and terminal takes: half a character, which JSON can name (`"\\ud800"`), as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
 
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation", "could not create a primitive")
 

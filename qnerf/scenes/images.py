@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from qnerf.errors import UserError
+from qnerf.errors import UserError, printable
 from qnerf.scenes.problems import brief
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "TGA", "GIF")  # no PostScript: that runs a program
@@ -21,15 +22,20 @@ ORIENTATION = 0x0112  # EXIF's tag
 NOTHING = 65535  # code of a depth pixel that sees no surface, or one beyond the range
 
 
+_HALVES = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")  # of characters beyond 16 bits: alone no file takes them
+
+
 def read_json(path: Path) -> Any:
-    """A JSON file's value, in UTF-8, 16 or 32, with or without a byte order mark; UserError where it is
-    missing or is not JSON."""
+    """A JSON file's value, in UTF-8, 16 or 32, with or without a byte order mark; half a character, which JSON can name, as
+    its escape. UserError where it is missing or is not JSON."""
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise UserError(
                 f"{path} has more than {LARGEST_JSON >> 20} MiB, expected a list of cameras or points: is it the right file?"
             )
-        return json.loads(path.read_bytes())
+        data = path.read_bytes()
+        text = data.decode(json.detect_encoding(data), "surrogatepass")
+        return _whole(json.loads(text)) if _HALVES.search(text) else json.loads(text)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: give a folder that contains it.") from None
     except OSError as error:
@@ -41,6 +47,15 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         reason = "a number of thousands of digits" if "digits" in str(error) else brief(str(error), 120)
         raise UserError(f"{brief(str(path), 200)} is not valid JSON ({reason}): correct it or write it again.") from None
+
+
+def _whole(value: Any) -> Any:
+    """The same with `printable` texts."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return {printable(key): _whole(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def read_image(path: Path, named: tuple[int, int] | None = None) -> np.ndarray:

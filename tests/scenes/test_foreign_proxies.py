@@ -59,6 +59,18 @@ def test_what_is_wrong_with_a_skeleton_is_told(change: dict[str, Any], expected:
         read_proxy(path)
 
 
+def test_half_a_character_in_a_name_is_read_as_its_escape_and_can_be_told(tmp_path: Path) -> None:
+    """JSON can name one, which no page and no terminal takes. Two that make one character are that character."""
+    path = tmp_path / "proxy.json"
+    named = {**FIGURE, "joints": ["\ud800", "\ud83d\ude00"], "target": FIGURE["source"]}
+    path.write_text(json.dumps(named))
+    assert read_proxy(path).joints == ("\\ud800", "\U0001f600")
+    path.write_text(json.dumps({**named, "\udc00": 1, "target": [[0, 0], [0, 0, 1]]}))
+    with pytest.raises(UserError, match=r"has target of \\ud800 = \[0, 0\], expected three finite") as caught:
+        read_proxy(path)
+    assert str(caught.value).encode()
+
+
 def test_a_proxy_that_moves_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (write_capture(tmp_path) / "proxy.json").write_text(json.dumps({"kind": "box", "source": BOX, "target": CORNERS}))
     _, said = warnings_of(tmp_path, caplog)
