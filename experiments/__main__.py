@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.studies import NOT_BUILT, STUDIES, report
+from experiments.claims import report
+from experiments.studies import NOT_BUILT, STUDIES
 from qnerf.common.files import write_text
 from qnerf.common.messages import sentence
 from qnerf.errors import UserError

@@ -1,13 +1,15 @@
-"""What measuring scripts have in common: a results file with a line for each row on each image, and the table of its means."""
+"""What measuring scripts have in common: a results file with a line for each row on each image, the table of its means, and the
+command line."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Protocol
 
 Found = Sequence[Mapping[str, str]]
 
@@ -43,6 +45,16 @@ def adding(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str
         yield add
 
 
+def first_images(found: Found, most: int) -> list[int]:
+    """The first images of which anything was measured, by number."""
+    return sorted({int(each["image"]) for each in found})[:most]
+
+
+def picture(folder: Path, name: str, number: int) -> Path:
+    """Where a picture of an image lies: what a row made of it, or what it is shown beside."""
+    return folder / "pictures" / f"{number:03d} {name}.png"
+
+
 def means(found: Found, rows: Iterable[str], figures: Iterable[str], first: str, counted: str = "images") -> str:
     """Means of figures over the images of each row that was measured, as Markdown. first, counted: heads of two columns."""
     figures = list(figures)
@@ -52,3 +64,24 @@ def means(found: Found, rows: Iterable[str], figures: Iterable[str], first: str,
             values = [f"{mean(float(each[figure]) for each in some):.2f}" for figure in figures]
             lines.append(f"| {name} | {len(some)} | {' | '.join(values)} |")
     return "\n".join(lines)
+
+
+class MeasureAll(Protocol):
+    """Measures what a folder lacks of the images from `first` to `images`, of the rows that are wanted."""
+
+    def __call__(self, folder: Path, images: int, wanted: Callable[[str], bool], first: int) -> None: ...
+
+
+def command(description: str | None, measure_all: MeasureAll, table: Callable[[Path], str], results: str, images: int) -> None:
+    """A measuring script's command line: measures what a folder lacks, and prints its table. results: the name in that folder of
+    what `table` reads. images: how many unless told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="a folder")
+    parser.add_argument("--images", type=int, default=images, help=f"the first so many images or scenes ({images})")
+    parser.add_argument("--first", type=int, default=0, help="the first of these")
+    parser.add_argument("--rows", default="", help="only rows whose names begin so; several with semicolons between")
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    given = parser.parse_args()
+    if not given.table:
+        measure_all(given.results, given.images, lambda name: name.startswith(tuple(given.rows.split(";"))), given.first)
+    print(table(given.results / results))

@@ -1,125 +1,22 @@
-"""The published experiments that are built, by name: what each claims, what it measures, and how its verdict is found.
+"""The published experiments that are built, by name: what each claims, and which rows of which measuring script tell.
 
 Names are those of the papers' claims: Q QNeRF (arXiv 2402.14792), U uniform attention maps (arXiv 2411.19652), F
-Free-Prompt-Editing (arXiv 2403.03431), J Jambon's report (2023). A study's claims are comparisons of rows that a measuring
-script has; what is measured is measured once, for all studies that read it.
+Free-Prompt-Editing (arXiv 2403.03431), J Jambon's report (2023). What is measured is measured once, for all studies that
+read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from statistics import mean, stdev
-from typing import Any, Protocol
+from collections.abc import Mapping
 
-import numpy as np
-
+from experiments.claims import Claim, Study
 from experiments.editors import study as editors
 from experiments.features import study as components
 from experiments.features import words
 from experiments.inversions import cost, null_texts, transformed
 from experiments.inversions import study as inversions
-from experiments.others import study as others
+from experiments.open_questions import OPEN_QUESTIONS
 from experiments.probes import study as probes
-from experiments.questions import study as questions
-
-LEAST_IMAGES = 8  # below, a difference is a first look
-
-Found = Sequence[Mapping[str, str]]
-
-
-class Script(Protocol):
-    """A measuring script: rows by name, what it has measured, a table of it, and a sheet of pictures."""
-
-    ROWS: Mapping[str, Any]
-    RESULTS: str
-
-    def measure_all(self, folder: Path, images: int, wanted: Callable[[str], bool]) -> None: ...
-
-    def read(self, path: Path) -> list[dict[str, str]]: ...
-
-    def table(self, path: Path) -> str: ...
-
-    def sheet(self, folder: Path, rows: Sequence[str]) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Claim:
-    """`better` has a larger figure than `worse` by at least `least`, image by image. says: in words. published: the figure."""
-
-    says: str
-    published: str
-    figure: str
-    better: str
-    worse: str
-    least: float = 0.0
-    change: str | None = None  # only images of this kind of edit
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """ours: the two means and their difference. images: how many have both rows. holds: None where there are none."""
-
-    ours: str
-    images: int
-    holds: bool | None
-
-    @property
-    def in_words(self) -> str:
-        """What may be said of it."""
-        if self.holds is None:
-            return "not measured"
-        word = "holds" if self.holds else "does not hold"
-        return word if self.images >= LEAST_IMAGES else f"{word}, so far"
-
-
-@dataclass(frozen=True)
-class Study:
-    """One published experiment. script: what measures it. rows: of the script's, that it reads."""
-
-    title: str
-    script: Script
-    rows: tuple[str, ...]
-    claims: tuple[Claim, ...] = field(default_factory=tuple)
-
-
-def judge(claim: Claim, found: Found) -> Verdict:
-    """The mean of the difference over images, which has to exceed what is claimed by two standard errors, if there are enough."""
-    by_row = {
-        row: {each["image"]: float(each[claim.figure]) for each in found if each["row"] == row and _counts(claim, each)}
-        for row in (claim.better, claim.worse)
-    }
-    images = sorted(by_row[claim.better].keys() & by_row[claim.worse].keys())
-    if not images:
-        return Verdict("-", 0, None)
-    first, second = ([by_row[row][image] for image in images] for row in (claim.better, claim.worse))
-    differences = [a - b - claim.least for a, b in zip(first, second, strict=True)]
-    error = stdev(differences) / len(images) ** 0.5 if len(images) > 1 else 0.0
-    holds = mean(differences) > (2 * error if len(images) >= LEAST_IMAGES else 0)
-    return Verdict(f"{mean(first):.2f} against {mean(second):.2f}", len(images), holds)
-
-
-def report(study: Study, folder: Path) -> str:
-    """Claims, published figures, ours and verdicts, and the table of what was measured, as Markdown."""
-    found = study.script.read(folder / study.script.RESULTS)
-    lines = ["| claim | published | ours | images | verdict |", "|---|---|---|---|---|"]
-    for claim in study.claims:
-        verdict = judge(claim, found)
-        lines.append(f"| {claim.says} | {claim.published} | {verdict.ours} | {verdict.images} | {verdict.in_words} |")
-    head, *rest = study.script.table(folder / study.script.RESULTS).splitlines()
-    shown = [head, *(line for line in rest if _is_of(line, study.rows))]
-    return "\n".join([f"# {study.title}", "", *(lines if study.claims else []), "", *shown])
-
-
-def _counts(claim: Claim, each: Mapping[str, str]) -> bool:
-    return claim.change is None or each.get("change") == claim.change
-
-
-def _is_of(line: str, rows: Sequence[str]) -> bool:
-    """Whether a line below a table's head is one of these rows, or none of its rows."""
-    return not line.startswith("|") or line.split("|")[1].strip() in rows or set(line) <= set("|-")
-
 
 WARMER, TURNED = "much warmer", "turned by 20 degrees"
 STEPS_OF = "fpe, γ 3.5, map_steps"
@@ -142,88 +39,8 @@ CROSS, OWN, CHANCE = "cross, chosen layer", "self, chosen layer", "{}, shuffled 
 QUARTER, HALF = (f"{size} of the side, step 0.5" for size in ("a quarter", "half"))
 OTHERS = f"{HALF}, another word"
 
-DEFAULT, ONE_SHOT = questions.DEFAULT, questions.ONE_SHOT
-SHORT, LONG = (f"explained, interval {interval}, strength 0.5" for interval in (2, 10))
-WEAK, STRONG = (f"explained, interval 5, strength {strength}" for strength in ("0.25", "1"))
-COARSE, FINE = "layers coarse", "layers fine"
-
 STUDIES: Mapping[str, Study] = {
-    "Q3": Study(
-        "Q3: interval and strength of guidance",
-        questions,
-        tuple(name for name in questions.ROWS if name.startswith(("explained", "soft"))),
-        (
-            Claim("weak guidance agrees less: .5 than .25", "by pictures", "cut", DEFAULT, WEAK),
-            Claim("strong guidance costs fidelity: .5 than 1", "by pictures", "object", DEFAULT, STRONG),
-            Claim("long intervals agree less: 5 than 10", "by pictures", "cut", DEFAULT, LONG),
-            Claim("short ones cost fidelity: 5 than 2", "by pictures", "object", DEFAULT, SHORT),
-        ),
-    ),
-    "Q4": Study(
-        "Q4: the number of views",
-        questions,
-        questions.MANY,
-        (
-            Claim("16 views agree better than 4", "by a figure", "cut", "views 16", "views 4"),
-            Claim("64 better than 16", "by a figure", "cut", "views 64", "views 16"),
-            Claim("held-out views gain more: 16 than 4", "-", "heldout", "views 16", "views 4"),
-        ),
-    ),
-    "Q5": Study(
-        "Q5: progressive against one-shot",
-        questions,
-        (DEFAULT, ONE_SHOT),
-        (
-            Claim("progressive agrees better", "open", "cut", DEFAULT, ONE_SHOT),
-            Claim("and is nearer to the truth", "open", "object", DEFAULT, ONE_SHOT),
-            Claim("one-shot takes less time", "open", "seconds", DEFAULT, ONE_SHOT),
-        ),
-    ),
-    "Q6": Study(
-        "Q6: which layers' queries are consolidated",
-        questions,
-        (DEFAULT, *(f"layers {name}" for name in questions.RECORDERS)),
-        (
-            Claim("all layers agree better than the coarse ones", "-", "cut", DEFAULT, COARSE),
-            Claim("coarse layers alone agree better than fine ones", "-", "cut", COARSE, FINE),
-        ),
-    ),
-    "Q7": Study(
-        "Q7: which inversion",
-        questions,
-        (DEFAULT, *(f"inversion {name}" for name in questions.INVERSIONS)),
-        (
-            Claim("null-text is nearer to the truth than ddim", "-", "object", "inversion null_text", DEFAULT),
-            Claim("uniform attention than ddim", "-", "object", "inversion uniform_attention", DEFAULT),
-        ),
-    ),
-    "Q8": Study(
-        "Q8: how much of the queries' variance a field explains",
-        questions,
-        (DEFAULT, *(f"layers {name}" for name in questions.RECORDERS), *questions.MANY),
-        (
-            Claim("more of coarse layers than of fine ones", "-", "last_r2", COARSE, FINE),
-            Claim("less of many views than of few: 4 than 64", "-", "last_r2", "views 4", "views 64"),
-        ),
-    ),
-    "others": Study(
-        "others: edits of other kinds: another colour, sitting down, behind a post, one figure of two",
-        others,
-        tuple(others.ROWS),
-        (
-            *(
-                Claim(f"{kind}: the default is nearer than the independent edit", "open", "psnr_object", f"{kind}, full",
-                      f"{kind}, independent")
-                for kind in others.OTHER_EDITS
-            ),
-            Claim("recoloured: nearer than the source's own pixels", "-", "psnr_moved", "recoloured, full", "recoloured, posed"),
-            *(
-                Claim(f"{kind}: what is not edited stays as well, by .5 dB", "-", "bystander", f"{kind}, full",
-                      f"{kind}, independent", -0.5)
-                for kind in ("occluded", "pair")
-            ),
-        ),
-    ),
+    **OPEN_QUESTIONS,
     "U1": Study(
         "U1: the error of reconstruction by inversion",
         inversions,

@@ -10,7 +10,6 @@ Each image is inverted in 30 steps under its caption, and edited by its captions
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from torch import Tensor
 
 import qnerf
 from experiments.editors.cases import Case, make_case
-from experiments.results import adding, lacking, read
+from experiments.results import adding, command, first_images, lacking, picture, read
 from qnerf.classifiers.classifiers import Classifiers, load_classifiers
 from qnerf.metrics.fidelity import psnr
 from qnerf.reports.sheet import Column, contact_sheet
@@ -133,11 +132,6 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
                 add({"row": name, "image": number, **measured.figures(image, seconds)})
 
 
-def picture(folder: Path, row: str, number: int) -> Path:
-    """Where an edited image lies."""
-    return folder / "pictures" / f"{number:03d} {row}.png"
-
-
 def table(path: Path) -> str:
     """Means over the images of each row, as Markdown."""
     head = "| editor | images | right: colour | right: kind | PSNR of the edit, dB | PSNR of the rest, dB | silhouette IoU | s |"
@@ -156,7 +150,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = 8) -> np.ndarray:
     """Source, truth and edits of some images, the figures of each row below it."""
     found = read(folder / RESULTS)
-    numbers = sorted({int(each["image"]) for each in found})[:most]
+    numbers = first_images(found, most)
     columns = [
         Column("source", [read_image(folder / "images" / f"{number:03d}.png") for number in numbers]),
         Column("truth", [read_image(picture(folder, "truth", number)) for number in numbers]),
@@ -174,18 +168,5 @@ def _share(some: Sequence[Mapping[str, str]]) -> str:
     return f"{sum(int(each['right']) for each in some)} of {len(some)}" if some else "-"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="a folder")
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--rows", default="", help="only rows whose names begin so; several with semicolons between")
-    parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
-    if not given.table:
-        measure_all(given.results, given.images, lambda name: name.startswith(tuple(given.rows.split(";"))), given.first)
-    print(table(given.results / RESULTS))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure_all, table, RESULTS, images=64)

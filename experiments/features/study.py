@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.inversions.study import STEPS, WORLD
-from experiments.results import adding, lacking, means, read
+from experiments.inversions.study import WORLD
+from experiments.passes import noised_pass
+from experiments.results import adding, first_images, lacking, means, picture, read
 from qnerf.attention.edits import RecordOutput
-from qnerf.attention.hooks import CONDITIONAL, Batch, Edits, join_heads
+from qnerf.attention.hooks import Edits, join_heads
 from qnerf.attention.layers import AttentionLayer
 from qnerf.attention.maps import RecordQueriesKeys
-from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
 from qnerf.evaluate_backbone.views import ring_views
@@ -61,13 +61,11 @@ def features_of(backbone: DiffusionBackbone, number: int) -> tuple[Tensor, dict[
     size = width_height(RunSettings.compose().scene.size)[0]
     views = ring_views(FIRST_SEED + number, size, WORLD, ("joints",), KINDS[number % len(KINDS)], VIEWS)
     clean, text, found = backbone.encode(views.images), backbone.embed([*views.captions]), {}
-    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(number))
     layers = tuple(backbone.layers[index] for index in LAYERS)
     for share in SHARES:
-        time, own, output = backbone.process.steps(STEPS).time(int(share * STEPS)), RecordQueriesKeys(), RecordOutput()
+        own, output = RecordQueriesKeys(), RecordOutput()
         edits = Edits.at(layers, own) | Edits(features={residual_path(layer): (output,) for layer in layers})
-        with torch.no_grad(), backbone.bound(edits, Batch.of(0, [CONDITIONAL], VIEWS)):
-            backbone.predict(backbone.process.noised(clean, noise, time), time, Conditioning.of(text))
+        noised_pass(backbone, clean, text, share, edits, number)
         for layer in layers:
             for name, x in zip(FEATURES, _maps(layer, own, output, backbone.latent_size), strict=True):
                 found[name, layer.index, share] = x
@@ -137,10 +135,6 @@ def _draw(folder: Path, number: int, pictures: Tensor, x: Tensor) -> None:
             write_image(picture(folder, f"{name} {view}", number), large.numpy())
 
 
-def picture(folder: Path, name: str, number: int) -> Path:
-    return folder / "pictures" / f"{number:03d} {name}.png"
-
-
 def table(path: Path) -> str:
     """Means over the scenes of each row, as Markdown."""
     return means(read(path), ROWS, FIGURES, "features", "scenes")
@@ -148,7 +142,7 @@ def table(path: Path) -> str:
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
     """Two views of some scenes; queries of the middle layer in colours of the axes of all views, and of the view's own."""
-    numbers = sorted({int(each["image"]) for each in read(folder / RESULTS)})[:most]
+    numbers = first_images(read(folder / RESULTS), most)
     columns = [
         Column(f"{name} {view}", [read_image(picture(folder, f"{name} {view}", number)) for number in numbers])
         for view in range(2)

@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from experiments.inversions.study import SEED, STEPS, WORLD
-from experiments.results import adding, lacking, means, read
-from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
+from experiments.inversions.study import SEED, WORLD
+from experiments.passes import noised_pass
+from experiments.results import adding, first_images, lacking, means, read
+from qnerf.attention.hooks import Edits
 from qnerf.attention.layers import AttentionLayer
 from qnerf.attention.maps import RecordMaps, thresholded, word_maps
-from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.words import word_weights
 from qnerf.classifiers.labels import NAMES
@@ -89,11 +89,8 @@ def figures_of(maps: Mapping[str, Tensor], places: Mapping[str, Tensor], other: 
 def maps_of(backbone: DiffusionBackbone, views: Views, share: float, words: Sequence[str]) -> dict[tuple[int, str], Tensor]:
     """The maps of words in one view, (h, w) of the latents, by downsampling and word."""
     clean, text, record = backbone.encode(views.images), backbone.embed([*views.captions]), RecordMaps()
-    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(views.seeds[0]))
-    time, size = backbone.process.steps(STEPS).time(int(share * STEPS)), backbone.latent_size
-    with torch.no_grad(), backbone.bound(Edits.at(backbone.cross_attention_layers, record), Batch.of(0, [CONDITIONAL], 1)):
-        backbone.predict(backbone.process.noised(clean, noise, time), time, Conditioning.of(text))
-    found = {}
+    noised_pass(backbone, clean, text, share, Edits.at(backbone.cross_attention_layers, record), views.seeds[0])
+    found, size = {}, backbone.latent_size
     for downsampling in SIZES.values():
         of_size: dict[AttentionLayer, Tensor] = {layer: p for layer, p in record.maps.items() if layer.downsampling == downsampling}
         grid = next(iter(of_size)).token_grid(size)
@@ -143,7 +140,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
     """Some pictures, and where the maps of their noun are at the middle step, by their size."""
     found = read(folder / RESULTS)
-    numbers = sorted({int(each["image"]) for each in found})[:most]
+    numbers = first_images(found, most)
     columns = []
     for name in ("picture", *SIZES):
         some = [float(each["auc"]) for each in found if each["row"] == f"{name} of the side, step 0.5"]

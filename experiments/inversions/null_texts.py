@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from experiments.inversions.study import STRONG, WORLD
-from experiments.results import adding, lacking, means, read
+from experiments.results import adding, first_images, lacking, means, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
@@ -123,7 +123,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = VIEWS) -> np.ndarray:
     """The reconstructions of the first views, the mean PSNR of all below."""
     found = read(folder / RESULTS)
-    numbers = sorted({int(each["image"]) for each in found})[:most]
+    numbers = first_images(found, most)
     columns = []
     for row in ("autoencoder", *rows):
         values = [float(each["psnr"]) for each in found if each["row"] == row]

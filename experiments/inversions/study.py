@@ -11,7 +11,6 @@ results.csv and, in pictures/, each image as it came back.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from experiments.results import adding, lacking, read
+from experiments.results import adding, command, first_images, lacking, picture, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
@@ -154,11 +153,6 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
                 add({"row": name, "image": number, **figures})
 
 
-def picture(folder: Path, row: str, number: int) -> Path:
-    """Where a reconstruction lies."""
-    return folder / "pictures" / f"{number:03d} {row}.png"
-
-
 def table(path: Path) -> str:
     """Means and standard deviations over the images of each row, as Markdown; and how many steps optimisation took."""
     lines = ["| inversion | images | PSNR, dB | SSIM | MSE x 1000 |", "|---|---|---|---|---|"]
@@ -180,7 +174,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
     """What came back of some images, beside the autoencoder's own round trip, with the mean PSNR of all images below."""
     found = read(folder / RESULTS)
-    numbers = sorted({int(each["image"]) for each in found})[:most]
+    numbers = first_images(found, most)
     columns = []
     for name in ("autoencoder", *rows):
         there = [picture(folder, name, number) for number in numbers]
@@ -194,18 +188,5 @@ def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
     return contact_sheet(columns, [str(number) for number in numbers], "Reconstructions", "", most)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="a folder")
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--first", type=int, default=0, help="the first of these images")
-    parser.add_argument("--rows", default="", help="only rows whose names begin so")
-    parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
-    if not given.table:
-        measure_all(given.results, given.images, lambda name: name.startswith(given.rows), given.first)
-    print(table(given.results / RESULTS))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure_all, table, RESULTS, images=64)

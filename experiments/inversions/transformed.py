@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from experiments.inversions.study import SEED, STEPS, WORLD, inversion_of
-from experiments.results import adding, lacking, means, read
+from experiments.results import adding, first_images, lacking, means, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import RunSettings
@@ -100,7 +100,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
     """The images that were inverted, with the mean cosine of the noisiest states below."""
     found = read(folder / RESULTS)
-    numbers = sorted({int(each["image"]) for each in found})[:most]
+    numbers = first_images(found, most)
     images = _views(max(numbers, default=0) + 1).images[numbers]
     columns = [Column("image", [to_pixels(image) for image in images])]
     for name in rows:

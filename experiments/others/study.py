@@ -10,20 +10,19 @@ inversion. Scenes come in turns over the kinds.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import mean
-from typing import Any
 
 import numpy as np
 import torch
 
 import qnerf
-from qnerf.common.files import DamagedFile, read_json, write_json
+from experiments import runs
+from experiments.results import command
+from experiments.runs import RESULTS, read, read_finished
 from qnerf.metrics.fidelity import psnr
 from qnerf.reports.sheet import Column, contact_sheet
-from qnerf.runs.pipeline import run
 from qnerf.scenes.images import read_image
 from qnerf.scenes.on_demand import OTHER_EDITS, PROCEDURAL, VIEWS, ensure_written
 from qnerf.scenes.procedural.build import ring_of
@@ -54,7 +53,6 @@ FIGURES = {
 """changed: the parts that move, or have another colour. background: all but the edited object, with the post or the other figure.
 bystander: these alone, where they are seen after the edit."""
 DIGITS = {"silhouette_iou": 3, "warp_error_moved": 4, "warp_error_moved_floor": 4}
-RESULTS: str = "results"
 
 
 def scene(number: int) -> str:
@@ -62,24 +60,20 @@ def scene(number: int) -> str:
     return f"{OTHER_EDITS[number % len(OTHER_EDITS)]}_{FIRST + number // len(OTHER_EDITS)}"
 
 
-def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
+def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first: int = 0) -> None:
     """Every row that the folder lacks, scene by scene."""
-    for number in range(images):
+    for number in range(first, images):
         name = scene(number)
         for row, words in ROWS.items():
-            path = result(folder, row, number)
+            path = runs.result(folder, row, name)
             if name.startswith(f"{row.split(', ')[0]}_") and wanted(row) and not path.exists():
                 given = (*words, *BASE, f"scene.path={PROCEDURAL}{name}", f"output_dir={folder / 'runs'}")
-                found = run(qnerf.Settings.compose(*given), f"python -m qnerf.run {' '.join(given)}")
-                write_json(path, {"row": row, "image": str(number), "folder": str(found), **figures_of(found, name)})
+                runs.measure(path, row, number, given, partial(figures_of, name=name))
 
 
 def figures_of(run_folder: Path, name: str) -> dict[str, float]:
     """`FIGURES` of a finished run; those that it does not have are left out."""
-    try:
-        figures = read_json(run_folder / "metrics.json")["methods"]["full"]
-    except DamagedFile as error:
-        raise qnerf.UserError(f"{run_folder}: {error}, expected a finished run: delete the folder and measure again") from error
+    figures = read_finished(run_folder, "metrics.json")["methods"]["full"]
     found = {key: float(figures[key]) for key in FIGURES if key in figures}
     paths = pictures(run_folder)
     edited = as_images(paths)
@@ -109,30 +103,9 @@ def bystanders_seen(name: str, size: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([geometry(view, solids)[1] >= first for view in ring_of(drawn, VIEWS, size)]))
 
 
-def result(folder: Path, row: str, number: int) -> Path:
-    """Where the figures of a row on a scene lie."""
-    return folder / RESULTS / f"{row.replace(', ', '_')}-{scene(number)}.json"
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """All that has been measured."""
-    return [read_json(file) for file in sorted(path.glob("*.json"))]
-
-
 def table(path: Path) -> str:
     """Means over the scenes of each row, as Markdown."""
-    found = read(path)
-    lines = [f"| edit | scenes | {' | '.join(FIGURES.values())} |", "|---|---|" + "---|" * len(FIGURES)]
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            lines.append(f"| {name} | {len(some)} | {' | '.join(_mean(some, figure) for figure in FIGURES)} |")
-    return "\n".join(lines)
-
-
-def _mean(some: Sequence[Mapping[str, Any]], figure: str) -> str:
-    values = [each[figure] for each in some if figure in each]
-    return f"{mean(values):.{DIGITS.get(figure, 2)}f}" if values else "-"
+    return runs.means(read(path), ROWS, FIGURES, DIGITS)
 
 
 def sheet(folder: Path, rows: Sequence[str]) -> np.ndarray:
@@ -150,17 +123,5 @@ def sheet(folder: Path, rows: Sequence[str]) -> np.ndarray:
     return contact_sheet(columns, kinds, "Other edits", "", len(kinds))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="a folder")
-    parser.add_argument("--images", type=int, default=4, help="the first so many scenes (4)")
-    parser.add_argument("--rows", default="", help="only rows whose names begin so; several with semicolons between")
-    parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
-    if not given.table:
-        measure_all(given.results, given.images, lambda name: name.startswith(tuple(given.rows.split(";"))))
-    print(table(given.results / RESULTS))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure_all, table, RESULTS, images=4)

@@ -33,10 +33,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from experiments.inversions.study import SEED, WORLD
-from experiments.results import means, read
-from qnerf.attention.hooks import CONDITIONAL, Batch, Edits
+from experiments.passes import noised_pass
+from experiments.results import first_images, means, read
+from qnerf.attention.hooks import Edits
 from qnerf.attention.maps import RecordMaps, RecordQueriesKeys, pooled_map, word_map
-from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.backbones.words import word_weights
 from qnerf.classifiers.labels import FLOOR, LabelledView, label_sample, visible_pixels
@@ -51,7 +51,7 @@ from qnerf.scenes.procedural.world import KINDS
 Side = Literal["train", "heldout"]
 SEEDS: Mapping[Side, int] = {"train": 1, "heldout": SEED}
 MORE_TO_TRAIN = 2  # times the held-out images
-SHARE, STEPS, PLACES = 0.5, 30, 8
+SHARE, PLACES = 0.5, 8
 COMPONENTS, HIDDEN, ITERATIONS, RATE, DECAY = 64, 64, 200, 3e-3, 0.1  # of AdamW, all images in one batch
 CLASSES: Mapping[str, int] = {"colour": len(COLOURS), "kind": len(KINDS)}
 LAYERS = range(16)
@@ -95,13 +95,10 @@ def maps_of(backbone: DiffusionBackbone, view: LabelledView, seed: int) -> dict[
     """The maps of a picture, half floats (places,) or (places²,), by name: "cross colour 3", "cross kind 3", "self 3"; and its
     classes, "colour" and "kind"."""
     clean = backbone.encode(torch.from_numpy(view.image)[None])
-    time = backbone.process.steps(STEPS).time(int(SHARE * STEPS))
-    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
     own, cross = RecordQueriesKeys(), RecordMaps()
     edits = Edits.at(backbone.layers, own) | Edits.at(backbone.cross_attention_layers, cross)
     text, classes = backbone.embed([view.caption]), {"colour": main_colour(view), "kind": KINDS.index(view.kind)}
-    with torch.no_grad(), backbone.bound(edits, Batch.of(0, [CONDITIONAL], 1)):
-        backbone.predict(backbone.process.noised(clean, noise, time), time, Conditioning.of(text))
+    noised_pass(backbone, clean, text, SHARE, edits, seed)
     words = {"colour": list(COLOURS)[classes["colour"]], "kind": next(word for word in view.caption.split() if word in NOUNS)}
     found = {name: torch.tensor(value) for name, value in classes.items()}
     for name, word in words.items():
@@ -209,7 +206,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
     """Held-out pictures and the maps that probes of some layers saw, with their accuracies below."""
     found = read(folder / RESULTS)
-    numbers = sorted({int(each["image"]) for each in found})[:most]
+    numbers = first_images(found, most)
     views, maps = ([sample("heldout", n) for n in numbers], [load_file(kept(folder, "heldout", n)) for n in numbers])
     columns = [Column("image", [to_pixels(torch.from_numpy(view.image)) for view in views], ["the caption's main colour"])]
     for row in (name for name in rows if ROWS[name].layer in (2, 5, 9, 12, 15)):

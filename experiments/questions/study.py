@@ -11,7 +11,6 @@ scene are a file of results/: several processes may work in one folder.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -20,9 +19,10 @@ from typing import Any
 import numpy as np
 
 import qnerf
-from qnerf.common.files import DamagedFile, read_json, write_json
+from experiments import runs
+from experiments.results import command
+from experiments.runs import RESULTS, read, read_finished
 from qnerf.reports.sheet import Column, contact_sheet
-from qnerf.runs.pipeline import run
 from qnerf.scenes.images import read_image
 from qnerf.scenes.on_demand import KINDS, WORLD
 from qnerf.scenes.procedural.build import build_scene
@@ -73,7 +73,6 @@ FIGURES = {
 }
 """cut: the share of the independent edit's warp error above its floor that is taken away. object to heldout: gains over the
 independent edit of the same run. R²: mean over layers. seconds: of the edit without its inversion, on the machine as it was."""
-RESULTS: str = "results"
 DIGITS = {"cut": 0, "silhouette": 3, "seconds": 0}
 
 
@@ -97,20 +96,16 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
     """Every row of every scene that the folder lacks, scene by scene."""
     for number in range(first, images):
         for name in ROWS:
-            path = result(folder, name, number)
+            path = runs.result(folder, name, scene(number))
             if wanted(name) and not path.exists():
                 words = (*BASE, *ROWS[name], f"scene.path={scene_path(folder, name, number)}", f"output_dir={folder / 'runs'}")
-                found = run(qnerf.Settings.compose(*words), f"python -m qnerf.run {' '.join(words)}")
-                write_json(path, {"row": name, "image": str(number), "folder": str(found), **figures(found)})
+                runs.measure(path, name, number, words, figures)
 
 
 def figures(run_folder: Path) -> dict[str, Any]:
     """`FIGURES` of a finished run; those that it does not have are left out."""
-    try:
-        methods = read_json(run_folder / "metrics.json")["methods"]
-        intervals = read_json(run_folder / "methods" / "full.json")["intervals"]
-    except DamagedFile as error:
-        raise qnerf.UserError(f"{run_folder}: {error}, expected a finished run: delete the folder and measure again") from error
+    methods = read_finished(run_folder, "metrics.json")["methods"]
+    intervals = read_finished(run_folder, "methods/full.json")["intervals"]
     mine, other = methods["full"], methods["independent"]
     floor = mine["warp_error_moved_floor"]
     gains = {"object": "psnr_object", "moved": "psnr_moved", "silhouette": "silhouette_iou", "heldout": "heldout_psnr"}
@@ -122,30 +117,9 @@ def figures(run_folder: Path) -> dict[str, Any]:
     return {**found, **({"first_r2": r2[0], "last_r2": r2[-1]} if r2 else {}), "seconds": mine["seconds"]}
 
 
-def result(folder: Path, row: str, number: int) -> Path:
-    """Where the figures of a row on a scene lie."""
-    return folder / RESULTS / f"{row.replace(', ', '_').replace(' ', '')}-{scene(number)}.json"
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """All that has been measured."""
-    return [read_json(file) for file in sorted(path.glob("*.json"))]
-
-
 def table(path: Path) -> str:
     """Means over the scenes of each row, as Markdown."""
-    found = read(path)
-    lines = [f"| edit | scenes | {' | '.join(FIGURES.values())} |", "|---|---|" + "---|" * len(FIGURES)]
-    for name in ROWS:
-        some = [each for each in found if each["row"] == name]
-        if some:
-            lines.append(f"| {name} | {len(some)} | {' | '.join(_mean(some, figure) for figure in FIGURES)} |")
-    return "\n".join(lines)
-
-
-def _mean(some: Sequence[Mapping[str, Any]], figure: str) -> str:
-    values = [each[figure] for each in some if figure in each]
-    return f"{mean(values):.{DIGITS.get(figure, 2)}f}" if values else "-"
+    return runs.means(read(path), ROWS, FIGURES, DIGITS)
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
@@ -157,7 +131,7 @@ def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
         by_number = {int(each["image"]): each for each in found if each["row"] == name}
         if numbers and all(number in by_number for number in numbers):
             views = [read_image(min(Path(by_number[number]["folder"], "edited").glob("*.png"))) for number in numbers]
-            columns.append(Column(name, views, [f"cut {_mean([*by_number.values()], 'cut')} %"]))
+            columns.append(Column(name, views, [f"cut {runs.mean_of([*by_number.values()], 'cut', DIGITS)} %"]))
     if not columns:
         raise qnerf.UserError(
             f"{folder}: nothing was measured of {', '.join(rows)}, expected a row on each of {len(numbers)} scenes"
@@ -165,18 +139,5 @@ def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
     return contact_sheet(columns, [scene(number) for number in numbers], "Edited views", "", most)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="a folder")
-    parser.add_argument("--images", type=int, default=8, help="the first so many scenes (8)")
-    parser.add_argument("--first", type=int, default=0, help="the first of these")
-    parser.add_argument("--rows", default="", help="only rows whose names begin so; several with semicolons between")
-    parser.add_argument("--table", action="store_true")
-    given = parser.parse_args()
-    if not given.table:
-        measure_all(given.results, given.images, lambda name: name.startswith(tuple(given.rows.split(";"))), given.first)
-    print(table(given.results / RESULTS))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, measure_all, table, RESULTS, images=8)

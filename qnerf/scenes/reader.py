@@ -1,12 +1,12 @@
-"""Read a scene from its folder. Everything downstream of the disk sees only the `Scene` that comes out of
-here."""
+"""Read a scene from its folder. Everything downstream of the disk sees only the `Scene` that comes out of here."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from qnerf.scenes.problems import brief, raise_problems
 from qnerf.scenes.proxies import read_proxy
 from qnerf.scenes.proxy_file import moves_nothing, read_proxy_file, still_sentence
 from qnerf.scenes.readers.reader import Frame, Reader, reader_of
-from qnerf.scenes.scene import Proxy, Scene
+from qnerf.scenes.scene import Proxy, Scene, Truth
 from qnerf.scenes.settings import SceneSettings, width_height
 from qnerf.scenes.truth import read_truth
 from qnerf.scenes.view_choice import chosen_views
@@ -33,6 +33,14 @@ from qnerf.scenes.visibility import moved_points, visibility_problem
 from qnerf.scenes.world import World, world_of
 
 logger = logging.getLogger(__name__)
+
+
+class ReadView(NamedTuple):
+    """A view, what it was made of, and where its edit may be, (H, W) float32, 0 or 1."""
+
+    view: View
+    photograph: Photograph
+    mask: np.ndarray
 
 
 def read_scene(settings: SceneSettings) -> Scene:
@@ -53,59 +61,31 @@ def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
     folder = scene_folder(settings.path)
     reader = reader_of(folder, settings.reader)
     document, every = reader.read(folder)
-    home = home_of(folder) if reader.posed else folder
-    origin = _origin(folder, reader)
     every = [_turned(frame, settings.axes) for frame in every]
-    frames = _present(origin, every, reader.least)
-    known = np.stack([frame.pose for frame in frames]) if reader.posed else None
-    frames = [frames[i] for i in chosen_views(settings.views, view_names(frames), reader.least, origin, known)]
-    problems: list[str] = []
-    poses = np.stack([frame.pose for frame in frames])
+    home, origin, size = home_of(folder) if reader.posed else folder, _origin(folder, reader), width_height(settings.size)
+    frames = _taken(origin, every, reader, settings)
+    names, poses = view_names(frames), np.stack([frame.pose for frame in frames])
     region = region_of(folder, reader, document, every, poses, settings)
-    problems += region.problems
+    problems = [*region.problems]
     world = world_of(region.focus, region.radius, poses)
-    names = view_names(frames)
     proxy = _read_proxy(home, settings, world, problems) if reader.posed else None
-    of_own_proxy = settings.proxy is None
-    shown = None if proxy is None or (of_own_proxy and (home / "truth").is_dir()) else moved_points(proxy).double().numpy()
-    placed = zip(frames, world.poses(poses), strict=True)
-    tried = [_read_view(frame, pose, shown, settings, problems) for frame, pose in placed]
-    read = [each for each in tried if each is not None]
-    views, photographs = [view for view, _, _ in read], tuple(photograph for _, photograph, _ in read)
-    sizes = {name: (each[1].width, each[1].height) for name, each in zip(names, tried, strict=True) if each is not None}
-    size = width_height(settings.size)
-    truth = read_truth(home / "truth", names, sizes, size, settings.crop, problems) if of_own_proxy else None
-    if truth is not None and not world.same:
-        depths = (truth.depth_source / world.scale, truth.depth_edited / world.scale)
-        truth = replace(truth, depth_source=depths[0], depth_edited=depths[1])
+    read = _read_views(frames, names, world.poses(poses), _points_to_show(home, proxy, settings), settings, problems)
+    truth = _truth_of(home, read, names, world, settings, problems)
     own = _own_prompts(frames, settings)
     prompts = ("", "") if own else _prompts(origin, document, settings, problems)
-    raise_problems(str(folder), problems)
-    images = np.stack([view.image for view in views]).transpose(0, 3, 1, 2).astype(np.float32) / 255
-    cameras = Cameras(
-        torch.from_numpy(world.poses(poses)).float(),
-        torch.from_numpy(np.stack([view.focal for view in views])).float(),
-        torch.from_numpy(np.stack([view.centre for view in views])).float(),
-        *size,
-    )
-    point = torch.tensor(world.inward(region.focus), dtype=torch.float32)
-    larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
-    whole = photographs if larger else None
-    masks = torch.from_numpy(np.stack([mask for _, _, mask in read])) if any(frame.mask for frame in frames) else None
+    raise_problems(str(folder), problems)  # what is left has every view
+    photographs = tuple(each.photograph for each in read.values())
+    cameras = _cameras([each.view for each in read.values()], world.poses(poses), size)
     beside = read_beside(photographs, cameras, size, world.scale, problems)
     limits = limits_of(folder, reader, beside.depth, cameras, world)
     raise_problems(str(folder), problems)
-    if proxy is not None:
-        problem, warning = visibility_problem(str(proxy_file(home, settings.proxy)), proxy, cameras, names)
-        raise_problems(str(folder), [problem] if problem else [])
-        region.warnings += [warning] if warning else []
-        file = proxy_file(home, settings.proxy)
-        region.warnings += [still_sentence(file)] if moves_nothing(read_proxy_file(file)) else []
+    warnings = [*region.warnings, *(_proxy_warnings(folder, home, settings, proxy, cameras, names) if proxy is not None else ())]
     frames = [_with_notes(frame, photograph) for frame, photograph in zip(frames, photographs, strict=True)]
-    notes = [*_missing(origin, every), *region.warnings, *_notes(origin, frames), *beside.notes]
-    radius = region.radius / world.scale
-    scene = Scene(home.name, names, torch.from_numpy(images), cameras, *prompts, point, radius, proxy, truth, whole)
-    more = {"valid": beside.valid, "depth": beside.depth, "limits": limits}
+    notes = [*_missing(origin, every), *warnings, *_notes(origin, frames), *beside.notes]
+    larger = any(photograph.width * photograph.height > size[0] * size[1] for photograph in photographs)
+    point, masks = torch.tensor(world.inward(region.focus), dtype=torch.float32), _masks(frames, read)
+    scene = Scene(home.name, names, _images(read), cameras, *prompts, point, region.radius / world.scale, proxy, truth)
+    more = {"valid": beside.valid, "depth": beside.depth, "limits": limits, "photographs": photographs if larger else None}
     return replace(scene, posed=reader.posed, own_prompts=own, masks=masks, world=world, **more), notes
 
 
@@ -124,6 +104,13 @@ def region_of(
     known = reader.axes_known or settings.axes is not None
     points = reader.points(folder) if given[0] is None else None
     return find_region(str(_origin(folder, reader)), given, poses, every, points, known, lambda: middle_of_masks(frames))
+
+
+def _taken(origin: Path, every: list[Frame], reader: Reader, settings: SceneSettings) -> list[Frame]:
+    """The frames that become views: of those whose images exist, the ones that `scene.views` chooses."""
+    frames = _present(origin, every, reader.least)
+    known = np.stack([frame.pose for frame in frames]) if reader.posed else None
+    return [frames[i] for i in chosen_views(settings.views, view_names(frames), reader.least, origin, known)]
 
 
 def _origin(folder: Path, reader: Reader) -> Path:
@@ -178,11 +165,27 @@ def _missing(origin: Path, frames: list[Frame]) -> list[str]:
     return [said] if missing else []
 
 
+def _points_to_show(home: Path, proxy: Proxy | None, settings: SceneSettings) -> np.ndarray | None:
+    """(P, 3) points that crops are to show. None: crops are the middle, as they are where there is a truth, which was cut so."""
+    if proxy is None or (settings.proxy is None and (home / "truth").is_dir()):
+        return None
+    return moved_points(proxy).double().numpy()
+
+
+def _read_views(
+    frames: list[Frame], names: tuple[str, ...], poses: np.ndarray, shown: np.ndarray | None, settings: SceneSettings,
+    problems: list[str],
+) -> dict[str, ReadView]:  # fmt: skip
+    """By the views' names, those that could be read."""
+    tried = [_read_view(frame, pose, shown, settings, problems) for frame, pose in zip(frames, poses, strict=True)]
+    return {name: each for name, each in zip(names, tried, strict=True) if each is not None}
+
+
 def _read_view(
     frame: Frame, pose: np.ndarray, shown: np.ndarray | None, settings: SceneSettings, problems: list[str]
-) -> tuple[View, Photograph, np.ndarray] | None:
-    """The view, what it was made of, and where its edit may be, (H, W) float32, 0 or 1. pose: (4, 4). shown: (P, 3) points that the
-    crop is to show, in the same coordinates; None: the crop is the middle."""
+) -> ReadView | None:
+    """None where something is wrong with it. pose: (4, 4). shown: (P, 3) points that the crop is to show, in the same coordinates;
+    None: the crop is the middle."""
     try:
         view = read_view(frame)
         allowed = replace(view, image=mask_of(frame, *view.image.shape[:2]))
@@ -200,7 +203,7 @@ def _read_view(
             "of it, or correct the mask."
         )
         return None
-    return view, Photograph(frame, width, height, window), (allowed.image > 0).astype(np.float32)
+    return ReadView(view, Photograph(frame, width, height, window), (allowed.image > 0).astype(np.float32))
 
 
 def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:
@@ -243,3 +246,46 @@ def _prompts(origin: Path, document: dict[str, Any], settings: SceneSettings, pr
     if not isinstance(source, str) or not isinstance(target, str):
         problems.append(f"{origin} has no 'prompt' (what the views show): set scene.source_prompt.")
     return str(source), str(target)
+
+
+def _images(read: Mapping[str, ReadView]) -> torch.Tensor:
+    """(N, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.stack([each.view.image for each in read.values()]).transpose(0, 3, 1, 2).astype(np.float32) / 255)
+
+
+def _masks(frames: list[Frame], read: Mapping[str, ReadView]) -> torch.Tensor | None:
+    """(N, H, W), 0 or 1, where an edit may be; none where no frame says it."""
+    return torch.from_numpy(np.stack([each.mask for each in read.values()])) if any(frame.mask for frame in frames) else None
+
+
+def _truth_of(
+    home: Path, read: Mapping[str, ReadView], names: tuple[str, ...], world: World, settings: SceneSettings, problems: list[str]
+) -> Truth | None:
+    """The folder's truth in the scene's units; none for another proxy, whose edit it does not show."""
+    if settings.proxy is not None:
+        return None
+    sizes = {name: (each.photograph.width, each.photograph.height) for name, each in read.items()}
+    truth = read_truth(home / "truth", names, sizes, width_height(settings.size), settings.crop, problems)
+    if truth is None or world.same:
+        return truth
+    return replace(truth, depth_source=truth.depth_source / world.scale, depth_edited=truth.depth_edited / world.scale)
+
+
+def _cameras(views: list[View], poses: np.ndarray, size: tuple[int, int]) -> Cameras:
+    """poses: (N, 4, 4). size: width and height, pixels."""
+    return Cameras(
+        torch.from_numpy(poses).float(),
+        torch.from_numpy(np.stack([view.focal for view in views])).float(),
+        torch.from_numpy(np.stack([view.centre for view in views])).float(),
+        *size,
+    )
+
+
+def _proxy_warnings(
+    folder: Path, home: Path, settings: SceneSettings, proxy: Proxy, cameras: Cameras, names: tuple[str, ...]
+) -> list[str]:
+    """What is to be said of what the views show of a proxy. Raises UserError where they show nothing of it."""
+    file = proxy_file(home, settings.proxy)
+    problem, warning = visibility_problem(str(file), proxy, cameras, names)
+    raise_problems(str(folder), [problem] if problem else [])
+    return [*([warning] if warning else []), *([still_sentence(file)] if moves_nothing(read_proxy_file(file)) else [])]

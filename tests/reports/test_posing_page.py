@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 from qnerf import pose as command
 from qnerf.reports.posing.page import templates, write_posing_page
-from qnerf.scenes.proxies import read_proxy
 from tests.browser import open_browser
 from tests.scenes.captures import SIZE, write_capture
 from tests.scenes.conftest import ring_cameras
@@ -85,85 +83,3 @@ def test_an_arm_is_clicked_raised_and_undone_in_a_browser(tmp_path: Path) -> Non
         browser.execute_script("document.getElementById('undo').click()")
         np.testing.assert_array_equal(saved()["target"], found["source"])
         assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-@pytest.mark.integration
-def test_a_box_is_placed_sized_turned_and_undone_by_mouse_in_a_browser(tmp_path: Path) -> None:
-    """Every handle leads where the mouse leads it; the file holds a box in any orientation, before and after."""
-    page, file = tmp_path / "pose.html", tmp_path / "proxy.json"
-    capture = str(write_capture(tmp_path / "scene"))
-    write_posing_page(capture, None, None, None, page)
-    middle = torch.tensor([[0.1, 0.0, 1.0]])
-    pixels = CAMERAS.project(middle)[0][:, 0].numpy()
-    with open_browser() as browser:
-        from selenium.webdriver import ActionChains
-        from selenium.webdriver.common.by import By
-
-        browser.get(page.as_uri())
-        canvases = browser.find_elements(By.CSS_SELECTOR, "#views canvas")
-
-        def offset(view: int, at: np.ndarray) -> tuple[int, int]:
-            """Of a point of the photograph, in its pixels, from the canvas's middle on the screen."""
-            width = canvases[view].size["width"]
-            x, y = np.round((np.asarray(at) / SIZE - 0.5) * width)
-            return int(x), int(y)
-
-        def drag(view: int, start: np.ndarray, end: np.ndarray) -> None:
-            (x, y), to = offset(view, start), offset(view, end)
-            chain = ActionChains(browser, duration=20).move_to_element_with_offset(canvases[view], x, y).click_and_hold()
-            chain.move_by_offset((to[0] - x) // 2, (to[1] - y) // 2).move_to_element_with_offset(
-                canvases[view], *to
-            ).release().perform()
-
-        def spot(view: int, handle: str) -> np.ndarray:
-            found = browser.execute_script(f"const box = boxAt(), view = data.views[{view}]; return project(view, {handle})")
-            return np.array(found) * SIZE / browser.execute_script(f"return canvases[{view}].width")
-
-        def saved() -> dict[str, np.ndarray]:
-            file.write_text(browser.execute_script("return document.getElementById('json').value"))
-            proxy = read_proxy(file)
-            assert proxy.kind == "box"
-            return {"source": proxy.source.numpy(), "target": proxy.target.numpy()}
-
-        def edges(corners: np.ndarray) -> np.ndarray:
-            return corners[[1, 2, 4]] - corners[0]
-
-        browser.execute_script("const t = document.getElementById('template'); t.value = 'box'; t.onchange({target: t})")
-        for view in (0, 1):
-            ActionChains(browser).move_to_element_with_offset(canvases[view], *offset(view, pixels[view])).click().perform()
-        placed = saved()["source"]
-        np.testing.assert_allclose(placed.mean(0), middle[0], atol=0.02)
-
-        top = spot(0, "faceOf(box, 2, 1)")
-        drag(0, top, top - np.array([0, 6.0]))
-        sized = saved()["source"]
-        np.testing.assert_allclose(spot(0, "faceOf(box, 2, 1)"), top - np.array([0, 6.0]), atol=0.3)
-        np.testing.assert_allclose(sized[:4], placed[:4], atol=1e-5)  # the face below stays
-
-        for axis, view in ((0, 0), (2, 1)):  # about two axes, so that yaw alone does not describe it
-            start, end = (spot(view, f"ringOf(box, {axis}, {angle})") for angle in (0.6, 1.0))
-            drag(view, start, end)
-        turned = saved()["source"]
-        lengths = np.linalg.norm(edges(sized), axis=1)
-        np.testing.assert_allclose(np.linalg.norm(edges(turned), axis=1), lengths, rtol=1e-5)
-        np.testing.assert_allclose(turned.mean(0), sized.mean(0), atol=1e-5)
-        rotation = (edges(turned) / lengths[:, None]).T @ (edges(sized) / lengths[:, None])
-        vector = cv2.Rodrigues(rotation.astype(np.float64))[0][:, 0]
-        assert np.linalg.det(rotation) == pytest.approx(1, abs=1e-5)
-        assert abs(vector[0]) > 0.2
-        assert abs(vector[2]) > 0.2
-
-        browser.execute_script("document.getElementById('target').click()")
-        centre = spot(0, "box.centre")
-        drag(0, centre, centre + np.array([4.0, -3.0]))
-        posed = saved()
-        np.testing.assert_array_equal(posed["source"], turned)
-        np.testing.assert_allclose(spot(0, "box.centre"), centre + np.array([4.0, -3.0]), atol=0.3)
-        np.testing.assert_allclose(edges(posed["target"]), edges(turned), atol=1e-5)
-        browser.execute_script("document.getElementById('undo').click()")
-        np.testing.assert_array_equal(saved()["target"], turned)
-        assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-
-        write_posing_page(capture, str(file), None, None, page)  # goes on with what was saved
-        browser.get(page.as_uri())
-        np.testing.assert_allclose(saved()["source"], turned, atol=1e-5)

@@ -1,0 +1,55 @@
+"""The study of the posed source under wrong proxies."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.experiments.scripts import load
+from tests.fields.posing.analytic import skeleton
+
+
+def test_the_study_of_posing_makes_a_proxy_as_wrong_as_it_says() -> None:
+    study = load("field/posing.py")
+    joints = [[0.0, 0.0, -0.5], [0.0, 0.0, 0.3], [0.35, 0.0, 0.3], [0.35, 0.0, -0.3]]
+    proxy = skeleton(joints, [*joints[:3], [0.95, 0.0, 0.3]], ((0, 1), (1, 2), (2, 3)))
+    found = dict(study.errors(proxy, ["joints", "states"], 2))
+    assert found["none"] == [proxy]
+    assert len(found["states 10 %"]) == 2
+    for name, share in (("joints 5 %", 0.05), ("states 10 %", 0.1)):
+        away = (found[name][0].source - proxy.source).norm(dim=-1)
+        torch.testing.assert_close(away, torch.full((4,), share * study.extent(proxy)))
+    for wrong in found["joints 5 %"]:
+        torch.testing.assert_close(wrong.source[:3], wrong.target[:3])
+        before, after = wrong.source[3] - proxy.source[3], wrong.target[3] - proxy.target[3]
+        turned = torch.stack([-before[2], before[1], before[0]])  # the arm turns from -z to x
+        torch.testing.assert_close(after, turned, atol=1e-5, rtol=0)
+    assert study.rank(torch.tensor([0.1, 0.5, 0.9]), torch.tensor([9.0, 4.0, 1.0])) == pytest.approx(-1)
+    arm = study.parts_of(proxy, study.PosingSettings(), torch.device("cpu"))[2]
+    wrong = study.twisted(arm, 30.0)
+    torch.testing.assert_close(wrong.motion.back(proxy.target[2:]), proxy.source[2:])  # its joints stay
+    twist = wrong.motion.rotation @ arm.motion.rotation.T  # of the source's arm, about z
+    torch.testing.assert_close(twist[2, 2], torch.tensor(1.0))
+    assert twist[0, 0] == pytest.approx(3**0.5 / 2, abs=1e-5)
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+def test_the_study_of_posing_runs_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study = load("field/posing.py")
+    monkeypatch.setattr(study, "FIELDS", {"views": (6,), "quality": (0.5,)})
+    small = ["scene.size=32", "scene.views=4", "source_field.optimiser.iterations=20", "source_field.optimiser.rays_per_batch=128"]
+    coarse = ["posing.voxels=16", "posing.samples=16"]
+    arguments = ["--scenes", "asset:puppet_a", "--only", "views,quality,joints", "--seeds", "1", "--views", "2"]
+    monkeypatch.setattr(sys, "argv", ["posing.py", *arguments, "--into", str(tmp_path / "rows.md"), *small, *coarse])
+    for again in (False, True):
+        study.main()
+        rows = [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| puppet_a")]
+        assert rows == (
+            ["joints 10 %"] if again else ["6 views", "0.5 of the steps", "none", "joints 2 %", "joints 5 %", "joints 10 %"]
+        )
+        kept = (tmp_path / "rows.md").read_text().splitlines()
+        (tmp_path / "rows.md").write_text("\n".join(kept[:-1]) + "\n")  # as if it were broken off before the last

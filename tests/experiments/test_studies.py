@@ -1,0 +1,53 @@
+"""Studies by name: what they claim, what holds, and their reports."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments import __main__ as commands
+from experiments import studies
+from experiments.claims import Claim, judge
+from qnerf.scenes.images import write_image
+
+
+def test_each_study_reads_rows_there_are() -> None:
+    for study in studies.STUDIES.values():
+        assert set(study.rows) <= set(study.script.ROWS)
+        for claim in study.claims:
+            assert {claim.better, claim.worse} <= set(study.rows)
+
+
+def test_a_verdict_is_of_the_images_that_have_both_rows() -> None:
+    claim = Claim("a beats b by 1", "-", "psnr", "a", "b", 1.0)
+
+    def found(*values: tuple[str, int, float]) -> list[dict[str, str]]:
+        return [{"row": row, "image": str(image), "psnr": str(value)} for row, image, value in values]
+
+    few = judge(claim, found(("a", 0, 25), ("b", 0, 23), ("a", 1, 30)))
+    assert (few.ours, few.images, few.in_words) == ("25.00 against 23.00", 1, "holds, so far")
+    assert judge(claim, found(("a", 0, 25))).in_words == "not measured"
+    even = [("a", image, 20.0 + (image % 2) * 4) for image in range(8)] + [("b", image, 20.5) for image in range(8)]
+    assert judge(claim, found(*even)).in_words == "does not hold", "the difference is within its error"
+    clear = [("a", image, 22.0 + image) for image in range(8)] + [("b", image, 20.0 + image) for image in range(8)]
+    assert judge(claim, found(*clear)).in_words == "holds"
+
+
+def test_studies_are_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is measured already is not measured again; a report has claims, verdicts and pictures."""
+    folder = tmp_path / "inversions"
+    (folder / "pictures").mkdir(parents=True)
+    rows = [f'"{row}",0,{30 - place},0.9,0.001,' for place, row in enumerate(studies.STUDIES["U2"].rows)]
+    (folder / "results.csv").write_text("\n".join(["row,image,psnr,ssim,mse,inner_steps", *rows]))
+    for row in ("autoencoder", *studies.STUDIES["U2"].rows):
+        write_image(studies.inversions.picture(folder, row, 0), torch.rand(3, 32, 32).numpy())
+    monkeypatch.setattr(studies.inversions.Image, "measure", None)
+    assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path)]) == 0
+    told = (folder / "U2.md").read_text()
+    assert "| uniform maps beat a wrong prompt at γ 7.5 by 1 dB | by figures | 30.00 against 28.00 | 1 | holds, so far |" in told
+    assert "| ddim, wrong prompt, γ 1 | 1 | 29.00 | 0.9000 | 1.00 |" in told
+    assert (folder / "U2.png").exists()
+    assert commands.main(["run", "U9"]) == 2
+    assert "'U9' is not built; nearest valid: U" in capsys.readouterr().err
+    assert commands.main(["list"]) == 0
+    assert "J28" in capsys.readouterr().out
