@@ -3,6 +3,7 @@
     python experiments/field/posing.py                                     # the demo and the scenes of seed 104
     python experiments/field/posing.py --scenes asset:puppet_a --only joints --seeds 1
     python experiments/field/posing.py --only views,quality,twist --into rows.md   # goes on where an earlier call was broken off
+    python experiments/field/posing.py --scenes asset:puppet_a --only joints --write outputs/displaced   # scenes for whole edits
 
 The source field is trained once a scene, on the exact proxy's bounds; then the proxy is made wrong and posed.
 Errors: *joints* is all source joints displaced by a share of the extent, each into a direction of its own, the target's going
@@ -12,11 +13,15 @@ Fields: *views* is a field of a ring of so many views; *quality* one of twelve t
 rendered in four views between those of the training, too: *held out*, dB of all pixels and of the object.
 PSNR is that of the posed render before the truth, dB, on moved parts and on the object (before or after); trust is its mean where
 parts are posed, and `rank` Spearman's correlation of trust and squared error there (below 0 where trust tells good from bad).
+With --write nothing is posed: each scene is copied with a wrong proxy of *joints*, *states* or *bounds* in the place of
+its own. The truth stays, so that a run of the copy (`scene.path=outputs/displaced/<name>`) measures a whole edit.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,8 +43,10 @@ from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
 from qnerf.run import CONFIGS
 from qnerf.runs.loading import load_scene
+from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.on_demand import WORLD, is_procedural, kind_and_seed
 from qnerf.scenes.procedural.build import build_scene
+from qnerf.scenes.proxies import write_proxy
 from qnerf.scenes.region import extent
 from qnerf.scenes.scene import Bounds, Proxy, Scene
 from qnerf.scenes.settings import width_height
@@ -49,6 +56,7 @@ SCENES = "asset:puppet_a,procedural:figure_104,procedural:lamp_104,procedural:se
 SHARES = {"joints": (0.02, 0.05, 0.1), "states": (0.02, 0.05, 0.1), "bounds": (0.5, 1.0), "twist": (15, 45, 90)}
 FIELDS = {"views": (6, 8, 12, 16, 32), "quality": (0.1, 0.25, 0.5, 1.0, 2.0)}
 HEADS = ("scene", "error", "moved", "object", "trust", "rank", "held out", "held out, object")
+WRITTEN = "joints", "states", "bounds"  # errors that a proxy's file can have
 DEMO, RING, HELD_OUT = 5, 12, 4  # the demo's seed; views of a field whose steps are changed; views that are held out
 
 
@@ -160,6 +168,18 @@ def label(settings: RunSettings) -> str:
     return settings.scene.path.split(":")[-1]
 
 
+def write_scenes(settings: RunSettings, only: list[str], seeds: int, into: Path) -> Iterator[Path]:
+    """Copies of a scene's folder whose proxies are wrong: `<scene>-joints-2-0` is displaced by 2 % in the first direction."""
+    scene, home = load_scene(settings), scene_folder(settings.scene.path)
+    assert scene.proxy
+    for name, proxies in errors(scene.proxy, [kind for kind in only if kind in WRITTEN], seeds):
+        for seed, proxy in enumerate(proxies):
+            folder = into / "-".join([label(settings), *re.findall("[a-z]+|[0-9]+", name), str(seed)])
+            shutil.copytree(home, folder)
+            write_proxy(folder / "proxy.json", proxy, units=scene.world)
+            yield folder
+
+
 def ring(path: str, views: int, size: int) -> Scene:
     """The scene of a path, or the demo's, seen by so many cameras."""
     kind, seed = kind_and_seed(path) if is_procedural(path) else ("figure", DEMO)
@@ -199,6 +219,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of the directions")
     parser.add_argument("--views", type=int, default=4, help="that are posed, evenly spread")
     parser.add_argument("--into", type=Path, help="a file that rows are added to; those that it has are not measured again")
+    parser.add_argument("--write", type=Path, help="a folder that copies of the scenes with wrong proxies are written into")
     parser.add_argument("overrides", nargs="*", help="settings, such as posing.refine=0")
     given = parser.parse_args()
     only = given.only.split(",")
@@ -213,11 +234,15 @@ def main() -> None:
             with given.into.open("a") as file:
                 file.write(f"{line}\n")
 
-    if not kept:
+    if not kept and not given.write:
         say(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}")
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         for path in given.scenes.split(","):
             settings = parse(compose("config", ["scene.views=12", f"scene.path={path}", *given.overrides]))
+            if given.write:
+                for folder in write_scenes(settings, only, given.seeds, given.write):
+                    print(folder, flush=True)
+                continue
             for row in other_fields(settings, only, given.views, done):
                 say(f"| {' | '.join(row)} |")
             if not set(only) <= set(FIELDS):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qnerf.fields.posing.labels import Labels, smoothstep
+from qnerf.fields.posing.least_squares import least_squares
 from qnerf.fields.posing.parts import Part
 from qnerf.scenes.scene import Proxy
 
@@ -109,10 +110,8 @@ def _offsets(found: Labelled, matter: Tensor, offset: Tensor, joints: list[int],
         weight = matter[own]
         if own.sum() < FEWEST or weight.sum() < FEWEST / 2:
             continue
-        line = torch.stack(
-            [1 - at[own], at[own]], 1
-        )  # the axis is a straight line from the offset of one joint to that of the other
-        ends = torch.linalg.lstsq(line * weight.sqrt()[:, None], across[own] * weight.sqrt()[:, None]).solution
+        line = torch.stack([1 - at[own], at[own]], 1)  # the axis: a straight line between the offsets of its two joints
+        ends = least_squares(line, across[own], weight)
         beside = torch.eye(3, device=offset.device) - torch.outer(unit, unit)
         for joint, end in zip(part.joints, ends, strict=True):
             normal[joint] += beside + ALONG * torch.outer(unit, unit)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qnerf.fields.posing.flesh import Radiant, opacity_at
+from qnerf.fields.posing.least_squares import least_squares
 
 COLUMNS = 32  # upright lines on a side of the grid that are looked along
 ABOVE, BELOW = 0.05, 0.2  # how far over and under the lowest joint the ground is looked for, as shares of the extent
@@ -51,7 +52,7 @@ def find_ground(field: Radiant, low: Tensor, high: Tensor, feet: float, extent: 
             return None
         middle = torch.cat([points[inner, :2].mean(0), points[inner, 2].median()[None]])
         near = points[inner] - middle
-        slope = torch.linalg.lstsq(near[:, :2], near[:, 2:]).solution[:, 0].clamp(-LEVEL, LEVEL)
+        slope = least_squares(near[:, :2], near[:, 2:])[:, 0].clamp(-LEVEL, LEVEL)
         inner = (points[:, 2] - middle[2] - (points[:, :2] - middle[:2]) @ slope).abs() < AGREE * extent
     normal = torch.cat([-slope, torch.ones_like(slope[:1])])
     return Ground(normal / normal.norm(), middle)
