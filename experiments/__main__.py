@@ -1,11 +1,11 @@
 """The published experiments by name, from the folder that has experiments/:
 
-    python -m experiments list                       # what is built, and what is not
-    python -m experiments run U1 --images 8          # costly: measures what its folder lacks, then says what holds
+    python -m experiments list                   # what is built, and what is not
+    python -m experiments run U1 --images 8      # costly: measures what is missing, then says what holds
 
-Results go to outputs/studies/<script>, which studies of one script share: results.csv, pictures, and for each study a report
-with claim, published figure, ours and verdict (<name>.md) and a sheet of pictures (<name>.png). A study goes on where it was
-broken off.
+Results go to outputs/studies/<script>, which studies of one script share: results.csv, pictures,
+and for each study a report with claim, published figure, ours and verdict (<name>.md) and a sheet
+of pictures (<name>.png). A study goes on where it was broken off.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ class Script(Protocol):
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` has a larger figure than `worse` by at least `least`, image by image. says: in words. published: the figure."""
+    """`better` has a larger figure than `worse` by at least `least`, image by image. says: in
+    words. published: the figure."""
 
     says: str
     published: str
@@ -45,7 +46,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """ours: the two means and their difference. images: how many have both rows. holds: None where there are none."""
+    """ours: the two means and their difference. images: how many have both rows. holds: None where
+    there are none."""
 
     ours: str
     images: int
@@ -71,7 +73,8 @@ class Study:
 
 
 def judge(claim: Claim, found: Found) -> Verdict:
-    """The mean of the difference over images, which has to exceed what is claimed by two standard errors, if there are enough."""
+    """The mean of the difference over images, which has to exceed what is claimed by two standard
+    errors, if there are enough."""
     by_row = {
         row: {each["image"]: float(each[claim.figure]) for each in found if each["row"] == row and _counts(claim, each)}
         for row in (claim.better, claim.worse)

@@ -12,8 +12,9 @@ from qnerf.backbones.diffusion import DiffusionBackbone
 
 
 def noised_pass(backbone: DiffusionBackbone, clean: Tensor, text: Tensor, share: float, edits: Edits, seed: int) -> None:
-    """One pass under captions, without guidance, on latents that are noised to a share of the steps. What is seen is kept by the
-    recorders in `edits`. clean: (V, C, h, w). text: (V, L, C), the captions' embeddings."""
+    """One pass under captions, without guidance, on latents that are noised to a share of the
+    steps. What is seen is kept by the recorders in `edits`. clean: (V, C, h, w). text: (V, L, C),
+    the captions' embeddings."""
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
     time = backbone.process.steps(STEPS).time(int(share * STEPS))
     with torch.no_grad(), backbone.bound(edits, Batch.of(0, [CONDITIONAL], len(clean))):

@@ -1,5 +1,5 @@
-"""What measuring scripts have in common: a results file with a line for each row on each image, the table of its means, and the
-command line."""
+"""What measuring scripts have in common: a results file with a line for each row on each image, the
+table of its means, and the command line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def lacking(path: Path, rows: Iterable[str], images: Iterable[int]) -> dict[int,
 
 @contextmanager
 def adding(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Adds lines to a results file, each there at once, so that what is broken off keeps what it has measured."""
+    """Adds lines to a results file, each there at once, so that what is broken off keeps what it
+    has measured."""
     begun = path.exists() and path.stat().st_size > 0
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -56,7 +57,8 @@ def picture(folder: Path, name: str, number: int) -> Path:
 
 
 def means(found: Found, rows: Iterable[str], figures: Iterable[str], first: str, counted: str = "images") -> str:
-    """Means of figures over the images of each row that was measured, as Markdown. first, counted: heads of two columns."""
+    """Means of figures over the images of each row that was measured, as Markdown. first, counted:
+    heads of two columns."""
     figures = list(figures)
     lines = [f"| {first} | {counted} | {' | '.join(figures)} |", "|---|---|" + "---|" * len(figures)]
     for name in rows:
@@ -73,8 +75,8 @@ class MeasureAll(Protocol):
 
 
 def command(description: str | None, measure_all: MeasureAll, table: Callable[[Path], str], results: str, images: int) -> None:
-    """A measuring script's command line: measures what a folder lacks, and prints its table. results: the name in that folder of
-    what `table` reads. images: how many unless told."""
+    """A measuring script's command line: measures what a folder lacks, and prints its table.
+    results: the name in that folder of what `table` reads. images: how many unless told."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="a folder")
     parser.add_argument("--images", type=int, default=images, help=f"the first so many images or scenes ({images})")

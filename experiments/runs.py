@@ -1,4 +1,5 @@
-"""What studies whose rows are whole runs have in common: a JSON file for each row on each scene, and the table of their means."""
+"""What studies whose rows are whole runs have in common: a JSON file for each row on each scene,
+and the table of their means."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def result(folder: Path, row: str, scene: str) -> Path:
 
 
 def measure(path: Path, row: str, number: int, words: Sequence[str], figures_of: Callable[[Path], Mapping[str, float]]) -> None:
-    """Runs the overrides `words`, and writes the figures of the run's folder to `path`, as those of scene `number`."""
+    """Runs the overrides `words`, and writes the figures of the run's folder to `path`, as those of
+    scene `number`."""
     found = run(qnerf.Settings.compose(*words), f"python -m qnerf.run {' '.join(words)}")
     write_json(path, {"row": row, "image": str(number), "folder": str(found), **figures_of(found)})
 
@@ -42,7 +44,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def means(found: Measured, rows: Iterable[str], figures: Mapping[str, str], digits: Mapping[str, int]) -> str:
-    """Means over the scenes of each row that was measured, as Markdown. figures: the head of each one's column."""
+    """Means over the scenes of each row that was measured, as Markdown. figures: the head of each
+    one's column."""
     lines = [f"| edit | scenes | {' | '.join(figures.values())} |", "|---|---|" + "---|" * len(figures)]
     for name in rows:
         if some := [each for each in found if each["row"] == name]:
@@ -51,6 +54,7 @@ def means(found: Measured, rows: Iterable[str], figures: Mapping[str, str], digi
 
 
 def mean_of(some: Measured, figure: str, digits: Mapping[str, int]) -> str:
-    """Over the scenes that have the figure, a dash where none has it. digits: after the point, 2 where it says nothing."""
+    """Over the scenes that have the figure, a dash where none has it. digits: after the point, 2
+    where it says nothing."""
     values = [each[figure] for each in some if figure in each]
     return f"{mean(values):.{digits.get(figure, 2)}f}" if values else "-"

@@ -1,8 +1,9 @@
-"""The published experiments that are built, by name: what each claims, and which rows of which measuring script tell.
+"""The published experiments that are built, by name: what each claims, and which rows of which
+measuring script tell.
 
-Names are those of the papers' claims: Q QNeRF (arXiv 2402.14792), U uniform attention maps (arXiv 2411.19652), F
-Free-Prompt-Editing (arXiv 2403.03431), J Jambon's report (2023). What is measured is measured once, for all studies that
-read it.
+Names are those of the papers' claims: Q QNeRF (arXiv 2402.14792), U uniform attention maps (arXiv
+2411.19652), F Free-Prompt-Editing (arXiv 2403.03431), J Jambon's report (2023). What is measured is
+measured once, for all studies that read it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from experiments.probes import study as probes
 
 WARMER, TURNED = "much warmer", "turned by 20 degrees"
 STEPS_OF = "fpe, γ 3.5, map_steps"
-EVERY_LAYER, FROM_4_TO_14, LATE = (f"fpe, γ 3.5, layers {some}" for some in ("0-15", "3-13", "10-15"))  # 4 to 14 if counted from 1
+# 4 to 14 if counted from 1
+EVERY_LAYER, FROM_4_TO_14, LATE = (f"fpe, γ 3.5, layers {some}" for some in ("0-15", "3-13", "10-15"))
 FPE, P2P = "fpe, γ 7.5", "p2p, γ 7.5"
 PSNR, WRONG = "psnr", "ddim, wrong prompt, γ 7.5"
 OF_U1 = (

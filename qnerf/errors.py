@@ -26,7 +26,8 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    """Text that any file and terminal takes: half a character, which JSON can name (`"\\ud800"`), as its escape."""
+    """Text that any file and terminal takes: half a character, which JSON can name (`"\\ud800"`),
+    as its escape."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -34,7 +35,8 @@ _MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad a
 
 
 def explain_memory_error(error: BaseException) -> str | None:
-    """A sentence for memory that the machine or its GPU does not have, as torch says it, or None for any other error."""
+    """A sentence for memory that the machine or its GPU does not have, as torch says it, or None
+    for any other error."""
     text = str(error).strip()
     if not isinstance(error, MemoryError) and not (isinstance(error, RuntimeError) and any(each in text for each in _MEMORY)):
         return None
@@ -65,8 +67,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
 def explain_os_error(error: OSError, elsewhere: str = "set another output_dir=…") -> str | None:
-    """A sentence for a disk that cannot be written, or None for any other system error. elsewhere: how another
-    place is chosen."""
+    """A sentence for a disk that cannot be written, or None for any other system error. elsewhere:
+    how another place is chosen."""
     if error.errno not in _DISK:
         return None
     return (
@@ -76,9 +78,9 @@ def explain_os_error(error: OSError, elsewhere: str = "set another output_dir=�
 
 
 def told_in_a_sentence(work: Callable[[], int], elsewhere: str = "set another output_dir=…") -> int:
-    """The exit code of a command: what `work` returns, or `USER_ERROR` and one sentence where the user can correct the error: a
-    disk that cannot be written, and a path that leads nowhere, among them. `CLOSED_PIPE` where nobody reads on. elsewhere: as of
-    `explain_os_error`."""
+    """The exit code of a command: what `work` returns, or `USER_ERROR` and one sentence where the
+    user can correct the error: a disk that cannot be written, and a path that leads nowhere, among
+    them. `CLOSED_PIPE` where nobody reads on. elsewhere: as of `explain_os_error`."""
     try:
         code = work()
         sys.stdout.flush()
@@ -86,7 +88,8 @@ def told_in_a_sentence(work: Callable[[], int], elsewhere: str = "set another ou
     except UserError as error:
         sentence = str(error)
     except BrokenPipeError:  # its reader has seen enough, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer is flushed at the end
+        # what is left in the buffer is flushed at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except OSError as error:
         if (found := explain_os_error(error, elsewhere)) is not None:
@@ -100,8 +103,8 @@ def told_in_a_sentence(work: Callable[[], int], elsewhere: str = "set another ou
 
 
 def explain_lock(error: Exception, place: object, key: str) -> str | None:
-    """A sentence for a folder in which no file can be locked, such as some NFS mounts; None for any other error. key: the setting
-    that chooses the folder."""
+    """A sentence for a folder in which no file can be locked, such as some NFS mounts; None for any
+    other error. key: the setting that chooses the folder."""
     known = isinstance(error, OSError) and error.errno in _NO_LOCKS
     if not known and not isinstance(error, NotImplementedError):  # which is filelock's word for ENOSYS
         return None

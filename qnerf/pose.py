@@ -1,5 +1,6 @@
-"""A proxy: `qnerf pose <scene>` writes a page on which a skeleton or a box is made by mouse; `qnerf pose <scene> --keypoints
-<folder>` triangulates 2-D keypoints over the views and writes proxy.json."""
+"""A proxy: `qnerf pose <scene>` writes a page on which a skeleton or a box is made by mouse;
+`qnerf pose <scene> --keypoints <folder>` triangulates 2-D keypoints over the views and writes
+proxy.json."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from qnerf.scenes.keypoints import read_keypoints
 from qnerf.scenes.settings import SceneSettings
 
 CONFIDENCE = 0.3
-OF_KEYPOINTS, OF_THE_PAGE = ("target", "confidence", "tolerance"), ("proxy", "views")  # options of one of the two ways alone
+# options of one of the two ways alone
+OF_KEYPOINTS, OF_THE_PAGE = ("target", "confidence", "tolerance"), ("proxy", "views")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +69,8 @@ def check_options(given: argparse.Namespace) -> None:
 
 
 def _write_page(given: argparse.Namespace) -> int:
-    from qnerf.reports.posing.page import write_posing_page  # reading scenes takes torch: only once it is needed
+    # reading scenes takes torch: only once it is needed
+    from qnerf.reports.posing.page import write_posing_page
 
     page = given.out or Path("pose.html")
     count = write_posing_page(given.scene, given.proxy, given.axes, given.views, page)

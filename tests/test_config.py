@@ -1,4 +1,5 @@
-"""Every shipped config composes and validates; every mistake is answered by a sentence that names the remedy."""
+"""Every shipped config composes and validates; every mistake is answered by a sentence that names
+the remedy."""
 
 import subprocess
 import sys
@@ -20,7 +21,8 @@ GROUPS = (
     "inversion", "editor", "recorder", "field", "rgb_field", "source_field", "guidance", "schedule", "metrics", "tracker",
     "backbone",
 )  # fmt: skip
-NOT_OF_THE_RUN = {"pretrain", "evaluate_backbone", "hydra"}  # composed by another entry point, or by Hydra for itself
+# composed by another entry point, or by Hydra for itself
+NOT_OF_THE_RUN = {"pretrain", "evaluate_backbone", "hydra"}
 
 
 def choices(group: str) -> list[str]:
@@ -46,7 +48,8 @@ def settings_of(*overrides: str) -> RunSettings:
 
 @pytest.mark.parametrize("override", list(shipped()))
 def test_every_shipped_config_is_valid_and_says_how_to_run_it(override: str) -> None:
-    settings_of(override, *(["schedule=progressive"] if override == "guidance=off" else []))  # which transport has no use for
+    # which transport has no use for
+    settings_of(override, *(["schedule=progressive"] if override == "guidance=off" else []))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONFIGS)))
@@ -78,7 +81,8 @@ def test_methods_are_the_baselines_and_then_the_main_one() -> None:
 
 @pytest.mark.parametrize("schedule", choices("schedule"))
 def test_every_baseline_stands_beside_every_main_schedule(schedule: str) -> None:
-    """A baseline that takes over settings of the main method must do without those that another schedule does not have."""
+    """A baseline that takes over settings of the main method must do without those that another
+    schedule does not have."""
     methods = settings_of(f"schedule={schedule}", f"baselines=[{','.join(choices('baselines'))}]").methods()
     assert set(methods) == {*choices("baselines"), MAIN_METHOD}
 

@@ -1,11 +1,13 @@
-"""The editors beside each other on single-image edits whose truth is known (study F3, and the leaderboard of editors).
+"""The editors beside each other on single-image edits whose truth is known (study F3, and the
+leaderboard of editors).
 
-    python -m experiments.editors.study results                          # measures what the folder has not yet, image by image
+    python -m experiments.editors.study results    # measures what the folder lacks, image by image
     python -m experiments.editors.study results --images 4 --rows fpe
-    python -m experiments.editors.study results --table                  # the table of what has been measured
+    python -m experiments.editors.study results --table    # the table of what has been measured
 
-Each image is inverted in 30 steps under its caption, and edited by its captions alone, without a control or a mask, as
-`+exp=edit_image` does it. The folder has results.csv and, in pictures/, each edited image.
+Each image is inverted in 30 steps under its caption, and edited by its captions alone, without a
+control or a mask, as `+exp=edit_image` does it. The folder has results.csv and, in pictures/, each
+edited image.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ from qnerf.scenes.images import read_image, write_image
 
 STEPS, SIZE = 30, 128
 FIGURES = ("right", "psnr_edit", "psnr_background", "silhouette", "seconds")
-"""right: the classifiers see what was asked for, 0 or 1. psnr_edit, psnr_background: dB, to the true edited image, where it differs
-from the source and elsewhere. silhouette: intersection over union of the classifiers' silhouettes of edit and source. seconds: of
-the edit alone."""
+"""right: the classifiers see what was asked for, 0 or 1. psnr_edit, psnr_background: dB, to the
+true edited image, where it differs from the source and elsewhere. silhouette: intersection over
+union of the classifiers' silhouettes of edit and source. seconds: of the edit alone."""
 RESULTS: str = "results.csv"
 COLUMNS: list[str] = ["row", "image", "change", *FIGURES]
 
@@ -115,7 +117,8 @@ class Measured:
 
 
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first: int = 0) -> None:
-    """Every row of every image that the folder lacks, image by image, so that a broken-off study has whole images."""
+    """Every row of every image that the folder lacks, image by image, so that a broken-off study
+    has whole images."""
     path = folder / RESULTS
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     todo = lacking(path, filter(wanted, ROWS), range(first, images))

@@ -1,12 +1,15 @@
-"""Principal components of queries, keys and residuals, by layer and step, and whether several views share them (J26, J27).
+"""Principal components of queries, keys and residuals, by layer and step, and whether several views
+share them (J26, J27).
 
-Four neighbouring views of a held-out scene (40 degrees apart) are noised to a share of the steps and seen by the U-Net in one pass
-under the scene's caption. Of a layer's features, all tokens of a view together, the first three principal axes span a subspace; two
-subspaces are compared by the mean cosine of their principal angles (1: the same, 0: at right angles).
+Four neighbouring views of a held-out scene (40 degrees apart) are noised to a share of the steps
+and seen by the U-Net in one pass under the scene's caption. Of a layer's features, all tokens of a
+view together, the first three principal axes span a subspace; two subspaces are compared by the
+mean cosine of their principal angles (1: the same, 0: at right angles).
 
-variance: the share of the variance of all four views that their first three axes have. joint: the cosine between a view's own axes
-and those of all four, as published. others: and those of the other three, which have not seen the view. A row "another scene" has,
-under both names, the cosine to the axes of four views of a scene of the next kind: what all pictures have in common.
+variance: the share of the variance of all four views that their first three axes have. joint: the
+cosine between a view's own axes and those of all four, as published. others: and those of the other
+three, which have not seen the view. A row "another scene" has, under both names, the cosine to the
+axes of four views of a scene of the next kind: what all pictures have in common.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ from qnerf.scenes.procedural.world import KINDS
 from qnerf.scenes.settings import width_height
 
 FIRST_SEED, VIEWS, AXES = 41_000, 4, 3
-LAYERS, SHARES = (9, 12, 15), (0.1, 0.5, 0.9)  # a quarter, a half and all of the latents' side, in the decoder
+# a quarter, a half and all of the latents' side, in the decoder
+LAYERS, SHARES = (9, 12, 15), (0.1, 0.5, 0.9)
 MIDDLE = 0.5
 SHOWN = "queries", 12, MIDDLE
 ROWS: Mapping[str, tuple[str, int, float]] = {
@@ -57,7 +61,8 @@ At = tuple[str, int, float]
 
 
 def features_of(backbone: DiffusionBackbone, number: int) -> tuple[Tensor, dict[At, Tensor]]:
-    """The views (V, 3, S, S) of scene `number`, and their features (V, rows, columns, C) by name, layer and share of the steps."""
+    """The views (V, 3, S, S) of scene `number`, and their features (V, rows, columns, C) by name,
+    layer and share of the steps."""
     size = width_height(RunSettings.compose().scene.size)[0]
     views = ring_views(FIRST_SEED + number, size, WORLD, ("joints",), KINDS[number % len(KINDS)], VIEWS)
     clean, text, found = backbone.encode(views.images), backbone.embed([*views.captions]), {}
@@ -91,7 +96,8 @@ def alike(first: Tensor, second: Tensor) -> float:
 
 
 def figures_of(x: Tensor, other: Tensor | None) -> dict[str, float]:
-    """Of features (V, rows, columns, C). other: those of another scene, to which each view is compared then."""
+    """Of features (V, rows, columns, C). other: those of another scene, to which each view is
+    compared then."""
     joint, variance = axes(x)
     each = [axes(view)[0] for view in x]
     if other is not None:
@@ -141,7 +147,8 @@ def table(path: Path) -> str:
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
-    """Two views of some scenes; queries of the middle layer in colours of the axes of all views, and of the view's own."""
+    """Two views of some scenes; queries of the middle layer in colours of the axes of all views,
+    and of the view's own."""
     numbers = first_images(read(folder / RESULTS), most)
     columns = [
         Column(f"{name} {view}", [read_image(picture(folder, f"{name} {view}", number)) for number in numbers])

@@ -1,13 +1,17 @@
-"""Whether cross-attention maps tell where a word is, by layer size and step (J22), and its centroid and size (J30).
+"""Whether cross-attention maps tell where a word is, by layer size and step (J22), and its centroid
+and size (J30).
 
-A held-out picture is noised to a share of the steps and seen by the U-Net in one pass under its caption. The map of a word is the
-mean over heads and layers of one size. Words are the object's noun and the colours that the caption tells, where what they name
-covers at least 2 % of the picture; the truth is the part map, which is drawn from the solids. A colour that two parts have is both.
+A held-out picture is noised to a share of the steps and seen by the U-Net in one pass under its
+caption. The map of a word is the mean over heads and layers of one size. Words are the object's
+noun and the colours that the caption tells, where what they name covers at least 2 % of the
+picture; the truth is the part map, which is drawn from the solids. A colour that two parts have is
+both.
 
-auc: how often the map is larger at a place of the word than at another place (.5: it tells nothing). centroid: the distance between
-the centroid of the map, softly thresholded as in self-guidance (Epstein et al. 2023), and the true one, in widths of the picture.
-size: the difference between the mean of that map and the true share of the picture. A row "another word" has the same of the map of
-the word before it among the words of the caption: what any map would reach.
+auc: how often the map is larger at a place of the word than at another place (.5: it tells
+nothing). centroid: the distance between the centroid of the map, softly thresholded as in
+self-guidance (Epstein et al. 2023), and the true one, in widths of the picture. size: the
+difference between the mean of that map and the true share of the picture. A row "another word" has
+the same of the map of the word before it among the words of the caption: what any map would reach.
 """
 
 from __future__ import annotations
@@ -39,7 +43,8 @@ from qnerf.scenes.procedural.phrases import NOUNS
 from qnerf.scenes.settings import width_height
 
 SEEN, SHARES = 0.02, (0.1, 0.5, 0.9)
-SIZES: Mapping[str, int] = {"a quarter": 4, "half": 2, "all": 1}  # of the latents' side that maps have: downsampling
+# of the latents' side that maps have: downsampling
+SIZES: Mapping[str, int] = {"a quarter": 4, "half": 2, "all": 1}
 ROWS: Mapping[str, tuple[int, float, bool]] = {
     f"{size} of the side, step {share:g}{', another word' if other else ''}": (downsampling, share, other)
     for other in (False, True)
@@ -63,7 +68,8 @@ def places_of(views: Views, grid: tuple[int, int]) -> dict[str, Tensor]:
 
 
 def auc(weights: Tensor, inside: Tensor) -> float:
-    """The share of pairs of a place inside and one outside in which the one inside has the larger weight; ties count a half."""
+    """The share of pairs of a place inside and one outside in which the one inside has the larger
+    weight; ties count a half."""
     within, outside = weights[inside][:, None], weights[~inside][None]
     return float(((within > outside).double() + 0.5 * (within == outside).double()).mean())
 

@@ -1,20 +1,26 @@
-"""How posing bears a wrong proxy and a worse source field: posed renders of procedural scenes, one fault after the other.
+"""How posing bears a wrong proxy and a worse source field: posed renders of procedural scenes, one
+fault after the other.
 
-    python experiments/field/posing.py                                     # the demo and the scenes of seed 104
+    python experiments/field/posing.py    # the demo and the scenes of seed 104
     python experiments/field/posing.py --scenes asset:puppet_a --only joints --seeds 1
-    python experiments/field/posing.py --only views,quality,twist --into rows.md   # goes on where an earlier call was broken off
-    python experiments/field/posing.py --scenes asset:puppet_a --only joints --write outputs/displaced   # scenes for whole edits
+    python experiments/field/posing.py --only views,quality,twist --into rows.md  # goes on with its rows
+    python experiments/field/posing.py --scenes asset:puppet_a --only joints --write outputs/displaced
 
-The source field is trained once a scene, on the exact proxy's bounds; then the proxy is made wrong and posed.
-Errors: *joints* is all source joints displaced by a share of the extent, each into a direction of its own, the target's going
-along as their bones bring them (the edit stays the motion that was asked for); *states* is both states displaced, each on its own;
-*bounds* is the proxy's solids grown by a share; *twist* turns every moved bone about itself by so many degrees too much.
-Fields: *views* is a field of a ring of so many views; *quality* one of twelve that is trained for a share of the steps. They are
-rendered in four views between those of the training, too: *held out*, dB of all pixels and of the object.
-PSNR is that of the posed render before the truth, dB, on moved parts and on the object (before or after); trust is its mean where
-parts are posed, and `rank` Spearman's correlation of trust and squared error there (below 0 where trust tells good from bad).
-With --write nothing is posed: each scene is copied with a wrong proxy of *joints*, *states* or *bounds* in the place of
-its own. The truth stays, so that a run of the copy (`scene.path=outputs/displaced/<name>`) measures a whole edit.
+The source field is trained once a scene, on the exact proxy's bounds; then the proxy is made wrong
+and posed.
+Errors: *joints* is all source joints displaced by a share of the extent, each into a direction of
+its own, the target's going along as their bones bring them (the edit stays the motion that was
+asked for); *states* is both states displaced, each on its own; *bounds* is the proxy's solids grown
+by a share; *twist* turns every moved bone about itself by so many degrees too much.
+Fields: *views* is a field of a ring of so many views; *quality* one of twelve that is trained for a
+share of the steps. They are rendered in four views between those of the training, too: *held out*,
+dB of all pixels and of the object.
+PSNR is that of the posed render before the truth, dB, on moved parts and on the object (before or
+after); trust is its mean where parts are posed, and `rank` Spearman's correlation of trust and
+squared error there (below 0 where trust tells good from bad).
+With --write nothing is posed: each scene is copied with a wrong proxy of *joints*, *states* or
+*bounds* in the place of its own. The truth stays, so that a run of the copy
+(`scene.path=outputs/displaced/<name>`) measures a whole edit.
 """
 
 from __future__ import annotations
@@ -57,7 +63,8 @@ SHARES = {"joints": (0.02, 0.05, 0.1), "states": (0.02, 0.05, 0.1), "bounds": (0
 FIELDS = {"views": (6, 8, 12, 16, 32), "quality": (0.1, 0.25, 0.5, 1.0, 2.0)}
 HEADS = ("scene", "error", "moved", "object", "trust", "rank", "held out", "held out, object")
 WRITTEN = "joints", "states", "bounds"  # errors that a proxy's file can have
-DEMO, RING, HELD_OUT = 5, 12, 4  # the demo's seed; views of a field whose steps are changed; views that are held out
+# the demo's seed; views of a field whose steps are changed; views that are held out
+DEMO, RING, HELD_OUT = 5, 12, 4
 
 
 def directions(proxy: Proxy, generator: torch.Generator) -> Tensor:
@@ -169,7 +176,8 @@ def label(settings: RunSettings) -> str:
 
 
 def write_scenes(settings: RunSettings, only: list[str], seeds: int, into: Path) -> Iterator[Path]:
-    """Copies of a scene's folder whose proxies are wrong: `<scene>-joints-2-0` is displaced by 2 % in the first direction."""
+    """Copies of a scene's folder whose proxies are wrong: `<scene>-joints-2-0` is displaced by 2 %
+    in the first direction."""
     scene, home = load_scene(settings), scene_folder(settings.scene.path)
     assert scene.proxy
     for name, proxies in errors(scene.proxy, [kind for kind in only if kind in WRITTEN], seeds):

@@ -1,10 +1,13 @@
-"""What uniform cross-attention maps cost beside ordinary ones: processor time and memory of a pass (study U4).
+"""What uniform cross-attention maps cost beside ordinary ones: processor time and memory of a pass
+(study U4).
 
-A pass of the U-Net on random latents at the prompt's length; what is in them changes no cost. Ordinary attention is measured as the
-model runs it, by a kernel that never writes maps out, and with maps written out, as the papers' code does; uniform maps as
-`inversion=uniform_attention` has them, and as the constant that is written in the place of maps that are computed. Rows are
-measured in turns in one process. ratio: of the row's processor time to the first row's, the least of some passes each. memory: the
-most that the pass has allocated at a time beyond what was there before it, MiB.
+A pass of the U-Net on random latents at the prompt's length; what is in them changes no cost.
+Ordinary attention is measured as the model runs it, by a kernel that never writes maps out, and
+with maps written out, as the papers' code does; uniform maps as `inversion=uniform_attention` has
+them, and as the constant that is written in the place of maps that are computed. Rows are measured
+in turns in one process. ratio: of the row's processor time to the first row's, the least of some
+passes each. memory: the most that the pass has allocated at a time beyond what was there before it,
+MiB.
 """
 
 from __future__ import annotations
@@ -68,7 +71,8 @@ def peak_of(run: Callable[[], object]) -> float:
 
 
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
-    """All rows of every repetition that the folder lacks: they are measured together, so that their ratio is of one time."""
+    """All rows of every repetition that the folder lacks: they are measured together, so that their
+    ratio is of one time."""
     path = folder / RESULTS
     todo = lacking(path, ROWS, range(images))
     if not todo:

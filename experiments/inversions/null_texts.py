@@ -1,12 +1,15 @@
-"""The optimised null embeddings of null-text inversion: how far they drift, and whether other views can use them (J17, J18, J19).
+"""The optimised null embeddings of null-text inversion: how far they drift, and whether other views
+can use them (J17, J18, J19).
 
-Five neighbouring views of a held-out scene (15 degrees apart) under its caption, without a control; each is inverted at γ = 1 and
-reconstructed at γ = 7.5 in 10 steps, of at most 10 inner steps each, with the null embeddings of a row: not optimised; the view's
-own; those of the middle view, carried over; or one for all five views, optimised together.
+Five neighbouring views of a held-out scene (15 degrees apart) under its caption, without a control;
+each is inverted at γ = 1 and reconstructed at γ = 7.5 in 10 steps, of at most 10 inner steps each,
+with the null embeddings of a row: not optimised; the view's own; those of the middle view, carried
+over; or one for all five views, optimised together.
 
-psnr: of the reconstruction, to the autoencoder's own round trip. drift_…: how far the embedding of a step is from that of the empty
-prompt, as a share of the latter's norm: after a quarter, after half and at the end of the steps. `--images` counts scenes; in the
-table and in the file an image is a view.
+psnr: of the reconstruction, to the autoencoder's own round trip. drift_…: how far the embedding of
+a step is from that of the empty prompt, as a share of the latter's norm: after a quarter, after
+half and at the end of the steps. `--images` counts scenes; in the table and in the file an image is
+a view.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ from qnerf.scenes.settings import width_height
 
 FIRST_SEED, VIEWS, APART, STEPS, INNER_STEPS = 42_000, 5, 15.0, 10, 10
 NOT, OWN, CARRIED, SHARED = "not optimised", "own", "of the middle view", "one for all views"
-ROWS: Mapping[str, bool | None] = {NOT: None, OWN: False, CARRIED: False, SHARED: True}  # optimised: for all views together
+# optimised: for all views together
+ROWS: Mapping[str, bool | None] = {NOT: None, OWN: False, CARRIED: False, SHARED: True}
 AT = {"drift_quarter": 0.25, "drift_half": 0.5, "drift_last": 1.0}
 FIGURES = ("psnr", *AT)
 RESULTS: str = "null_texts.csv"
@@ -44,8 +48,8 @@ COLUMNS: tuple[str, ...] = ("row", "image", *FIGURES)
 
 
 class Scene:
-    """Views (V, 3, H, W) under a caption each. pivot: their states at γ = 1, from which all rows start, since no null embedding has
-    a part in it."""
+    """Views (V, 3, H, W) under a caption each. pivot: their states at γ = 1, from which all rows
+    start, since no null embedding has a part in it."""
 
     def __init__(self, backbone: DiffusionBackbone, images: Tensor, captions: Sequence[str]) -> None:
         self.backbone, self.clean = backbone, backbone.encode(images)
@@ -89,7 +93,8 @@ class Scene:
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
     """Every row that the folder lacks, scene by scene; an image is a scene here."""
     path, settings = folder / RESULTS, RunSettings.compose()
-    todo = lacking(path, filter(wanted, ROWS), range(0, VIEWS * images, VIEWS))  # by the number of a scene's first view
+    # by the number of a scene's first view
+    todo = lacking(path, filter(wanted, ROWS), range(0, VIEWS * images, VIEWS))
     if not todo:
         return
     (folder / "pictures").mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,14 @@
-"""How well inversions give images back: PSNR, SSIM and MSE of held-out images of the embedded model's world (studies U1, U2, J16).
+"""How well inversions give images back: PSNR, SSIM and MSE of held-out images of the embedded
+model's world (studies U1, U2, J16).
 
-    python -m experiments.inversions.study results                  # measures what the folder has not yet, image by image
+    python -m experiments.inversions.study results    # measures what the folder lacks, image by image
     python -m experiments.inversions.study results --images 4 --rows ddim
-    python -m experiments.inversions.study results --table          # the table of what has been measured
+    python -m experiments.inversions.study results --table    # the table of what has been measured
 
-Each image is encoded, inverted in 30 steps under its caption (or another prompt) without a control, and denoised again; the figures
-are against the autoencoder's own round trip. A row is a way to invert and the γ of its reconstruction. The folder has
-results.csv and, in pictures/, each image as it came back.
+Each image is encoded, inverted in 30 steps under its caption (or another prompt) without a control,
+and denoised again; the figures are against the autoencoder's own round trip. A row is a way to
+invert and the γ of its reconstruction. The folder has results.csv and, in pictures/, each image as
+it came back.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ FIGURES: tuple[Field, ...] = ("psnr", "ssim", "mse")
 
 @dataclass(frozen=True)
 class Row:
-    """A way to invert, as overrides of a run; the prompt; the γ of the reconstruction (None: the inversion's own). few: on the
-    first images alone."""
+    """A way to invert, as overrides of a run; the prompt; the γ of the reconstruction (None: the
+    inversion's own). few: on the first images alone."""
 
     inversion: str
     prompt: Prompt = "caption"
@@ -110,7 +112,8 @@ class Image:
         return self._inverted[inversion, prompt]
 
     def measure(self, row: Row) -> tuple[dict[Field, Any], Tensor]:
-        """The figures of a row, with the optimisation's passes at each step if there were some, and the image (3, H, W)."""
+        """The figures of a row, with the optimisation's passes at each step if there were some, and
+        the image (3, H, W)."""
         branch, trajectory = self.inverted(row.inversion, row.prompt)
         inner = "" if not branch.counts else " ".join(str(branch.counts[k]) for k in range(STEPS))
         rebuilt, trip = self.backbone.decode(branch.reconstruct(trajectory, row.scale)), self.round_trip
@@ -124,7 +127,8 @@ def inversion_of(overrides: str) -> InversionSettings:
 
 
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first: int = 0) -> None:
-    """Every row of every image that the folder lacks, image by image, so that a broken-off study has whole images."""
+    """Every row of every image that the folder lacks, image by image, so that a broken-off study
+    has whole images."""
     path = folder / RESULTS
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     todo = lacking(path, filter(wanted, ROWS), range(first, images))
@@ -154,7 +158,8 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
 
 
 def table(path: Path) -> str:
-    """Means and standard deviations over the images of each row, as Markdown; and how many steps optimisation took."""
+    """Means and standard deviations over the images of each row, as Markdown; and how many steps
+    optimisation took."""
     lines = ["| inversion | images | PSNR, dB | SSIM | MSE x 1000 |", "|---|---|---|---|---|"]
     found = read(path)
     for name in ROWS:
@@ -172,7 +177,8 @@ def table(path: Path) -> str:
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
-    """What came back of some images, beside the autoencoder's own round trip, with the mean PSNR of all images below."""
+    """What came back of some images, beside the autoencoder's own round trip, with the mean PSNR of
+    all images below."""
     found = read(folder / RESULTS)
     numbers = first_images(found, most)
     columns = []

@@ -1,7 +1,8 @@
 """How alike the trajectories of an image and of the transformed image are (study J20).
 
-Each held-out image of `study.py` and the image after a change of colour, a rotation, a scaling or a translation are inverted in
-30 steps under the same caption; the figure is the cosine between the two latents at a state, which counts noise and image alike.
+Each held-out image of `study.py` and the image after a change of colour, a rotation, a scaling or a
+translation are inverted in 30 steps under the same caption; the figure is the cosine between the
+two latents at a state, which counts noise and image alike.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def tinted(*gains: float) -> Transform:
 
 
 def moved(turn: float = 0.0, scale: float = 1.0, across: float = 0.0) -> Transform:
-    """Turned about its middle by degrees, scaled, and moved to the right by a share of its width; its border is repeated."""
+    """Turned about its middle by degrees, scaled, and moved to the right by a share of its width;
+    its border is repeated."""
     cos, sin = (float(f(np.deg2rad(turn))) / scale for f in (np.cos, np.sin))
     matrix = torch.tensor([[cos, -sin, -2 * across], [sin, cos, 0.0]])[None]
 

@@ -1,11 +1,12 @@
-"""Edits of other kinds than a raised arm: the paper's second open question, on scenes whose true edit is known (study `others`).
+"""Edits of other kinds than a raised arm: the paper's second open question, on scenes whose true
+edit is known (study `others`).
 
-    python -m experiments run others --images 4                 # one scene of each kind, and what holds
+    python -m experiments run others --images 4    # one scene of each kind, and what holds
     python -m experiments.others.study outputs/studies/others --images 4 --rows "recoloured;pair"
     python -m experiments.others.study outputs/studies/others --table
 
-A row is a kind of edit and a method; on a scene it is an ordinary run. Runs of a folder share one store, and so a scene's
-inversion. Scenes come in turns over the kinds.
+A row is a kind of edit and a method; on a scene it is an ordinary run. Runs of a folder share one
+store, and so a scene's inversion. Scenes come in turns over the kinds.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ FIGURES = {
     "warp_error_moved": "warp error, changed",
     "warp_error_moved_floor": "its floor",
 }
-"""changed: the parts that move, or have another colour. background: all but the edited object, with the post or the other figure.
-bystander: these alone, where they are seen after the edit."""
+"""changed: the parts that move, or have another colour. background: all but the edited object, with
+the post or the other figure. bystander: these alone, where they are seen after the edit."""
 DIGITS = {"silhouette_iou": 3, "warp_error_moved": 4, "warp_error_moved_floor": 4}
 
 
@@ -109,7 +110,8 @@ def table(path: Path) -> str:
 
 
 def sheet(folder: Path, rows: Sequence[str]) -> np.ndarray:
-    """Of the first scene of each kind a view: the source, the true edit, and every method's. The view is the third."""
+    """Of the first scene of each kind a view: the source, the true edit, and every method's. The
+    view is the third."""
     found = {each["row"]: each for each in reversed(read(folder / RESULTS)) if each["row"] in rows}
     kinds = [kind for kind in OTHER_EDITS if all(f"{kind}, {method}" in found for method in METHODS)]
     if not kinds:

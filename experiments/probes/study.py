@@ -1,19 +1,24 @@
-"""What attention maps tell: a small classifier on the maps of each layer, of colours and of kinds of object (study F1).
+"""What attention maps tell: a small classifier on the maps of each layer, of colours and of kinds
+of object (study F1).
 
-    python -m experiments run F1 --images 200                      # costly: measures what the folder lacks, then says what holds
+    python -m experiments run F1 --images 200    # costly: measures what is missing, then says what holds
     python -m experiments.probes.study outputs/studies/probes --table
 
-Every image is a picture of the embedded model's world under its caption, noised to the middle of the schedule, in one pass of the
-U-Net. A probe is a perceptron of two layers. It is trained on pictures of training seeds, twice as many as the held-out ones that
-it is measured on. The classes are the colour of the object's largest part that the caption tells, and the kind of object.
+Every image is a picture of the embedded model's world under its caption, noised to the middle of
+the schedule, in one pass of the U-Net. A probe is a perceptron of two layers. It is trained on
+pictures of training seeds, twice as many as the held-out ones that it is measured on. The classes
+are the colour of the object's largest part that the caption tells, and the kind of object.
 
-- cross: the mean over heads of the cross-attention map of the word of the class (a colour's name, the object's noun);
+- cross: the mean over heads of the cross-attention map of the word of the class (a colour's name,
+  the object's noun);
 - self: the mean over heads of the whole self-attention map, which has no word;
-- chosen layer: the layer whose probes are right most often on one half of the training pictures, trained on the other;
+- chosen layer: the layer whose probes are right most often on one half of the training pictures,
+  trained on the other;
 - shuffled labels: the same, trained on labels in another order; what is reached by chance.
 
-Maps are averaged to at most 8 x 8 places, and a probe sees their first 64 principal components, each of unit variance. The folder
-has results.csv (1 where a probe is right, for each held-out image) and, in maps/, the maps of each image.
+Maps are averaged to at most 8 x 8 places, and a probe sees their first 64 principal components,
+each of unit variance. The folder has results.csv (1 where a probe is right, for each held-out
+image) and, in maps/, the maps of each image.
 """
 
 from __future__ import annotations
@@ -92,8 +97,8 @@ def main_colour(view: LabelledView) -> int:
 
 
 def maps_of(backbone: DiffusionBackbone, view: LabelledView, seed: int) -> dict[str, Tensor]:
-    """The maps of a picture, half floats (places,) or (places²,), by name: "cross colour 3", "cross kind 3", "self 3"; and its
-    classes, "colour" and "kind"."""
+    """The maps of a picture, half floats (places,) or (places²,), by name: "cross colour 3", "cross
+    kind 3", "self 3"; and its classes, "colour" and "kind"."""
     clean = backbone.encode(torch.from_numpy(view.image)[None])
     own, cross = RecordQueriesKeys(), RecordMaps()
     edits = Edits.at(backbone.layers, own) | Edits.at(backbone.cross_attention_layers, cross)
@@ -118,7 +123,8 @@ def kept(folder: Path, side: Side, number: int) -> Path:
 
 
 def fit(inputs: Tensor, labels: Tensor, heldout: Tensor, classes: int, seed: int) -> Tensor:
-    """Log-probabilities (M, classes) of held-out maps (M, places) by a probe that was trained on maps (N, places) with labels."""
+    """Log-probabilities (M, classes) of held-out maps (M, places) by a probe that was trained on
+    maps (N, places) with labels."""
     centre = inputs.mean(dim=0)
     _, sizes, axes = torch.linalg.svd(inputs - centre, full_matrices=False)
     some = sizes[:COMPONENTS] > 1e-4 * sizes[0]
@@ -137,7 +143,8 @@ def fit(inputs: Tensor, labels: Tensor, heldout: Tensor, classes: int, seed: int
 
 
 def right(train: Mapping[str, Tensor], heldout: Mapping[str, Tensor], row: Row, name: str, known: dict[tuple, Tensor]) -> Tensor:
-    """(M,) bool: for which held-out images the probe of a row is right about a class. known: of probes that have been trained."""
+    """(M,) bool: for which held-out images the probe of a row is right about a class. known: of
+    probes that have been trained."""
     labels, layer = train[name].long(), row.layer
     if row.shuffled:
         labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]
@@ -165,7 +172,8 @@ def score(inputs: Tensor, labels: Tensor, classes: int, seed: int) -> float:
 
 
 def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
-    """Maps that the folder lacks, then, where rows or images are missing, all probes: each is trained on all images."""
+    """Maps that the folder lacks, then, where rows or images are missing, all probes: each is
+    trained on all images."""
     names, found = [name for name in ROWS if wanted(name)], read(folder / RESULTS)
     done = {(each["row"], int(each["image"])) for each in found}
     if all((name, number) in done for name in names for number in range(images)):

@@ -1,12 +1,13 @@
 """The paper's open questions, on scenes whose true edit is known (studies Q3 to Q8).
 
-    python -m experiments.questions.study results                        # measures what the folder has not yet, scene by scene
+    python -m experiments.questions.study results    # measures what the folder lacks, scene by scene
     python -m experiments.questions.study results --images 4 --rows "views"
-    python -m experiments.questions.study results --table                # the table of what has been measured
+    python -m experiments.questions.study results --table    # the table of what has been measured
 
-A row is a way to edit, as overrides of a run; an "image" of it is a held-out scene, in turns over the kinds. Each is an
-ordinary run under runs/, from one store, so that rows share inversions, and what is done is done once. The figures of a row on a
-scene are a file of results/: several processes may work in one folder.
+A row is a way to edit, as overrides of a run; an "image" of it is a held-out scene, in turns over
+the kinds. Each is an ordinary run under runs/, from one store, so that rows share inversions, and
+what is done is done once. The figures of a row on a scene are a file of results/: several processes
+may work in one folder.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ FIGURES = {
     "last_r2": "R², last field",
     "seconds": "s",
 }
-"""cut: the share of the independent edit's warp error above its floor that is taken away. object to heldout: gains over the
-independent edit of the same run. R²: mean over layers. seconds: of the edit without its inversion, on the machine as it was."""
+"""cut: the share of the independent edit's warp error above its floor that is taken away. object to
+heldout: gains over the independent edit of the same run. R²: mean over layers. seconds: of the edit
+without its inversion, on the machine as it was."""
 DIGITS = {"cut": 0, "silhouette": 3, "seconds": 0}
 
 
@@ -82,7 +84,8 @@ def scene(number: int) -> str:
 
 
 def scene_path(folder: Path, row: str, number: int) -> str:
-    """What `scene.path` names: the scene of 16 views, or for a row of so many views that of 64, of which the run takes some."""
+    """What `scene.path` names: the scene of 16 views, or for a row of so many views that of 64, of
+    which the run takes some."""
     if row not in MANY:
         return f"procedural:{scene(number)}"
     path = folder / "scenes" / f"{scene(number)}_{max(VIEWS)}"

@@ -1,7 +1,7 @@
 """Floating-point operations of Stable Diffusion's networks, counted from their configs. Needs no torch.
 
-A product and a sum are two. Normalisations, activations and biases are left out: they are below 2 % of a pass.
-`tests/backbones/test_flops.py` holds the counts against PyTorch's own counter.
+A product and a sum are two. Normalisations, activations and biases are left out: they are below 2 %
+of a pass. `tests/backbones/test_flops.py` holds the counts against PyTorch's own counter.
 """
 
 from __future__ import annotations
@@ -55,11 +55,13 @@ def controlnet_flops(config: Config, latents: tuple[int, int]) -> float:
 
 
 def narrow_head_flops(config: Config, latents: tuple[int, int], narrowest: int, decoder: bool) -> float:
-    """Operations that self-attention of one row could do beside its own while it takes the exponentials of its scores: those of
-    heads of `narrowest` channels in the place of narrower ones. decoder: a U-Net's, which a ControlNet has not."""
+    """Operations that self-attention of one row could do beside its own while it takes the
+    exponentials of its scores: those of heads of `narrowest` channels in the place of narrower
+    ones. decoder: a U-Net's, which a ControlNet has not."""
     levels, layers, _ = _shape(config)
     attended = [kind.startswith("CrossAttn") for kind in config.get("down_block_types", _ATTENDED)]
-    found = config.get("num_attention_heads") or config.get("attention_head_dim", 8)  # diffusers' name for their number
+    # diffusers' name for their number
+    found = config.get("num_attention_heads") or config.get("attention_head_dim", 8)
     heads = found if isinstance(found, Sequence) else [found] * len(levels)
     maps = [(2 * layers + 1 if decoder else layers) * each for each in attended]
     maps[-1] += 1  # that of the middle
@@ -140,8 +142,8 @@ def _resnets(before: int, after: int, count: int, places: float) -> float:
 
 
 def _transformer(channels: int, places: float, context: int) -> float:
-    """Two projections (4 c² n), self-attention (8 c² n + 4 n² c), cross-attention (4 c² n + 4 L w c + 4 n L c) and the gated
-    feed-forward network (24 c² n)."""
+    """Two projections (4 c² n), self-attention (8 c² n + 4 n² c), cross-attention (4 c² n + 4 L w c
+    + 4 n L c) and the gated feed-forward network (24 c² n)."""
     square = channels**2 * places
     cross = 4.0 * TOKENS * context * channels + 4.0 * places * TOKENS * channels
     return 40.0 * square + 4.0 * places**2 * channels + cross

@@ -1,4 +1,5 @@
-"""What a pass of Stable Diffusion's networks costs: operations counted from their configs, over what a CPU was measured to do."""
+"""What a pass of Stable Diffusion's networks costs: operations counted from their configs, over
+what a CPU was measured to do."""
 
 from __future__ import annotations
 
@@ -13,28 +14,32 @@ from qnerf.backbones.weight_files import file_shapes, shapes_of, weights_of
 from qnerf.errors import UserError
 
 EMBEDDED_PASS = 0.030
-"""Seconds of the embedded backbone's pass, U-Net and ControlNet on one view, on 2 CPU cores in float32; what the others are
-measured beside."""
+"""Seconds of the embedded backbone's pass, U-Net and ControlNet on one view, on 2 CPU cores in
+float32; what the others are measured beside."""
 EMBEDDED_RATE = 3.54e9 / EMBEDDED_PASS
 """Operations a second in that pass: narrow layers compute less in a second than wide ones do."""
 PASS_RATE, AUTOENCODER_RATE = 1.84 * EMBEDDED_RATE, 2.2 * EMBEDDED_RATE
-"""Of Stable Diffusion's networks. Measured in CPU time of one thread, beside the embedded model's 42 GFLOP/s: 71 in a pass of one
-row at 512 pixels (15.3 s), 55 at 256, where reading the weights counts more; 89 to 100 in an autoencoder."""
+"""Of Stable Diffusion's networks. Measured in CPU time of one thread, beside the embedded model's
+42 GFLOP/s: 71 in a pass of one row at 512 pixels (15.3 s), 55 at 256, where reading the weights
+counts more; 89 to 100 in an autoencoder."""
 NARROWEST = 35
-"""Channels of a head below which attention is not faster. Measured on a CPU over 4096 places: a score takes 1.86 ns with 4
-channels, 2.02 with 8, 2.53 with 40, and 4.28 with 80, about as long as their products take at the rate above."""
+"""Channels of a head below which attention is not faster. Measured on a CPU over 4096 places: a
+score takes 1.86 ns with 4 channels, 2.02 with 8, 2.53 with 40, and 4.28 with 80, about as long as
+their products take at the rate above."""
 WEIGHTS_RATE, ROWS = 14e9, 4
 """Bytes of weights a second, which each pass reads once, for as many rows."""
 GPU_RATE = 168e12
-"""Operations a second of passes in half precision on the GPU of docs/gpu.md, where an independent edit's 2,920 rows of 1.09e12
-took 17.8 and 20.0 s: the pass alone, from a CUDA graph, does 220e12."""
+"""Operations a second of passes in half precision on the GPU of docs/gpu.md, where an independent
+edit's 2,920 rows of 1.09e12 took 17.8 and 20.0 s: the pass alone, from a CUDA graph, does
+220e12."""
 SLOW_HALF = 2.0  # a CPU computes half precision by way of float32
 LIBRARIES = 0.65 * GIB
 PARAMETERS = 1_430_000_000  # of Stable Diffusion 1.5 with one ControlNet
 
 
 def sd_costs(model: ModelFiles | None, nets: Sequence[NetFiles], width: int, height: int, dtype: str) -> PassCosts:
-    """Of one view in one pass, on 2 CPU cores. Without files on this machine, of Stable Diffusion 1.5 with one ControlNet."""
+    """Of one view in one pass, on 2 CPU cores. Without files on this machine, of Stable Diffusion
+    1.5 with one ControlNet."""
     unet: dict[str, Any] = model.unet if model else {"cross_attention_dim": 768}
     vae: dict[str, Any] = model.vae if model else {}
     factor = 2 ** (len(vae.get("block_out_channels", (0, 0, 0, 0))) - 1)

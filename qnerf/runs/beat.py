@@ -1,4 +1,5 @@
-"""Signs of life of a run: progress.json in its folder, live figures for trackers, and where the run stands in its sweep.
+"""Signs of life of a run: progress.json in its folder, live figures for trackers, and where the run
+stands in its sweep.
 
 `qnerf watch` and the other cells of a sweep read progress.json, on this machine or another.
 """
@@ -26,8 +27,8 @@ GIB, KIB = 2**30, 2**10
 
 @dataclass(frozen=True)
 class SweepPlace:
-    """Of a cell: the name of its sweep, its swept values in words, and a function that says where the sweep stands, "cell 3 of 48,
-    2 h 10 min left"."""
+    """Of a cell: the name of its sweep, its swept values in words, and a function that says where
+    the sweep stands, "cell 3 of 48, 2 h 10 min left"."""
 
     sweep: str
     label: str

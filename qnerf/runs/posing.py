@@ -1,4 +1,5 @@
-"""The posed views: the source's radiance field, trained once for all that share it, posed by the proxy and rendered."""
+"""The posed views: the source's radiance field, trained once for all that share it, posed by the
+proxy and rendered."""
 
 from __future__ import annotations
 
@@ -33,8 +34,9 @@ def pose(settings: RunSettings, inverted: Inverted, follow: bool, work: Workshop
 
 
 def unknown_to_posing(inverted: Inverted) -> Tensor:
-    """Where the posed views cannot know the edit, (N, H, W), 0 or 1: all of the object, where the proxy stands still and the
-    prompts differ. The edit then is what the prompt changes, and the posed views are the source's."""
+    """Where the posed views cannot know the edit, (N, H, W), 0 or 1: all of the object, where the
+    proxy stands still and the prompts differ. The edit then is what the prompt changes, and the
+    posed views are the source's."""
     scene, margin = inverted.scene, inverted.settings.control.margin
     size = (scene.cameras.height, scene.cameras.width)
     if scene.proxy is None or moves(scene.proxy) or scene.source_prompts == scene.target_prompts:

@@ -1,10 +1,11 @@
 """One bar over the whole run, with a remaining time that is learnt from the run itself.
 
-The run's work is planned as counts of units of different kinds (a view through the UNet, a field iteration …). The
-seconds that a unit of each kind takes are measured as the run goes; until the first is done, a kind is assumed to take
-its prior weight times the pace seen so far. So: remaining = Σ over kinds of (units left) × (seconds per unit).
-What a kind does first also compiles, loads and allocates: once more is done of it, the first is left out of its pace, and until
-then no remaining time is said, which could be a thousand times too long.
+The run's work is planned as counts of units of different kinds (a view through the UNet, a field
+iteration …). The seconds that a unit of each kind takes are measured as the run goes; until the
+first is done, a kind is assumed to take its prior weight times the pace seen so far. So: remaining
+= Σ over kinds of (units left) × (seconds per unit). What a kind does first also compiles, loads and
+allocates: once more is done of it, the first is left out of its pace, and until then no remaining
+time is said, which could be a thousand times too long.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Progress(Protocol):
         ...
 
     def field(self, method: str, step: int, r2: Mapping[str, float]) -> None:
-        """A method has trained a query field on the queries of a step. r2: what it explains of them, by layer."""
+        """A method has trained a query field on the queries of a step. r2: what it explains of
+        them, by layer."""
         ...
 
     def clean(self, method: str, latents: Tensor, k: int) -> None:
@@ -56,8 +58,8 @@ class Progress(Protocol):
         ...
 
     def disagreement(self, method: str) -> Callable[[float, int], None] | None:
-        """Who is told how far the first views' queries are from those that guide a step of a method's edit, 1 - R², and the step.
-        None: nobody, so that it need not be measured."""
+        """Who is told how far the first views' queries are from those that guide a step of a
+        method's edit, 1 - R², and the step. None: nobody, so that it need not be measured."""
         ...
 
     def expecting(self, work: Mapping[str, float]) -> AbstractContextManager[None]:
@@ -103,7 +105,8 @@ class RunProgress:
         self.first: dict[str, tuple[float, float]] = {}  # seconds and units of each kind's first advance
         self.stage = ""
         self.losses: dict[str, float] = {}  # of the fields that are being trained
-        self.beat: Callable[[RunProgress], str] = lambda run: ""  # told of every move; its words stand at the end of the line
+        # told of every move; its words stand at the end of the line
+        self.beat: Callable[[RunProgress], str] = lambda run: ""
         self.on_field: Callable[[str, int, Mapping[str, float]], None] = lambda method, step, r2: None
         self.on_clean: Callable[[str, Tensor, int], None] = lambda method, latents, k: None
         self.on_disagreement: Callable[[str, float, int], None] | None = None
@@ -173,7 +176,8 @@ class RunProgress:
 
     @contextmanager
     def expecting(self, work: Mapping[str, float]) -> Iterator[None]:
-        """Inside, the planned `work` (units by kind) is done; what was not is skipped, since its result was in the store."""
+        """Inside, the planned `work` (units by kind) is done; what was not is skipped, since its
+        result was in the store."""
         before = dict(self.left)
         yield
         for kind, units in work.items():
@@ -192,7 +196,8 @@ class RunProgress:
         return [kind for kind, (_, units) in self.first.items() if self.done[kind] > units]
 
     def seconds_per_unit(self, kind: str) -> float:
-        """Measured, or (before the first unit) guessed from the kind's weight and the pace of the other kinds."""
+        """Measured, or (before the first unit) guessed from the kind's weight and the pace of the
+        other kinds."""
         if self.done.get(kind):
             seconds, units = self._paced(kind)
             return seconds / units
@@ -201,7 +206,8 @@ class RunProgress:
         return self.weights.get(kind, 1.0) * (sum(seconds for _, seconds, _ in others) / weighed if weighed else 0.0)
 
     def remaining(self) -> float | None:
-        """Seconds until the end of the run. None while all that was done came first of its kind and anything is left."""
+        """Seconds until the end of the run. None while all that was done came first of its kind and
+        anything is left."""
         if any(self.left.values()) and not self._warm():
             return None
         return sum(units * self.seconds_per_unit(kind) for kind, units in self.left.items())

@@ -15,19 +15,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from qnerf.errors import UserError, printable
 from qnerf.scenes.problems import brief
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "TGA", "GIF")  # no PostScript: that runs a program
+# no PostScript: that runs a program
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000", "TGA", "GIF")
 MOST_PIXELS = 150_000_000  # of an image: 450 MB of memory
 LARGEST_JSON = 256 << 20  # bytes
 ORIENTATION = 0x0112  # EXIF's tag
 NOTHING = 65535  # code of a depth pixel that sees no surface, or one beyond the range
 
 
-_HALVES = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")  # of characters beyond 16 bits: alone no file takes them
+# of characters beyond 16 bits: alone no file takes them
+_HALVES = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's value, in UTF-8, 16 or 32, with or without a byte order mark; half a character, which JSON can name, as
-    its escape. UserError where it is missing or is not JSON."""
+    """A JSON file's value, in UTF-8, 16 or 32, with or without a byte order mark; half a character,
+    which JSON can name, as its escape. UserError where it is missing or is not JSON."""
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise UserError(
@@ -97,7 +99,8 @@ def is_scaled(size: tuple[int, int], named: tuple[int, int]) -> bool:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """(H, W) bool: bright pixels are True; of an image with transparent pixels, such as a cut-out photograph, the others."""
+    """(H, W) bool: bright pixels are True; of an image with transparent pixels, such as a cut-out
+    photograph, the others."""
     image = decode(path)
     if image.mode in ("RGBA", "LA", "PA", "P"):
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
@@ -139,7 +142,8 @@ def decode(path: Path) -> Image.Image:
     """An image, decoded to its last byte. Raises UserError where it is missing, damaged or too large."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower than its error's
+            # our own limit is lower than its error's
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path, formats=FORMATS)
         if image.width * image.height > MOST_PIXELS:
             raise Image.DecompressionBombError

@@ -1,6 +1,8 @@
-"""Procedural scenes by name: `scene.path=procedural:lamp_101` is the held-out lamp of seed 101, written when it is first asked for.
+"""Procedural scenes by name: `scene.path=procedural:lamp_101` is the held-out lamp of seed 101,
+written when it is first asked for.
 
-They follow from their name and the generator's code alone, so they are kept in the user's cache, under the version of that code.
+They follow from their name and the generator's code alone, so they are kept in the user's cache,
+under the version of that code.
 """
 
 from __future__ import annotations
@@ -20,17 +22,19 @@ PROCEDURAL = "procedural:"
 VIEWS = 16
 WORLD = 2
 NAMES = tuple(f"{index:03d}" for index in range(VIEWS))  # of its views
-KINDS = ("figure", "lamp", "seat", "toy")  # of that world; its own module would import torch, which a light check must not
+# of that world; its own module would import torch, which a light check must not
+KINDS = ("figure", "lamp", "seat", "toy")
 
-OTHER_EDITS = ("recoloured", "sitting", "occluded", "pair")  # figures with an edit of another kind: `procedural.other_edits`
+# figures with an edit of another kind: `procedural.other_edits`
+OTHER_EDITS = ("recoloured", "sitting", "occluded", "pair")
 
 _apart: list[Path] = []  # the temporary folder, while nothing is kept
 
 
 @contextmanager
 def nothing_kept() -> Iterator[None]:
-    """While this lasts, scenes that are not there yet are written to a temporary folder, which goes away with it: for a dry run,
-    which needs their hashes and leaves nothing behind."""
+    """While this lasts, scenes that are not there yet are written to a temporary folder, which goes
+    away with it: for a dry run, which needs their hashes and leaves nothing behind."""
     with tempfile.TemporaryDirectory(prefix="qnerf-scenes-") as folder:
         _apart.append(Path(folder))
         try:
@@ -65,7 +69,8 @@ def procedural_folder(path: str) -> Path:
 
 
 def is_unwritten(path: str) -> bool:
-    """Whether a path names a procedural scene that nobody has asked for yet. Raises UserError for one that there cannot be."""
+    """Whether a path names a procedural scene that nobody has asked for yet. Raises UserError for
+    one that there cannot be."""
     return is_procedural(path) and not procedural_folder(path).is_dir()
 
 
@@ -85,7 +90,8 @@ def ensure_written(path: str) -> Path:
     folder = procedural_folder(path)
     if folder.is_dir():
         return folder
-    from qnerf.scenes.procedural.build import build_scene  # half a second, and only who asks for such a scene pays
+    # half a second, and only who asks for such a scene pays
+    from qnerf.scenes.procedural.build import build_scene
     from qnerf.scenes.writer import write_scene
 
     kind, seed = kind_and_seed(path)

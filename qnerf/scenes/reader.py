@@ -1,4 +1,5 @@
-"""Read a scene from its folder. Everything downstream of the disk sees only the `Scene` that comes out of here."""
+"""Read a scene from its folder. Everything downstream of the disk sees only the `Scene` that comes
+out of here."""
 
 from __future__ import annotations
 
@@ -52,11 +53,12 @@ def read_scene(settings: SceneSettings) -> Scene:
 
 
 def read_with_notes(settings: SceneSettings) -> tuple[Scene, list[str]]:
-    """The scene at settings.path as square views of settings.size pixels, and what is to be said of how it was read.
+    """The scene at settings.path as square views of settings.size pixels, and what is to be said of
+    how it was read.
 
-    Raises one UserError that names everything that is wrong: with the poses and intrinsics first, or else
-    with the images, the proxy, the prompts and the truth. Images that are named but missing are left out, with
-    one note.
+    Raises one UserError that names everything that is wrong: with the poses and intrinsics first,
+    or else with the images, the proxy, the prompts and the truth. Images that are named but missing
+    are left out, with one note.
     """
     folder = scene_folder(settings.path)
     reader = reader_of(folder, settings.reader)
@@ -123,7 +125,8 @@ def _turned(frame: Frame, axes: str | None) -> Frame:
 
 
 def _with_notes(frame: Frame, photograph: Photograph) -> Frame:
-    """The frame, with notes where its image is a copy in another scale than its intrinsics', or these are strange."""
+    """The frame, with notes where its image is a copy in another scale than its intrinsics', or
+    these are strange."""
     found = (photograph.width, photograph.height)
     named = named_size(frame) or found
     notes = intrinsics_notes(focal_of(frame.numbers, *named), centre_of(frame.numbers, *named), named)
@@ -166,7 +169,8 @@ def _missing(origin: Path, frames: list[Frame]) -> list[str]:
 
 
 def _points_to_show(home: Path, proxy: Proxy | None, settings: SceneSettings) -> np.ndarray | None:
-    """(P, 3) points that crops are to show. None: crops are the middle, as they are where there is a truth, which was cut so."""
+    """(P, 3) points that crops are to show. None: crops are the middle, as they are where there is
+    a truth, which was cut so."""
     if proxy is None or (settings.proxy is None and (home / "truth").is_dir()):
         return None
     return moved_points(proxy).double().numpy()
@@ -184,8 +188,8 @@ def _read_views(
 def _read_view(
     frame: Frame, pose: np.ndarray, shown: np.ndarray | None, settings: SceneSettings, problems: list[str]
 ) -> ReadView | None:
-    """None where something is wrong with it. pose: (4, 4). shown: (P, 3) points that the crop is to show, in the same coordinates;
-    None: the crop is the middle."""
+    """None where something is wrong with it. pose: (4, 4). shown: (P, 3) points that the crop is to
+    show, in the same coordinates; None: the crop is the middle."""
     try:
         view = read_view(frame)
         allowed = replace(view, image=mask_of(frame, *view.image.shape[:2]))
@@ -207,8 +211,8 @@ def _read_view(
 
 
 def mask_of(frame: Frame, height: int, width: int) -> np.ndarray:
-    """Where the edit of a frame's image may be, (height, width) uint8, 0 or 255; everywhere if it has no mask. Raises UserError
-    where the mask goes beyond the image."""
+    """Where the edit of a frame's image may be, (height, width) uint8, 0 or 255; everywhere if it
+    has no mask. Raises UserError where the mask goes beyond the image."""
     if not frame.mask:
         return np.full((height, width), 255, dtype=np.uint8)
     mask = np.zeros(height * width, dtype=np.uint8)
@@ -284,7 +288,8 @@ def _cameras(views: list[View], poses: np.ndarray, size: tuple[int, int]) -> Cam
 def _proxy_warnings(
     folder: Path, home: Path, settings: SceneSettings, proxy: Proxy, cameras: Cameras, names: tuple[str, ...]
 ) -> list[str]:
-    """What is to be said of what the views show of a proxy. Raises UserError where they show nothing of it."""
+    """What is to be said of what the views show of a proxy. Raises UserError where they show
+    nothing of it."""
     file = proxy_file(home, settings.proxy)
     problem, warning = visibility_problem(str(file), proxy, cameras, names)
     raise_problems(str(folder), [problem] if problem else [])

@@ -1,4 +1,5 @@
-"""Where in every view the edit happens: the old and the new proxy, inflated (docs/method.md §2.5, restriction ours)."""
+"""Where in every view the edit happens: the old and the new proxy, inflated (docs/method.md §2.5,
+restriction ours)."""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ STILL = 0.01  # what moves by less, as a share of the proxy's extent, does not m
 
 @dataclass(frozen=True)
 class EditedRegion:
-    """Where the edit happens, each (N, h, w) float32, 0 or 1: `object` where any of the object may be before or after the
-    edit, `moved` where a part of it may be that moves, `shadow` where the shadow of such a part may be (None: left as it is)."""
+    """Where the edit happens, each (N, h, w) float32, 0 or 1: `object` where any of the object may
+    be before or after the edit, `moved` where a part of it may be that moves, `shadow` where the
+    shadow of such a part may be (None: left as it is)."""
 
     object: Tensor
     moved: Tensor
@@ -47,23 +49,27 @@ class EditedRegion:
 
 
 def edited_region(proxy: Proxy, cameras: Cameras, size: tuple[int, int], margin: float, finer: int = FINER) -> EditedRegion:
-    """size: (h, w), say of the latents. Cells that the inflated proxies only touch count too: it is drawn `finer` times as fine.
+    """size: (h, w), say of the latents. Cells that the inflated proxies only touch count too: it is
+    drawn `finer` times as fine.
 
-    margin: radius of the flesh round a skeleton's bones, as a share of the proxy's height (its largest extent); a box is
-    filled and grown by as much. A proxy that has bounds is where these are: they leave room enough by themselves.
+    margin: radius of the flesh round a skeleton's bones, as a share of the proxy's height (its
+    largest extent); a box is filled and grown by as much. A proxy that has bounds is where these
+    are: they leave room enough by themselves.
     """
     flesh = flesh_of(proxy, margin)
     return EditedRegion(*(_covered(part, cameras, size, flesh, finer) for part in (proxy, moved_part(proxy))))
 
 
 def given_region(masks: Tensor | None, views: int, size: tuple[int, int]) -> EditedRegion:
-    """The region of images without a proxy: where their masks (N, H, W) say, at size (h, w), or everywhere."""
+    """The region of images without a proxy: where their masks (N, H, W) say, at size (h, w), or
+    everywhere."""
     region = torch.ones(views, *size) if masks is None else tokens_inside(masks, *size).float()
     return EditedRegion(region, region)
 
 
 def tokens_inside(region: Tensor, rows: int, columns: int) -> Tensor:
-    """Which tokens of a map of rows x columns cover any of the region (V, h, w), 0 or 1: (V, rows, columns) bool."""
+    """Which tokens of a map of rows x columns cover any of the region (V, h, w), 0 or 1: (V, rows,
+    columns) bool."""
     return F.adaptive_max_pool2d(region, (rows, columns)) > 0
 
 
@@ -78,7 +84,8 @@ def moves(proxy: Proxy) -> bool:
 
 
 def moved_part(proxy: Proxy) -> Proxy:
-    """The proxy with those bones and bounding solids alone that the edit moves; all of a box, and of a proxy that stands still."""
+    """The proxy with those bones and bounding solids alone that the edit moves; all of a box, and
+    of a proxy that stands still."""
     moves = (proxy.target - proxy.source).norm(dim=-1) > STILL * extent(proxy)
     bones = tuple((a, b) for a, b in proxy.bones if moves[a] or moves[b])
     if proxy.kind == "box" or not bones:
@@ -92,7 +99,8 @@ def moved_part(proxy: Proxy) -> Proxy:
 
 
 def flesh_of(proxy: Proxy, margin: float) -> float:
-    """The radius of the flesh round a skeleton's bones, world units. margin: as a share of the proxy's extent."""
+    """The radius of the flesh round a skeleton's bones, world units. margin: as a share of the
+    proxy's extent."""
     return margin * extent(proxy)
 
 

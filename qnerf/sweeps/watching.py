@@ -1,4 +1,5 @@
-"""Where a sweep stands: read from its folder and from the run folders of its cells alone, on this machine or another."""
+"""Where a sweep stands: read from its folder and from the run folders of its cells alone, on this
+machine or another."""
 
 from __future__ import annotations
 
@@ -16,14 +17,16 @@ from qnerf.reports.results import read_record, run_places, unescaped
 from qnerf.runs.folder import OWNER, PROGRESS, RunState, state_of
 from qnerf.runs.progress import format_seconds
 
-SILENT_AFTER = 120.0  # seconds without a sign of life after which a cell does not work any more; signs come every 5
+# seconds without a sign of life after which a cell does not work any more; signs come every 5
+SILENT_AFTER = 120.0
 REREAD = 10.0  # seconds between two looks of a cell at its sweep, at least
 LOOK = 50.0  # and so many times as long as the last look took
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One cell. number: from 1. words: its swept values. stage, fraction, seconds_left: of one that works; else None, 0, None."""
+    """One cell. number: from 1. words: its swept values. stage, fraction, seconds_left: of one that
+    works; else None, 0, None."""
 
     number: int
     words: str
@@ -71,7 +74,8 @@ def _standing(number: int, cell: Mapping[str, Any], swept: Sequence[str], sweep:
 
 
 def _is_alive(folder: Path, now: float) -> bool:
-    """Whether a run here has given a sign of life not long ago. now: by the clock of the disk, whatever this machine's says."""
+    """Whether a run here has given a sign of life not long ago. now: by the clock of the disk,
+    whatever this machine's says."""
     try:
         sign = max((folder / name).stat().st_mtime for name in (PROGRESS, OWNER) if (folder / name).exists())
     except (OSError, ValueError):
@@ -82,8 +86,8 @@ def _is_alive(folder: Path, now: float) -> bool:
 def seconds_left(cells: Sequence[Standing]) -> float | None:
     """Until all cells are done. None as long as nothing tells what a cell takes.
 
-    A cell that waits takes what done ones took in the mean, or, before the first is done, what the working ones will take. As many
-    cells are taken to work at once as do now.
+    A cell that waits takes what done ones took in the mean, or, before the first is done, what the
+    working ones will take. As many cells are taken to work at once as do now.
     """
     working = [cell for cell in cells if cell.works]
     waiting = [cell for cell in cells if not cell.works and cell.state.status in ("new", "partial")]
@@ -106,8 +110,9 @@ def say(cells: Sequence[Standing], number: int | None = None) -> str:
 
 
 def words_for(sweep: Path, identity: str, clock: Callable[[], float] = time.monotonic) -> Callable[[], str]:
-    """What a cell says of its sweep. It is looked up now and then, the more seldom the longer a look takes: many cells are many
-    folders. Where the sweep's folder cannot be read, the last words stand."""
+    """What a cell says of its sweep. It is looked up now and then, the more seldom the longer a
+    look takes: many cells are many folders. Where the sweep's folder cannot be read, the last words
+    stand."""
     said, due = "", clock()
 
     def words() -> str:

@@ -33,7 +33,8 @@ def test_the_true_edit_differs_where_it_says_and_the_prompts_say_it(number: int)
 
 
 def test_every_row_of_the_study_of_editors_is_a_setting() -> None:
-    for row in {(row.editor, row.inversion): row for row in editors.ROWS.values()}.values():  # of each a scale
+    # of each a scale
+    for row in {(row.editor, row.inversion): row for row in editors.ROWS.values()}.values():
         settings = RunSettings.compose("+exp=edit_image", "image=a.png", "prompt=a", "target=b", *row.overrides)
         assert settings.editor.guidance_scale == row.scale
 

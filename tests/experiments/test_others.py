@@ -59,7 +59,8 @@ def test_the_study_of_other_edits_has_a_run_for_each_row_and_measures_the_bystan
 @pytest.mark.slow
 @pytest.mark.integration
 def test_the_study_of_other_edits_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another colour, at four small views and a few steps: the default's output is not the source's own pixels."""
+    """Another colour, at four small views and a few steps: the default's output is not the source's
+    own pixels."""
     monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
     small = ("scene.size=32", "scene.views=4", "steps=4", "source_field.optimiser.iterations=20", "posing.voxels=16",
              "source_field.optimiser.rays_per_batch=128", "posing.samples=16", "field.optimiser.iterations=2",

@@ -52,4 +52,5 @@ def test_the_study_of_posing_runs_and_goes_on(
             ["joints 10 %"] if again else ["6 views", "0.5 of the steps", "none", "joints 2 %", "joints 5 %", "joints 10 %"]
         )
         kept = (tmp_path / "rows.md").read_text().splitlines()
-        (tmp_path / "rows.md").write_text("\n".join(kept[:-1]) + "\n")  # as if it were broken off before the last
+        # as if it were broken off before the last
+        (tmp_path / "rows.md").write_text("\n".join(kept[:-1]) + "\n")

@@ -11,7 +11,8 @@ from tests.schedules.helpers import BACKBONE
 
 
 def test_probes_learn_what_maps_tell_and_nothing_from_shuffled_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Maps whose first places tell the class by a sign of their product, which no linear classifier would find."""
+    """Maps whose first places tell the class by a sign of their product, which no linear classifier
+    would find."""
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, (300, 2), generator=generator) * 2 - 1
     maps = torch.cat([signs + 0.1 * torch.randn(300, 2, generator=generator), torch.randn(300, 6, generator=generator)], dim=1)

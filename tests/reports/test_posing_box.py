@@ -1,4 +1,5 @@
-"""A box on the page on which a proxy is made, by mouse in a browser: every handle leads where the mouse leads it."""
+"""A box on the page on which a proxy is made, by mouse in a browser: every handle leads where the
+mouse leads it."""
 
 from __future__ import annotations
 

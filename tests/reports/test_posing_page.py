@@ -1,4 +1,5 @@
-"""The page on which a proxy is made by mouse: templates, and in a browser an arm that is clicked, raised and undone."""
+"""The page on which a proxy is made by mouse: templates, and in a browser an arm that is clicked,
+raised and undone."""
 
 from __future__ import annotations
 

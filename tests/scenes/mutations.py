@@ -79,7 +79,8 @@ def mutated(document: Any, rng: random.Random) -> Any:
             parent.insert(key, copy.deepcopy(parent[key]))
         elif what < 0.32:
             parent[key] = copy.deepcopy(NESTED)
-        elif what < 0.4 and isinstance(parent[key], int | float) and not abs(parent[key]) > 1e300:  # more is no float
+        elif what < 0.4 and isinstance(parent[key], int | float) and not abs(parent[key]) > 1e300:
+            # of more than 1e300, the products could be no floats
             parent[key] = parent[key] * rng.choice((-1, 1e-3, 0.999, 1.01, 10, 1e6, 1e20))
         else:
             parent[key] = copy.deepcopy(rng.choice(VALUES))

@@ -60,7 +60,8 @@ def test_what_is_wrong_with_a_skeleton_is_told(change: dict[str, Any], expected:
 
 
 def test_half_a_character_in_a_name_is_read_as_its_escape_and_can_be_told(tmp_path: Path) -> None:
-    """JSON can name one, which no page and no terminal takes. Two that make one character are that character."""
+    """JSON can name one, which no page and no terminal takes. Two that make one character are that
+    character."""
     path = tmp_path / "proxy.json"
     named = {**FIGURE, "joints": ["\ud800", "\ud83d\ude00"], "target": FIGURE["source"]}
     path.write_text(json.dumps(named))
@@ -94,7 +95,8 @@ def test_views_that_show_little_of_the_edit_are_named(tmp_path: Path, caplog: py
 
 @pytest.mark.parametrize(("shift", "scale"), [((5e6, -3e6, 2e6), 1.0), ((0, 0, 0), 1e4), ((0, 0, 0), 1e-4), ((7e5, 0, 0), 1e-4)])
 def test_a_scene_far_away_or_of_another_size_is_the_same_scene(shift: tuple[float, ...], scale: float, tmp_path: Path) -> None:
-    """Up to a power of two in size, with cameras and proxy as exact as near the origin; given back are the world's units."""
+    """Up to a power of two in size, with cameras and proxy as exact as near the origin; given back
+    are the world's units."""
     move = np.array(shift)
     changed = document()
     moved = [np.vstack([np.column_stack([pose[:3, :3], pose[:3, 3] * scale + move]), pose[3]]) for pose in POSES]

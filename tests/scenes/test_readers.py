@@ -30,7 +30,8 @@ POINTS = np.random.default_rng(0).normal(size=(40, 3)) * 0.3 + [0.0, 0.0, 0.9]
 
 
 def world_to_camera() -> list[tuple[np.ndarray, np.ndarray]]:
-    """COLMAP's quaternions (w, x, y, z) and translations of the usual poses, by the eigenvector of Bar-Itzhack (2000)."""
+    """COLMAP's quaternions (w, x, y, z) and translations of the usual poses, by the eigenvector of
+    Bar-Itzhack (2000)."""
     found = []
     for pose in POSES:
         inverse = np.linalg.inv(pose @ np.diag([1.0, -1, -1, 1]))
@@ -86,7 +87,8 @@ def write_llff(folder: Path) -> None:
 
 
 def write_splits(folder: Path) -> None:
-    """As the synthetic NeRF scenes are: an angle alone, paths without an extension, one file for each split."""
+    """As the synthetic NeRF scenes are: an angle alone, paths without an extension, one file for
+    each split."""
     for split, views in {"train": (0, 2), "val": (1,), "test": (3,)}.items():
         frames = [{**DOCUMENT["frames"][view], "file_path": f"./{split}/{view:03d}"} for view in views]
         for view in views:
@@ -111,7 +113,8 @@ def write_npz(folder: Path, vggt: bool = False) -> None:
 
 
 def write_small_npz(folder: Path) -> None:
-    """Cameras alone, of images that the network saw at half the width and, rounded to what it takes, a little less high."""
+    """Cameras alone, of images that the network saw at half the width and, rounded to what it
+    takes, a little less high."""
     write_images(folder, [f"images/{name}" for name in NAMES])
     cameras = np.stack([np.linalg.inv(pose @ np.diag([1.0, -1, -1, 1])) for pose in POSES])
     matrices = np.tile(np.array([[FOCAL / 2, 0, SIZE / 4], [0, FOCAL / 2, SIZE / 4], [0, 0, 1]]), (4, 1, 1))
@@ -152,7 +155,8 @@ def test_every_format_gives_the_same_cameras(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(found.focal, known.focal, atol=1e-5, rtol=0)
         torch.testing.assert_close(found.centre, known.centre, atol=1e-5, rtol=0)
     torch.testing.assert_close(scene.focus, usual.focus, atol=1e-5, rtol=0)
-    assert name == "splits" or torch.equal(scene.images[order], usual.images)  # of which one image stands for all
+    # of which one image stands for all
+    assert name == "splits" or torch.equal(scene.images[order], usual.images)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -183,7 +187,8 @@ def test_pycolmap_reads_the_same(tmp_path: Path) -> None:
 
 
 def test_images_of_a_rig_of_two_sensors_are_where_pycolmap_has_them(tmp_path: Path) -> None:
-    """rigs.bin and frames.bin place a sensor on its rig and the rig in the world; images.bin has both in one."""
+    """rigs.bin and frames.bin place a sensor on its rig and the rig in the world; images.bin has
+    both in one."""
     pycolmap = pytest.importorskip("pycolmap")
     options = pycolmap.SyntheticDatasetOptions()
     options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig, options.num_points3D = 1, 2, 3, 20
@@ -290,7 +295,8 @@ def test_files_of_networks_that_are_damaged_or_others_get_a_sentence(tmp_path: P
 
 
 def test_points_say_where_parallel_cameras_look(tmp_path: Path) -> None:
-    """Nine cameras that look straight down at points of the ground: their axes never meet, but see it 10 below them."""
+    """Nine cameras that look straight down at points of the ground: their axes never meet, but see
+    it 10 below them."""
     place = tmp_path / "sparse/0"
     place.mkdir(parents=True)
     names = [f"{view}.png" for view in range(9)]

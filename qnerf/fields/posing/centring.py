@@ -1,4 +1,5 @@
-"""Joints put on the axes of their own flesh: a hand-drawn bone runs beside the middle of its limb (docs/method.md §7.2)."""
+"""Joints put on the axes of their own flesh: a hand-drawn bone runs beside the middle of its limb
+(docs/method.md §7.2)."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ SHAFT = 0.1, 0.9  # of a bone, where its flesh is looked at: at its ends it meet
 WIDE = 2.5  # radii of the flesh from the bone beyond which it is something that hangs there
 FEWEST = 8  # cells of flesh that say where a bone's axis is
 ALONG = 0.3  # weight of a joint's place along its limb as given, beside that across it as the flesh says
-LEAST, MOST = 0.006, 0.012  # root mean square of the moves, shares of the extent, below which none is made and above which all are
+# root mean square of the moves, shares of the extent: below the first no move is made, from the
+# second on all of each
+LEAST, MOST = 0.006, 0.012
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,12 @@ class Labelled:
 
 
 def centred(proxy: Proxy, label: Callable[[Proxy], Labelled], matter: Tensor, bound: float, size: float) -> Labelled:
-    """The proxy with the joints of its moved bones on their flesh's axes, and the target's moved as these bones carry them.
+    """The proxy with the joints of its moved bones on their flesh's axes, and the target's moved as
+    these bones carry them.
 
-    matter: (X, Y, Z) in [0, 1], opacity of the flesh without air and ground. bound: of a move, size: the extent, world units.
-    Joints of a proxy that fits stay as they are, bit by bit. So do those that keep their direction, with which their flesh goes.
+    matter: (X, Y, Z) in [0, 1], opacity of the flesh without air and ground. bound: of a move,
+    size: the extent, world units. Joints of a proxy that fits stay as they are, bit by bit. So do
+    those that keep their direction, with which their flesh goes.
     """
     first = found = label(proxy)
     moved = {joint for part in first.parts if part.moved and len(part.joints) == 2 for joint in part.joints}
@@ -59,9 +64,11 @@ def _moved(proxy: Proxy, parts: list[Part], offset: Tensor) -> Proxy:
 
 
 def carried(parts: list[Part], offset: Tensor) -> Tensor:
-    """Moves (J, 3) of the target's joints that go with moves of the source's: turned as the bone that brings the joint along is.
+    """Moves (J, 3) of the target's joints that go with moves of the source's: turned as the bone
+    that brings the joint along is.
 
-    That is the one of its moved bones that is nearest to what stays; a joint of a bone that stays is not turned.
+    That is the one of its moved bones that is nearest to what stays; a joint of a bone that stays
+    is not turned.
     """
     smooth = next((part for part in parts if part.smooth), None)
     if smooth is not None:
@@ -88,10 +95,12 @@ def _bones_away(parts: list[Part]) -> dict[int, int]:
 
 
 def _offsets(found: Labelled, matter: Tensor, offset: Tensor, joints: list[int], bound: float) -> Tensor:
-    """Moves (J, 3) of the given joints, `offset` (J, 3) being made: those of least Σ_b |P_b (δ - δ_b)|² + ALONG |u_b·δ|².
+    """Moves (J, 3) of the given joints, `offset` (J, 3) being made: those of least
+    Σ_b |P_b (δ - δ_b)|² + ALONG |u_b·δ|².
 
-    δ_b is where flesh of bone b has its axis at the joint, P_b = 1 - u_b u_bᵀ projects across the bone, whose direction is u_b:
-    where a joint lies along a straight limb flesh does not say, and at a bend the two axes meet in it.
+    δ_b is where flesh of bone b has its axis at the joint, P_b = 1 - u_b u_bᵀ projects across the
+    bone, whose direction is u_b: where a joint lies along a straight limb flesh does not say, and
+    at a bend the two axes meet in it.
     """
     normal = 1e-6 * torch.eye(3, device=offset.device).repeat(len(offset), 1, 1)
     right = torch.zeros_like(offset)
@@ -110,7 +119,8 @@ def _offsets(found: Labelled, matter: Tensor, offset: Tensor, joints: list[int],
         weight = matter[own]
         if own.sum() < FEWEST or weight.sum() < FEWEST / 2:
             continue
-        line = torch.stack([1 - at[own], at[own]], 1)  # the axis: a straight line between the offsets of its two joints
+        # the axis: a straight line between the offsets of its two joints
+        line = torch.stack([1 - at[own], at[own]], 1)
         ends = least_squares(line, across[own], weight)
         beside = torch.eye(3, device=offset.device) - torch.outer(unit, unit)
         for joint, end in zip(part.joints, ends, strict=True):

@@ -1,4 +1,5 @@
-"""How far a proxy drawn by hand is from the flesh, which says how far it is to be believed (docs/method.md §7.2)."""
+"""How far a proxy drawn by hand is from the flesh, which says how far it is to be believed
+(docs/method.md §7.2)."""
 
 from __future__ import annotations
 
@@ -14,20 +15,26 @@ from qnerf.fields.posing.settings import PosingSettings
 from qnerf.scenes.region import extent
 from qnerf.scenes.scene import Proxy
 
-SAMPLES, FAINT = 16, 0.02  # points of a bone; what is added to blurred opacity, so that empty space has a finite cost
+# points of a bone; what is added to blurred opacity, so that empty space has a finite cost
+SAMPLES, FAINT = 16, 0.02
 STEPS, RATE = 120, 0.04  # of the descent; its rate is a share of the bound
-USUAL, IMPRECISE = 0.006, 0.018  # distance of a proxy that fits, and its excess at a trust of 1/e, as shares of the extent
+# distance of a proxy that fits, and its excess at a trust of 1/e, as shares of the extent
+USUAL, IMPRECISE = 0.006, 0.018
 BLUR = 0.03  # standard deviation of the flesh's blur, as a share of the extent
 FULL = 0.1  # blurred opacity that half contents a bone
-STIFF = 0.03  # cost of moving one joint by `posing.refine`, where a bone in empty space costs log(1 + FULL / FAINT)
+# cost of moving one joint by `posing.refine`, where a bone in empty space costs log(1 + FULL /
+# FAINT)
+STIFF = 0.03
 
 
 def trust_in(proxy: Proxy, flesh: Flesh, opacity: Tensor, settings: PosingSettings, device: torch.device) -> float:
-    """How far a proxy is to be believed, in [0, 1], by how far its joints are from where its bones run through flesh.
+    """How far a proxy is to be believed, in [0, 1], by how far its joints are from where its bones
+    run through flesh.
 
-    opacity: (X, Y, Z) in [0, 1], the flesh's without air and ground. 1 of a proxy that the edit does not move, and of one that is
-    not posed by its bones: those of a sofa are the edges of its boxes, not the axes of limbs, and a spline through the joints of
-    both states hardly minds where along with it they lie.
+    opacity: (X, Y, Z) in [0, 1], the flesh's without air and ground. 1 of a proxy that the edit
+    does not move, and of one that is not posed by its bones: those of a sofa are the edges of its
+    boxes, not the axes of limbs, and a spline through the joints of both states hardly minds where
+    along with it they lie.
     """
     parts = parts_of(proxy, settings, device)
     if settings.refine == 0 or not any(part.joints for part in parts) or not any(part.moved for part in parts):
@@ -51,8 +58,8 @@ def blurred(opacity: Tensor, deviation: float) -> Tensor:
 
 
 def _moves(source: Tensor, bones: tuple[tuple[int, int], ...], flesh: Flesh, opacity: Tensor, bound: float, size: float) -> Tensor:
-    """Moves (J, 3) of least cost Σ_bones mean log(1 + FULL / (blurred opacity + FAINT)) + STIFF Σ_joints |move / bound|², none of
-    them longer than bound. size: the extent, world units."""
+    """Moves (J, 3) of least cost Σ_bones mean log(1 + FULL / (blurred opacity + FAINT)) + STIFF
+    Σ_joints |move / bound|², none of them longer than bound. size: the extent, world units."""
     blur = blurred(opacity, BLUR * size / flesh.step)
     starts, ends = ([bone[side] for bone in bones] for side in (0, 1))
     along = torch.linspace(0.05, 0.95, SAMPLES, device=source.device)[:, None]

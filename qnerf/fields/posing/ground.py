@@ -11,7 +11,8 @@ from qnerf.fields.posing.flesh import Radiant, opacity_at
 from qnerf.fields.posing.least_squares import least_squares
 
 COLUMNS = 32  # upright lines on a side of the grid that are looked along
-ABOVE, BELOW = 0.05, 0.2  # how far over and under the lowest joint the ground is looked for, as shares of the extent
+# how far over and under the lowest joint the ground is looked for, as shares of the extent
+ABOVE, BELOW = 0.05, 0.2
 FINE = 0.004  # step down the lines, likewise: a field's ground may be a thin sheet
 LEVEL = 0.36  # tangent of the most that the plane may lean (20°)
 AGREE = 0.01  # how near a line's end must be to the plane, as a share of the extent
@@ -31,7 +32,8 @@ class Ground:
 
 
 def find_ground(field: Radiant, low: Tensor, high: Tensor, feet: float, extent: float) -> Ground | None:
-    """The plane through the first dense matter below most of the box from low to high (3,); None where there is none.
+    """The plane through the first dense matter below most of the box from low to high (3,); None
+    where there is none.
 
     feet: z of the lowest joint. The world's z axis points up.
     """

@@ -1,4 +1,5 @@
-"""Which part the flesh belongs to: the one that is nearest along dense matter (geodesic distances on a grid)."""
+"""Which part the flesh belongs to: the one that is nearest along dense matter (geodesic distances
+on a grid)."""
 
 from __future__ import annotations
 
@@ -15,17 +16,17 @@ from qnerf.fields.posing.ground import Ground
 from qnerf.fields.posing.parts import Part
 
 CORE = 0.8  # of a bone's flesh, in radii, is its own without asking
-SHOWN = (
-    0.4,
-    0.6,
-)  # shares of the views that show what is not background: below the first matter is air, above the second it is not
+# shares of the views that show what is not background: below the first matter is air, above the
+# second it is not
+SHOWN = (0.4, 0.6)
 SOFTEN = 3  # cells over which labels pass into each other
 
 
 @dataclass(frozen=True)
 class Labels:
-    """shares: (K, X, Y, Z) in [0, 1], how far a cell belongs to each of K moved parts; the rest stays where it is. air: (X, Y, Z),
-    how far a cell's matter is none, but air that the field has filled with the background's colour.
+    """shares: (K, X, Y, Z) in [0, 1], how far a cell belongs to each of K moved parts; the rest
+    stays where it is. air: (X, Y, Z), how far a cell's matter is none, but air that the field has
+    filled with the background's colour.
 
     clearance: what is lower over the ground than this, world units, belongs to none.
     """
@@ -44,7 +45,8 @@ class Labels:
         return self._over_ground(smoothstep(self.flesh.lookup(self.shares, points), 0.2, 0.8), points)
 
     def matter(self, points: Tensor) -> Tensor:
-        """How far the field's density at points (P, 3) of the source is more than air, (P,) in [0, 1]; 1 outside of the grid."""
+        """How far the field's density at points (P, 3) of the source is more than air, (P,) in [0,
+        1]; 1 outside of the grid."""
         return 1 - self._over_ground(self.flesh.lookup(self.air[None], points), points)[:, 0]
 
     def _over_ground(self, values: Tensor, points: Tensor) -> Tensor:
@@ -61,8 +63,9 @@ def air_in(flesh: Flesh, views: SourceViews) -> Tensor:
 def label_flesh(
     flesh: Flesh, air: Tensor, parts: list[Part], radii: list[float], reach: float, gap_cost: float, room: Room
 ) -> Labels:
-    """air: of the cells, as `air_in`. Nearness starts at each part's flesh; what is farther than `reach` (world units), or ground,
-    belongs to no part. What keeps its direction at a joint comes before the bones that end there."""
+    """air: of the cells, as `air_in`. Nearness starts at each part's flesh; what is farther than
+    `reach` (world units), or ground, belongs to no part. What keeps its direction at a joint comes
+    before the bones that end there."""
     points = flesh.centres()
     flat = points.view(-1, 3)
     away = [part.distance(flat) - CORE * radius for part, radius in zip(parts, own_radii(parts, radii), strict=True)]
@@ -80,7 +83,8 @@ def label_flesh(
     pace = 1 + (gap_cost - 1) * (1 - flesh.opacity * (1 - air))
     if room.ground is not None:
         below = room.ground.height(points) < room.clearance
-        cost, pace = torch.where(below, torch.inf, cost), torch.where(below, torch.inf, pace)  # no way leads through the ground
+        # no way leads through the ground
+        cost, pace = torch.where(below, torch.inf, cost), torch.where(below, torch.inf, pace)
     cost, label = spread(cost, label, pace, flesh.step, reach)
     label = torch.where(cost < reach, label, len(parts))
     moved = [index for index, part in enumerate(parts) if part.moved]
@@ -90,8 +94,8 @@ def label_flesh(
 
 
 def own_radii(parts: list[Part], radii: list[float]) -> list[float]:
-    """Of the flesh where each part's labels start: a bone is no thicker there than what keeps its direction at one of its ends,
-    or the bone, which turns, would have the shell of it."""
+    """Of the flesh where each part's labels start: a bone is no thicker there than what keeps its
+    direction at one of its ends, or the bone, which turns, would have the shell of it."""
     pairs = list(zip(parts, radii, strict=True))
     kept = {part.joints[0]: radius for part, radius in pairs if part.keeps}
     return [min([radius, *(kept[joint] for joint in part.joints if joint in kept)]) for part, radius in pairs]
@@ -106,8 +110,9 @@ def smoothstep(x: Tensor, low: float, high: float) -> Tensor:
 def spread(cost: Tensor, label: Tensor, pace: Tensor, step: float, reach: float) -> tuple[Tensor, Tensor]:
     """Least cost of a way (X, Y, Z) from any cell where it is known, and the label that it starts with.
 
-    A way leads from cell to cell, to any of 26 neighbours, at the mean of their paces; what costs more than `reach` is not looked
-    for. Bellman and Ford's relaxation, direction by direction, until nothing changes.
+    A way leads from cell to cell, to any of 26 neighbours, at the mean of their paces; what costs
+    more than `reach` is not looked for. Bellman and Ford's relaxation, direction by direction,
+    until nothing changes.
     """
     shifts = [shift for shift in itertools.product((-1, 0, 1), repeat=3) if any(shift)]
     cost, label = cost.clone(), label.clone()

@@ -25,9 +25,9 @@ STRAIGHT = 0.34  # sine of the least angle (20°) between two bones whose plane 
 class Part:
     """starts, ends: (K, 3) axes of the part in the source.
 
-    moved: whether the edit moves it. smooth: it deforms rather than turns, and may be still in places. joints: indices of the
-    proxy's joints at the ends of a bone, or the one where something keeps its direction. stretch: its length after the edit as a
-    share of that before it.
+    moved: whether the edit moves it. smooth: it deforms rather than turns, and may be still in
+    places. joints: indices of the proxy's joints at the ends of a bone, or the one where something
+    keeps its direction. stretch: its length after the edit as a share of that before it.
     """
 
     motion: Motion
@@ -47,8 +47,8 @@ class Part:
         return len(self.joints) == 1
 
     def boxed(self, points: Tensor) -> tuple[Tensor, Tensor] | None:
-        """(P,) whether points (P, 3) of the source lie in a box that moves, and whether in one that stays and in none that moves.
-        None where there are not both."""
+        """(P,) whether points (P, 3) of the source lie in a box that moves, and whether in one that
+        stays and in none that moves. None where there are not both."""
         if self.within is None or self.held is None:
             return None
         moved = _in_any(self.within, points)
@@ -111,15 +111,16 @@ def _at(joint: int, source: Tensor, target: Tensor) -> Part:
 
 
 def imprecision(bones: tuple[tuple[int, int], ...], source: Tensor, target: Tensor) -> float:
-    """How far joints are from where they should be, world units: bones keep their lengths, and three in four of these change by
-    less."""
+    """How far joints are from where they should be, world units: bones keep their lengths, and
+    three in four of these change by less."""
     starts, ends = ([bone[side] for bone in bones] for side in (0, 1))
     lengths = [(points[ends] - points[starts]).norm(dim=-1) for points in (source, target)]
     return float((lengths[1] - lengths[0]).abs().quantile(0.75))
 
 
 def _across(index: int, bones: tuple[tuple[int, int], ...], states: tuple[Tensor, Tensor]) -> tuple[Tensor | None, Tensor | None]:
-    """In both states the direction of the one bone that goes on where this one ends, or else of the one before it.
+    """In both states the direction of the one bone that goes on where this one ends, or else of the
+    one before it.
 
     None, None where no bone does so in both, or where it goes straight on, so that the two define no plane.
     """
@@ -151,7 +152,8 @@ def _whole(proxy: Proxy, source: Tensor, target: Tensor) -> Part:
 
 
 def _boxes(proxy: Proxy, least: float, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    """Of the source's bounds the boxes (B, 4, 3) that the edit moves, and those that it does not; None where there are none."""
+    """Of the source's bounds the boxes (B, 4, 3) that the edit moves, and those that it does not;
+    None where there are none."""
     before, after = proxy.source_bounds, proxy.target_bounds
     if proxy.kind == "box" or before is None or after is None:
         return None, None
@@ -165,9 +167,9 @@ def _boxes(proxy: Proxy, least: float, device: torch.device) -> tuple[Tensor | N
 
 
 def _guides(source: Tensor, target: Tensor, bones: tuple[tuple[int, int], ...], boxes: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Points (K, 3) of both states that a smooth deformation takes to each other: the joints; the bones' middles, since a bone
-    stays straight; and of these, what lies in a box that moves, carried to both of its nearest faces: across its shortest side
-    a box moves as one."""
+    """Points (K, 3) of both states that a smooth deformation takes to each other: the joints; the
+    bones' middles, since a bone stays straight; and of these, what lies in a box that moves,
+    carried to both of its nearest faces: across its shortest side a box moves as one."""
     pairs = torch.tensor(bones, device=source.device, dtype=torch.long).view(-1, 2)
     before, after = (torch.cat([points, points[pairs].mean(1)]) for points in (source, target))
     carried = [(before, after)]

@@ -23,7 +23,9 @@ from qnerf.scenes.region import extent
 from qnerf.scenes.scene import Proxy
 
 SEEN = 0.02  # membership below which a point is not looked up
-HANGING = 0.25  # how far beyond its joints the object is looked for where the proxy has no bounds, as a share of the extent
+# how far beyond its joints the object is looked for where the proxy has no bounds, as a share of
+# the extent
+HANGING = 0.25
 RIGID = 0.3  # logarithm of a bone's stretch at which it is trusted by 1/e
 FILLED = 0.1  # share of the box of a part that deforms which has to be dense
 CLEARANCE = 0.01  # over the ground, below which nothing is dragged along, likewise
@@ -31,10 +33,12 @@ CLEARANCE = 0.01  # over the ground, below which nothing is dragged along, likew
 
 @dataclass(frozen=True)
 class Posed:
-    """P points of the edited scene. density: (P,) of it, and of the source at the same points. colour, source_colour: (P, 3).
+    """P points of the edited scene. density: (P,) of it, and of the source at the same points.
+    colour, source_colour: (P, 3).
 
-    moved: (P,) share of the density that moved parts brought. gone: (P,) share of the source's density that left.
-    places: (P, 3) where in the source the point's matter is from. part: (P,) index of the moved part that brought it, -1 for none.
+    moved: (P,) share of the density that moved parts brought. gone: (P,) share of the source's
+    density that left. places: (P, 3) where in the source the point's matter is from. part: (P,)
+    index of the moved part that brought it, -1 for none.
     """
 
     density: Tensor
@@ -49,9 +53,10 @@ class Posed:
 
 @dataclass(frozen=True)
 class PosedField:
-    """field: the source's. fits: (K,) of the moved parts, in [0, 1]. low, high: (3,) corners of a box round all that moves, before
-    and after; boxes: (K, 2, 3) of what each part is after the edit. volumes: (1 + K, X, Y, Z) density on the grid of labels, per
-    world unit of length, of what stays and of each part. trust: of the proxy as a whole, in [0, 1], as `trust_in` measures it.
+    """field: the source's. fits: (K,) of the moved parts, in [0, 1]. low, high: (3,) corners of a
+    box round all that moves, before and after; boxes: (K, 2, 3) of what each part is after the
+    edit. volumes: (1 + K, X, Y, Z) density on the grid of labels, per world unit of length, of what
+    stays and of each part. trust: of the proxy as a whole, in [0, 1], as `trust_in` measures it.
     shading: how bright surfaces are by where they face; None: parts keep their brightness."""
 
     field: Radiant
@@ -103,7 +108,8 @@ class PosedField:
         return Posed(strongest, colour, source_density, source_colour, moved_weight / total, 1 - stays, places, part)
 
     def coarse(self, points: Tensor) -> Tensor:
-        """Density (P,) of the edited scene at points (P, 3) from the grid alone, per world unit of length; 0 outside of it."""
+        """Density (P,) of the edited scene at points (P, 3) from the grid alone, per world unit of
+        length; 0 outside of it."""
         flesh = self.warp.labels.flesh
         density = flesh.lookup(self.volumes[:1], points)[:, 0]
         for index, (low, high) in enumerate(self.boxes):
@@ -150,7 +156,8 @@ def _matter(flesh: Flesh, air: Tensor, room: Room) -> Tensor:
 
 @torch.no_grad()
 def object_room(field: Radiant, proxy: Proxy, device: torch.device) -> Room:
-    """Where the source's flesh is: within the source's bounds, or round its joints and what may hang on them."""
+    """Where the source's flesh is: within the source's bounds, or round its joints and what may
+    hang on them."""
     size = extent(proxy)
     if proxy.source_bounds is not None:
         hulls = [solid.hull() for solid in proxy_bounds(proxy, "source").solids]
@@ -163,7 +170,8 @@ def object_room(field: Radiant, proxy: Proxy, device: torch.device) -> Room:
 
 
 def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
-    """Boxes (K, 2, 3) of the parts after the edit, and the corners of one box round them and their places in the source."""
+    """Boxes (K, 2, 3) of the parts after the edit, and the corners of one box round them and their
+    places in the source."""
     flesh = warp.labels.flesh
     centres, boxes, own = flesh.centres(), [], []
     for index, part in enumerate(warp.parts):
@@ -179,8 +187,9 @@ def _boxes(warp: Warp) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _fit(field: Radiant, part: Part, size: float) -> Tensor:
-    """How far a part agrees with the field, () in [0, 1]: 0 where less than a fifth of its bone runs through dense flesh, 1
-    from seven tenths on (a shade is hollow), less where its length is not kept.
+    """How far a part agrees with the field, () in [0, 1]: 0 where less than a fifth of its bone
+    runs through dense flesh, 1 from seven tenths on (a shade is hollow), less where its length is
+    not kept.
 
     A part that deforms has to hold flesh: 1 where a tenth of its box is dense.
     """

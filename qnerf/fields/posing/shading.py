@@ -1,8 +1,9 @@
-"""Light that stays where it is while parts turn: how bright the source's surfaces are by the direction that they face.
+"""Light that stays where it is while parts turn: how bright the source's surfaces are by the
+direction that they face.
 
-A light from one side, or a soft sky, makes brightness a function of the normal alone. Its logarithm, linear in the normal, is
-fitted to the source field's own surface, and a part that turns is as much brighter or darker as its new normals ask for
-(docs/method.md §7.2, ours).
+A light from one side, or a soft sky, makes brightness a function of the normal alone. Its
+logarithm, linear in the normal, is fitted to the source field's own surface, and a part that turns
+is as much brighter or darker as its new normals ask for (docs/method.md §7.2, ours).
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ from qnerf.fields.posing.pictures import seen_in
 BLUR = 1.5  # cells over which normals are evened out
 DARK = 0.02  # added to brightness before its logarithm
 CHROMA = 0.05  # a difference of chromaticity that tells one paint from another
-LEAST_CELLS, LEAST_SHARE = 300, 0.3  # surface that must be seen; share of the variance that normals must explain
+# surface that must be seen; share of the variance that normals must explain
+LEAST_CELLS, LEAST_SHARE = 300, 0.3
 STIFF = 0.01  # ridge of the fit, a cell
 MOST = 0.8  # change of the logarithm
 
 
 @dataclass(frozen=True)
 class Shading:
-    """flesh: whose grid normals (4, X, Y, Z) lie on, outwards, and how sure they are, in [0, 1]. weights: (3,) of a normal."""
+    """flesh: whose grid normals (4, X, Y, Z) lie on, outwards, and how sure they are, in [0, 1].
+    weights: (3,) of a normal."""
 
     flesh: Flesh
     normals: Tensor
     weights: Tensor
 
     def change(self, places: Tensor, rotation: Tensor) -> Tensor:
-        """What colours of source points (P, 3) are multiplied by once a part is turned, (P, 1). rotation: (3, 3), to the source."""
+        """What colours of source points (P, 3) are multiplied by once a part is turned, (P, 1).
+        rotation: (3, 3), to the source."""
         found = self.flesh.lookup(self.normals, places)
         normal = found[:, :3] / found[:, :3].norm(dim=-1, keepdim=True).clamp_min(1e-6)
         change = (normal @ rotation - normal) @ self.weights
@@ -43,10 +47,11 @@ class Shading:
 
 @torch.no_grad()
 def fit_shading(field: Radiant, flesh: Flesh, matter: Tensor, views: SourceViews, near: float) -> Shading | None:
-    """From the surface of `matter` (X, Y, Z) that the views see; None where normals explain too little of its brightness.
+    """From the surface of `matter` (X, Y, Z) that the views see; None where normals explain too
+    little of its brightness.
 
-    Paints of another chromaticity may be brighter or darker: of each, the mean is taken away. near: how near the seen surface a
-    cell must be to be seen, world units.
+    Paints of another chromaticity may be brighter or darker: of each, the mean is taken away. near:
+    how near the seen surface a cell must be to be seen, world units.
     """
     slope = torch.stack(torch.gradient(blurred(matter, BLUR)))
     steep = slope.norm(dim=0)

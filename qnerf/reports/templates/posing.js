@@ -9,7 +9,8 @@ const plus = (a, b) => a.map((v, i) => v + b[i]);
 const times = (a, s) => a.map(v => v * s);
 const length = a => Math.hypot(...a);
 
-// A view's camera: rows of the rotation from the world to OpenCV's axes, its position, focal lengths and principal point.
+// A view's camera: rows of the rotation from the world to OpenCV's axes, its position, focal lengths
+// and principal point.
 function local(view, point) { const d = minus(point, view.place); return view.rows.map(row => dot(row, d)); }
 function project(view, point) {
   const p = local(view, point);

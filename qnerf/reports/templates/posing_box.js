@@ -1,4 +1,5 @@
-// A box that is made by handles: state.box = { clicks, source, target }; a state has its centre, half its edge lengths and three unit axes.
+// A box that is made by handles: state.box = { clicks, source, target }; a state has its centre, half
+// its edge lengths and three unit axes.
 const AXES = ["#e0433a", "#2f9e44", "#9c36b5"]; // colours of what moves and turns about its first, second and third axis
 const RING = Array.from({ length: 64 }, (_, step) => step * Math.PI / 32);
 let grabbed = null; // the handle that the mouse holds

@@ -33,7 +33,8 @@ NAMES = {"figure": "puppet"}  # of scenes, where they are not named after their 
 
 
 def build_scene(seed: int, views: int = 12, size: int = 128, split: str = "heldout", kind: str = "figure", world: int = 1) -> Scene:
-    """The scene of a seed seen by a ring of cameras, before and after the edit. Follows from its arguments alone.
+    """The scene of a seed seen by a ring of cameras, before and after the edit. Follows from its
+    arguments alone.
 
     kind: of the world, or one of `OTHER_EDITS`, of which each is a held-out scene of world 2.
     Raises UserError for a world that does not exist or has no such kind.

@@ -1,9 +1,11 @@
-"""Figures with an edit of another kind than a raised arm (the paper's second open question), held out like those of the world.
+"""Figures with an edit of another kind than a raised arm (the paper's second open question), held
+out like those of the world.
 
-`recoloured`: the shirt has another colour, in one piece, and the caption another word; nothing moves. `sitting`: the figure sits
-down on the floor. `occluded`: an arm is raised, and a post stands before it in some views. `pair`: of two figures, one raises an
-arm. Captions are those of the figure that is edited. A scene follows from its name and seed, by random numbers of its own: no
-scene of the world changes.
+`recoloured`: the shirt has another colour, in one piece, and the caption another word; nothing
+moves. `sitting`: the figure sits down on the floor. `occluded`: an arm is raised, and a post stands
+before it in some views. `pair`: of two figures, one raises an arm. Captions are those of the figure
+that is edited. A scene follows from its name and seed, by random numbers of its own: no scene of
+the world changes.
 """
 
 from __future__ import annotations

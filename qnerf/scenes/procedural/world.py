@@ -1,7 +1,9 @@
-"""The world: a random scene of one object, its edit and its surroundings follow from (world, kind, split, seed).
+"""The world: a random scene of one object, its edit and its surroundings follow from (world, kind,
+split, seed).
 
-World 1 has the figure alone, with one caption and a plain background; the figures of the first embedded weights. World 2
-has all of `KINDS`. Whatever the world, no scene of the "heldout" split can be trained on.
+World 1 has the figure alone, with one caption and a plain background; the figures of the first
+embedded weights. World 2 has all of `KINDS`. Whatever the world, no scene of the "heldout" split
+can be trained on.
 """
 
 from __future__ import annotations
@@ -35,11 +37,12 @@ _DRAW: dict[str, Callable[[np.random.Generator], Shape]] = {"lamp": draw_lamp, "
 
 @dataclass(frozen=True)
 class WorldScene:
-    """One object before and after its edit, its looks and its surroundings. names: the colours that the caption tells, by part.
+    """One object before and after its edit, its looks and its surroundings. names: the colours that
+    the caption tells, by part.
 
-    The rest is of `other_edits` alone. bystanders: solids that the edit leaves as they are, each part with a paint of its own.
-    edited_paints, edited_caption: those after the edit, where it changes them. distance: of the cameras, metres, where it is not
-    the shape's.
+    The rest is of `other_edits` alone. bystanders: solids that the edit leaves as they are, each
+    part with a paint of its own. edited_paints, edited_caption: those after the edit, where it
+    changes them. distance: of the cameras, metres, where it is not the shape's.
     """
 
     world: int
@@ -63,7 +66,8 @@ class WorldScene:
         return [*self.shape.solids(edited), *self.bystanders]
 
     def proxy(self) -> Proxy:
-        """What controls are drawn from. World 1 says nothing of bounds, so that its folders stay what they were."""
+        """What controls are drawn from. World 1 says nothing of bounds, so that its folders stay
+        what they were."""
         source, target = (torch.tensor(self.joints(edited), dtype=torch.float32) for edited in (False, True))
         bounds = self._bounds(False), self._bounds(True)
         keeps = tuple(self.shape.JOINTS.index(joint) for joint in self.shape.KEEPS_DIRECTION)
@@ -77,7 +81,8 @@ class WorldScene:
 
 
 def draw_scene(seed: int, split: str, kind: str = "figure", world: int = 1) -> WorldScene:
-    """The scene of a seed. In training scenes a figure's arms may both be up; held-out ones start with the edited arm down.
+    """The scene of a seed. In training scenes a figure's arms may both be up; held-out ones start
+    with the edited arm down.
 
     Raises UserError for a world that does not exist or has no such kind.
     """

@@ -23,7 +23,8 @@ BASE = torch.tensor([[0.9, 0.3, 0.2], [0.2, 0.8, 0.4], [0.3, 0.3, 0.9]])
 
 @dataclass(frozen=True)
 class Tube:
-    """A capsule from start to end whose colour changes along its axis; turn: of its texture, which is across it too."""
+    """A capsule from start to end whose colour changes along its axis; turn: of its texture, which
+    is across it too."""
 
     start: Tensor
     end: Tensor
@@ -43,7 +44,8 @@ class Tube:
 
 @dataclass(frozen=True)
 class Block:
-    """An upright box of half sizes half (3,) about a centre (3,), turned about z; its colour changes along its own axes."""
+    """An upright box of half sizes half (3,) about a centre (3,), turned about z; its colour
+    changes along its own axes."""
 
     centre: Tensor
     half: Tensor
@@ -130,7 +132,8 @@ def psnr(found: Tensor, truth: Tensor, mask: Tensor | None = None) -> float:
 
 
 def chair(rise: float) -> Proxy:
-    """A seat 1 wide and deep at height .5, with a back 1 high whose slab is .2 thick; the edit makes the back `rise` higher."""
+    """A seat 1 wide and deep at height .5, with a back 1 high whose slab is .2 thick; the edit
+    makes the back `rise` higher."""
     seat = [[x, y, 0.5] for y in (0.5, -0.5) for x in (-0.5, 0.5)]
     bones = ((0, 1), (2, 3), (0, 2), (1, 3), (2, 4), (3, 5), (4, 5))
     states = [torch.tensor([*seat, *([x, -0.5, 1.5 + more] for x in (-0.5, 0.5))]) for more in (0.0, rise)]

@@ -23,7 +23,8 @@ from qnerf.scenes.scene import Bounds, Proxy
 from tests.fields.posing.analytic import SolidField, Tube, skeleton
 
 BONES = ((0, 1), (1, 2), (2, 3))
-SOURCE = [[0.0, 0.0, -0.5], [0.0, 0.0, 0.3], [0.35, 0.0, 0.3], [0.35, 0.0, -0.3]]  # a trunk, a shoulder and an arm
+# a trunk, a shoulder and an arm
+SOURCE = [[0.0, 0.0, -0.5], [0.0, 0.0, 0.3], [0.35, 0.0, 0.3], [0.35, 0.0, -0.3]]
 TARGET = [*SOURCE[:3], [0.95, 0.0, 0.3]]
 CPU = torch.device("cpu")
 
@@ -35,7 +36,8 @@ def flesh() -> Flesh:
 
 
 def displaced(by: float) -> Proxy:
-    """All joints moved by a length, as a share of the extent, across their bones; the target's as their bones bring them along."""
+    """All joints moved by a length, as a share of the extent, across their bones; the target's as
+    their bones bring them along."""
     proxy = skeleton(SOURCE, TARGET, BONES)
     away = by * extent(proxy) * torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [0.6, 0.8, 0.0]])
     target = proxy.target + carried(parts_of(proxy, PosingSettings(), CPU), away)
@@ -126,7 +128,8 @@ def test_a_joint_that_keeps_its_direction_is_left_to_its_flesh(flesh: Flesh) -> 
 
 
 def test_a_target_joint_is_moved_as_the_bone_that_brings_it_is_turned() -> None:
-    """The upper arm turns from -z to x and brings the elbow along; the hand is brought by the forearm, which turns from -z to z."""
+    """The upper arm turns from -z to x and brings the elbow along; the hand is brought by the
+    forearm, which turns from -z to z."""
     source = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]]
     target = [source[0], source[1], [0.5, 0.0, 1.0], [0.5, 0.0, 1.5]]
     parts = parts_of(skeleton(source, target, BONES), PosingSettings(), CPU)
@@ -136,7 +139,8 @@ def test_a_target_joint_is_moved_as_the_bone_that_brings_it_is_turned() -> None:
 
 
 def test_joints_that_hardly_move_beside_the_proxys_imprecision_stay() -> None:
-    """Both states are imprecise by .02; the trunk does not move, and the arm's pivot stays where the source has it."""
+    """Both states are imprecise by .02; the trunk does not move, and the arm's pivot stays where
+    the source has it."""
     noise = 0.02 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
     exact = skeleton(SOURCE, TARGET, BONES)
     before, after = exact.source + noise[0], exact.target + noise[1]

@@ -63,7 +63,8 @@ def test_the_ground_is_the_plane_below_the_object() -> None:
 
 @pytest.mark.parametrize("thickness", [0.1, 0.16, 0.25])
 def test_a_head_that_keeps_its_direction_keeps_its_flesh_however_thick_the_bone_in_it_is(thickness: float) -> None:
-    """A ball of radius .2 round the end of a bone that lies in it for the most part: the half beyond the end is the head's."""
+    """A ball of radius .2 round the end of a bone that lies in it for the most part: the half
+    beyond the end is the head's."""
     head, neck = [0.0, 0.0, 0.3], [0.0, 0.0, 0.05]
     proxy = Proxy(
         "skeleton",
@@ -89,7 +90,8 @@ def test_a_head_that_keeps_its_direction_keeps_its_flesh_however_thick_the_bone_
 
 
 def test_what_is_in_no_box_goes_with_the_box_that_is_nearest_along_flesh() -> None:
-    """A pillow on the seat sticks out of the seat's box beside the back that grows; a knob stands on top of the back."""
+    """A pillow on the seat sticks out of the seat's box beside the back that grows; a knob stands
+    on top of the back."""
     [part] = parts_of(chair(0.5), PosingSettings(), torch.device("cpu"))
     low, step = torch.tensor([-0.7, -0.7, 0.0]), 0.05
     flesh = Flesh(low, step, torch.zeros(28, 28, 40))

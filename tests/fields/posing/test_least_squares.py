@@ -21,7 +21,8 @@ def test_it_is_numpys_in_float64() -> None:
 
 
 def test_where_rows_do_not_say_it_is_the_shortest() -> None:
-    """All cells of a flat bone at a quarter of it: its ends move in the shares 3 to 1; without any weight they do not move."""
+    """All cells of a flat bone at a quarter of it: its ends move in the shares 3 to 1; without any
+    weight they do not move."""
     rows, values = torch.tensor([[0.75, 0.25]]).expand(9, 2), torch.tensor([[1.0, 0.0, -2.0]]).expand(9, 3)
     theirs = np.linalg.lstsq(rows.numpy(), values.numpy(), rcond=None)[0]
     np.testing.assert_allclose(least_squares(rows, values).numpy(), theirs, atol=1e-5)

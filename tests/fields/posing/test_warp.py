@@ -35,7 +35,8 @@ def smooth(t: float) -> float:
 
 
 def back_slowly(joints: tuple[np.ndarray, np.ndarray], bone: int, x: np.ndarray, blend: float) -> np.ndarray:
-    """Where the chain's bone (of joints (J, 3) before and after) has a point from: its own motion, turned into the neighbour's."""
+    """Where the chain's bone (of joints (J, 3) before and after) has a point from: its own motion,
+    turned into the neighbour's."""
     source, target = joints
     least = least_turns(joints)
     a, b = bone, bone + 1
@@ -191,7 +192,8 @@ def test_what_a_proxy_is_made_of() -> None:
 
 
 def test_what_moves_less_than_the_proxy_is_precise_does_not_move() -> None:
-    """A forearm is raised. Then all joints of both states are displaced by .5 % of the extent an axis, and little else moves."""
+    """A forearm is raised. Then all joints of both states are displaced by .5 % of the extent an
+    axis, and little else moves."""
     joints = torch.tensor([[0, 0, 0], [0, 0, 0.5], [0, 0, 1], [0.3, 0, 0.9], [0.6, 0, 0.9], [0.2, 0, -0.5], [0.2, 0, -1.0]])
     raised = joints.clone()
     raised[4] = torch.tensor([0.3, 0, 1.2])
