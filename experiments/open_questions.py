@@ -84,6 +84,16 @@ OPEN_QUESTIONS: Mapping[str, Study] = {
             ),
             Claim("recoloured: nearer than the source's own pixels", "-", "psnr_moved", "recoloured, full", "recoloured, posed"),
             *(
+                Claim(f"recoloured by {editor}: nearer than by masactrl", "-", "psnr_moved", f"recoloured, full by {editor}",
+                      "recoloured, full")
+                for editor in ("fpe", "p2p")
+            ),
+            *(
+                Claim(f"recoloured by {editor}: the default is nearer than the independent edit", "open", "psnr_moved",
+                      f"recoloured, full by {editor}", f"recoloured, independent by {editor}")
+                for editor in ("fpe", "p2p")
+            ),
+            *(
                 Claim(f"{kind}: what is not edited stays as well, by .5 dB", "-", "bystander", f"{kind}, full",
                       f"{kind}, independent", -0.5)
                 for kind in ("occluded", "pair")

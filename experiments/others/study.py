@@ -41,7 +41,16 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "paper": ("+exp=paper",),
     "posed": ("schedule=posed", "guidance=off"),
 }
-ROWS: Mapping[str, tuple[str, ...]] = {f"{kind}, {method}": words for kind in OTHER_EDITS for method, words in METHODS.items()}
+BY_WORDS = {
+    f"{method} by {editor}": (*METHODS[method], f"editor={editor}", "editor.guidance_scale=2")
+    for editor in ("fpe", "p2p")
+    for method in ("independent", "full")
+}
+"""Editors that change a colour by its word, at the guidance scale from which they do (experiments/editors)."""
+ROWS: Mapping[str, tuple[str, ...]] = {
+    **{f"{kind}, {method}": words for kind in OTHER_EDITS for method, words in METHODS.items()},
+    **{f"recoloured, {method}": words for method, words in BY_WORDS.items()},
+}
 FIGURES = {
     "psnr_object": "object, dB",
     "psnr_moved": "changed, dB",

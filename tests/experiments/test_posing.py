@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from qnerf.scenes.reader import read_scene
+from qnerf.scenes.region import extent
+from qnerf.scenes.settings import SceneSettings
 from tests.experiments.scripts import load
 from tests.fields.posing.analytic import skeleton
 
@@ -32,6 +35,22 @@ def test_the_study_of_posing_makes_a_proxy_as_wrong_as_it_says() -> None:
     twist = wrong.motion.rotation @ arm.motion.rotation.T  # of the source's arm, about z
     torch.testing.assert_close(twist[2, 2], torch.tensor(1.0))
     assert twist[0, 0] == pytest.approx(3**0.5 / 2, abs=1e-5)
+
+
+def test_scenes_with_wrong_proxies_keep_their_truth(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study = load("field/posing.py")
+    arguments = ["--scenes", "asset:puppet_a", "--only", "joints,twist", "--seeds", "2", "--write", str(tmp_path / "wrong")]
+    monkeypatch.setattr(sys, "argv", ["posing.py", *arguments])
+    study.main()
+    names = [f"puppet_a-joints-{share}-{seed}" for share in (2, 5, 10) for seed in (0, 1)]
+    assert [Path(line).name for line in capsys.readouterr().out.splitlines()] == ["puppet_a-none-0", *names]
+    right, far = (read_scene(SceneSettings(path=str(tmp_path / "wrong" / name))) for name in ("puppet_a-none-0", names[-1]))
+    assert right.proxy and far.proxy and right.truth and far.truth  # noqa: PT018
+    away = (far.proxy.source - right.proxy.source).norm(dim=-1)
+    torch.testing.assert_close(away, torch.full_like(away, 0.1 * extent(right.proxy)), rtol=1e-4, atol=0)
+    assert torch.equal(right.truth.edited_images, far.truth.edited_images)
 
 
 @pytest.mark.integration
