@@ -46,7 +46,8 @@ BY_WORDS = {
     for editor in ("fpe", "p2p")
     for method in ("independent", "full")
 }
-"""Editors that change a colour by its word, at the guidance scale from which they do (experiments/editors)."""
+"""Editors that change a colour by its word, at the guidance scale from which they do
+(experiments/editors)."""
 ROWS: Mapping[str, tuple[str, ...]] = {
     **{f"{kind}, {method}": words for kind in OTHER_EDITS for method, words in METHODS.items()},
     **{f"recoloured, {method}": words for method, words in BY_WORDS.items()},
