@@ -18,6 +18,7 @@ import numpy as np
 from experiments.editors import study as editors
 from experiments.features import study as components
 from experiments.features import words
+from experiments.injection import claims as injection
 from experiments.inversions import cost, null_texts, transformed
 from experiments.inversions import study as inversions
 from experiments.others import study as others
@@ -368,8 +369,10 @@ STUDIES: Mapping[str, Study] = {
             for editor in ("masactrl", "fpe", "p2p")
         ),
     ),
+    **{
+        name: Study(title, script, rows, tuple(Claim(*each) for each in claims))
+        for name, (title, script, rows, claims) in injection.STUDIES.items()
+    },
 }  # fmt: skip
 
-NOT_BUILT: Mapping[str, str] = {
-    "J24, J25, J28, J29": "injected maps, noise in the steps, transformed features, extraction by injection",
-}
+NOT_BUILT: Mapping[str, str] = {}
