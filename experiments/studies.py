@@ -375,4 +375,7 @@ STUDIES: Mapping[str, Study] = {
     },
 }  # fmt: skip
 
-NOT_BUILT: Mapping[str, str] = {}
+NOT_BUILT: Mapping[str, str] = {
+    "J1-J15": "fields of latents, score distillation, textual inversion",
+    "J21, J23, J31": "depth control alone, cross-attention maps in 3-D, a cascade in pixels",
+}

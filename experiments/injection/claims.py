@@ -9,18 +9,18 @@ from experiments.injection import maps, study
 from experiments.injection.study import ETAS, EXTRACTIONS, STARTS, TRANSFORMS, Latent, Row
 
 OBJECT, SILHOUETTE = "object", "silhouette"
-MARGIN = 0.1  # of the explained share: as good as, or worse than, another
+MARGIN = 1.0  # dB: as good as, or worse than, another
 
 
 def _survives(transform: str, latent: Latent) -> tuple[Any, ...]:
     """It comes within the margin of what re-inversion gives."""
     own, other = Row(transform, latent).name, Row(transform, "re-inverted").name
-    return f"{transform}: the {latent} latents are as good as re-inverted ones, by .1", "by pictures", OBJECT, own, other, -MARGIN
+    return f"{transform}: the {latent} latents are as good as re-inverted ones, by 1 dB", "by pictures", OBJECT, own, other, -MARGIN
 
 
 def _fails(transform: str, latent: Latent) -> tuple[Any, ...]:
     own, other = Row(transform, latent).name, Row(transform, "re-inverted").name
-    return f"{transform}: the {latent} latents are worse than re-inverted ones by .1", "by pictures", OBJECT, other, own, MARGIN
+    return f"{transform}: the {latent} latents are worse than re-inverted ones by 1 dB", "by pictures", OBJECT, other, own, MARGIN
 
 
 BY_LATENT = (
@@ -40,11 +40,18 @@ BY_LATENT = (
         for name in TRANSFORMS
     ),
 )  # fmt: skip
-BY_NOISE = tuple(
-    (f"{transform}, {latent}: η {eta:g} is better than 0", "by pictures", OBJECT, Row(transform, latent, eta=eta).name,
-     Row(transform, latent).name)
-    for transform, latent in STARTS
-    for eta in ETAS[1:3]
+BY_NOISE = (
+    *(
+        (f"{transform}, {latent}: η {eta:g} is better than 0", "by pictures", OBJECT, Row(transform, latent, eta=eta).name,
+         Row(transform, latent).name)
+        for transform, latent in STARTS
+        for eta in ETAS[1:]
+    ),
+    *(
+        (f"{transform}, {latent}: η 1 has more right labels than 0", "-", "labels", Row(transform, latent, eta=1.0).name,
+         Row(transform, latent).name)
+        for transform, latent in STARTS
+    ),
 )  # fmt: skip
 GRID = (
     *(
@@ -53,10 +60,17 @@ GRID = (
         for way in study.WAYS
         for how in EXTRACTIONS
     ),
-    ("guidance is better than direct injection", "-", OBJECT, Row("moved", "random", "guidance").name, Row("moved", "random").name),
-    ("an inversion's features are better than noised ones, direct", "-", OBJECT, Row("moved", "random").name,
-     Row("moved", "random", "direct", "noise").name),
-    ("and by guidance", "-", OBJECT, Row("moved", "random", "guidance").name, Row("moved", "random", "guidance", "noise").name),
+    *(
+        (f"guidance is better than direct injection, {how}: {figure}", "-", figure, Row("moved", "random", "guidance", how).name,
+         Row("moved", "random", "direct", how).name)
+        for figure in (OBJECT, SILHOUETTE)
+        for how in EXTRACTIONS
+    ),
+    *(
+        (f"an inversion's features are better than noised ones, {way}", "-", OBJECT, Row("moved", "random", way).name,
+         Row("moved", "random", way, "noise").name)
+        for way in study.WAYS
+    ),
 )  # fmt: skip
 OF_MAPS = (
     ("own maps of each step bring the layout: than none", "by pictures", SILHOUETTE, maps.OWN, maps.NONE),
@@ -65,7 +79,8 @@ OF_MAPS = (
     ("the object too: own maps of each step", "-", OBJECT, maps.OWN, maps.NONE),
     ("the neighbours', by geometry", "-", OBJECT, maps.CARRIED, maps.NONE),
     ("by geometry is better than in place", "-", OBJECT, maps.CARRIED, maps.IN_PLACE),
-    ("smoothing costs at most .1", "-", OBJECT, maps.SMOOTHED, maps.MEAN, -MARGIN),
+    ("they cost labels: none is better than own maps of each step", "-", "labels", maps.NONE, maps.OWN),
+    ("smoothing costs at most 1 dB", "-", OBJECT, maps.SMOOTHED, maps.MEAN, -MARGIN),
 )
 STUDIES: Mapping[str, tuple[str, Any, tuple[str, ...], tuple[tuple[Any, ...], ...]]] = {
     "J24": ("J24: injected cross-attention maps", maps, maps.ROWS, OF_MAPS),

@@ -1,4 +1,4 @@
-"""Features of a pass as maps on their grids: how they are read, transformed, and injected into another pass (studies J25, J28, J29).
+"""Features of a pass as maps on their grids: read, transformed, and injected into another pass (studies J25, J28, J29).
 
 Features are those of Plug-and-Play (Tumanyan et al., CVPR 2023): queries and keys of the decoder's self-attention but its first
 layer, in the first half of the steps, and the output of a convolution of the decoder, in the first .8 of them.
@@ -63,6 +63,8 @@ def doubled() -> Transform:
 
     def middle(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
+        if height % 4 or width % 4:
+            raise ValueError(f"the middle half of {height} x {width} places is no whole number of them; expected multiples of 4")
         return x[..., height // 4 : height - height // 4, width // 4 : width - width // 4]
 
     return Transform(
@@ -157,9 +159,7 @@ def joined(each: Sequence[Features]) -> Features:
 
 def distances(features: Features, target: Features) -> Tensor:
     """(V,): Σ over features of the mean over places of ‖x - x̂‖₂, in units of the target's deviation."""
-    each = [
-        (features[name] - x).norm(dim=1).mean(dim=(1, 2)) / x.std(dim=(1, 2, 3)).clamp_min(1e-12) for name, x in target.items()
-    ]
+    each = [(features[name] - x).norm(dim=1).mean(dim=(1, 2)) / x.std(dim=(1, 2, 3)).clamp_min(1e-12) for name, x in target.items()]
     return torch.stack(each).sum(dim=0)
 
 

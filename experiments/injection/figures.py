@@ -11,20 +11,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from experiments.injection.features import Transform
-from experiments.results import read
+from experiments.results import Found
 from qnerf.classifiers.accuracy import counted_parts
 from qnerf.classifiers.classifiers import Classifiers
 from qnerf.evaluate_backbone.views import Views
-from qnerf.metrics.fidelity import psnr
+from qnerf.metrics.fidelity import LEAST_ERROR, psnr
 from qnerf.reports.bootstrap import mean_interval
 from qnerf.reports.sheet import Column, contact_sheet
 from qnerf.scenes.images import read_image
 
 ROUND = 3  # the object's region is this much wider than its silhouette, in pixels
 FIGURES = ("object", "psnr", "labels", "silhouette")
-"""object: the share of the truth's variance in the object's region that is explained, 1 - error / variance; a picture of one colour
-has 0 at most. psnr: dB, of all that the picture shows. labels: the share of right answers of the classifiers: the kind, and
+"""object: dB by which the squared error in the object's region is below that of the best picture of one colour, which has 0 by
+definition. psnr: dB, of all that the picture shows. labels: the share of right answers of the classifiers: the kind, and
 the colours that the caption tells. silhouette: intersection over union of the classifiers' silhouette and the true one."""
+DECIBELS = ("object", "psnr")
 COLUMNS: tuple[str, ...] = ("row", "image", *FIGURES)
 
 
@@ -40,7 +41,7 @@ def figures_of(image: Tensor, view: Views, transform: Transform, classifiers: Cl
     own, true = found.silhouettes[0], transform.upright(silhouette)[0]
     both, either = (float((mask & transform.upright(seen)).sum()) for mask in (own & true, own | true))
     values = (
-        explained(image, truth[0], wide & seen),
+        beyond_one_colour(image, truth[0], wide & seen),
         psnr(image[None], truth, seen[None]),
         sum(answers) / len(answers),
         both / max(either, 1),
@@ -48,17 +49,17 @@ def figures_of(image: Tensor, view: Views, transform: Transform, classifiers: Cl
     return dict(zip(FIGURES, values, strict=True))
 
 
-def explained(image: Tensor, truth: Tensor, region: Tensor) -> float:
-    """1 - the squared error over that of the best picture of one colour, in a region (H, W) of pictures (3, H, W)."""
+def beyond_one_colour(image: Tensor, truth: Tensor, region: Tensor) -> float:
+    """10 log10 of the truth's variance over the mean squared error, dB, in a region (H, W) of pictures (3, H, W)."""
     own, true = image[:, region], truth[:, region]
-    return float(1 - (own - true).square().sum() / (true - true.mean(dim=1, keepdim=True)).square().sum())
+    variance, error = (true - true.mean(dim=1, keepdim=True)).square().mean(), (own - true).square().mean()
+    return float(10 * (variance / error.clamp_min(LEAST_ERROR)).log10())
 
 
-def table(path: Path, rows: Mapping[str, str], first: str) -> str:
+def table(found: Found, rows: Mapping[str, str], first: str) -> str:
     """Means with 95 % bootstrap intervals over images, as Markdown. rows: the row that each is compared with in the last column,
     image by image."""
     lines = [f"| {first} | images | {' | '.join(FIGURES)} | object, beyond |", "|---|---|" + "---|" * (len(FIGURES) + 1)]
-    found = read(path)
     for name, other in rows.items():
         if some := {each["image"]: each for each in found if each["row"] == name}:
             cells = [interval([float(each[figure]) for each in some.values()], figure) for figure in FIGURES]
@@ -71,7 +72,7 @@ def table(path: Path, rows: Mapping[str, str], first: str) -> str:
 
 def interval(values: Sequence[float], figure: str, sign: str = "") -> str:
     """The mean, with its interval where there are enough images for one."""
-    found, form = mean_interval(values, [str(number) for number in range(len(values))]), f"{sign}.{1 if figure == 'psnr' else 2}f"
+    found, form = mean_interval(values, [str(number) for number in range(len(values))]), f"{sign}.{1 if figure in DECIBELS else 2}f"
     if not np.isfinite(found.low):
         return f"{found.value:{form}}"
     return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
@@ -82,17 +83,16 @@ def picture(folder: Path, row: str, number: int) -> Path:
     return folder / "pictures" / f"{number:03d} {row}.png"
 
 
-def sheet(folder: Path, results: str, truths: Iterable[str], rows: Sequence[str], title: str, most: int = 6) -> np.ndarray:
+def sheet(folder: Path, found: Found, truths: Iterable[str], rows: Sequence[str], title: str, most: int = 6) -> np.ndarray:
     """Pictures of some images, the truths first, with the mean figure of the object below."""
-    found = read(folder / results)
     numbers = sorted({int(each["image"]) for each in found if each["row"] in rows})[:most]
     columns = []
     for name in (*truths, *rows):
         there = [picture(folder, name, number) for number in numbers]
         if numbers and all(path.exists() for path in there):
             some = [float(each["object"]) for each in found if each["row"] == name]
-            lines = [f"object {np.mean(some):.2f}"] if some else []
-            columns.append(Column(name.replace("η", "eta"), [read_image(path) for path in there], [name.replace("η", "eta"), *lines]))
+            lines = [name.replace("η", "eta"), *([f"object {np.mean(some):.1f} dB"] if some else [])]
+            columns.append(Column(lines[0], [read_image(path) for path in there], lines))
     return contact_sheet(columns, [str(number) for number in numbers], title, "", most)
 
 

@@ -25,7 +25,7 @@ from experiments.injection import figures
 from experiments.injection.features import Transform, blurred
 from experiments.injection.figures import COLUMNS, drawn, figures_of, picture
 from experiments.inversions.study import STEPS, WORLD
-from experiments.results import adding, lacking
+from experiments.results import adding, lacking, read
 from qnerf.attention.edits import ReplaceProbs
 from qnerf.attention.hooks import CONDITIONAL, Edits
 from qnerf.attention.layers import AttentionLayer
@@ -160,7 +160,11 @@ class Scene:
     def denoised(self, rows: Sequence[str]) -> Tensor:
         """Pictures (R, 3, S, S) of the middle view, all from one noise."""
         noise = drawn((1, self.backbone.latent_channels, *self.backbone.latent_size), FIRST_SEED, self.number)
-        branch, z, fixed = self.branch(len(rows)), noise.repeat(len(rows), 1, 1, 1), {row: self.maps(row, 0) for row in rows if row != NONE}
+        branch, z, fixed = (
+            self.branch(len(rows)),
+            noise.repeat(len(rows), 1, 1, 1),
+            {row: self.maps(row, 0) for row in rows if row != NONE},
+        )
         for k in range(len(self.steps)):
             edits = None
             if k < len(self.by_step) and fixed:
@@ -193,9 +197,9 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> Non
 def table(path: Path) -> str:
     """Means with intervals, each row beside no maps."""
     beside: Mapping[str, str] = dict.fromkeys(ROWS, NONE)
-    return figures.table(path, beside, "maps")
+    return figures.table(read(path), beside, "maps")
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
     """The middle view and what was drawn of some scenes."""
-    return figures.sheet(folder, RESULTS, ["middle view"], rows, "Injected cross-attention maps", most)
+    return figures.sheet(folder, read(folder / RESULTS), ["middle view"], rows, "Injected cross-attention maps", most)

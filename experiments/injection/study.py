@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -77,7 +77,7 @@ BY_LATENT = tuple(Row(t, latent, way) for t in TRANSFORMS for latent in LATENTS 
 GRID = (Row("moved", "random", "none"), *(Row("moved", "random", way, how) for how in EXTRACTIONS for way in WAYS))
 STARTS: tuple[tuple[str, Latent], ...] = (("moved", "random"), ("moved", "transformed"), ("turned", "transformed"))
 BY_NOISE = tuple(Row(*start, eta=eta) for start in STARTS for eta in ETAS)
-STUDIES = {"J25": BY_NOISE, "J28": BY_LATENT, "J29": GRID}
+STUDIES = {"J28": BY_LATENT, "J29": GRID, "J25": BY_NOISE}
 ROWS: Mapping[str, Row] = {row.name: row for rows in STUDIES.values() for row in rows}
 RESULTS: str = "results.csv"
 
@@ -121,17 +121,19 @@ class Image:
         if extraction == "reverse":
             return reverse_features(self.branch(), self.noisiest("", False))
         clean = self.backbone.encode(self.view.images)
-        return forward_features(self.branch(), clean) if extraction == "forward" else noise_features(self.branch(), clean, self.number)
+        return (
+            forward_features(self.branch(), clean) if extraction == "forward" else noise_features(self.branch(), clean, self.number)
+        )
 
     def denoised(self, rows: Sequence[Row], strength: float = STRENGTH) -> Tensor:
         """Pictures (R, 3, S, S) of rows that are injected in one way, at one η."""
-        (way,), (eta,) = {row.way for row in rows}, {row.eta for row in rows}
+        way, eta = rows[0].way, rows[0].eta
 
         def features(k: int) -> Features:
             return joined([self._transformed(row, k) for row in rows])
 
         def noise(k: int) -> Tensor:
-            return drawn(start.shape[1:], SEED, self.number, k)
+            return drawn(start.shape[1:], SEED, self.number, k + 1)  # a seed of 0 more would be the random latent's
 
         start = torch.cat([self.start(row.transform, row.latent) for row in rows])
         return self.backbone.decode(denoise(self.branch(len(rows)), start, way, features, eta, noise, strength))
@@ -171,13 +173,11 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
 
 def table(path: Path) -> str:
     """Means with intervals; each row beside the same latent without an injection, or without noise where there is some."""
-    beside = {
-        name: (Row(row.transform, row.latent) if row.eta else Row(row.transform, row.latent, "none")).name for name, row in ROWS.items()
-    }
-    return figures.table(path, beside, "features, latent, injection")
+    beside = {name: replace(row, eta=0.0) if row.eta else Row(row.transform, row.latent, "none") for name, row in ROWS.items()}
+    return figures.table(read(path), {name: row.name for name, row in beside.items()}, "features, latent, injection")
 
 
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
     """Truths and pictures of some images."""
     truths = [f"{name}, truth" for name in TRANSFORMS if any(ROWS[row].transform == name for row in rows)]
-    return figures.sheet(folder, RESULTS, truths, rows, "Injected features of transformed images", most)
+    return figures.sheet(folder, read(folder / RESULTS), truths, rows, "Injected features of transformed images", most)
