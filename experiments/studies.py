@@ -14,6 +14,7 @@ from experiments.claims import Claim, Study
 from experiments.editors import study as editors
 from experiments.features import study as components
 from experiments.features import words
+from experiments.injection import claims as injection
 from experiments.inversions import cost, null_texts, transformed
 from experiments.inversions import study as inversions
 from experiments.open_questions import OPEN_QUESTIONS
@@ -187,8 +188,13 @@ STUDIES: Mapping[str, Study] = {
             for editor in ("masactrl", "fpe", "p2p")
         ),
     ),
+    **{
+        name: Study(title, script, rows, tuple(Claim(*each) for each in claims))
+        for name, (title, script, rows, claims) in injection.STUDIES.items()
+    },
 }  # fmt: skip
 
 NOT_BUILT: Mapping[str, str] = {
-    "J24, J25, J28, J29": "injected maps, noise in the steps, transformed features, extraction by injection",
+    "J1-J15": "fields of latents, score distillation, textual inversion",
+    "J21, J23, J31": "depth control alone, cross-attention maps in 3-D, a cascade in pixels",
 }

@@ -84,16 +84,22 @@ def describe_cost(estimate: Estimate, runs: int) -> str:
     each = f" ({format_seconds(estimate.seconds / runs)} a run)" if runs > 1 else ""
     inversions = f"{estimate.shared_inversions} inversion{'s' if estimate.shared_inversions > 1 else ''}"
     needed = f"{_size(estimate.memory)} of memory at the peak of a run, {_size(estimate.disk)} of disk."
+    doubted = (
+        f"\nUp to {format_seconds(estimate.doubted)} more for query fields where posed views turn out not to be trusted "
+        "(schedule.consolidate_below)."
+        if estimate.doubted >= 0.1 * estimate.seconds
+        else ""
+    )
     if estimate.on_gpu:
         return (
             f"Estimate: {format_seconds(estimate.seconds)}{each} on an {MEASURED_GPU} with {inversions}, {needed}\n"
             "It is the one GPU whose passes and fields were timed: others take longer or shorter as they are fast in half "
-            "precision, part of the memory is the host's, and finished runs cost nothing."
+            f"precision, part of the memory is the host's, and finished runs cost nothing.{doubted}"
         )
     return (
         f"Estimate: {format_seconds(estimate.seconds)}{each} on 2 CPU cores with {inversions}, {needed}\nScaled "
         "from the demo, where an independent edit took 22 s and a full one 79 s: another or a busy machine "
-        "differs, a GPU is far faster, and finished runs cost nothing."
+        f"differs, a GPU is far faster, and finished runs cost nothing.{doubted}"
     )
 
 

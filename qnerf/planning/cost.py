@@ -24,13 +24,14 @@ GPUS = Path("/proc/driver/nvidia/gpus")  # where Linux has a folder for each
 @dataclass(frozen=True)
 class Estimate:
     """seconds: on 2 CPU cores, or on the GPU that was measured, one run after the other. memory: bytes at the peak of a run. disk:
-    bytes of all files."""
+    bytes of all files. doubted: seconds more at most, for the query fields of edits whose posed views turn out not to be trusted."""
 
     seconds: float
     memory: float
     disk: float
     shared_inversions: int
     on_gpu: bool = False
+    doubted: float = 0.0
 
 
 def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
@@ -38,12 +39,17 @@ def estimate_cost(cells: Sequence[RunSettings]) -> Estimate:
     cells = [settings if settings.memory == "auto" else within_memory(settings) for settings in cells]
     inversions = {key: found for settings in cells for key, found in _inversions(settings).items()}
     shared: dict[str, float] = {}
+    edits, doubted = dict[str, float](), dict[str, float]()
     for settings in cells:
-        shared |= _posing(settings) | _edits(settings, shared)
+        shared |= _posing(settings)
+        edits |= _edits(settings, edits)
+        doubted |= _edits(settings, doubted, doubted=True)
+    shared |= edits
+    more = sum(doubted.values()) - sum(edits.values())
     seconds = sum(each for each, _ in inversions.values()) + sum(shared.values()) + sum(map(run_seconds, cells))
     memory = max((run_memory(settings) for settings in cells), default=0.0)
     disk = sum(size for _, size in inversions.values()) + sum(map(run_bytes, cells))
-    return Estimate(seconds, memory, disk, len(inversions), bool(cells) and all(map(on_measured_gpu, cells)))
+    return Estimate(seconds, memory, disk, len(inversions), bool(cells) and all(map(on_measured_gpu, cells)), more)
 
 
 def _inversions(settings: RunSettings) -> dict[str, tuple[float, float]]:
@@ -78,9 +84,9 @@ def _posed_key(settings: RunSettings) -> str:
     return settings.model_dump_json(include={"scene", "source_field", "posing", "seed"})
 
 
-def _edits(settings: RunSettings, known: Container[str]) -> dict[str, float]:
+def _edits(settings: RunSettings, known: Container[str], doubted: bool = False) -> dict[str, float]:
     """Seconds of each method's edit that is not known yet. Seed, guidance and fields enter an edit's key where its schedule reads
-    them."""
+    them. doubted: if no posed view is trusted."""
     found: dict[str, float] = {}
     warm = False  # whether an edit before has left the source's keys and values, which all methods of the run's editor share
     for method in settings.methods().values():
@@ -98,7 +104,9 @@ def _edits(settings: RunSettings, known: Container[str]) -> dict[str, float]:
         if (key := "\n".join(parts)) in known:
             continue
         shares = editor == settings.editor
-        found[key] = method_seconds(settings, method, count_views(settings), warm and shares)
+        schedule = method.schedule.doubted() if doubted else method.schedule
+        planned = method.model_copy(update={"schedule": schedule})
+        found[key] = method_seconds(settings, planned, count_views(settings), warm and shares)
         warm = warm or (shares and found[key] > 0 and _source_bytes(settings, method) <= editor.cache_gib * units.GIB)
     return found
 

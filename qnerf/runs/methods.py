@@ -214,6 +214,7 @@ def make_job(settings: RunSettings, inverted: Inverted, name: str, oracle: Traje
         oracle=oracle,
         target_depth=depth,
         on_work=progress.advance,
+        on_more=progress.more,
         on_loss=progress.loss,
         on_field=partial(progress.field, name),
         on_clean=partial(progress.clean, name),

@@ -44,6 +44,10 @@ class Progress(Protocol):
         "feedback", "decode" or "measure")."""
         ...
 
+    def more(self, work: Mapping[str, float]) -> None:
+        """It turns out that units of some kinds have to be done which were not planned."""
+        ...
+
     def loss(self, kind: str, value: float) -> None:
         """The latest loss of a field that is being trained, by the kind of its work."""
         ...
@@ -74,6 +78,9 @@ class NoProgress:
         return
 
     def advance(self, kind: str, units: float = 1.0) -> None:
+        return
+
+    def more(self, work: Mapping[str, float]) -> None:
         return
 
     def loss(self, kind: str, value: float) -> None:
@@ -150,6 +157,11 @@ class RunProgress:
         self.left[kind] = max(self.left.get(kind, 0.0) - units, 0.0)
         self._last = now
         self._show()
+
+    def more(self, work: Mapping[str, float]) -> None:
+        """They are planned from now on."""
+        for kind, units in work.items():
+            self.left[kind] = self.left.get(kind, 0.0) + units
 
     def loss(self, kind: str, value: float) -> None:
         """Kept for whoever asks now and then."""

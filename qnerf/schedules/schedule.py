@@ -81,6 +81,10 @@ class ScheduleSettings(Variant):
         """The work of an edit of `views` views in `steps` denoising steps."""
         return {"unet": steps * views}
 
+    def doubted(self) -> Self:
+        """What it turns into where the posed views are not trusted, which nobody knows before they are rendered."""
+        return self
+
     def guided_passes(self, guidance: GuidanceSettings, steps: int) -> int:
         """Of them, U-Net passes of one view in steps that guidance may change."""
         return 0

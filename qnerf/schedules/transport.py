@@ -66,6 +66,10 @@ class TransportSettings(LookAheadSettings):
         """The same without query fields."""
         return self.model_copy(update={"consolidate_below": 0.0})
 
+    def doubted(self) -> TransportSettings:
+        """With query fields, if it may train any."""
+        return self.model_copy(update={"consolidate_below": 1.0}) if self.trains_fields else self
+
     def transported(self, k: int, steps: int) -> float:
         """The factor of step k of `steps`, 0 to 1."""
         now, begin, end = k / steps, self.full_until, self.gone_at
@@ -130,6 +134,10 @@ class Transport(LookAhead):
                 trust,
                 below,
             )
+            planned, work = (
+                settings.work(guidance.settings, len(job.steps), job.views) for settings in (self.settings, self.settings.doubted())
+            )
+            job.on_more({kind: units - planned.get(kind, 0) for kind, units in work.items()})
         walk = Transport(self.settings if needed else self.settings.alone())
         return super(Transport, walk).edit(guidance, layers, job, checkpoints)
 

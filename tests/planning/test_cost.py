@@ -11,6 +11,7 @@ from qnerf.planning.cost import Estimate, estimate_cost, field_step, method_seco
 from qnerf.planning.light_checks import check_files, count_views
 from qnerf.planning.units import HELDOUT_STEP, MATCHED, MIB, RENDER, SEEN
 from qnerf.run import CONFIGS
+from qnerf.validate import describe_cost
 
 
 def estimate(*overrides: str) -> Estimate:
@@ -93,6 +94,20 @@ def test_every_group_of_figures_that_takes_long_is_counted() -> None:
     assert seconds(",heldout", twice) - plain == pytest.approx(2 * field)
     bare = seconds("", "output.keep_pixels=false")
     assert seconds(",distribution", twice, "output.keep_pixels=false") - bare == pytest.approx(12 * SEEN)
+
+
+def test_what_untrusted_posed_views_cost_is_said_apart() -> None:
+    """As much as the same schedule that always trains query fields; on the demo they take half a minute, in hours with field=sd15."""
+    demo, always = estimate("baselines=[]"), estimate("baselines=[]", "schedule.consolidate_below=1")
+    assert demo.seconds + demo.doubted == pytest.approx(always.seconds)
+    assert 20 < demo.doubted < 60
+    assert always.doubted == 0
+    assert estimate("schedule=progressive").doubted == estimate("schedule.consolidate_below=0").doubted == 0
+    assert estimate("seed=1,2", "field.jitter=0").doubted == pytest.approx(2 * estimate().doubted)
+    assert estimate("field=sd15").doubted > 100 * 60
+    told = describe_cost(estimate("field=sd15"), 1).splitlines()[-1]
+    assert re.fullmatch(r"Up to \d h \d\d min more for query fields where posed views turn out not to be trusted .*", told)
+    assert "Up to" not in describe_cost(always, 1)
 
 
 def test_views_are_those_that_are_there(tmp_path: Path) -> None:

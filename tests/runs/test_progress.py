@@ -56,6 +56,25 @@ def test_skipped_work_and_work_beyond_the_plan_leave_a_sane_estimate() -> None:
     assert progress.fraction() == 1.0
 
 
+def test_work_that_turns_up_later_is_planned_from_then_on() -> None:
+    """As query fields are, where the posed views turn out not to be trusted."""
+    clock = Clock()
+    progress = RunProgress({"unet": 4}, {"unet": 1.0, "field": 50.0}, clock)
+    with progress.expecting({"unet": 4}):
+        for _ in range(2):
+            clock.now += 1.0
+            progress.advance("unet")
+        assert progress.remaining() == pytest.approx(2.0)
+        progress.more({"unet": 3, "field": 2})
+        assert progress.remaining() == pytest.approx(5.0 + 2 * 50.0)
+        for _ in range(2):
+            clock.now += 200.0
+            progress.advance("field")
+        assert progress.remaining() == pytest.approx(5.0)
+        progress.advance("unet", 5)
+    assert progress.remaining() == 0.0
+
+
 def test_time_between_stages_belongs_to_no_kind() -> None:
     clock = Clock()
     progress = RunProgress({"unet": 2}, {}, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -75,7 +76,16 @@ def test_fields_are_trained_where_the_posed_views_are_not_trusted(caplog: pytest
     assert mean_trust(job) == pytest.approx(0.5)
     for below, fields in ((0.49, False), (0.51, True)):
         schedule = TransportSettings(name="transport", interval=2, consolidate_below=below, hold_until=0.0)
-        found = edit(schedule, MIXED, job)
+        done, more = Counter[str](), Counter[str]()
+
+        def count(kind: str, amount: float, done: Counter[str] = done) -> None:
+            done[kind] += amount  # pyright: ignore[reportArgumentType]
+
+        found = edit(schedule, MIXED, replace(job, on_work=count, on_more=more.update))
+        planned = schedule.work(MIXED, 6, 4)
+        assert more["field"] == len(found.intervals)
+        for kind in ("unet", "field"):
+            assert done[kind] == pytest.approx(planned.get(kind, 0) + more[kind])
         same = edit(ALWAYS if fields else ALONE, MIXED, job)
         assert torch.equal(found.latents, same.latents)
         assert bool(found.intervals) == fields == ("Does the proxy fit" in caplog.text)
