@@ -76,7 +76,11 @@ def _parse_solid(where: str, entry: Any, world: World, problems: list[str]) -> C
             return Capsule(world.inward(start), world.inward(end), float(radius) / world.scale, "bound")
     if BOX_KEYS >= keys >= {"centre", "size"}:
         found = len(problems)
-        centre, size, turn = as_array(entry["centre"], (3,)), as_array(entry["size"], (3,)), parse_turn(f"{where} has", entry, problems)
+        centre, size, turn = (
+            as_array(entry["centre"], (3,)),
+            as_array(entry["size"], (3,)),
+            parse_turn(f"{where} has", entry, problems),
+        )
         if len(problems) > found:
             return None
         if centre is not None and size is not None and turn is not None and (size > 0).all():

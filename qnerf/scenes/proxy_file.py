@@ -167,7 +167,9 @@ def _parse_box(path: Path, document: dict[str, Any], world: World, problems: lis
             continue
         if not isinstance(value, dict) or not BOX_KEYS >= value.keys() >= {"centre", "size"}:
             found = sorted(value) if isinstance(value, dict) else value
-            problems.append(f"{path} has {key} = {quoted(found)}, expected the keys centre and size, and yaw or rotation: give these.")
+            problems.append(
+                f"{path} has {key} = {quoted(found)}, expected the keys centre and size, and yaw or rotation: give these."
+            )
             continue
         corners[key] = _parse_sides(path, key, value, world, problems)
     empty = np.zeros((8, 3))

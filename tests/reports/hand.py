@@ -1,8 +1,8 @@
 """A person's hand on a page: pointer, wheel and buttons of a browser, with the time that they cost a person.
 
-The keystroke-level model (Card, Moran and Newell, CACM 23, 1980): 1.35 s to think, 1.1 s to point, 0.2 s for a click. Each action is
-charged with all three, where practised users think once for several. Reading: 238 words a minute (Brysbaert, Journal of Memory and
-Language 109, 2019).
+The keystroke-level model (Card, Moran and Newell, CACM 23, 1980): 1.35 s to think, 1.1 s to point, 0.2 s for a click. Each
+action is charged with all three, where practised users think once for several. Reading: 238 words a minute (Brysbaert, Journal of
+Memory and Language 109, 2019).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""From a capture's folder to a saved skeleton by mouse: how near its joints are in views that were not clicked, and how long it takes
-a person. The fox: `QNERF_FOX=<folder of instant-ngp's fox> pytest -s tests/reports/test_posing_by_hand.py`."""
+"""From a capture's folder to a saved skeleton by mouse: how near its joints are in views that were not clicked, and how long it
+takes a person. The fox: `QNERF_FOX=<folder of instant-ngp's fox> pytest -s tests/reports/test_posing_by_hand.py`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def fox() -> Task:
     folder = os.environ.get("QNERF_FOX")
     if folder is None:
         pytest.skip("needs QNERF_FOX, the folder of instant-ngp's fox")
-    ears = {f"{side}_ear{part}": f"ear_{end}_{side[0]}" for side in ("left", "right") for part, end in (("", "base"), ("_tip", "tip"))}
+    ears = {
+        f"{side}_ear{part}": f"ear_{end}_{side[0]}" for side in ("left", "right") for part, end in (("", "base"), ("_tip", "tip"))
+    }
     names = {"nose": "nose", "head": "head", "neck": "neck", **ears}
     truth = places.resolve("asset:fox_ears.json", "scene.proxy", "proxies")
     return Task(Path(folder), truth, "quadruped", names, ("left_ear_tip", "right_ear_tip"))
@@ -63,8 +65,8 @@ def demo() -> Task:
 
 @dataclass(frozen=True)
 class Seen:
-    """A scene's whole photographs: by view its camera and the place of each of the truth's joints as a share of its width and height,
-    before and after the edit, (J, 2) each."""
+    """A scene's whole photographs: by view its camera, and where it shows each of the truth's joints before and after the edit, as
+    shares of its width and height, (J, 2) each."""
 
     cameras: list[Cameras]
     before: list[np.ndarray]
@@ -73,7 +75,7 @@ class Seen:
     def inside(self, view: int) -> np.ndarray:
         """(J,) whether the photograph shows a joint in both states, not at its very edge."""
         both = np.stack([self.before[view], self.after[view]])
-        return ((both > 0.01) & (both < 0.99)).all(axis=(0, 2))
+        return np.asarray(((both > 0.01) & (both < 0.99)).all(axis=(0, 2)))
 
     def missed(self, view: int, points: torch.Tensor, state: str) -> np.ndarray:
         """(J,) pixels between points and the truth, where the shorter side is 512."""
@@ -89,7 +91,7 @@ def share_of(camera: Cameras, points: torch.Tensor) -> np.ndarray:
 
 def see(task: Task, names: list[str]) -> Seen:
     """The views that have these names, and the truth in them."""
-    scene = read_scene(SceneSettings(path=str(task.folder), proxy=str(task.truth), size=256, views=names, source_prompt=""))
+    scene = read_scene(SceneSettings(path=str(task.folder), proxy=str(task.truth), size=256, views=tuple(names), source_prompt=""))
     assert scene.proxy is not None
     chosen = [scene.proxy.joints.index(name) for name in task.joints.values()]
     cameras = [whole_photograph(scene, index)[1] for index in range(len(names))]
@@ -140,8 +142,11 @@ class Page:
 
     def place(self, name: str, view: int) -> np.ndarray:
         """Where a view draws a joint at present, which is where a person takes hold of it."""
-        place = "const p = project(data.views[arguments[1]], at(state.joints.find(joint => joint.name === arguments[0])));"
-        return np.array(self.browser.execute_script(f"{place} return [p[0] / canvases[arguments[1]].width, p[1] / canvases[arguments[1]].height]", name, view))  # fmt: skip
+        code = (
+            "const [name, index] = arguments, canvas = canvases[index], joint = state.joints.find(each => each.name === name);"
+            "const spot = project(data.views[index], at(joint)); return [spot[0] / canvas.width, spot[1] / canvas.height]"
+        )
+        return np.array(self.browser.execute_script(code, name, view))
 
     def save(self) -> Path:
         self.hand.press(self.find("#save")[0])
@@ -194,12 +199,12 @@ def test_a_skeleton_is_made_by_mouse_within_five_minutes(given: Any, tmp_path: P
         for state, points in (("source", proxy.source), ("target", proxy.target))
     }
     total = there.hand.seconds + written + waited
+    far = {state: f"{each.max():.2f} px ({each.mean():.2f} in the mean)" for state, each in missed.items()}
     print(
-        f"\n{given.__name__}: {len(task.joints)} joints, {dict(there.hand.actions)} cost a person {there.hand.seconds:.0f} s; the "
-        f"command took {written:.0f} s, and the browser's part of this test {waited:.0f} s: {total:.0f} s in all. Clicked: "
-        f"{[there.names[view] for view in views]}. Missed in {len(missed['source'])} places of views that were not clicked by at most "
-        f"{missed['source'].max():.2f} px of 512 before and {missed['target'].max():.2f} after, {missed['source'].mean():.2f} and "
-        f"{missed['target'].mean():.2f} in the mean."
+        f"\n{given.__name__}: {len(task.joints)} joints clicked in {[there.names[view] for view in views]}. "
+        f"{dict(there.hand.actions)} cost a person {there.hand.seconds:.0f} s; the command took {written:.0f} s, and the browser's "
+        f"part of this test {waited:.0f} s: {total:.0f} s in all. In {len(missed['source'])} places of other views they miss by "
+        f"at most {far['source']} before and {far['target']} after, where the shorter side is 512."
     )
     assert len(missed["source"]) >= 5
     for state, most in MOST.items():

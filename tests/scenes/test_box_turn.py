@@ -32,7 +32,13 @@ CORNERS = [CENTRE + (BITS * size) @ turn.T for size, turn in zip(SIZES, TURNS, s
 BOXES = [
     {"centre": CENTRE.tolist(), "size": size.tolist(), "rotation": turn.tolist()} for size, turn in zip(SIZES, TURNS, strict=True)
 ]
-BONE = {"kind": "skeleton", "joints": ["a", "b"], "bones": [[0, 1]], "source": [[0, 0, 0.5], [0, 0, 1.3]], "target": [[0, 0, 1]] * 2}
+BONE = {
+    "kind": "skeleton",
+    "joints": ["a", "b"],
+    "bones": [[0, 1]],
+    "source": [[0, 0, 0.5], [0, 0, 1.3]],
+    "target": [[0, 0, 1]] * 2,
+}
 WITH_SOLIDS = {**BONE, **{f"{state}_bounds": {"solids": [box]} for state, box in zip(("source", "target"), BOXES, strict=True)}}
 
 
@@ -69,7 +75,11 @@ def test_bounding_boxes_keep_their_orientation_through_file_and_back(world: Worl
             np.testing.assert_allclose(world.outward(corners(box)), expected, atol=1e-9)
             np.testing.assert_allclose(box.turn, turn, atol=1e-12)
         write_proxy(tmp_path / "again.json", proxy, units=world)
-        assert set(json.loads((tmp_path / "again.json").read_text())["source_bounds"]["solids"][0]) == {"centre", "size", "rotation"}
+        assert set(json.loads((tmp_path / "again.json").read_text())["source_bounds"]["solids"][0]) == {
+            "centre",
+            "size",
+            "rotation",
+        }
         proxy = read_proxy(tmp_path / "again.json", world)
 
 

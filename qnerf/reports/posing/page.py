@@ -88,14 +88,18 @@ def _view(scene: Scene, index: int) -> dict[str, Any]:
 
 
 def _proxy(scene: Scene) -> dict[str, Any] | None:
-    """The scene's own proxy, in the world's units; of a box its corners."""
+    """The scene's own proxy as its file has it, in the world's units; of a box its corners."""
     proxy = scene.proxy
     if proxy is None:
         return None
     source, target = (scene.world.outward(points.numpy()).tolist() for points in (proxy.source, proxy.target))
     bounds = {"source_bounds": proxy.source_bounds, "target_bounds": proxy.target_bounds}
     return {
-        **{"kind": proxy.kind, "joints": proxy.joints, "bones": proxy.bones, "source": source, "target": target},
+        "kind": proxy.kind,
+        "joints": proxy.joints,
+        "bones": proxy.bones,
+        "source": source,
+        "target": target,
         "keeps_direction": [proxy.joints[joint] for joint in proxy.keeps_direction],
         **{key: bounds_document(value, scene.world) for key, value in bounds.items() if value is not None},
     }

@@ -152,7 +152,7 @@ function drawHelp(context, index) { // of the chosen joint: its name, and before
     context.strokeStyle = "#ffd400"; context.lineWidth = 1.5; context.setLineDash([6, 4]);
     context.beginPath(); context.moveTo(...line[0]); context.lineTo(...line[1]); context.stroke(); context.setLineDash([]);
   }
-  if (!spot) return;
+  if (!spot || spot[0] < 0 || spot[0] > context.canvas.width) return;
   context.font = "13px system-ui, sans-serif"; context.lineWidth = 3; context.strokeStyle = "#000"; context.fillStyle = "#fff";
   const wide = context.measureText(joint.name).width, left = Math.min(spot[0] + 9, context.canvas.width - wide - 3), top = Math.max(spot[1] - 7, 13);
   context.strokeText(joint.name, left, top); context.fillText(joint.name, left, top);
@@ -189,7 +189,7 @@ function draw() {
     drawHelp(context, index);
     state.joints.forEach((joint, i) => {
       const pixel = joint.clicks[index];
-      if (!pixel) return;
+      if (!pixel || by("target").checked) return;
       context.strokeStyle = i === chosen ? "#ffd400" : "#fff";
       context.lineWidth = 2;
       for (const [dx, dy] of [[7, 0], [0, 7]]) {
@@ -204,7 +204,7 @@ function draw() {
     button.setAttribute("aria-pressed", index === chosen);
     button.onclick = () => {
       if (joining !== null && joining !== index) { remember(); state.bones.push([joining, index]); }
-      joining = null; chosen = index; draw();
+      joining = held = fine = null; chosen = index; draw();
     };
     return button;
   }));
@@ -307,7 +307,7 @@ by("add").onclick = () => {
   chosen = state.joints.push({ name, clicks: {}, source: null, target: null }) - 1; draw();
 };
 by("join").onclick = () => { if (state.joints.length) { joining = chosen; draw(); } };
-by("undo").onclick = () => { if (past.length) state = JSON.parse(past.pop()); chosen = Math.min(chosen, state.joints.length - 1); draw(); };
+by("undo").onclick = () => { held = fine = null; if (past.length) state = JSON.parse(past.pop()); chosen = Math.min(chosen, state.joints.length - 1); draw(); };
 by("save").onclick = () => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([by("json").value + "\n"], { type: "application/json" }));
