@@ -1,6 +1,5 @@
-"""A proxy: `qnerf pose <scene>` writes a page on which a skeleton or a box is made by mouse;
-`qnerf pose <scene> --keypoints <folder>` triangulates 2-D keypoints over the views and writes
-proxy.json."""
+"""A proxy: `qnerf pose <scene>` writes a page on which a skeleton or a box is made by mouse; `qnerf pose <scene> --keypoints
+<folder>` triangulates 2-D keypoints over the views and writes proxy.json; `--detect <model>` makes these keypoints."""
 
 from __future__ import annotations
 
@@ -12,13 +11,15 @@ from pathlib import Path
 
 from qnerf.common.files import write_json
 from qnerf.errors import UserError, told_in_a_sentence
+from qnerf.scenes.detected import KINDS, Models, detect_keypoints
 from qnerf.scenes.joints_found import Skeleton, find_joints
 from qnerf.scenes.keypoints import read_keypoints
 from qnerf.scenes.settings import SceneSettings
 
 CONFIDENCE = 0.3
 # options of one of the two ways alone
-OF_KEYPOINTS, OF_THE_PAGE = ("target", "confidence", "tolerance"), ("proxy", "views")
+OF_KEYPOINTS, OF_THE_PAGE = ("target", "confidence", "tolerance", "detect"), ("proxy", "views")
+OF_MODELS = ("finder", "kind")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("scene", help="a capture: its folder, or its file of frames")
     made.add_argument("--keypoints", type=Path, help="OpenPose's JSON files, or COCO's: the pose before the edit")
+    made.add_argument("--detect", type=Path, help="an ONNX model that makes --keypoints, a new folder (the extra rtmlib)")
+    made.add_argument("--finder", type=Path, help="of --detect: a YOLOX model in ONNX that finds people or animals first")
+    made.add_argument("--kind", choices=tuple(KINDS), help="of --detect: what the model is (RTMPose)")
     made.add_argument("--target", type=Path, help="keypoints of the pose after the edit; none: the target is the source")
     made.add_argument("--out", type=Path, help="the proxy's file (proxy.json), or without --keypoints the page (pose.html)")
     made.add_argument("--proxy", help="a skeleton or a box that is on the page from the beginning")
@@ -56,6 +60,13 @@ def check_options(given: argparse.Namespace) -> None:
         for name in ignored
         if getattr(given, name) is not None
     ]
+    problems += [
+        f"--{name}: without --detect no model is read; leave it out, or give --detect"
+        for name in OF_MODELS
+        if given.detect is None and getattr(given, name) is not None
+    ]
+    if given.kind == "RTMO" and given.finder is not None:
+        problems.append("--finder: an RTMO model finds people itself; leave it out")
     if given.confidence is not None and not 0 <= given.confidence < 1:
         problems.append(f"--confidence: got {given.confidence:g}; expected at least 0 and below 1")
     if given.tolerance is not None and not 0 < given.tolerance < math.inf:
@@ -80,6 +91,9 @@ def _write_page(given: argparse.Namespace) -> int:
 
 def _write_proxy(given: argparse.Namespace) -> int:
     settings, out = SceneSettings(path=given.scene, axes=given.axes, source_prompt=""), given.out or Path("proxy.json")
+    if given.detect is not None:
+        count = detect_keypoints(settings, Models(given.detect, given.finder, given.kind or "RTMPose"), given.keypoints)
+        print(f"{given.keypoints}: keypoints of {count} photographs.")
     source, *others = (
         find_joints(settings, read_keypoints(folder), CONFIDENCE if given.confidence is None else given.confidence, given.tolerance)
         for folder in (given.keypoints, given.target)

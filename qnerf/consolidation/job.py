@@ -64,7 +64,8 @@ class EditJob:
 
     on_work(kind, amount) reports finished work: kind "unet" counts U-Net passes of one view (a backward
     pass counts two), "field" counts query fields trained (a warm start as the share of the iterations
-    that it takes), "feedback" radiance fields. on_more(work) reports units by kind that were not planned. on_loss(kind, loss) reports the loss of a field that is being trained,
+    that it takes), "feedback" radiance fields. on_more(work) reports units by kind that were not planned.
+    on_loss(kind, loss) reports the loss of a field that is being trained,
     on_field(step, r2) what one explains, as soon as it is trained. on_clean(latents, k): the clean latents (V, 4, h, w) that the
     first chunk of views implies at step k of the edit, look-aheads not among them. on_disagreement(value, k): how far the
     queries of that chunk are from those that guide step k (`targets.disagreement`); None: it is not measured.

@@ -2,17 +2,18 @@
 "target_bounds".
 
 A solid is a capsule, {"start": [x, y, z], "end": [x, y, z], "radius": r}, or a box, {"centre": [x, y, z],
-"size": [x, y, z], "yaw": degrees about z}. Without "box" it is the axis-aligned box round the solids. Needs no torch.
+"size": [x, y, z]} with "yaw" or "rotation" (`box_turn`). Without "box" it is the axis-aligned box round the solids. Needs no
+torch.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qnerf.scenes.box_turn import BOX_KEYS, parse_turn, turn_document
 from qnerf.scenes.problems import as_array, quoted
 from qnerf.scenes.solids import ROUNDING, Box, Capsule
 from qnerf.scenes.world import World
@@ -20,7 +21,7 @@ from qnerf.scenes.world import World
 if TYPE_CHECKING:
     from qnerf.scenes.scene import Bounds
 
-CAPSULE_KEYS, BOX_KEYS = {"start", "end", "radius"}, {"centre", "size", "yaw"}
+CAPSULE_KEYS = {"start", "end", "radius"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def _solid_document(solid: Capsule | Box, units: World) -> dict[str, Any]:
     if isinstance(solid, Capsule):
         start, end = (units.outward(point).tolist() for point in (solid.start, solid.end))
         return {"start": start, "end": end, "radius": float(solid.radius) * units.scale}
-    yaw = math.degrees(math.atan2(solid.turn[1, 0], solid.turn[0, 0]))
-    return {"centre": units.outward(solid.centre).tolist(), "size": (2 * solid.half * units.scale).tolist(), "yaw": yaw}
+    centre, size = units.outward(solid.centre).tolist(), (2 * solid.half * units.scale).tolist()
+    return {"centre": centre, "size": size, **turn_document(solid.turn)}
 
 
 def _parse_solid(where: str, entry: Any, world: World, problems: list[str]) -> Capsule | Box | None:
@@ -74,15 +75,20 @@ def _parse_solid(where: str, entry: Any, world: World, problems: list[str]) -> C
         if start is not None and end is not None and radius is not None and radius > 0:
             return Capsule(world.inward(start), world.inward(end), float(radius) / world.scale, "bound")
     if BOX_KEYS >= keys >= {"centre", "size"}:
-        centre, size, yaw = as_array(entry["centre"], (3,)), as_array(entry["size"], (3,)), as_array(entry.get("yaw", 0), ())
-        if centre is not None and size is not None and yaw is not None and (size > 0).all():
-            cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
-            turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        found = len(problems)
+        centre, size, turn = (
+            as_array(entry["centre"], (3,)),
+            as_array(entry["size"], (3,)),
+            parse_turn(f"{where} has", entry, problems),
+        )
+        if len(problems) > found:
+            return None
+        if centre is not None and size is not None and turn is not None and (size > 0).all():
             size = size / world.scale
             return Box(world.inward(centre), size / 2, turn, ROUNDING * float(size.min()) / 2, "bound")
     problems.append(
         f"{where} is {quoted(entry)}, expected a capsule (start, end and a radius above 0) or a box (centre, a size above 0 and "
-        "yaw), in finite numbers: correct it."
+        "yaw or rotation), in finite numbers: correct it."
     )
     return None
 

@@ -47,17 +47,22 @@ class Skeleton:
         return {"kind": "skeleton", "joints": [*self.joints], "bones": bones, "source": source, "target": goal}
 
 
+def posed_frames(settings: SceneSettings) -> tuple[Path, list[Frame]]:
+    """A capture's folder, and its frames whose images are there. Raises UserError where it has no cameras."""
+    folder = scene_folder(settings.path)
+    reader = reader_of(folder, settings.reader)
+    if not reader.posed:
+        raise UserError(f"{folder} has images without cameras, expected a capture: a joint is found from several cameras.")
+    return folder, [frame for frame in reader.read(folder)[1] if frame.exists]
+
+
 def find_joints(settings: SceneSettings, keypoints: Keypoints, least: float, tolerance: float | None = None) -> Skeleton:
     """Triangulate every joint over the views that have its keypoint with a confidence above `least`.
 
     tolerance: pixels by which a view that agrees may miss; None: `TOLERANCE`. Raises UserError where fewer
     than two photographs have keypoints, or no joint is found.
     """
-    folder = scene_folder(settings.path)
-    reader = reader_of(folder, settings.reader)
-    if not reader.posed:
-        raise UserError(f"{folder} has images without cameras, expected a capture: a joint is found from several cameras.")
-    frames = [frame for frame in reader.read(folder)[1] if frame.exists]
+    folder, frames = posed_frames(settings)
     rows = [_row(frame, name, keypoints) for frame, name in zip(frames, view_names(frames), strict=True)]
     seen = [(frame, row) for frame, row in zip(frames, rows, strict=True) if row is not None]
     if len(seen) < 2:

@@ -2,8 +2,8 @@
 
 OpenPose: a file for each photograph, `<view>_keypoints.json` or `<view>.json`, with `people`, each with
 `pose_keypoints_2d`: x, y, confidence of 18 (COCO) or 25 (BODY_25) joints. COCO: one file with `images`,
-`annotations` (`keypoints`: x, y, visibility) and `categories` that names the joints (`keypoints`,
-`skeleton`). Of several people, the one with the largest sum of confidences counts.
+`annotations` (`keypoints`: x, y, and visibility or a confidence below 1) and `categories` that names the joints
+(`keypoints`, `skeleton`). Of several people, the one with the largest sum of confidences counts.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def _coco(path: Path, document: dict[str, Any], problems: list[str]) -> Keypoint
         if image is None or not isinstance(image.get("file_name"), str) or len(row) != len(joints):
             problems.append(f"{path} has an annotation of no image in it, or of other than {len(joints)} joints: correct it.")
             continue
-        row[:, 2] = row[:, 2] > 0  # COCO's 1 is hidden and 2 visible: both are where an annotator saw them
+        row[:, 2] = row[:, 2].clip(
+            0, 1
+        )  # COCO's 1 is hidden and 2 visible: both are where an annotator saw them; below, a confidence
         name = PurePosixPath(image["file_name"].replace("\\", "/")).stem
         if name not in views or row[:, 2].sum() > views[name][:, 2].sum():
             views[name] = row

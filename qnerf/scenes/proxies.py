@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from qnerf.scenes.bounds import BOX_EDGES, bounding_box
 from qnerf.scenes.bounds_file import ReadBounds, bounds_document
+from qnerf.scenes.box_turn import turned
 from qnerf.scenes.proxy_file import Sides, read_proxy_file
 from qnerf.scenes.scene import Bounds, Proxy
 from qnerf.scenes.world import UNMOVED, World
@@ -55,17 +55,16 @@ def _points(read: np.ndarray | Sides) -> Tensor:
     if not isinstance(read, Sides):
         return torch.from_numpy(read).float()
     rows = torch.from_numpy(np.stack([read.centre, read.size])).float()
-    return box_corners(rows[0], rows[1], read.yaw)
+    return box_corners(rows[0], rows[1], read.turn)
 
 
 def _bounds(read: ReadBounds | None) -> Bounds | None:
     return None if read is None else Bounds(read.solids, torch.from_numpy(read.corners).float())
 
 
-def box_corners(centre: Tensor, size: Tensor, yaw: float) -> Tensor:
-    """The corners (8, 3) of a box about its centre (3,), of edge lengths size (3,), turned by yaw degrees
-    about z."""
+def box_corners(centre: Tensor, size: Tensor, turn: np.ndarray | float) -> Tensor:
+    """The corners (8, 3) of a box about its centre (3,), of edge lengths size (3,). turn: the rotation (3, 3) whose columns are
+    its axes, or degrees about z."""
     corners = bounding_box(torch.stack([-size / 2, size / 2]))
-    cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
-    turn = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    return corners @ turn.T + centre
+    axes = turn if isinstance(turn, np.ndarray) else turned(turn)
+    return corners @ torch.from_numpy(axes).float().T + centre

@@ -3,14 +3,14 @@
 A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...],
 "target": …}. It may have "keeps_direction": [names of joints]: what is at them moves with them and does not
 turn, such as a head that goes on looking ahead. A box: {"kind": "box", "source": {"centre": [x, y, z], "size":
-[x, y, z], "yaw": degrees about z}, "target": {...}}, or its eight corners in the order of `box_corners`. Either
-may have "source_bounds" and "target_bounds" (`bounds_file`), and "world", the version of the world that made it.
+[x, y, z], "yaw": degrees about z}, "target": {...}}, with "rotation" in place of "yaw" (`box_turn`), or its eight
+corners in the order of `box_corners`. Either may have "source_bounds" and "target_bounds" (`bounds_file`), and
+"world", the version of the world that made it.
 Needs no torch: a run's proxy is checked before that is imported.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,23 +21,23 @@ import numpy as np
 from qnerf.common.messages import nearest
 from qnerf.errors import UserError
 from qnerf.scenes.bounds_file import ReadBounds, parse_bounds
+from qnerf.scenes.box_turn import BOX_KEYS, SQUARE, parse_turn
 from qnerf.scenes.images import read_json
 from qnerf.scenes.problems import FARTHEST, as_array, check_world, quoted, raise_problems
 from qnerf.scenes.world import UNMOVED, World
 
 BOX_CORNERS = tuple(f"corner_{index}" for index in range(8))
-BOX_KEYS = {"centre", "size", "yaw"}
 KEYS = {"kind", "joints", "bones", "source", "target", "keeps_direction", "source_bounds", "target_bounds", "world", "$schema"}
 SKEW = 1e-3  # of a box's longest edge: how far its corners may lie from where three of its edges lead
 
 
 @dataclass(frozen=True)
 class Sides:
-    """A box by its centre (3,), its edge lengths (3,) and its turn about z, degrees."""
+    """A box by its centre (3,), its edge lengths (3,) and its axes, the columns of the rotation turn (3, 3)."""
 
     centre: np.ndarray
     size: np.ndarray
-    yaw: float
+    turn: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,9 @@ def _parse_box(path: Path, document: dict[str, Any], world: World, problems: lis
             continue
         if not isinstance(value, dict) or not BOX_KEYS >= value.keys() >= {"centre", "size"}:
             found = sorted(value) if isinstance(value, dict) else value
-            problems.append(f"{path} has {key} = {quoted(found)}, expected the keys centre, size and yaw: give these.")
+            problems.append(
+                f"{path} has {key} = {quoted(found)}, expected the keys centre and size, and yaw or rotation: give these."
+            )
             continue
         corners[key] = _parse_sides(path, key, value, world, problems)
     empty = np.zeros((8, 3))
@@ -188,11 +190,17 @@ def _corner_problems(path: Path, key: str, corners: np.ndarray) -> list[str]:
     away = np.linalg.norm(corners - (corners[0] + bits @ edges), axis=-1)
     lengths = np.linalg.norm(edges, axis=-1)
     if away.max() <= SKEW * lengths.max() and abs(_volume(corners)) > SKEW * lengths.prod():
-        return []
+        axes = edges / lengths[:, None]
+        if np.abs(axes @ axes.T - np.eye(3)).max() <= SQUARE:
+            return []
+        return [
+            f"{path} has {key} corners whose edges are not square to each other, expected a box: make its edges from corner 0 to "
+            "corners 1, 2 and 4 square, or give centre, size and rotation."
+        ]
     return [
         f"{path} has {key} corners that make no box in their order (corner {int(away.argmax())} is elsewhere), "
         "expected corner k at the high end of axis a where bit a of k is set: order them so, or give centre, size "
-        "and yaw."
+        "and rotation."
     ]
 
 
@@ -204,16 +212,12 @@ def _volume(box: np.ndarray | Sides) -> float:
 def _corners(box: Sides) -> np.ndarray:
     """(8, 3), as `proxies.box_corners`."""
     bits = np.array([[k >> axis & 1 for axis in range(3)] for k in range(8)])
-    cos, sin = math.cos(math.radians(box.yaw)), math.sin(math.radians(box.yaw))
-    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    return ((bits - 0.5) * box.size) @ turn.T + box.centre
+    return ((bits - 0.5) * box.size) @ box.turn.T + box.centre
 
 
 def _parse_sides(path: Path, key: str, box: dict[str, Any], world: World, problems: list[str]) -> Sides:
     centre, size = (as_array(box[side], (3,)) for side in ("centre", "size"))
-    yaw = as_array(box.get("yaw", 0.0), ())
-    if yaw is None or isinstance(box.get("yaw"), bool | str):
-        problems.append(f"{path} has {key} yaw = {quoted(box['yaw'])}, expected degrees: give a finite number.")
+    turn = parse_turn(f"{path} has {key}", box, problems)
     if centre is None:
         problems.append(
             f"{path} has {key} centre = {quoted(box['centre'])}, expected three numbers of up to {FARTHEST:g}: correct it."
@@ -222,9 +226,9 @@ def _parse_sides(path: Path, key: str, box: dict[str, Any], world: World, proble
         problems.append(
             f"{path} has {key} size = {quoted(box['size'])}, expected three lengths above 0 and up to {FARTHEST:g}: correct it."
         )
-    if centre is None or size is None or yaw is None:
-        return Sides(np.zeros(3), np.ones(3), 0.0)
-    return Sides(world.inward(centre), size / world.scale, float(yaw))
+    if centre is None or size is None or turn is None:
+        return Sides(np.zeros(3), np.ones(3), np.eye(3))
+    return Sides(world.inward(centre), size / world.scale, turn)
 
 
 def _parse_points(path: Path, key: str, value: Any, names: Sequence[str], world: World, problems: list[str]) -> np.ndarray:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from qnerf.reports.comparison.page import write_comparison
+from qnerf.reports.posing.page import write_posing_page
 from qnerf.reports.report import render_report
 from tests.browser import open_browser
 from tests.reports.comparison.synthetic import make_sweep
 from tests.reports.test_report import make_report
+from tests.scenes.captures import write_capture
 
 pytestmark = pytest.mark.integration
 RUN_AXE = """
@@ -31,7 +33,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     run = folder / "run.html"
     run.write_text(render_report(make_report()))
-    return {"run": run, "sweep": write_comparison(make_sweep(folder, strengths=("0.01", "0.02"), scenes=1))}
+    write_posing_page(str(write_capture(folder / "scene")), None, None, None, folder / "pose.html")
+    sweep = write_comparison(make_sweep(folder, strengths=("0.01", "0.02"), scenes=1))
+    return {"run": run, "sweep": sweep, "pose": folder / "pose.html"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def show(driver: Any, page: Path, width: int, scheme: str) -> None:
 
 @pytest.mark.skipif(find_spec("axe_core_python") is None, reason="needs axe-core-python")
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-@pytest.mark.parametrize("name", ["run", "sweep"])
+@pytest.mark.parametrize("name", ["run", "sweep", "pose"])
 def test_axe_finds_no_fault(name: str, width: int, scheme: str, pages: dict[str, Path], driver: Any) -> None:
     show(driver, pages[name], width, scheme)
     driver.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))

@@ -91,8 +91,10 @@ class BoxPage:
         return ActionChains(self.browser, duration=20)
 
     def _offset(self, view: int, at: np.ndarray) -> tuple[int, int]:
-        """Of a point, from the canvas's middle on the screen."""
-        x, y = np.round((np.asarray(at) / SIZE - 0.5) * self._canvas(view).size["width"])
+        """Of a point, from the canvas's middle on the screen, where the canvas is scrolled to."""
+        canvas = self._canvas(view)
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'end'})", canvas)
+        x, y = np.round((np.asarray(at) / SIZE - 0.5) * canvas.size["width"])
         return int(x), int(y)
 
 

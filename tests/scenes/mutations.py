@@ -16,7 +16,12 @@ from tests.scenes.captures import DOCUMENT, PROXY, SIZE, write_capture
 from tests.scenes.test_readers import write_colmap, write_llff, write_npz, write_splits
 
 BAIT = "bait"  # a folder beside the scene's that has an image, and must never be opened
-SOLIDS = [{"start": [0, 0, 0.9], "end": [0, 0, 1.6], "radius": 0.3}, {"centre": [0, 0, 0.4], "size": [1, 1, 1], "yaw": 0}]
+SOLIDS: list[dict[str, Any]] = [
+    {"start": [0, 0, 0.9], "end": [0, 0, 1.6], "radius": 0.3},
+    {"centre": [0, 0, 0.4], "size": [1, 1, 1], "yaw": 0},
+    {"centre": [0, 0, 0.4], "size": [1, 1, 1], "rotation": [[0, -1, 0], [0.6, 0, -0.8], [0.8, 0, 0.6]]},
+]
+TILTED = {**PROXY["target"], "rotation": SOLIDS[2]["rotation"]}
 SKELETON: dict[str, Any] = {
     "kind": "skeleton",
     "joints": ["a", "b", "c"],
@@ -172,7 +177,7 @@ FORMATS: dict[str, tuple[Callable[[Path], Any], Callable[[Path, random.Random], 
     "any name": (lambda folder: write_capture(folder, name="a.json"), _json("a.json", FULL)),
     "splits": (write_splits, _split),
     "skeleton": (write_capture, _json("proxy.json", SKELETON)),
-    "box": (write_capture, _json("proxy.json", {**PROXY, "source": {**PROXY["source"], "yaw": 3.0}})),
+    "box": (write_capture, _json("proxy.json", {**PROXY, "source": {**PROXY["source"], "yaw": 3.0}, "target": TILTED})),
     "COLMAP binary": (lambda folder: write_colmap(folder, binary=True), _bytes(*BINARY)),
     "COLMAP text": (lambda folder: write_colmap(folder, binary=False), _text(*TEXT)),
     "LLFF": (write_llff, _bytes("poses_bounds.npy")),

@@ -15,6 +15,7 @@ from qnerf.errors import UserError
 from qnerf.reports.html import render
 from qnerf.reports.inspection.drawing import jpeg
 from qnerf.reports.inspection.page import whole_photograph
+from qnerf.scenes.bounds_file import bounds_document
 from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.keypoints import limbs_of
 from qnerf.scenes.openpose_joints import JOINTS
@@ -26,20 +27,14 @@ from qnerf.scenes.settings import SceneSettings
 VIEWS = 16
 SIDE = 640  # pixels of a photograph's longer side on the page
 _LEGS = [[f"{side}_{end}_{part}" for part in ("hip", "knee", "paw")] for end in ("front", "back") for side in ("left", "right")]
-_QUADRUPED = ["nose", "head", "neck", "tail_base", "tail_tip", "left_ear", "right_ear", *(name for leg in _LEGS for name in leg)]
+_EARS = [[f"{side}_ear", f"{side}_ear_tip"] for side in ("left", "right")]
+_QUADRUPED = ["nose", "head", "neck", "tail_base", "tail_tip", *(name for limb in (*_EARS, *_LEGS) for name in limb)]
 
 
 def templates() -> dict[str, dict[str, Any]]:
     """Proxies to begin with: names of joints, and bones as pairs of indices; a box has none of them."""
-    legs = [pair for leg in _LEGS for pair in pairwise(leg)]
-    trunk = [
-        ("nose", "head"),
-        ("head", "neck"),
-        ("neck", "tail_base"),
-        ("tail_base", "tail_tip"),
-        ("head", "left_ear"),
-        ("head", "right_ear"),
-    ]
+    legs = [pair for limb in (*_EARS, *_LEGS) for pair in pairwise(limb)]
+    trunk = [*pairwise(["nose", "head", "neck", "tail_base", "tail_tip"]), *(("head", ear) for ear, _ in _EARS)]
     hips = [("neck" if "front" in leg[0] else "tail_base", leg[0]) for leg in _LEGS]
     bones = [[_QUADRUPED.index(a), _QUADRUPED.index(b)] for a, b in (*trunk, *hips, *legs)]
     return {
@@ -69,6 +64,7 @@ def write_posing_page(place: str, proxy: str | None, axes: Any, views: int | Non
     drawn = [_view(scene, index) for index in range(len(scene.view_names))]
     world = scene.world
     data = {"views": drawn, "templates": templates(), "offset": world.offset, "scale": world.scale, "proxy": _proxy(scene)}
+    data["focus"] = scene.focus.tolist()
     write_text(path, render("posing.html", title=f"{scene.name}: a proxy for its edit", data=data))
     return len(drawn)
 
@@ -92,9 +88,18 @@ def _view(scene: Scene, index: int) -> dict[str, Any]:
 
 
 def _proxy(scene: Scene) -> dict[str, Any] | None:
-    """The scene's own proxy, in the world's units; of a box its corners."""
+    """The scene's own proxy as its file has it, in the world's units; of a box its corners."""
     proxy = scene.proxy
     if proxy is None:
         return None
     source, target = (scene.world.outward(points.numpy()).tolist() for points in (proxy.source, proxy.target))
-    return {"kind": proxy.kind, "joints": proxy.joints, "bones": proxy.bones, "source": source, "target": target}
+    bounds = {"source_bounds": proxy.source_bounds, "target_bounds": proxy.target_bounds}
+    return {
+        "kind": proxy.kind,
+        "joints": proxy.joints,
+        "bones": proxy.bones,
+        "source": source,
+        "target": target,
+        "keeps_direction": [proxy.joints[joint] for joint in proxy.keeps_direction],
+        **{key: bounds_document(value, scene.world) for key, value in bounds.items() if value is not None},
+    }

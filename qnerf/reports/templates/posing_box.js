@@ -15,8 +15,10 @@ function boxOf(points) {
   return { centre: times(plus(points[0], points[7]), 0.5), half: edges.map(edge => length(edge) / 2),
     axes: edges.map(edge => times(edge, 1 / length(edge))) };
 }
-function readBox(value) { // of the file: eight corners, or centre, size and yaw
+function readBox(value) { // of the file: eight corners, or centre, size, and yaw or a rotation, whose columns are the axes
   if (Array.isArray(value)) return boxOf(value);
+  if (value.rotation) return { centre: value.centre, half: times(value.size, 0.5),
+    axes: [0, 1, 2].map(axis => value.rotation.map(row => row[axis])) };
   const angle = (value.yaw || 0) * Math.PI / 180, cos = Math.cos(angle), sin = Math.sin(angle);
   return { centre: value.centre, half: times(value.size, 0.5), axes: [[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]] };
 }
