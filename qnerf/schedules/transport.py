@@ -130,7 +130,8 @@ class Transport(LookAhead):
         if needed and below < 1:
             log.warning(
                 "The posed views are trusted at %.2f on what moves, less than schedule.consolidate_below, %.2f: query fields are "
-                "trained as well, which takes longer than planned. Does the proxy fit the views?",
+                "trained as well, which takes longer than planned. Does the proxy fit the views? If it does, posing.refine=0 takes "
+                "its joints as they are, and trusts them.",
                 trust,
                 below,
             )
