@@ -32,6 +32,12 @@ def split_views(count: int, every: int) -> tuple[list[int], list[int]]:
     return [view for view in range(count) if view not in held_out], held_out
 
 
+def tested_views(count: int, every: int) -> float:
+    """How many of `count` views are held out; NaN where that leaves none to test or fewer than two to train."""
+    kept, held_out = split_views(count, every)
+    return float("nan") if len(kept) < 2 or not held_out else float(len(held_out))
+
+
 def heldout_in_scene(edited: Tensor, scene: Scene, every: int, settings: RgbFieldSettings, seed: int, show: Show = unseen) -> float:
     """`heldout_psnr` of a scene's edited views, by a radiance field of these settings in the scene's region of interest. show:
     takes each held-out view's index and what the field renders there, (3, H, W)."""

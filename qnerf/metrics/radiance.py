@@ -29,12 +29,12 @@ SMALLEST = 11  # pixels of the shorter side, the window of SSIM
 def radiance_figures(
     images: Tensor, cameras: Cameras, space: Space, every: int, settings: RgbFieldSettings, seed: int, tolerance: float
 ) -> dict[str, float]:
-    """heldout_psnr, heldout_ssim and depth_agreement of views (N, 3, H, W) in [0, 1], by one field trained on all but every
+    """heldout_psnr, heldout_ssim, heldout_views and depth_agreement of views (N, 3, H, W) in [0, 1], by one field trained on all but every
     `every`-th view. All NaN where that leaves none to test or fewer than two to train. Raises UserError where the field renders
     NaN."""
     kept, held_out = split_views(len(cameras), every)
     if len(kept) < 2 or not held_out:
-        return dict.fromkeys(("heldout_psnr", "heldout_ssim", "depth_agreement"), float("nan"))
+        return dict.fromkeys(("heldout_psnr", "heldout_ssim", "heldout_views", "depth_agreement"), float("nan"))
     field = train_rgb_field(images[kept], cameras[kept], space, settings, seed)
     rendered, depth = field.render(cameras)
     require_finite(rendered, "renderings of the radiance field", [f"view {view}" for view in range(len(cameras))])
@@ -42,6 +42,7 @@ def radiance_figures(
     return {
         "heldout_psnr": psnr(rendered[held_out], images[held_out]),
         "heldout_ssim": ssim(rendered[held_out], images[held_out]) if large else float("nan"),
+        "heldout_views": float(len(held_out)),
         "depth_agreement": depth_agreement(depth, cameras, space, tolerance),
     }
 

@@ -87,7 +87,7 @@ def test_contradicting_views_are_harder_to_foresee_than_true_ones() -> None:
     true = scene.truth.edited_images
     contradicting = torch.where((torch.arange(12) % 2 == 0)[:, None, None, None], true, 1 - true)
     found = [evaluate(views, scene, settings) for views in (true, contradicting)]
-    assert all(set(figures) == {"heldout_psnr"} for figures in found)
+    assert all(set(figures) == {"heldout_psnr", "heldout_views"} and figures["heldout_views"] == 3 for figures in found)
     assert found[0]["heldout_psnr"] > found[1]["heldout_psnr"] + 3
 
 

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def measure(edited: Edited) -> dict[str, float]:
-    from qnerf.metrics.heldout import heldout_in_scene
+    from qnerf.metrics.heldout import heldout_in_scene, tested_views
 
     given = edited.settings
     every, field, seed = given["metrics.heldout_every"], given["rgb_field"], given["seed"]
-    return {"heldout_psnr": heldout_in_scene(edited.images, edited.scene, every, field, seed, edited.show)}
+    found = heldout_in_scene(edited.images, edited.scene, every, field, seed, edited.show)
+    return {"heldout_psnr": found, "heldout_views": tested_views(len(edited.scene.cameras), every)}
 
 
 METRICS = (
@@ -26,5 +27,10 @@ METRICS = (
         "others. A blurred edit scores well: read it beside a PSNR to the truth.",
         "ours", measure, "PSNR, held-out views", digits=2, place=50,
         reads=("metrics.heldout_every", "rgb_field", "seed", "scene.focus", "scene.radius"),
+    ),
+    Metric(
+        "heldout_views", "heldout", ("held-out views",), "", None,
+        "How many views the held-out figures rest on. Of one or two they say little.",
+        "ours", measure, "number of held-out views", digits=0, place=52, reads=("metrics.heldout_every",),
     ),
 )  # fmt: skip
