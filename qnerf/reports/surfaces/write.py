@@ -10,6 +10,7 @@ import torch
 
 from qnerf.common.files import write_image, write_json, write_text
 from qnerf.common.ply import write_ply
+from qnerf.fields.splat_training import STEPS, missing, trained_on_gpu
 from qnerf.fields.splats import Splats, fill_sky, fit, render_splats, surface_splats
 from qnerf.fields.surface import Cloud
 from qnerf.reports.images import to_pixels
@@ -72,11 +73,18 @@ def write_capture(folder: Path, models: Models) -> None:
 
 
 def make_splats(models: Models, say: Say) -> Splats:
-    """Gaussians on the surface after the edit, their colours and opacities fitted to the edited views."""
+    """Gaussians on the surface after the edit, their colours and opacities fitted to the edited views; where a GPU and gsplat are
+    there, trained on in all that they are."""
     say("The Gaussians …")
     scene, model = models.scene, models.after
     cameras = scene.cameras.to("cpu")
     splats = fit(surface_splats(model.seen, cameras, scene.radius), model.images.cpu(), cameras)
+    if (reason := missing()) is None:
+        fitted = decibels(render_splats(splats, cameras), model.images.cpu())
+        say(f"  fitted: {fitted:.2f} dB on the edited views; trained by gsplat, {STEPS} steps …")
+        splats = trained_on_gpu(splats, model.images, cameras, scene.radius)
+    else:
+        say(f"  Colours and opacities alone are fitted, since {reason}.")
     splats = fill_sky(splats, cameras, scene.radius, model.field.surroundings)
     psnr = decibels(render_splats(splats, cameras), model.images.cpu())
     say(f"  {len(splats.points)} Gaussians: {psnr:.2f} dB on the edited views, where the radiance field has {model.psnr:.2f}.")
