@@ -21,8 +21,7 @@ from experiments.claims import report
 from experiments.studies import NOT_BUILT, STUDIES
 from qnerf.common.files import write_text
 from qnerf.common.messages import sentence
-from qnerf.errors import UserError
-from qnerf.run import USER_ERROR
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.scenes.images import write_image
 
 OUTPUTS = Path("outputs/studies")
@@ -40,15 +39,12 @@ def main(arguments: Sequence[str]) -> int:
     run.add_argument("--images", type=int, default=64, help="the first so many images (64)")
     run.add_argument("--output", type=Path, default=OUTPUTS, help="the folder of all results (outputs/studies)")
     given = parser.parse_args(arguments)
-    try:
-        if given.command == "list":
-            print(listing())
-        else:
-            print(measure(given.study, given.images, given.output))
-    except UserError as error:
-        print(f"experiments: {error}", file=sys.stderr)
-        return USER_ERROR
-    return 0
+
+    def work() -> int:
+        print(listing() if given.command == "list" else measure(given.study, given.images, given.output))
+        return 0
+
+    return told_in_a_sentence(work, "give another --output")
 
 
 def listing() -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Protocol
 
+from qnerf.errors import UserError
+from qnerf.scenes.problems import brief
+
 Found = Sequence[Mapping[str, str]]
 
 
@@ -19,7 +22,11 @@ def read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        if not {"row", "image"} <= set(reader.fieldnames or ()):
+            head = ",".join(reader.fieldnames or ())
+            raise UserError(f"{path} begins with {brief(head)!r}, expected the columns of a study's results: give another folder.")
+        return list(reader)
 
 
 def lacking(path: Path, rows: Iterable[str], images: Iterable[int]) -> dict[int, list[str]]:

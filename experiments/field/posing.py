@@ -28,16 +28,18 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from qnerf.config import RunSettings, parse
+import qnerf
+from qnerf.config import RunSettings
+from qnerf.errors import UserError, told_in_a_sentence
 from qnerf.fields.posing import posed_field
 from qnerf.fields.posing.centring import carried
 from qnerf.fields.posing.motions import Affine, turn_points
@@ -47,7 +49,6 @@ from qnerf.fields.posing.settings import PosingSettings
 from qnerf.fields.source_field import SourceField, train_source_field
 from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
-from qnerf.run import CONFIGS
 from qnerf.runs.loading import load_scene
 from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.on_demand import WORLD, is_procedural, kind_and_seed
@@ -180,12 +181,17 @@ def write_scenes(settings: RunSettings, only: list[str], seeds: int, into: Path)
     in the first direction."""
     scene, home = load_scene(settings), scene_folder(settings.scene.path)
     assert scene.proxy
-    for name, proxies in errors(scene.proxy, [kind for kind in only if kind in WRITTEN], seeds):
-        for seed, proxy in enumerate(proxies):
-            folder = into / "-".join([label(settings), *re.findall("[a-z]+|[0-9]+", name), str(seed)])
-            shutil.copytree(home, folder)
-            write_proxy(folder / "proxy.json", proxy, units=scene.world)
-            yield folder
+    found = {
+        into / "-".join([label(settings), *re.findall("[a-z]+|[0-9]+", name), str(seed)]): proxy
+        for name, proxies in errors(scene.proxy, only, seeds)
+        for seed, proxy in enumerate(proxies)
+    }
+    if there := [str(folder) for folder in found if folder.exists()]:
+        raise UserError(f"{there[0]} exists already, expected a new folder for the scene: remove it, or give another --write.")
+    for folder, proxy in found.items():
+        shutil.copytree(home, folder)
+        write_proxy(folder / "proxy.json", proxy, units=scene.world)
+        yield folder
 
 
 def ring(path: str, views: int, size: int) -> Scene:
@@ -220,17 +226,39 @@ def other_fields(settings: RunSettings, only: list[str], count: int, done: set[t
         yield [label(settings), name, *(f"{value:.2f}" for value in [*figures, *held_out])]
 
 
-def main() -> None:
+def main() -> int:
+    """0: done; 2: an error that the user can correct, in one sentence."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", default=SCENES, help="scene paths, with commas between")
-    parser.add_argument("--only", default=",".join(SHARES), help="with commas between: " + ", ".join([*SHARES, *FIELDS]))
+    known = ", ".join([*SHARES, *FIELDS])
+    parser.add_argument("--only", default=",".join(SHARES), help=f"with commas between: {known}; none: the right proxy alone")
     parser.add_argument("--seeds", type=int, default=3, help="of the directions")
     parser.add_argument("--views", type=int, default=4, help="that are posed, evenly spread")
     parser.add_argument("--into", type=Path, help="a file that rows are added to; those that it has are not measured again")
     parser.add_argument("--write", type=Path, help="a folder that copies of the scenes with wrong proxies are written into")
     parser.add_argument("overrides", nargs="*", help="settings, such as posing.refine=0")
     given = parser.parse_args()
-    only = given.only.split(",")
+    return told_in_a_sentence(lambda: study(given), "give another --into or --write")
+
+
+def chosen(given: argparse.Namespace) -> list[str]:
+    """The kinds of `--only`. Raises one UserError for all that is wrong with the arguments."""
+    only = [word.strip() for word in given.only.split(",")]
+    fitting = [*WRITTEN, "none"] if given.write else [*SHARES, *FIELDS, "none"]
+    where = " with --write" if given.write else ""
+    problems = [f"--only: got {word!r}{where}; expected some of {', '.join(fitting)}" for word in only if word not in fitting]
+    problems += [
+        f"--{name}: got {getattr(given, name)}; expected at least 1" for name in ("seeds", "views") if getattr(given, name) < 1
+    ]
+    if given.write and given.into:
+        problems.append("--into: with --write nothing is measured; leave one of them out")
+    if problems:
+        raise UserError("\n".join(problems))
+    return only
+
+
+def study(given: argparse.Namespace) -> int:
+    only, writes = chosen(given), given.write is not None
     kept = given.into.read_text().splitlines() if given.into and given.into.exists() else []
     cells = [[cell.strip() for cell in line.split("|")] for line in kept]
     done = {(row[1], row[2]) for row in cells if len(row) > 2}
@@ -242,21 +270,28 @@ def main() -> None:
             with given.into.open("a") as file:
                 file.write(f"{line}\n")
 
-    if not kept and not given.write:
+    runs = [settings_of(path, given.overrides) for path in given.scenes.split(",")]
+    if not kept and not writes:
         say(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}")
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        for path in given.scenes.split(","):
-            settings = parse(compose("config", ["scene.views=12", f"scene.path={path}", *given.overrides]))
-            if given.write:
-                for folder in write_scenes(settings, only, given.seeds, given.write):
-                    print(folder, flush=True)
-                continue
-            for row in other_fields(settings, only, given.views, done):
+    for settings in runs:
+        if writes:
+            for folder in write_scenes(settings, only, given.seeds, given.write):
+                say(str(folder))
+            continue
+        for row in other_fields(settings, only, given.views, done):
+            say(f"| {' | '.join(row)} |")
+        if not set(only) <= set(FIELDS):
+            for row in wrong_proxies(settings, only, given.seeds, given.views, done):
                 say(f"| {' | '.join(row)} |")
-            if not set(only) <= set(FIELDS):
-                for row in wrong_proxies(settings, only, given.seeds, given.views, done):
-                    say(f"| {' | '.join(row)} |")
+    return 0
+
+
+def settings_of(path: str, overrides: Sequence[str]) -> RunSettings:
+    """A run's settings on a scene. Raises UserError where a setting is not valid or the scene is not there."""
+    settings = qnerf.Settings.compose("scene.views=12", f"scene.path={path}", *overrides)
+    scene_folder(settings.scene.path)
+    return settings
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

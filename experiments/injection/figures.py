@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from experiments.injection.features import Transform
-from experiments.results import Found
+from experiments.results import Found, picture
 from qnerf.classifiers.accuracy import counted_parts
 from qnerf.classifiers.classifiers import Classifiers
 from qnerf.evaluate_backbone.views import Views
@@ -76,11 +76,6 @@ def interval(values: Sequence[float], figure: str, sign: str = "") -> str:
     if not np.isfinite(found.low):
         return f"{found.value:{form}}"
     return f"{found.value:{form}} [{found.low:{form}}, {found.high:{form}}]"
-
-
-def picture(folder: Path, row: str, number: int) -> Path:
-    """Where a row's picture of an image lies."""
-    return folder / "pictures" / f"{number:03d} {row}.png"
 
 
 def sheet(folder: Path, found: Found, truths: Iterable[str], rows: Sequence[str], title: str, most: int = 6) -> np.ndarray:

@@ -175,10 +175,10 @@ class Scene:
         return self.backbone.decode(z)
 
 
-def measure_all(folder: Path, images: int, wanted: Callable[[str], bool]) -> None:
+def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first: int = 0) -> None:
     """Every row of every scene that the folder lacks, scene by scene. An image is a scene."""
     path, settings = folder / RESULTS, RunSettings.compose()
-    todo = lacking(path, filter(wanted, ROWS), range(images))
+    todo = lacking(path, filter(wanted, ROWS), range(first, images))
     if not todo:
         return
     (folder / "pictures").mkdir(parents=True, exist_ok=True)

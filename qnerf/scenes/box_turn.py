@@ -31,7 +31,7 @@ def parse_turn(where: str, box: dict[str, Any], problems: list[str]) -> np.ndarr
     """The rotation (3, 3) of a box's document, none if it has neither key; None with a problem, which is added. where: file
     and key."""
     if "rotation" not in box:
-        yaw = None if isinstance(box.get("yaw"), bool | str) else as_array(box.get("yaw", 0.0), ())
+        yaw = as_array(box.get("yaw", 0.0), ())
         if yaw is None:
             problems.append(f"{where} yaw = {quoted(box['yaw'])}, expected degrees: give a finite number.")
         return None if yaw is None else turned(float(yaw))

@@ -40,6 +40,7 @@ _APT_BONES = (
 )
 KINDS = {"RTMPose": "RTMPose", "RTMO": "RTMO", "ViTPose": "ViTPose", "animal": "ViTPose"}
 """Kinds of models, and rtmlib's classes that run them. animal: one of APT-36K's 17 joints; the others have COCO's first."""
+BODIES = 17, 26, 133  # joints of COCO, Halpe and COCO-WholeBody, whose first 17 are COCO's; others have another order
 ANIMALS = tuple(range(14, 24))  # COCO's classes bird to giraffe
 
 
@@ -79,7 +80,9 @@ def detect_keypoints(settings: SceneSettings, models: Models, folder: Path) -> i
 
 
 def _check(models: Models, folder: Path) -> None:
-    if folder.is_file() or any(folder.glob("*.json")):
+    if folder.is_file():
+        raise UserError(f"{folder} is a file, expected a new folder to write keypoints into: give another.")
+    if any(folder.glob("*.json")):
         raise UserError(f"{folder} has keypoints already, expected a new folder to write them into: give another, or no --detect.")
     for path in (models.pose, models.finder):
         if path is not None and not path.is_file():
@@ -133,7 +136,11 @@ def _ask(solution: Any, models: Models, frame: Frame, image: np.ndarray, joints:
             f"{models.pose} does not answer as a model of the kind {models.kind} ({brief(str(error), 200)}), at {frame.image}: "
             f"give its kind, out of {', '.join(KINDS)}."
         ) from None
-    if rows.shape[1:] != (joints, 3):
-        raise UserError(f"{models.pose} finds {rows.shape[1]} joints, expected {joints} and more: give a model of people's bodies.")
+    known = (joints,) if models.kind == "animal" else BODIES
+    if places.shape[-2] not in known or rows.shape[1:] != (joints, 3):
+        raise UserError(
+            f"{models.pose} finds {places.shape[-2]} joints, expected {' or '.join(map(str, known))}, of which the first "
+            f"{joints} are known by name: give another model, or its --kind."
+        )
     rows[~np.isfinite(rows).all(axis=-1)] = 0.0
     return list(rows)

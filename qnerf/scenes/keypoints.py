@@ -102,8 +102,9 @@ def _openpose(path: Path, document: Any, problems: list[str]) -> Keypoints | Non
 def _coco(path: Path, document: dict[str, Any], problems: list[str]) -> Keypoints | None:
     images = {entry["id"]: entry for entry in _dicts(document.get("images")) if isinstance(entry.get("id"), int | str)}
     category = next((entry for entry in _dicts(document.get("categories")) if entry.get("keypoints")), {})
-    joints = tuple(category.get("keypoints") or COCO_17)
-    if not all(isinstance(joint, str) for joint in joints) or len(set(joints)) < len(joints):
+    names = category.get("keypoints") or COCO_17
+    joints = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list | tuple) else ()
+    if not joints or len(set(joints)) < len(names):
         problems.append(f"{path} has categories without names of its joints, expected one each: correct 'keypoints'.")
         return None
     views: dict[str, np.ndarray] = {}

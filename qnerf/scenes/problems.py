@@ -54,10 +54,17 @@ def as_array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     """A float64 array of this shape, None where the value is anything else, not finite, or beyond
     `FARTHEST`."""
     try:
+        if _has_text(value):  # NumPy reads "1" and true as numbers
+            return None
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
     return array if array.shape == shape and (np.abs(array) <= FARTHEST).all() else None
+
+
+def _has_text(value: Any) -> bool:
+    """Whether a number of nested lists is a text or a truth value."""
+    return any(map(_has_text, value)) if isinstance(value, list | tuple) else isinstance(value, str | bool)
 
 
 def check_world(path: Path, document: dict[str, Any], problems: list[str]) -> None:

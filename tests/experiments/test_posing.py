@@ -41,16 +41,36 @@ def test_scenes_with_wrong_proxies_keep_their_truth(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     study = load("field/posing.py")
-    arguments = ["--scenes", "asset:puppet_a", "--only", "joints,twist", "--seeds", "2", "--write", str(tmp_path / "wrong")]
+    arguments = ["--scenes", "asset:puppet_a", "--only", "joints", "--seeds", "2", "--write", str(tmp_path / "wrong")]
     monkeypatch.setattr(sys, "argv", ["posing.py", *arguments])
     study.main()
     names = [f"puppet_a-joints-{share}-{seed}" for share in (2, 5, 10) for seed in (0, 1)]
     assert [Path(line).name for line in capsys.readouterr().out.splitlines()] == ["puppet_a-none-0", *names]
+    assert study.main() == 2
+    assert "puppet_a-none-0 exists already, expected a new folder" in capsys.readouterr().err
     right, far = (read_scene(SceneSettings(path=str(tmp_path / "wrong" / name))) for name in ("puppet_a-none-0", names[-1]))
     assert right.proxy and far.proxy and right.truth and far.truth  # noqa: PT018
     away = (far.proxy.source - right.proxy.source).norm(dim=-1)
     torch.testing.assert_close(away, torch.full_like(away, 0.1 * extent(right.proxy)), rtol=1e-4, atol=0)
     assert torch.equal(right.truth.edited_images, far.truth.edited_images)
+
+
+def test_arguments_that_the_study_of_posing_cannot_use_are_told_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study = load("field/posing.py")
+
+    def told(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["posing.py", *words])
+        assert study.main() == 2
+        return capsys.readouterr().err
+
+    found = told("--only", "joints, bogus", "--seeds", "0", "--views", "0")
+    assert all(word in found for word in ("--only: got 'bogus'", "--seeds: got 0", "--views: got 0"))
+    assert "got 'twist' with --write" in told("--only", "twist", "--write", str(tmp_path / "new"))
+    assert "nosuch" in told("--scenes", "asset:nosuch", "--only", "joints")
+    assert "bogus.key" in told("--only", "none", "bogus.key=1")
+    assert str(tmp_path) in told("--into", str(tmp_path), "--only", "none")
 
 
 @pytest.mark.integration

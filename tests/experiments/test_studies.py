@@ -51,3 +51,13 @@ def test_studies_are_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "'U9' is not built; nearest valid: U" in capsys.readouterr().err
     assert commands.main(["list"]) == 0
     assert "J28" in capsys.readouterr().out
+
+
+def test_what_is_in_the_way_of_a_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path / "file")]) == 2
+    assert "file" in capsys.readouterr().err
+    (tmp_path / "inversions").mkdir()
+    (tmp_path / "inversions/results.csv").write_text("a,b\n1,2\n")
+    assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path)]) == 2
+    assert "begins with 'a,b', expected the columns of a study's results" in capsys.readouterr().err

@@ -153,8 +153,15 @@ def test_what_is_missing_is_told_in_a_sentence(
     assert "--kind: without --detect" in refused(capture, tmp_path, capsys, "--kind", "RTMO")
     finder = ["--finder", str(models.finder), "--kind", "RTMO"]
     assert "--finder: an RTMO model finds people itself" in refused(capture, tmp_path, capsys, "--detect", pose, *finder)
-    Custom.answers = iter([(np.zeros((1, 5, 2)), np.zeros((1, 5)))])
-    assert "finds 5 joints, expected 17 and more" in refused(capture, tmp_path, capsys, "--detect", pose)
+    for joints in (5, 21, 25, 68):  # of 25, as OpenPose's BODY_25 has them, the neck is among the first 17
+        Custom.answers = iter([(np.zeros((1, joints, 2)), np.zeros((1, joints)))])
+        told = refused(capture, tmp_path, capsys, "--detect", pose)
+        assert f"finds {joints} joints, expected 17 or 26 or 133" in told
+    Custom.answers = iter([(np.zeros((1, 26, 2)), np.zeros((1, 26)))])
+    assert "finds 26 joints, expected 17, of which" in refused(capture, tmp_path, capsys, "--detect", pose, "--kind", "animal")
+    (tmp_path / "file").write_text("")
+    assert command.main([capture, "--keypoints", str(tmp_path / "file"), "--detect", pose]) == 2
+    assert "file is a file, expected a new folder" in capsys.readouterr().err
     Custom.answers = iter([(np.zeros((1, 17)), np.zeros((1, 17)))])
     assert "does not answer as a model of the kind RTMPose" in refused(capture, tmp_path, capsys, "--detect", pose)
     monkeypatch.setattr(Custom, "__init__", lambda self, **_: (_ for _ in ()).throw(RuntimeError("protobuf parsing failed")))

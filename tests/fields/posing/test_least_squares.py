@@ -24,9 +24,16 @@ def test_where_rows_do_not_say_it_is_the_shortest() -> None:
     """All cells of a flat bone at a quarter of it: its ends move in the shares 3 to 1; without any
     weight they do not move."""
     rows, values = torch.tensor([[0.75, 0.25]]).expand(9, 2), torch.tensor([[1.0, 0.0, -2.0]]).expand(9, 3)
-    theirs = np.linalg.lstsq(rows.numpy(), values.numpy(), rcond=None)[0]
+    length = np.array([[0.75], [0.25]])
+    theirs = np.linalg.lstsq(rows.numpy() / length.T, values.numpy(), rcond=None)[0] / length
     np.testing.assert_allclose(least_squares(rows, values).numpy(), theirs, atol=1e-5)
+    np.testing.assert_allclose((rows @ least_squares(rows, values)).numpy(), values.numpy(), atol=1e-5)
     assert torch.equal(least_squares(rows, values, torch.zeros(9)), torch.zeros(2, 3))
+
+
+def test_columns_of_unlike_sizes_are_fitted_alike() -> None:
+    rows, answer = torch.tensor([[1e3, 0.0], [0.0, 0.1], [0.0, 0.1]]), torch.tensor([[1.0], [5.0]])
+    torch.testing.assert_close(least_squares(rows, rows @ answer), answer, rtol=1e-4, atol=0)
 
 
 def test_its_bits_do_not_depend_on_what_memory_held() -> None:
