@@ -65,6 +65,8 @@ def check_options(given: argparse.Namespace) -> None:
         for name in OF_MODELS
         if given.detect is None and getattr(given, name) is not None
     ]
+    if given.out is not None and given.out.is_dir():
+        problems.append(f"--out: {given.out} is a folder; expected a file to write")
     if given.kind == "RTMO" and given.finder is not None:
         problems.append("--finder: an RTMO model finds people itself; leave it out")
     if given.confidence is not None and not 0 <= given.confidence < 1:

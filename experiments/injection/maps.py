@@ -25,7 +25,7 @@ from experiments.injection import figures
 from experiments.injection.features import Transform, blurred
 from experiments.injection.figures import COLUMNS, drawn, figures_of, picture
 from experiments.inversions.study import STEPS, WORLD
-from experiments.results import adding, lacking, read
+from experiments.results import adding, command, lacking, read
 from qnerf.attention.edits import ReplaceProbs
 from qnerf.attention.hooks import CONDITIONAL, Edits
 from qnerf.attention.layers import AttentionLayer
@@ -203,3 +203,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
     """The middle view and what was drawn of some scenes."""
     return figures.sheet(folder, read(folder / RESULTS), ["middle view"], rows, "Injected cross-attention maps", most)
+
+
+if __name__ == "__main__":
+    command(__doc__, measure_all, table, RESULTS, images=8)

@@ -35,7 +35,7 @@ from experiments.injection.features import (
 from experiments.injection.figures import COLUMNS, drawn, figures_of, picture
 from experiments.injection.sampling import STRENGTH, Way, denoise
 from experiments.inversions.study import SEED, STEPS, WORLD
-from experiments.results import adding, lacking, read
+from experiments.results import adding, command, lacking, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.classifiers.classifiers import load_classifiers
@@ -181,3 +181,7 @@ def sheet(folder: Path, rows: Sequence[str], most: int = 4) -> np.ndarray:
     """Truths and pictures of some images."""
     truths = [f"{name}, truth" for name in TRANSFORMS if any(ROWS[row].transform == name for row in rows)]
     return figures.sheet(folder, read(folder / RESULTS), truths, rows, "Injected features of transformed images", most)
+
+
+if __name__ == "__main__":
+    command(__doc__, measure_all, table, RESULTS, images=8)

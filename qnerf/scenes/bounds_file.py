@@ -72,7 +72,7 @@ def _parse_solid(where: str, entry: Any, world: World, problems: list[str]) -> C
     keys = set(entry) if isinstance(entry, dict) else set()
     if keys == CAPSULE_KEYS:
         start, end, radius = as_array(entry["start"], (3,)), as_array(entry["end"], (3,)), as_array(entry["radius"], ())
-        if start is not None and end is not None and radius is not None and radius > 0:
+        if start is not None and end is not None and radius is not None and np.float32(radius) > 0:
             return Capsule(world.inward(start), world.inward(end), float(radius) / world.scale, "bound")
     if BOX_KEYS >= keys >= {"centre", "size"}:
         found = len(problems)
@@ -83,7 +83,7 @@ def _parse_solid(where: str, entry: Any, world: World, problems: list[str]) -> C
         )
         if len(problems) > found:
             return None
-        if centre is not None and size is not None and turn is not None and (size > 0).all():
+        if centre is not None and size is not None and turn is not None and (size.astype(np.float32) > 0).all():
             size = size / world.scale
             return Box(world.inward(centre), size / 2, turn, ROUNDING * float(size.min()) / 2, "bound")
     problems.append(

@@ -222,7 +222,7 @@ def _parse_sides(path: Path, key: str, box: dict[str, Any], world: World, proble
         problems.append(
             f"{path} has {key} centre = {quoted(box['centre'])}, expected three numbers of up to {FARTHEST:g}: correct it."
         )
-    if size is None or not (size > 0).all():
+    if size is None or not (size.astype(np.float32) > 0).all():  # of which scenes are made
         problems.append(
             f"{path} has {key} size = {quoted(box['size'])}, expected three lengths above 0 and up to {FARTHEST:g}: correct it."
         )

@@ -119,6 +119,10 @@ def test_what_a_file_holds_beside_its_joints_is_kept_or_said_to_be_left_out(tmp_
         assert json.loads(browser.execute_script("return by('json').value"))["target_bounds"]["solids"][0].keys() == TILTED.keys()
         box = {"kind": "box", "source": TILTED, "target": {**TILTED, "yaw": 0, "rotation": None}}
         opened = browser.execute_script("load(arguments[0]); return file()", box)
+        mirrored = {**box, "source": {**TILTED, "rotation": [[1, 0, 0], [0, 1, 0], [0, 0, -1]]}}
+        told = "try { load(arguments[0]); return 'opened' } catch (error) { return error.message }"
+        assert "no right-handed axes" in browser.execute_script(told, mirrored)
+        assert browser.execute_script("return file()") == opened
         file.write_text(json.dumps(opened))
         for corners, turn in ((opened["source"], TILTED["rotation"]), (opened["target"], np.eye(3))):
             edges = np.array(corners)[[1, 2, 4]] - corners[0]

@@ -138,6 +138,8 @@ SHEARED = CORNERS[0] + np.outer(BITS[:, 0] + 0.5, [0, 0, 0.2])
         ({**BOXES[0], "rotation": np.diag([1, 1, -1]).tolist()}, "has source rotation = .* right-handed: correct it"),
         ({**BOXES[0], "rotation": [[1, 0.1, 0], [0, 1, 0], [0, 0, 1]]}, "expected 3 x 3 numbers whose columns"),
         ({**BOXES[0], "rotation": [0, 0, 1]}, r"has source rotation = \[0, 0, 1\], expected 3 x 3"),
+        ({**BOXES[0], "rotation": [["1", "0", "0"], ["0", "1", "0"], ["0", "0", "1"]]}, "has source rotation = .*expected 3 x 3"),
+        ({**BOXES[0], "rotation": [[True, 0, 0], [0, 1, 0], [0, 0, 1]]}, "has source rotation = .*expected 3 x 3"),
         ({**BOXES[0], "rotation": None}, "has source rotation = None, expected 3 x 3"),
         ({**BOXES[0], "roll": 4}, r"has source = .*'roll'.*, expected the keys centre and size, and yaw or rotation"),
         (SHEARED.tolist(), "has source corners whose edges are not square to each other, expected a box"),
@@ -150,3 +152,20 @@ def test_a_turn_that_is_none_is_told(source: Any, expected: str, tmp_path: Path)
         changed = {**WITH_SOLIDS, "source_bounds": {"solids": [source]}}
         with pytest.raises(UserError, match=expected.replace("has source ", "source_bounds, solid 0 has ")):
             read(tmp_path, changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"size": [1e-300, 1, 1]}, "has source size = .*, expected three lengths above 0"),
+        ({"size": [True, 1, 1]}, "has source size = .*, expected three lengths above 0"),
+        ({"centre": ["0", "0", "0"]}, "has source centre = .*, expected three numbers"),
+    ],
+)
+def test_sides_that_are_no_lengths_are_told(change: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    """Of the box and of the bounds. A side that 32 bits make 0 is one."""
+    box = {**BOXES[0], **change}
+    with pytest.raises(UserError, match=expected):
+        read(tmp_path, {"kind": "box", "source": box, "target": BOXES[1]})
+    with pytest.raises(UserError, match="source_bounds, solid 0 is .*, expected a capsule .* or a box"):
+        read(tmp_path, {**WITH_SOLIDS, "source_bounds": {"solids": [box]}})

@@ -149,6 +149,7 @@ def test_the_command_writes_a_proxy_and_says_how_good_each_joint_is(
             "--keypoints k --confidence 7 --tolerance 0",
             ["--confidence: got 7; expected", "--tolerance: got 0; expected pixels above 0"],
         ),
+        ("--out . --views 1", ["--out: . is a folder; expected a file to write", "--views: got 1"]),
         ("--views 1 --tolerance 2", ["--views: got 1; expected at least 2", "--tolerance: the page"]),
     ],
 )
@@ -174,6 +175,8 @@ def test_a_joint_of_one_pose_alone_is_told(capture: SceneSettings, tmp_path: Pat
         ({"people": [{"pose_keypoints_2d": [1.0] * 12}]}, "has 4 joints, expected 18, 25, 17"),
         ({"annotations": [{"image_id": 1, "keypoints": [1.0] * 51}]}, "of no image in it"),
         ({"annotations": [], "categories": [{"keypoints": [1]}]}, "without names of its joints"),
+        ({"annotations": [], "categories": [{"keypoints": 5}]}, "without names of its joints"),
+        ({"annotations": [], "categories": [{"keypoints": {"a": 1}}]}, "without names of its joints"),
         ({"annotations": [{"image_id": [], "keypoints": [10**400]}]}, "expected a flat list"),
     ],
 )

@@ -17,8 +17,13 @@ function boxOf(points) {
 }
 function readBox(value) { // of the file: eight corners, or centre, size, and yaw or a rotation, whose columns are the axes
   if (Array.isArray(value)) return boxOf(value);
-  if (value.rotation) return { centre: value.centre, half: times(value.size, 0.5),
-    axes: [0, 1, 2].map(axis => value.rotation.map(row => row[axis])) };
+  if (value.rotation) {
+    const axes = [0, 1, 2].map(axis => value.rotation.map(row => row[axis])), [u, v, w] = axes;
+    const apart = axes.flatMap((a, i) => axes.map((b, j) => Math.abs(dot(a, b) - (i === j))));
+    const volume = dot(u, [v[1] * w[2] - v[2] * w[1], v[2] * w[0] - v[0] * w[2], v[0] * w[1] - v[1] * w[0]]);
+    if (!(Math.max(...apart) <= 0.01 && volume > 0)) throw new Error("the columns of rotation are no right-handed axes of length 1");
+    return { centre: value.centre, half: times(value.size, 0.5), axes };
+  }
   const angle = (value.yaw || 0) * Math.PI / 180, cos = Math.cos(angle), sin = Math.sin(angle);
   return { centre: value.centre, half: times(value.size, 0.5), axes: [[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]] };
 }
