@@ -167,5 +167,5 @@ def test_sides_that_are_no_lengths_are_told(change: dict[str, Any], expected: st
     box = {**BOXES[0], **change}
     with pytest.raises(UserError, match=expected):
         read(tmp_path, {"kind": "box", "source": box, "target": BOXES[1]})
-    with pytest.raises(UserError, match="source_bounds, solid 0 is .*, expected a capsule .* or a box"):
+    with pytest.raises(UserError, match=r"source_bounds, solid 0 is .*, expected a capsule .* or a box"):
         read(tmp_path, {**WITH_SOLIDS, "source_bounds": {"solids": [box]}})
