@@ -1,5 +1,6 @@
-"""A proxy: `qnerf pose <scene>` writes a page on which a skeleton or a box is made by mouse; `qnerf pose <scene> --keypoints
-<folder>` triangulates 2-D keypoints over the views and writes proxy.json; `--detect <model>` makes these keypoints."""
+"""A proxy: `qnerf pose <scene>` writes a page on which a skeleton or a box is made by mouse; `qnerf
+pose <scene> --keypoints <folder>` triangulates 2-D keypoints over the views and writes proxy.json;
+`--detect <model>` makes these keypoints."""
 
 from __future__ import annotations
 

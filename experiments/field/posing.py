@@ -287,7 +287,8 @@ def study(given: argparse.Namespace) -> int:
 
 
 def settings_of(path: str, overrides: Sequence[str]) -> RunSettings:
-    """A run's settings on a scene. Raises UserError where a setting is not valid or the scene is not there."""
+    """A run's settings on a scene. Raises UserError where a setting is not valid or the scene is
+    not there."""
     settings = qnerf.Settings.compose("scene.views=12", f"scene.path={path}", *overrides)
     scene_folder(settings.scene.path)
     return settings

@@ -1,7 +1,9 @@
-"""Features of a pass as maps on their grids: read, transformed, and injected into another pass (studies J25, J28, J29).
+"""Features of a pass as maps on their grids: read, transformed, and injected into another pass
+(studies J25, J28, J29).
 
-Features are those of Plug-and-Play (Tumanyan et al., CVPR 2023): queries and keys of the decoder's self-attention but its first
-layer, in the first half of the steps, and the output of a convolution of the decoder, in the first .8 of them.
+Features are those of Plug-and-Play (Tumanyan et al., CVPR 2023): queries and keys of the decoder's
+self-attention but its first layer, in the first half of the steps, and the output of a convolution
+of the decoder, in the first .8 of them.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ Features = Mapping[tuple[str, str], Tensor]
 
 @dataclass(frozen=True)
 class Transform:
-    """A transformation of the picture that is exact on every grid. smooth: of pictures and features. cells: of noise and labels,
-    whose values must stay what they are. upright: of a transformed picture, before classifiers that know upright ones look at it.
-    seen: where (H, W) a transformed picture shows what the picture showed."""
+    """A transformation of the picture that is exact on every grid. smooth: of pictures and
+    features. cells: of noise and labels, whose values must stay what they are. upright: of a
+    transformed picture, before classifiers that know upright ones look at it. seen: where (H, W) a
+    transformed picture shows what the picture showed."""
 
     smooth: Callable[[Tensor], Tensor]
     cells: Callable[[Tensor], Tensor]
@@ -39,7 +42,8 @@ class Transform:
 
 
 def moved(share: float) -> Transform:
-    """To the right by a share of the width. Its border is repeated; noise goes round, as repeated noise would be none."""
+    """To the right by a share of the width. Its border is repeated; noise goes round, as repeated
+    noise would be none."""
 
     def shift(width: int) -> int:
         if (cells := share * width) != int(cells):
@@ -59,7 +63,8 @@ def turned() -> Transform:
 
 
 def doubled() -> Transform:
-    """The middle half of each side, twice as large: features bilinearly, noise cell by cell, which keeps its variance."""
+    """The middle half of each side, twice as large: features bilinearly, noise cell by cell, which
+    keeps its variance."""
 
     def middle(x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -91,7 +96,8 @@ class Keep(AttentionEdit):
 
 
 class Inject(AttentionEdit):
-    """Goes a share of the way from the pass's own features to given ones; 1 replaces them, which is Plug-and-Play."""
+    """Goes a share of the way from the pass's own features to given ones; 1 replaces them, which is
+    Plug-and-Play."""
 
     def __init__(self, features: Features, share: float) -> None:
         self.features, self.share = features, share
@@ -122,8 +128,8 @@ def seen_at(branch: SourceBranch, z: Tensor, k: int) -> tuple[Tensor, Features]:
 
 @torch.no_grad()
 def forward_features(branch: SourceBranch, clean: Tensor, fixed_point: int = 0) -> list[Features]:
-    """Of each step, while clean latents (V, 4, h, w) are inverted: of the pass that leads to the step's state, the last one
-    where there are fixed-point iterations."""
+    """Of each step, while clean latents (V, 4, h, w) are inverted: of the pass that leads to the
+    step's state, the last one where there are fixed-point iterations."""
     tape: list[Features] = [{} for _ in range(len(branch.steps))]
 
     def eps(z: Tensor, k: int) -> Tensor:
@@ -164,7 +170,8 @@ def distances(features: Features, target: Features) -> Tensor:
 
 
 def blurred(x: Tensor, sigma: float) -> Tensor:
-    """Maps (N, C, H, W) under a Gaussian of so many places, the border repeated. What sums to 1 over channels still does."""
+    """Maps (N, C, H, W) under a Gaussian of so many places, the border repeated. What sums to 1
+    over channels still does."""
     reach = int(3 * sigma + 0.5)
     bell = (torch.arange(-reach, reach + 1) / sigma).square().div(-2).exp().to(x)
     flat = F.pad(x.flatten(0, 1)[:, None], (reach,) * 4, mode="replicate")

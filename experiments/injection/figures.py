@@ -1,4 +1,5 @@
-"""What a picture is worth beside the truth, and tables of it with intervals. No constant picture has a good figure."""
+"""What a picture is worth beside the truth, and tables of it with intervals. No constant picture
+has a good figure."""
 
 from __future__ import annotations
 
@@ -22,9 +23,10 @@ from qnerf.scenes.images import read_image
 
 ROUND = 3  # the object's region is this much wider than its silhouette, in pixels
 FIGURES = ("object", "psnr", "labels", "silhouette")
-"""object: dB by which the squared error in the object's region is below that of the best picture of one colour, which has 0 by
-definition. psnr: dB, of all that the picture shows. labels: the share of right answers of the classifiers: the kind, and
-the colours that the caption tells. silhouette: intersection over union of the classifiers' silhouette and the true one."""
+"""object: dB by which the squared error in the object's region is below that of the best picture of
+one colour, which has 0 by definition. psnr: dB, of all that the picture shows. labels: the share of
+right answers of the classifiers: the kind, and the colours that the caption tells. silhouette:
+intersection over union of the classifiers' silhouette and the true one."""
 DECIBELS = ("object", "psnr")
 COLUMNS: tuple[str, ...] = ("row", "image", *FIGURES)
 
@@ -50,15 +52,16 @@ def figures_of(image: Tensor, view: Views, transform: Transform, classifiers: Cl
 
 
 def beyond_one_colour(image: Tensor, truth: Tensor, region: Tensor) -> float:
-    """10 log10 of the truth's variance over the mean squared error, dB, in a region (H, W) of pictures (3, H, W)."""
+    """10 log10 of the truth's variance over the mean squared error, dB, in a region (H, W) of
+    pictures (3, H, W)."""
     own, true = image[:, region], truth[:, region]
     variance, error = (true - true.mean(dim=1, keepdim=True)).square().mean(), (own - true).square().mean()
     return float(10 * (variance / error.clamp_min(LEAST_ERROR)).log10())
 
 
 def table(found: Found, rows: Mapping[str, str], first: str) -> str:
-    """Means with 95 % bootstrap intervals over images, as Markdown. rows: the row that each is compared with in the last column,
-    image by image."""
+    """Means with 95 % bootstrap intervals over images, as Markdown. rows: the row that each is
+    compared with in the last column, image by image."""
     lines = [f"| {first} | images | {' | '.join(FIGURES)} | object, beyond |", "|---|---|" + "---|" * (len(FIGURES) + 1)]
     for name, other in rows.items():
         if some := {each["image"]: each for each in found if each["row"] == name}:

@@ -2,11 +2,13 @@
 
     python -m experiments run J24 --images 8
 
-Three views of a held-out scene, 15 degrees apart, are inverted in 30 steps under their caption, and their cross-attention maps are
-read while they are denoised again. The middle view is then drawn from noise, and its maps are replaced: by its own of each step; by
-their mean over times up to 700, by head and layer; by that mean, smoothed by a Gaussian; and by the smoothed mean of its two
-neighbours, brought to it by the true geometry, which is what a feature field over a frozen density has where two views train it.
-"In place": the neighbours' as they are, which shows what geometry is worth.
+Three views of a held-out scene, 15 degrees apart, are inverted in 30 steps under their caption, and
+their cross-attention maps are read while they are denoised again. The middle view is then drawn
+from noise, and its maps are replaced: by its own of each step; by their mean over times up to 700,
+by head and layer; by that mean, smoothed by a Gaussian; and by the smoothed mean of its two
+neighbours, brought to it by the true geometry, which is what a feature field over a frozen density
+has where two views train it. "In place": the neighbours' as they are, which shows what geometry is
+worth.
 """
 
 from __future__ import annotations
@@ -85,8 +87,9 @@ def ring_of(number: int, size: int) -> Ring:
 
 
 def carried(values: Tensor, ring: Ring, target: int, others: Sequence[int]) -> Tensor:
-    """Maps (C, rows, columns) of a view from those of others (V, C, rows, columns): what they show of the surface that is seen at
-    each place, the mean over those that see it; where none does, their mean in place."""
+    """Maps (C, rows, columns) of a view from those of others (V, C, rows, columns): what they show
+    of the surface that is seen at each place, the mean over those that see it; where none does,
+    their mean in place."""
     rows, columns = values.shape[-2:]
     rays = ring.cameras[[target]].token_rays(rows, columns)
     reach = F.interpolate(ring.depth[[target]][:, None], (rows, columns), mode="nearest-exact")[:, 0, ..., None]

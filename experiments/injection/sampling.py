@@ -1,4 +1,5 @@
-"""Denoising with injected features, and with noise of η between DDIM's none and DDPM's (studies J25, J28, J29)."""
+"""Denoising with injected features, and with noise of η between DDIM's none and DDPM's (studies
+J25, J28, J29)."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ STRENGTH = 0.1  # of guidance: a step's RMS over that of the latents, times σ (
 def noisy_step(z: Tensor, noise: Tensor, steps: Steps, k: int, eta: float, drawn: Tensor) -> Tensor:
     """From state k to k + 1 with σ_k = η √variance_k (Song et al. 2021, eq. 12 and 16):
 
-    z_{k+1} = signal_{k+1} x̂ + √(sigma_{k+1}² - σ_k²) ε + σ_k drawn, which is DDIM at η = 0 and DDPM at η = 1.
+    z_{k+1} = signal_{k+1} x̂ + √(sigma_{k+1}² - σ_k²) ε + σ_k drawn, which is DDIM at η = 0 and
+    DDPM at η = 1.
     """
     if eta == 0:
         return ddim_step(z, noise, steps, k, k + 1)
@@ -53,7 +55,8 @@ def denoise(
     drawn: Callable[[int], Tensor] = lambda k: torch.zeros(()),
     strength: float = STRENGTH,
 ) -> Tensor:
-    """Clean latents (V, 4, h, w) from the noisiest. features: what is injected at a step. drawn: the noise of a step."""
+    """Clean latents (V, 4, h, w) from the noisiest. features: what is injected at a step. drawn:
+    the noise of a step."""
     steps = branch.steps
     for k in range(len(steps)):
         edits = None

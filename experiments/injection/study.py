@@ -1,9 +1,11 @@
-"""Denoising with the injected features of a transformed image: by latent (J28), by extraction and injection (J29), by η (J25).
+"""Denoising with the injected features of a transformed image: by latent (J28), by extraction and
+injection (J29), by η (J25).
 
     python -m experiments run J28 --images 8
 
-A held-out image is inverted in 30 steps under its caption, its features are read, transformed, and injected while another latent is
-denoised under the same caption without guidance. The true result is the transformed image itself.
+A held-out image is inverted in 30 steps under its caption, its features are read, transformed, and
+injected while another latent is denoised under the same caption without guidance. The true result
+is the transformed image itself.
 """
 
 from __future__ import annotations
@@ -87,7 +89,8 @@ def rows_of(study: str) -> tuple[str, ...]:
 
 
 class Image:
-    """One view, and what is made of it once: inversions, features, latents to start from. number: of its noise."""
+    """One view, and what is made of it once: inversions, features, latents to start from. number:
+    of its noise."""
 
     def __init__(self, backbone: DiffusionBackbone, view: Views, number: int, steps: int = STEPS) -> None:
         self.backbone, self.view, self.number, self.steps = backbone, view, number, steps
@@ -172,7 +175,8 @@ def measure_all(folder: Path, images: int, wanted: Callable[[str], bool], first:
 
 
 def table(path: Path) -> str:
-    """Means with intervals; each row beside the same latent without an injection, or without noise where there is some."""
+    """Means with intervals; each row beside the same latent without an injection, or without noise
+    where there is some."""
     beside = {name: replace(row, eta=0.0) if row.eta else Row(row.transform, row.latent, "none") for name, row in ROWS.items()}
     return figures.table(read(path), {name: row.name for name, row in beside.items()}, "features, latent, injection")
 

@@ -1,7 +1,9 @@
-"""Gaussians trained in all that they are, from those on a radiance field's surface, by gsplat's rasteriser on a GPU.
+"""Gaussians trained in all that they are, from those on a radiance field's surface, by gsplat's
+rasteriser on a GPU.
 
-Adam on the mean squared error of one view a step, at the rates of Kerbl et al. ("3D Gaussian splatting", SIGGRAPH 2023).
-No Gaussian is added or removed: they lie on the surface from the start, as dense as the views' pixels.
+Adam on the mean squared error of one view a step, at the rates of Kerbl et al. ("3D Gaussian
+splatting", SIGGRAPH 2023). No Gaussian is added or removed: they lie on the surface from the start,
+as dense as the views' pixels.
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ def missing() -> str | None:
 
 
 def train(splats: Splats, images: Tensor, cameras: Cameras, radius: float, draw: Draw, steps: int = STEPS, seed: int = 0) -> Splats:
-    """The splats that show images (N, 3, H, W) best after so many steps. radius: of the region of interest, world units.
+    """The splats that show images (N, 3, H, W) best after so many steps. radius: of the region of
+    interest, world units.
 
-    What is as far off as the sky keeps its place and its size. All tensors, the cameras' too, are on one device.
+    What is as far off as the sky keeps its place and its size. All tensors, the cameras' too, are
+    on one device.
     """
     near = ((splats.points - cameras.positions.mean(dim=0)).norm(dim=-1) < FAR * radius / 2)[:, None]
     start = splats.points.clone()

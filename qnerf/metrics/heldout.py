@@ -33,7 +33,8 @@ def split_views(count: int, every: int) -> tuple[list[int], list[int]]:
 
 
 def tested_views(count: int, every: int) -> float:
-    """How many of `count` views are held out; NaN where that leaves none to test or fewer than two to train."""
+    """How many of `count` views are held out; NaN where that leaves none to test or fewer than two
+    to train."""
     kept, held_out = split_views(count, every)
     return float("nan") if len(kept) < 2 or not held_out else float(len(held_out))
 

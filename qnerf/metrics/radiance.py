@@ -29,9 +29,9 @@ SMALLEST = 11  # pixels of the shorter side, the window of SSIM
 def radiance_figures(
     images: Tensor, cameras: Cameras, space: Space, every: int, settings: RgbFieldSettings, seed: int, tolerance: float
 ) -> dict[str, float]:
-    """heldout_psnr, heldout_ssim, heldout_views and depth_agreement of views (N, 3, H, W) in [0, 1], by one field
-    trained on all but every `every`-th view. All NaN where that leaves none to test or fewer than two to train.
-    Raises UserError where the field renders NaN."""
+    """heldout_psnr, heldout_ssim, heldout_views and depth_agreement of views (N, 3, H, W) in [0,
+    1], by one field trained on all but every `every`-th view. All NaN where that leaves none to
+    test or fewer than two to train. Raises UserError where the field renders NaN."""
     kept, held_out = split_views(len(cameras), every)
     if len(kept) < 2 or not held_out:
         return dict.fromkeys(("heldout_psnr", "heldout_ssim", "heldout_views", "depth_agreement"), float("nan"))

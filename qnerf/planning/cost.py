@@ -23,8 +23,9 @@ GPUS = Path("/proc/driver/nvidia/gpus")  # where Linux has a folder for each
 
 @dataclass(frozen=True)
 class Estimate:
-    """seconds: on 2 CPU cores, or on the GPU that was measured, one run after the other. memory: bytes at the peak of a run. disk:
-    bytes of all files. doubted: seconds more at most, for query fields where posed views turn out not to be trusted."""
+    """seconds: on 2 CPU cores, or on the GPU that was measured, one run after the other. memory:
+    bytes at the peak of a run. disk: bytes of all files. doubted: seconds more at most, for query
+    fields where posed views turn out not to be trusted."""
 
     seconds: float
     memory: float

@@ -1,9 +1,9 @@
 """Bounds in a proxy's file: {"solids": [...], "box": [eight corners]}, under "source_bounds" and
 "target_bounds".
 
-A solid is a capsule, {"start": [x, y, z], "end": [x, y, z], "radius": r}, or a box, {"centre": [x, y, z],
-"size": [x, y, z]} with "yaw" or "rotation" (`box_turn`). Without "box" it is the axis-aligned box round the solids. Needs no
-torch.
+A solid is a capsule, {"start": [x, y, z], "end": [x, y, z], "radius": r}, or a box, {"centre": [x,
+y, z], "size": [x, y, z]} with "yaw" or "rotation" (`box_turn`). Without "box" it is the
+axis-aligned box round the solids. Needs no torch.
 """
 
 from __future__ import annotations

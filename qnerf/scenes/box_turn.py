@@ -1,5 +1,5 @@
-"""How a box of a proxy's file is turned: "yaw", degrees about z, or "rotation", a 3 x 3 matrix whose columns are the box's axes.
-Needs no torch."""
+"""How a box of a proxy's file is turned: "yaw", degrees about z, or "rotation", a 3 x 3 matrix
+whose columns are the box's axes. Needs no torch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def turn_document(turn: np.ndarray) -> dict[str, Any]:
 
 
 def parse_turn(where: str, box: dict[str, Any], problems: list[str]) -> np.ndarray | None:
-    """The rotation (3, 3) of a box's document, none if it has neither key; None with a problem, which is added. where: file
-    and key."""
+    """The rotation (3, 3) of a box's document, none if it has neither key; None with a problem,
+    which is added. where: file and key."""
     if "rotation" not in box:
         yaw = as_array(box.get("yaw", 0.0), ())
         if yaw is None:

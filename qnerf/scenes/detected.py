@@ -1,7 +1,8 @@
-"""2-D keypoints that a pose model finds in a capture's photographs, through rtmlib (github.com/Tau-J/rtmlib; the extra `rtmlib`).
+"""2-D keypoints that a pose model finds in a capture's photographs, through rtmlib
+(github.com/Tau-J/rtmlib; the extra `rtmlib`).
 
-Models are files that the user has. rtmlib downloads what it does not find; it is asked for files alone that are there. Needs no
-torch.
+Models are files that the user has. rtmlib downloads what it does not find; it is asked for files
+alone that are there. Needs no torch.
 """
 
 from __future__ import annotations
@@ -39,15 +40,16 @@ _APT_BONES = (
     *((4, 11), (11, 12), (12, 13), (4, 14), (14, 15), (15, 16)),
 )
 KINDS = {"RTMPose": "RTMPose", "RTMO": "RTMO", "ViTPose": "ViTPose", "animal": "ViTPose"}
-"""Kinds of models, and rtmlib's classes that run them. animal: one of APT-36K's 17 joints; the others have COCO's first."""
+"""Kinds of models, and rtmlib's classes that run them. animal: one of APT-36K's 17 joints; the
+others have COCO's first."""
 BODIES = 17, 26, 133  # joints of COCO, Halpe and COCO-WholeBody, whose first 17 are COCO's; others have another order
 ANIMALS = tuple(range(14, 24))  # COCO's classes bird to giraffe
 
 
 @dataclass(frozen=True)
 class Models:
-    """pose: an ONNX file of a kind out of `KINDS`. finder: a YOLOX model of COCO's classes that finds people or animals in a
-    photograph first; None: the photograph shows one."""
+    """pose: an ONNX file of a kind out of `KINDS`. finder: a YOLOX model of COCO's classes that
+    finds people or animals in a photograph first; None: the photograph shows one."""
 
     pose: Path
     finder: Path | None = None
@@ -55,9 +57,11 @@ class Models:
 
 
 def detect_keypoints(settings: SceneSettings, models: Models, folder: Path) -> int:
-    """Write `FILE` into a folder, COCO's annotations with the models' confidences, and give the number of photographs.
+    """Write `FILE` into a folder, COCO's annotations with the models' confidences, and give the
+    number of photographs.
 
-    Raises UserError where the extra or a model's file is missing, the folder has keypoints, or a model does not answer as its kind.
+    Raises UserError where the extra or a model's file is missing, the folder has keypoints, or a
+    model does not answer as its kind.
     """
     _check(models, folder)
     _, frames = posed_frames(settings)
@@ -118,15 +122,16 @@ def _load(models: Models) -> Any:
 
 
 def _set_size(tool: Any, wide_first: bool) -> None:
-    """Models say the size (height, width) of what they read, unless they read any; some of rtmlib's tools want the width first."""
+    """Models say the size (height, width) of what they read, unless they read any; some of rtmlib's
+    tools want the width first."""
     shape = tool.session.get_inputs()[0].shape
     if len(shape) == 4 and all(isinstance(side, int) and side > 0 for side in shape[2:]):
         tool.model_input_size = tuple(shape[:1:-1] if wide_first else shape[2:])
 
 
 def _ask(solution: Any, models: Models, frame: Frame, image: np.ndarray, joints: int) -> Sequence[np.ndarray]:
-    """(joints, 3) of each person or animal in an image (H, W, 3) uint8 RGB: x and y, pixels with centres at +0.5, and
-    confidence, 0 to 1."""
+    """(joints, 3) of each person or animal in an image (H, W, 3) uint8 RGB: x and y, pixels with
+    centres at +0.5, and confidence, 0 to 1."""
     try:
         found = solution(np.ascontiguousarray(image[..., ::-1]))  # as OpenCV has them, blue first
         places, scores = np.asarray(found[0], np.float64), np.asarray(found[1], np.float64)

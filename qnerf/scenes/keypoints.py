@@ -1,9 +1,10 @@
 """2-D keypoints of photographs, as OpenPose and COCO's annotations write them. Needs no torch.
 
-OpenPose: a file for each photograph, `<view>_keypoints.json` or `<view>.json`, with `people`, each with
-`pose_keypoints_2d`: x, y, confidence of 18 (COCO) or 25 (BODY_25) joints. COCO: one file with `images`,
-`annotations` (`keypoints`: x, y, and visibility or a confidence below 1) and `categories` that names the joints
-(`keypoints`, `skeleton`). Of several people, the one with the largest sum of confidences counts.
+OpenPose: a file for each photograph, `<view>_keypoints.json` or `<view>.json`, with `people`, each
+with `pose_keypoints_2d`: x, y, confidence of 18 (COCO) or 25 (BODY_25) joints. COCO: one file with
+`images`, `annotations` (`keypoints`: x, y, and visibility or a confidence below 1) and `categories`
+that names the joints (`keypoints`, `skeleton`). Of several people, the one with the largest sum of
+confidences counts.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def _bounds(read: ReadBounds | None) -> Bounds | None:
 
 
 def box_corners(centre: Tensor, size: Tensor, turn: np.ndarray | float) -> Tensor:
-    """The corners (8, 3) of a box about its centre (3,), of edge lengths size (3,). turn: the rotation (3, 3) whose columns are
-    its axes, or degrees about z."""
+    """The corners (8, 3) of a box about its centre (3,), of edge lengths size (3,). turn: the
+    rotation (3, 3) whose columns are its axes, or degrees about z."""
     corners = bounding_box(torch.stack([-size / 2, size / 2]))
     axes = turn if isinstance(turn, np.ndarray) else turned(turn)
     return corners @ torch.from_numpy(axes).float().T + centre

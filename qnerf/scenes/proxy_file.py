@@ -1,12 +1,12 @@
 """The proxy's file: a skeleton's joints or a box, before and after the edit.
 
-A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z], ...],
-"target": …}. It may have "keeps_direction": [names of joints]: what is at them moves with them and does not
-turn, such as a head that goes on looking ahead. A box: {"kind": "box", "source": {"centre": [x, y, z], "size":
-[x, y, z], "yaw": degrees about z}, "target": {...}}, with "rotation" in place of "yaw" (`box_turn`), or its eight
-corners in the order of `box_corners`. Either may have "source_bounds" and "target_bounds" (`bounds_file`), and
-"world", the version of the world that made it.
-Needs no torch: a run's proxy is checked before that is imported.
+A skeleton: {"kind": "skeleton", "joints": [names], "bones": [[a, b], ...], "source": [[x, y, z],
+...], "target": …}. It may have "keeps_direction": [names of joints]: what is at them moves with
+them and does not turn, such as a head that goes on looking ahead. A box: {"kind": "box", "source":
+{"centre": [x, y, z], "size": [x, y, z], "yaw": degrees about z}, "target": {...}}, with "rotation"
+in place of "yaw" (`box_turn`), or its eight corners in the order of `box_corners`. Either may have
+"source_bounds" and "target_bounds" (`bounds_file`), and "world", the version of the world that made
+it. Needs no torch: a run's proxy is checked before that is imported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ SKEW = 1e-3  # of a box's longest edge: how far its corners may lie from where t
 
 @dataclass(frozen=True)
 class Sides:
-    """A box by its centre (3,), its edge lengths (3,) and its axes, the columns of the rotation turn (3, 3)."""
+    """A box by its centre (3,), its edge lengths (3,) and its axes, the columns of the rotation
+    turn (3, 3)."""
 
     centre: np.ndarray
     size: np.ndarray

@@ -82,7 +82,8 @@ class ScheduleSettings(Variant):
         return {"unet": steps * views}
 
     def doubted(self) -> Self:
-        """What it turns into where the posed views are not trusted, which nobody knows before they are rendered."""
+        """What it turns into where the posed views are not trusted, which nobody knows before they
+        are rendered."""
         return self
 
     def guided_passes(self, guidance: GuidanceSettings, steps: int) -> int:

@@ -1,4 +1,5 @@
-"""Studies J24, J25, J28 and J29 on a random backbone: what an injection must leave alone, and what no constant can win."""
+"""Studies J24, J25, J28 and J29 on a random backbone: what an injection must leave alone, and what
+no constant can win."""
 
 from __future__ import annotations
 
@@ -79,14 +80,16 @@ def test_own_features_change_nothing(way: Way, image: study.Image, branch: Sourc
 
 
 class Gentle(SourceBranch):
-    """Predicts a share of the model's noise: a random model's own is no contraction, so that no fixed point is found."""
+    """Predicts a share of the model's noise: a random model's own is no contraction, so that no
+    fixed point is found."""
 
     def noise(self, *others: Any, **named: Any) -> Tensor:
         return 0.03 * super().noise(*others, **named)
 
 
 def test_forward_features_of_an_exact_trajectory_reproduce_it(image: study.Image, branch: SourceBranch) -> None:
-    """With fixed-point iterations the inversion's last pass to a state is the one by which denoising leaves it."""
+    """With fixed-point iterations the inversion's last pass to a state is the one by which
+    denoising leaves it."""
     clean, gentle = BACKBONE.encode(image.view.images), Gentle(**vars(branch))
     with torch.no_grad():
         exact = invert(gentle.noise, clean, STEPS, fixed_point=30)
@@ -192,7 +195,8 @@ def test_transformations_are_exact_on_every_grid() -> None:
 
 
 def test_no_constant_wins() -> None:
-    """The truth has the best figures; a picture of one colour is at 0 dB at most, and one answer for all is seldom right."""
+    """The truth has the best figures; a picture of one colour is at 0 dB at most, and one answer
+    for all is seldom right."""
     classifiers, views = load_classifiers(), [view_of(number, 128) for number in range(8)]
     same = torch.cat([view.images for view in views]).mean(dim=0)
     for name, transform in study.TRANSFORMS.items():
@@ -234,7 +238,8 @@ def test_own_maps_change_nothing_and_made_ones_are_maps(monkeypatch: pytest.Monk
 
 
 def test_the_studies_run_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At a small size and a few steps; what is measured is not measured again; every claim's rows are measured."""
+    """At a small size and a few steps; what is measured is not measured again; every claim's rows
+    are measured."""
     monkeypatch.setattr(PuppetSettings, "build", lambda settings, device: BACKBONE)
     monkeypatch.setattr(study, "heldout_views", lambda seed, number, *others: view_of(number))
     monkeypatch.setattr(study, "Image", partial(study.Image, steps=2))

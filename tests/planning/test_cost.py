@@ -97,7 +97,8 @@ def test_every_group_of_figures_that_takes_long_is_counted() -> None:
 
 
 def test_what_untrusted_posed_views_cost_is_said_apart() -> None:
-    """That of the schedule that always trains query fields: half a minute on the demo, hours with field=sd15."""
+    """That of the schedule that always trains query fields: half a minute on the demo, hours with
+    field=sd15."""
     demo, always = estimate("baselines=[]"), estimate("baselines=[]", "schedule.consolidate_below=1")
     assert demo.seconds + demo.doubted == pytest.approx(always.seconds)
     assert 20 < demo.doubted < 60

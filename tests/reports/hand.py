@@ -1,8 +1,9 @@
-"""A person's hand on a page: pointer, wheel and buttons of a browser, with the time that they cost a person.
+"""A person's hand on a page: pointer, wheel and buttons of a browser, with the time that they cost
+a person.
 
-The keystroke-level model (Card, Moran and Newell, CACM 23, 1980): 1.35 s to think, 1.1 s to point, 0.2 s for a click. Each
-action is charged with all three, where practised users think once for several. Reading: 238 words a minute (Brysbaert, Journal of
-Memory and Language 109, 2019).
+The keystroke-level model (Card, Moran and Newell, CACM 23, 1980): 1.35 s to think, 1.1 s to point,
+0.2 s for a click. Each action is charged with all three, where practised users think once for
+several. Reading: 238 words a minute (Brysbaert, Journal of Memory and Language 109, 2019).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ COSTS = {"click": THINK + POINT + 2 * BUTTON, "drag": THINK + 2 * POINT + 2 * BU
 
 
 class Hand:
-    """Points to within a pixel of the screen in either direction; seeded. actions: how many of each kind were made."""
+    """Points to within a pixel of the screen in either direction; seeded. actions: how many of each
+    kind were made."""
 
     def __init__(self, browser: Any, seed: int) -> None:
         self.browser, self.rng, self.actions = browser, np.random.default_rng(seed), Counter[str]()
@@ -50,8 +52,8 @@ class Hand:
         self.actions["click"] += 1
 
     def place(self, canvas: Any, share: np.ndarray) -> None:
-        """A click that is held, since the page then shows it larger by FINER and moves it by so much less, and corrected by what
-        the hand sees it miss."""
+        """A click that is held, since the page then shows it larger by FINER and moves it by so
+        much less, and corrected by what the hand sees it miss."""
         self.scroll_to(canvas, share)
         aim = self._at(canvas, share)
         start = self._near(aim)

@@ -1,5 +1,6 @@
-"""From a capture's folder to a saved skeleton by mouse: how near its joints are in views that were not clicked, and how long it
-takes a person. The fox: `QNERF_FOX=<folder of instant-ngp's fox> pytest -s tests/reports/test_posing_by_hand.py`."""
+"""From a capture's folder to a saved skeleton by mouse: how near its joints are in views that were
+not clicked, and how long it takes a person. The fox: `QNERF_FOX=<folder of instant-ngp's fox>
+pytest -s tests/reports/test_posing_by_hand.py`."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ VIEWS = 3  # in which a joint is clicked
 
 @dataclass(frozen=True)
 class Task:
-    """truth: a proxy whose joints the hand aims at. joints: their names by those of the page's template. dragged: of those the ones
-    that the edit moves, in the order of the bones."""
+    """truth: a proxy whose joints the hand aims at. joints: their names by those of the page's
+    template. dragged: of those the ones that the edit moves, in the order of the bones."""
 
     folder: Path
     truth: Path
@@ -65,8 +66,8 @@ def demo() -> Task:
 
 @dataclass(frozen=True)
 class Seen:
-    """A scene's whole photographs: by view its camera, and where it shows each of the truth's joints before and after the edit, as
-    shares of its width and height, (J, 2) each."""
+    """A scene's whole photographs: by view its camera, and where it shows each of the truth's
+    joints before and after the edit, as shares of its width and height, (J, 2) each."""
 
     cameras: list[Cameras]
     before: list[np.ndarray]
@@ -126,7 +127,8 @@ class Page:
         self.hand.read("main h1, main ol, main > p")
 
     def make(self, task: Task, seen: Seen, views: list[int]) -> None:
-        """Choose the skeleton, click every joint, drag those that move: first all of them in one view, then in the others."""
+        """Choose the skeleton, click every joint, drag those that move: first all of them in one
+        view, then in the others."""
         self.hand.choose(self.find("#template")[0], task.template)
         for order, name in enumerate(task.joints):
             self.hand.press(next(button for button in self.find("#joints button") if button.text == name))

@@ -94,7 +94,8 @@ TILTED = {"centre": [0.2, 0, 1.1], "size": [0.2, 0.3, 0.8], "rotation": [[0, -1,
 
 @pytest.mark.integration
 def test_what_a_file_holds_beside_its_joints_is_kept_or_said_to_be_left_out(tmp_path: Path) -> None:
-    """Bounds in any orientation and joints that keep their direction come through the page; bounds of joints that move do not."""
+    """Bounds in any orientation and joints that keep their direction come through the page; bounds
+    of joints that move do not."""
     page, file = tmp_path / "pose.html", tmp_path / "proxy.json"
     states = {"source": ARM.tolist(), "target": (ARM + torch.tensor([0, 0, 0.1])).tolist()}
     bounds = {f"{state}_bounds": {"solids": [TILTED]} for state in states}
@@ -131,8 +132,9 @@ def test_what_a_file_holds_beside_its_joints_is_kept_or_said_to_be_left_out(tmp_
 
 @pytest.mark.integration
 def test_a_joint_is_helped_to_its_place_and_stays_under_the_mouse(tmp_path: Path) -> None:
-    """The line of sight of one click passes through the joint in other views; a click that is held moves four times slower; views
-    from one side are told; a joint on a bone that keeps its length is dragged to where the mouse is."""
+    """The line of sight of one click passes through the joint in other views; a click that is held
+    moves four times slower; views from one side are told; a joint on a bone that keeps its length
+    is dragged to where the mouse is."""
     page = tmp_path / "pose.html"
     write_posing_page(str(write_capture(tmp_path / "scene")), None, None, None, page)
     with open_browser() as browser:

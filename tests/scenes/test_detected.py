@@ -1,5 +1,6 @@
-"""Keypoints by rtmlib: through a module with rtmlib's own signatures, which is compared with the package where that is installed;
-there, a model of our own is run by it, too. Where the package is missing these two are skipped."""
+"""Keypoints by rtmlib: through a module with rtmlib's own signatures, which is compared with the
+package where that is installed; there, a model of our own is run by it, too. Where the package is
+missing these two are skipped."""
 
 from __future__ import annotations
 
@@ -79,7 +80,8 @@ def capture(tmp_path: Path) -> str:
 
 
 def answers(joints: int, points: np.ndarray = PEOPLE) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """What rtmlib gives: of two people the second is surer; pixels' centres are whole numbers. joints: as many as the model has."""
+    """What rtmlib gives: of two people the second is surer; pixels' centres are whole numbers.
+    joints: as many as the model has."""
     for view in seen(points):
         rows = np.concatenate([view - 0.5, np.zeros((joints - len(view), 2))])
         yield np.stack([np.full_like(rows, 7.0), rows]), np.stack([np.full(joints, 0.4), np.full(joints, 0.9)])
@@ -181,7 +183,8 @@ def test_the_stand_in_has_the_package_s_signature() -> None:
 
 
 def brightest(path: Path, height: int, width: int) -> None:
-    """A model of RTMPose's form (SimCC, two bins a pixel) whose 17 joints all lie on the brightest row and column."""
+    """A model of RTMPose's form (SimCC, two bins a pixel) whose 17 joints all lie on the brightest
+    row and column."""
     onnx = pytest.importorskip("onnx")
     make, kind = onnx.helper.make_node, onnx.TensorProto.FLOAT
     nodes = [make("ReduceMean", ["image"], ["grey"], axes=[1], keepdims=0)]
@@ -206,7 +209,8 @@ def brightest(path: Path, height: int, width: int) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(256, 192), (384, 288)])
 def test_the_package_itself_finds_a_dot_to_half_a_pixel(height: int, width: int, tmp_path: Path) -> None:
-    """Through the package: files on this machine, the model's own size, colours, and where pixels' centres are."""
+    """Through the package: files on this machine, the model's own size, colours, and where pixels'
+    centres are."""
     pytest.importorskip("rtmlib")
     brightest(tmp_path / "pose.onnx", height, width)
     scene = write_capture(tmp_path / "scene")

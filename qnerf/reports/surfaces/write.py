@@ -73,8 +73,8 @@ def write_capture(folder: Path, models: Models) -> None:
 
 
 def make_splats(models: Models, say: Say) -> Splats:
-    """Gaussians on the surface after the edit, their colours and opacities fitted to the edited views; where a GPU and gsplat are
-    there, trained on in all that they are."""
+    """Gaussians on the surface after the edit, their colours and opacities fitted to the edited
+    views; where a GPU and gsplat are there, trained on in all that they are."""
     say("The Gaussians …")
     scene, model = models.scene, models.after
     cameras = scene.cameras.to("cpu")
