@@ -50,15 +50,16 @@ def centred(proxy: Proxy, label: Callable[[Proxy], Labelled], matter: Tensor, bo
     offset = torch.zeros_like(found.parts[0].starts.expand(len(proxy.source), 3))
     for _ in range(ROUNDS):
         offset = _offsets(found, matter, offset, joints, bound)
-        found = label(_moved(proxy, found.parts, offset))
+        found = label(with_moved_joints(proxy, found.parts, offset))
     distance = offset[joints].square().sum(-1).mean().sqrt() / size
     share = float(smoothstep(distance, LEAST, MOST))
     if share == 0:
         return first
-    return found if share == 1 else label(_moved(proxy, found.parts, share * offset))
+    return found if share == 1 else label(with_moved_joints(proxy, found.parts, share * offset))
 
 
-def _moved(proxy: Proxy, parts: list[Part], offset: Tensor) -> Proxy:
+def with_moved_joints(proxy: Proxy, parts: list[Part], offset: Tensor) -> Proxy:
+    """The proxy with the source's joints moved by offset (J, 3), the target's as its bones carry them."""
     source, target = proxy.source.to(offset), proxy.target.to(offset)
     return replace(proxy, source=source + offset, target=target + carried(parts, offset))
 

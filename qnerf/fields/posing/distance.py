@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.fields.posing.centring import with_moved_joints
 from qnerf.fields.posing.flesh import Flesh
 from qnerf.fields.posing.parts import parts_of
 from qnerf.fields.posing.settings import PosingSettings
@@ -27,22 +29,31 @@ FULL = 0.1  # blurred opacity that half contents a bone
 STIFF = 0.03
 
 
-def trust_in(proxy: Proxy, flesh: Flesh, opacity: Tensor, settings: PosingSettings, device: torch.device) -> float:
-    """How far a proxy is to be believed, in [0, 1], by how far its joints are from where its bones
-    run through flesh.
+@dataclass(frozen=True)
+class Fit:
+    """trust: how far a proxy is to be believed, in [0, 1], by how far its joints are from where its
+    bones run through flesh. measured: the proxy with its joints there, the target's going along."""
 
-    opacity: (X, Y, Z) in [0, 1], the flesh's without air and ground. 1 of a proxy that the edit
-    does not move, and of one that is not posed by its bones: those of a sofa are the edges of its
+    trust: float
+    measured: Proxy
+
+
+def fit_in(proxy: Proxy, flesh: Flesh, opacity: Tensor, settings: PosingSettings, device: torch.device) -> Fit:
+    """How a proxy fits the flesh.
+
+    opacity: (X, Y, Z) in [0, 1], the flesh's without air and ground. A proxy that the edit does not
+    move fits, and so does one that is not posed by its bones: those of a sofa are the edges of its
     boxes, not the axes of limbs, and a spline through the joints of both states hardly minds where
     along with it they lie.
     """
     parts = parts_of(proxy, settings, device)
     if settings.refine == 0 or not any(part.joints for part in parts) or not any(part.moved for part in parts):
-        return 1.0
+        return Fit(1.0, proxy)
     size, source = extent(proxy), proxy.source.float().to(device)
     moves = _moves(source, proxy.bones, flesh, opacity, settings.refine * size, size)
     distance = float(moves.square().sum(-1).mean().sqrt()) / size
-    return math.exp(-((max(0.0, distance - USUAL) / IMPRECISE) ** 2))
+    trust = math.exp(-((max(0.0, distance - USUAL) / IMPRECISE) ** 2))
+    return Fit(trust, with_moved_joints(proxy, parts, moves))
 
 
 def blurred(opacity: Tensor, deviation: float) -> Tensor:

@@ -25,8 +25,9 @@ class Marched:
     source: (R, 3) the source's colour. moved: (R,) opacity of moved parts. gone: (R,) opacity, in the source, of what has left.
     depth, source_depth: (R,) where half of a ray has ended.
 
-    place: (R, 3) where in the source the matter at `depth` is from; part: (R,) the moved part it is of, or -1. inside: (R,) how far
-    the moved parts' matter is from seams, in [0, 1].
+    place: (R, 3) where in the source the matter at `depth` is from; part: (R,) the moved part it is of, or -1.
+    inside: (R,) how far the moved parts' matter is from seams, in [0, 1]. spread: (R,) standard deviation
+    of the depth at which moved parts stop the ray, world units: small for a surface, large for fog.
     """
 
     moved_colour: Tensor
@@ -39,6 +40,7 @@ class Marched:
     place: Tensor
     part: Tensor
     inside: Tensor
+    spread: Tensor
 
     @staticmethod
     def joined(chunks: list[Marched]) -> Marched:
@@ -74,6 +76,7 @@ def march(posed: PosedField, rays: Rays, count: int) -> Marched:
         found.places.view(rows, across, 3)[torch.arange(rows, device=half.device), half[:, 0]],
         found.part.view(rows, across).gather(1, half)[:, 0],
         purity.sum(-1) / opacity.clamp_min(1e-6),
+        _spread(by_moved, middle),
     )
 
 
@@ -84,6 +87,13 @@ def _purity(posed: PosedField, places: Tensor, by_moved: Tensor) -> Tensor:
     share = posed.warp.labels.at(places[counts]).sum(-1)
     found[counts] = smoothstep(share, 0.3, 0.9)
     return found
+
+
+def _spread(weights: Tensor, distance: Tensor) -> Tensor:
+    """Standard deviation (R,) of distances (R, S) by weights (R, S); 0 where nothing has weight."""
+    share = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
+    mean = (share * distance).sum(-1, keepdim=True)
+    return (share * (distance - mean).square()).sum(-1).sqrt()
 
 
 def _half_way(weights: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qnerf.fields.posing.carving import Room, SourceViews
 from qnerf.fields.posing.centring import Labelled, centred
-from qnerf.fields.posing.distance import trust_in
+from qnerf.fields.posing.distance import Fit, fit_in
 from qnerf.fields.posing.flesh import THICKNESS, Flesh, Radiant, flesh_grid, flesh_radius, opacity_at
 from qnerf.fields.posing.ground import find_ground
 from qnerf.fields.posing.labels import air_in, label_flesh, smoothstep
@@ -56,7 +56,7 @@ class PosedField:
     """field: the source's. fits: (K,) of the moved parts, in [0, 1]. low, high: (3,) corners of a
     box round all that moves, before and after; boxes: (K, 2, 3) of what each part is after the
     edit. volumes: (1 + K, X, Y, Z) density on the grid of labels, per world unit of length, of what
-    stays and of each part. trust: of the proxy as a whole, in [0, 1], as `trust_in` measures it.
+    stays and of each part. fit: of the proxy as a whole.
     shading: how bright surfaces are by where they face; None: parts keep their brightness."""
 
     field: Radiant
@@ -67,7 +67,7 @@ class PosedField:
     boxes: Tensor
     extent: float
     volumes: Tensor
-    trust: float
+    fit: Fit
     shading: Shading | None
 
     def __call__(self, points: Tensor) -> Posed:
@@ -134,7 +134,7 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Roo
         radii = [0.0 if part.box is not None else flesh_radius(field, part, size) for part in parts]
         return Labelled(proxy, parts, radii, label_flesh(flesh, air, parts, radii, settings.reach * size, settings.gap_cost, room))
 
-    trust = trust_in(proxy, flesh, matter, settings, room.low.device)
+    fit = fit_in(proxy, flesh, matter, settings, room.low.device)
     found = centred(proxy, label, matter, settings.refine * size, size)
     parts, radii, labels = found.parts, found.radii, found.labels
     moved = [index for index, part in enumerate(parts) if part.moved]
@@ -145,7 +145,7 @@ def pose_field(field: Radiant, proxy: Proxy, settings: PosingSettings, room: Roo
     per_length = -(1 - flesh.opacity * (1 - labels.air)).clamp_min(1e-6).log() / (THICKNESS * size)
     volumes = per_length * torch.cat([1 - labels.shares.sum(0, keepdim=True), labels.shares])
     shading = fit_shading(field, flesh, matter, views, 0.03 * size) if settings.relight else None
-    return PosedField(field, warp, fits, low, high, boxes, size, volumes, trust, shading)
+    return PosedField(field, warp, fits, low, high, boxes, size, volumes, fit, shading)
 
 
 def _matter(flesh: Flesh, air: Tensor, room: Room) -> Tensor:

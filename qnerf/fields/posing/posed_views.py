@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from qnerf.fields.posing.agreement import SURE, agreement, alternatives
 from qnerf.fields.posing.carving import source_views
 from qnerf.fields.posing.flesh import Radiant
 from qnerf.fields.posing.march import Marched, march
@@ -21,6 +22,9 @@ from qnerf.scenes.scene import Proxy
 
 RAY_CHUNK = 2048
 VISIBLE = 0.03  # how near the seen surface a point must be to count as seen, as a share of the extent
+# standard deviation of the depth at which a ray is stopped, as shares of the extent: up to the first it is a surface's,
+# and the second is the excess of fog that is believed by 1/e
+FIRM, FOGGY = 0.03, 0.02
 DOUBT = 0.1  # how far from what changes a proxy beside the flesh makes pixels doubtful, as a share of the extent
 OnWork = Callable[[int, int], None]
 """on_work(done, total), in rays."""
@@ -59,20 +63,51 @@ def pose_views(
     zero = torch.zeros(size, device=images.device)
     if posed is None:
         return PosedViews(images.clone(), zero, zero.clone(), torch.ones_like(zero), depth)
-    rows = _touched(posed, cameras).flatten().nonzero()[:, 0]
-    found = _march_pixels(posed, cameras, rows, settings, on_work)
-    return _compose(posed, cameras, images, depth, rows, found, settings)
+    others = [] if posed.fit.trust >= SURE else alternatives(field, proxy, posed.fit.measured, settings, room, views)
+    coarse = [_Rays.of(each, views.cameras) for each in ([posed, *others] if others else [])]
+    fine = _Rays.of(posed, cameras)
+    told = _told(on_work, sum(len(rays.rows) for rays in [*coarse, fine]))
+    trust = posed.fit.trust
+    if others:
+        found = [_compose(rays, views.images, views.depth, rays.march(settings, told), settings, trust) for rays in coarse]
+        trust = max(trust, agreement([each.images for each in found], [each.changed for each in found]))
+    return _compose(fine, images, depth, fine.march(settings, told), settings, trust)
 
 
-def _march_pixels(posed: PosedField, cameras: Cameras, rows: Tensor, settings: PosingSettings, on_work: OnWork | None) -> Marched:
-    grid = TokenGrid(len(cameras), cameras.height, cameras.width)
-    chunks: list[Marched] = []
-    for pixels in rows.split(RAY_CHUNK):
-        rays = grid.rays(cameras, pixels, torch.full((len(pixels), 2), 0.5, device=rows.device))
-        chunks.append(march(posed, rays, settings.samples))
+@dataclass(frozen=True)
+class _Rays:
+    """The pixels of the cameras that may show what moves: rows (R,) of all N H W."""
+
+    posed: PosedField
+    cameras: Cameras
+    rows: Tensor
+
+    @staticmethod
+    def of(posed: PosedField, cameras: Cameras) -> _Rays:
+        return _Rays(posed, cameras, _touched(posed, cameras).flatten().nonzero()[:, 0])
+
+    def march(self, settings: PosingSettings, told: Callable[[int], None]) -> Marched:
+        """told(rays): called after each chunk."""
+        grid = TokenGrid(len(self.cameras), self.cameras.height, self.cameras.width)
+        chunks: list[Marched] = []
+        for pixels in self.rows.split(RAY_CHUNK):
+            rays = grid.rays(self.cameras, pixels, torch.full((len(pixels), 2), 0.5, device=pixels.device))
+            chunks.append(march(self.posed, rays, settings.samples))
+            told(len(pixels))
+        return Marched.joined(chunks)
+
+
+def _told(on_work: OnWork | None, total: int) -> Callable[[int], None]:
+    """Counts rays for `on_work`."""
+    done = 0
+
+    def told(rays: int) -> None:
+        nonlocal done
+        done += rays
         if on_work is not None:
-            on_work(min(len(chunks) * RAY_CHUNK, len(rows)), len(rows))
-    return Marched.joined(chunks)
+            on_work(done, total)
+
+    return told
 
 
 def _touched(posed: PosedField, cameras: Cameras) -> Tensor:
@@ -98,10 +133,13 @@ def _touched(posed: PosedField, cameras: Cameras) -> Tensor:
 
 
 def _compose(
-    posed: PosedField, cameras: Cameras, images: Tensor, depth: Tensor, rows: Tensor, found: Marched, settings: PosingSettings
+    rays: _Rays, images: Tensor, depth: Tensor, found: Marched, settings: PosingSettings, proxy_trust: float
 ) -> PosedViews:
-    """The field's picture of the edited scene, plus what the source's picture has and the field's of it has not."""
-    size = depth.shape
+    """The field's picture of the edited scene, plus what the source's picture has and the field's of it has not.
+
+    found: what the rays have met. proxy_trust: of the proxy as a whole.
+    """
+    posed, cameras, rows, size = rays.posed, rays.cameras, rays.rows, depth.shape
     source = images.permute(0, 2, 3, 1).reshape(-1, 3)[rows]
     zero = torch.zeros_like(depth)
 
@@ -122,7 +160,7 @@ def _compose(
     shown, moved = placed(changed, zero), placed(found.moved, zero)
     weight = _widened(shown, settings.border)[:, None]
     trust = _even(placed(_trust(posed, cameras, found, source_depth), torch.ones_like(depth)), shown)
-    trust = trust * (1 - (1 - posed.trust) * _doubtful(posed, cameras, shown, depth))
+    trust = trust * (1 - (1 - proxy_trust) * _doubtful(posed, cameras, shown, depth))
     return PosedViews(images + weight * (pictures - images), shown, moved, trust, placed(found.depth, depth))
 
 
@@ -151,11 +189,13 @@ def _doubtful(posed: PosedField, cameras: Cameras, changed: Tensor, depth: Tenso
 
 
 def _trust(posed: PosedField, cameras: Cameras, found: Marched, source_depth: Tensor) -> Tensor:
-    """(R,) in [0, 1]: by how much moved parts are opaque, seen in the source, far from seams and of a proxy that fits; where a part
-    has left, whether any source view sees what appears; in between, by their shares."""
+    """(R,) in [0, 1]: by how much moved parts are opaque, no fog, seen in the source, far from seams and
+    of a part that fits; where a part has left, whether any source view sees what appears; in between,
+    by their shares."""
     seen = seen_in(found.place, cameras, source_depth, VISIBLE * posed.extent).amax(0)
     fit = torch.where(found.part >= 0, posed.fits[found.part.clamp_min(0)], 1.0)
-    own = found.inside * fit * seen
+    fog = (found.spread / posed.extent - FIRM).clamp_min(0) / FOGGY
+    own = found.inside * fit * seen * torch.exp(-fog.square())
     uncovered = torch.maximum(found.gone - found.moved, torch.zeros_like(seen))
     still = (1 - found.moved - uncovered).clamp_min(0)
     return (found.moved * own + uncovered * seen + still).clamp(0, 1)

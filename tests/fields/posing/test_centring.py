@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qnerf.fields.posing.carving import Room
 from qnerf.fields.posing.centring import Labelled, carried, centred
-from qnerf.fields.posing.distance import blurred, trust_in
+from qnerf.fields.posing.distance import blurred, fit_in
 from qnerf.fields.posing.flesh import Flesh, flesh_grid
 from qnerf.fields.posing.labels import label_flesh
 from qnerf.fields.posing.parts import parts_of
@@ -68,7 +68,7 @@ def centre(proxy: Proxy, flesh: Flesh, refine: float = 0.06) -> Proxy:
 def test_a_proxy_that_fits_stays_bit_by_bit(flesh: Flesh) -> None:
     proxy = skeleton(SOURCE, TARGET, BONES)
     assert centre(proxy, flesh) is proxy
-    assert trust_in(proxy, flesh, flesh.opacity, PosingSettings(), CPU) > 0.9
+    assert fit_in(proxy, flesh, flesh.opacity, PosingSettings(), CPU).trust > 0.9
 
 
 @pytest.mark.parametrize("by", [0.02, 0.05])
@@ -93,7 +93,7 @@ def test_at_a_bend_two_axes_say_where_the_joint_is(flesh: Flesh) -> None:
 
 
 def test_trust_falls_with_the_displacement(flesh: Flesh) -> None:
-    trusts = [trust_in(displaced(by), flesh, flesh.opacity, PosingSettings(), CPU) for by in (0.02, 0.05, 0.1)]
+    trusts = [fit_in(displaced(by), flesh, flesh.opacity, PosingSettings(), CPU).trust for by in (0.02, 0.05, 0.1)]
     assert trusts[0] > 0.75
     assert trusts[0] > trusts[1] > trusts[2]
     assert trusts[2] < 0.2
@@ -116,8 +116,8 @@ def test_boxes_still_proxies_and_no_refinement_are_left_alone(flesh: Flesh) -> N
         (displaced(0.05), 0.0),
     ):
         assert centre(proxy, flesh, bound) is proxy
-        assert trust_in(proxy, flesh, flesh.opacity, PosingSettings(refine=bound), CPU) == 1
-    assert trust_in(skeleton(SOURCE, SOURCE, BONES), flesh, flesh.opacity, PosingSettings(), CPU) == 1
+        assert fit_in(proxy, flesh, flesh.opacity, PosingSettings(refine=bound), CPU).trust == 1
+    assert fit_in(skeleton(SOURCE, SOURCE, BONES), flesh, flesh.opacity, PosingSettings(), CPU).trust == 1
 
 
 def test_a_joint_that_keeps_its_direction_is_left_to_its_flesh(flesh: Flesh) -> None:
