@@ -27,7 +27,9 @@ class Script(Protocol):
 
     def table(self, path: Path) -> str: ...
 
-    def sheet(self, folder: Path, rows: Sequence[str]) -> np.ndarray: ...
+    def sheet(self, folder: Path, rows: Sequence[str]) -> np.ndarray | None:
+        """None where there are no pictures, as of figures that the repository keeps."""
+        ...
 
 
 @dataclass(frozen=True)

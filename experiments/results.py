@@ -8,9 +8,12 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copyfile
 from statistics import mean
 from typing import Any, Protocol
 
+from qnerf.backbones.revision import weights_revision
+from qnerf.config import RunSettings
 from qnerf.errors import UserError
 from qnerf.scenes.problems import brief
 
@@ -27,6 +30,16 @@ def read(path: Path) -> list[dict[str, str]]:
             head = ",".join(reader.fieldnames or ())
             raise UserError(f"{path} begins with {brief(head)!r}, expected the columns of a study's results: give another folder.")
         return list(reader)
+
+
+def begin_with_kept(path: Path, home: Path) -> int:
+    """Where a results file is not there yet, it begins with the lines that the repository keeps for
+    the model's weights, home/kept/<revision>/<name>, if there are some. Returns how many."""
+    kept = home / "kept" / f"{weights_revision(RunSettings.compose().backbone)}" / path.name
+    if path.exists() or not kept.is_file():
+        return 0
+    copyfile(kept, path)
+    return len(read(path))
 
 
 def lacking(path: Path, rows: Iterable[str], images: Iterable[int]) -> dict[int, list[str]]:
@@ -56,6 +69,12 @@ def adding(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str
 def first_images(found: Found, most: int) -> list[int]:
     """The first images of which anything was measured, by number."""
     return sorted({int(each["image"]) for each in found})[:most]
+
+
+def first_pictured(folder: Path, found: Found, most: int) -> list[int]:
+    """Those of which there are pictures, which kept lines come without."""
+    there = {int(file.name[:3]) for file in (folder / "pictures").glob("[0-9][0-9][0-9] *.png")}
+    return first_images([each for each in found if int(each["image"]) in there], most)
 
 
 def picture(folder: Path, name: str, number: int) -> Path:

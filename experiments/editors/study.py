@@ -25,7 +25,7 @@ from torch import Tensor
 
 import qnerf
 from experiments.editors.cases import Case, make_case
-from experiments.results import adding, command, first_images, lacking, picture, read
+from experiments.results import adding, command, first_pictured, lacking, picture, read
 from qnerf.classifiers.classifiers import Classifiers, load_classifiers
 from qnerf.metrics.fidelity import psnr
 from qnerf.reports.sheet import Column, contact_sheet
@@ -150,10 +150,12 @@ def table(path: Path) -> str:
     return "\n".join(lines)
 
 
-def sheet(folder: Path, rows: Sequence[str], most: int = 8) -> np.ndarray:
+def sheet(folder: Path, rows: Sequence[str], most: int = 8) -> np.ndarray | None:
     """Source, truth and edits of some images, the figures of each row below it."""
     found = read(folder / RESULTS)
-    numbers = first_images(found, most)
+    numbers = first_pictured(folder, found, most)
+    if not numbers:
+        return None
     columns = [
         Column("source", [read_image(folder / "images" / f"{number:03d}.png") for number in numbers]),
         Column("truth", [read_image(picture(folder, "truth", number)) for number in numbers]),

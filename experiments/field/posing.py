@@ -7,7 +7,7 @@ fault after the other.
     python experiments/field/posing.py --scenes asset:puppet_a --only joints --write outputs/displaced
 
 The source field is trained once a scene, on the exact proxy's bounds; then the proxy is made wrong
-and posed.
+and posed. Of wrong *bounds* it is trained anew, since a skeleton is posed by its bones and the flesh.
 Errors: *joints* is all source joints displaced by a share of the extent, each into a direction of
 its own, the target's going along as their bones bring them (the edit stays the motion that was
 asked for); *states* is both states displaced, each on its own; *bounds* is the proxy's solids grown
@@ -50,12 +50,13 @@ from qnerf.fields.source_field import SourceField, train_source_field
 from qnerf.fields.space import Space
 from qnerf.metrics.fidelity import psnr
 from qnerf.runs.loading import load_scene
+from qnerf.scenes.bounds import proxy_bounds
 from qnerf.scenes.fingerprint import scene_folder
 from qnerf.scenes.on_demand import WORLD, is_procedural, kind_and_seed
 from qnerf.scenes.procedural.build import build_scene
 from qnerf.scenes.proxies import write_proxy
 from qnerf.scenes.region import extent
-from qnerf.scenes.scene import Bounds, Proxy, Scene
+from qnerf.scenes.scene import Bounds, Proxy, Scene, State
 from qnerf.scenes.settings import width_height
 from qnerf.scenes.solids import Box, Capsule
 
@@ -82,17 +83,18 @@ def displaced(proxy: Proxy, share: float, seed: int, states: bool) -> Proxy:
 
 
 def inflated(proxy: Proxy, share: float) -> Proxy:
-    """The bounds' radii and half sizes grown by a share of themselves."""
+    """The bounds' radii and half sizes, given or those round the bones, grown by a share of themselves."""
 
     def larger(solid: Capsule | Box) -> Capsule | Box:
         if isinstance(solid, Box):
             return replace(solid, half=solid.half * (1 + share))
         return replace(solid, radius=solid.radius * (1 + share))
 
-    def grown(bounds: Bounds | None) -> Bounds | None:
-        return None if bounds is None else replace(bounds, solids=tuple(larger(solid) for solid in bounds.solids))
+    def grown(state: State) -> Bounds:
+        bounds = proxy_bounds(proxy, state)
+        return replace(bounds, solids=tuple(larger(solid) for solid in bounds.solids))
 
-    return replace(proxy, source_bounds=grown(proxy.source_bounds), target_bounds=grown(proxy.target_bounds))
+    return replace(proxy, source_bounds=grown("source"), target_bounds=grown("target"))
 
 
 def twisted(part: Part, degrees: float) -> Part:
@@ -165,9 +167,12 @@ def wrong_proxies(
     for name, proxies in errors(scene.proxy, only, seeds):
         if (label(settings), name) in done:
             continue
-        field = field or trained(scene, settings)
+        if name.startswith("bounds "):
+            used = trained(replace(scene, proxy=proxies[0]), settings)
+        else:
+            used = field = field or trained(scene, settings)
         with wrong_twist(float(name[6:-1]) if name.startswith("twist ") else 0.0):
-            figures = posed_figures(field, scene, proxies, settings, count)
+            figures = posed_figures(used, scene, proxies, settings, count)
         yield [label(settings), name, *(f"{value:.2f}" for value in figures), "", ""]
 
 

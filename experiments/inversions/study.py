@@ -26,7 +26,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from experiments.results import adding, command, first_images, lacking, picture, read
+from experiments.results import adding, command, first_pictured, lacking, picture, read
 from qnerf.backbones.conditioning import Conditioning
 from qnerf.backbones.diffusion import DiffusionBackbone
 from qnerf.config import parse
@@ -176,11 +176,13 @@ def table(path: Path) -> str:
     return "\n".join(lines)
 
 
-def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray:
+def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray | None:
     """What came back of some images, beside the autoencoder's own round trip, with the mean PSNR of
     all images below."""
     found = read(folder / RESULTS)
-    numbers = first_images(found, most)
+    numbers = first_pictured(folder, found, most)
+    if not numbers:
+        return None
     columns = []
     for name in ("autoencoder", *rows):
         there = [picture(folder, name, number) for number in numbers]

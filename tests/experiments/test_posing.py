@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from qnerf.scenes.bounds import proxy_bounds
 from qnerf.scenes.reader import read_scene
 from qnerf.scenes.region import extent
+from qnerf.scenes.scene import Scene
 from qnerf.scenes.settings import SceneSettings
 from tests.experiments.scripts import load
 from tests.fields.posing.analytic import skeleton
@@ -35,6 +37,26 @@ def test_the_study_of_posing_makes_a_proxy_as_wrong_as_it_says() -> None:
     twist = wrong.motion.rotation @ arm.motion.rotation.T  # of the source's arm, about z
     torch.testing.assert_close(twist[2, 2], torch.tensor(1.0))
     assert twist[0, 0] == pytest.approx(3**0.5 / 2, abs=1e-5)
+
+
+def test_wrong_bounds_are_larger_than_those_round_the_bones_and_the_field_is_trained_on_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, trained = load("field/posing.py"), []
+    settings = study.settings_of("asset:puppet_a", [])
+
+    def train(scene: Scene, _: object) -> object:
+        trained.append(scene.proxy)
+        return object()
+
+    monkeypatch.setattr(study, "trained", train)
+    monkeypatch.setattr(study, "posed_figures", lambda *_: [0.0])
+    rows = [row[1] for row in study.wrong_proxies(settings, ["joints", "bounds"], 1, 1, set())]
+    assert rows[-2:] == ["bounds +50 %", "bounds +100 %"]
+    right, half, double = ([solid.radius for solid in proxy_bounds(proxy, "source").solids] for proxy in trained)
+    assert len(trained) == 3, "once for all wrong joints"
+    assert half == pytest.approx([1.5 * radius for radius in right])
+    assert double == pytest.approx([2 * radius for radius in right])
 
 
 def test_scenes_with_wrong_proxies_keep_their_truth(

@@ -8,6 +8,8 @@ import torch
 from experiments import __main__ as commands
 from experiments import studies
 from experiments.claims import Claim, judge
+from qnerf.backbones.revision import weights_revision
+from qnerf.config import RunSettings
 from qnerf.scenes.images import write_image
 
 
@@ -51,6 +53,31 @@ def test_studies_are_run_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "'U9' is not built; nearest valid: U" in capsys.readouterr().err
     assert commands.main(["list"]) == 0
     assert "J28" in capsys.readouterr().out
+
+
+def test_a_study_goes_on_from_what_the_repository_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of these weights; not with --anew, and not over what was measured."""
+    home, rows = tmp_path / "experiments", studies.STUDIES["U2"].rows
+    kept = home / "inversions/kept" / str(weights_revision(RunSettings.compose().backbone))
+    kept.mkdir(parents=True)
+    (home / "inversions/kept/another").mkdir()
+    lines = ["row,image,psnr,ssim,mse,inner_steps", *(f'"{row}",0,{30 - place},0.9,0.001,' for place, row in enumerate(rows))]
+    (kept / "results.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(commands, "EXPERIMENTS", home)
+    monkeypatch.setattr(studies.inversions, "measure_all", lambda *_: None)
+    assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "Begun with 3 figures that the repository keeps" in told
+    assert "30.00 against 28.00" in told
+    assert "No pictures: all figures are kept ones" in told
+    found = tmp_path / "out/inversions/results.csv"
+    found.write_text(lines[0] + "\n")
+    assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path / "out")]) == 0
+    assert "Begun with" not in capsys.readouterr().out
+    assert commands.main(["run", "U2", "--images", "1", "--anew", "--output", str(tmp_path / "anew")]) == 0
+    assert "Begun with" not in capsys.readouterr().out
 
 
 def test_what_is_in_the_way_of_a_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
