@@ -154,7 +154,7 @@ class SourceFieldSettings(RgbFieldSettings):
     sampling: SamplingSettings = SamplingSettings(
         fine_samples=24, far_radii=2.0, render_samples=48, uniform_share=0.2, proposal_resolution=64, proposal_every=64
     )
-    optimiser: OptimiserSettings = OptimiserSettings(iterations=700, rays_per_batch=1024, weight_decay=0.1)
+    optimiser: OptimiserSettings = OptimiserSettings(iterations=350, rays_per_batch=1024, weight_decay=0.1)
     jitter: float = Field(default=1.0, ge=0, le=1)
     """Where training rays pass through a pixel: 0: its centre, as rendered rays do, 1: anywhere in it."""
     object_share: float = Field(default=0.75, ge=0, le=1)
