@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     run.add_argument("study", help="its name, as `list` has it")
     run.add_argument("--images", type=int, default=64, help="the first so many images (64)")
     run.add_argument("--output", type=Path, default=OUTPUTS, help="the folder of all results (outputs/studies)")
-    run.add_argument("--anew", action="store_true", help="begin with nothing that the repository keeps")
+    run.add_argument("--anew", action="store_true", help="do not begin with the figures that the repository keeps")
     given = parser.parse_args(arguments)
 
     def work() -> int:
@@ -69,8 +69,12 @@ def measure(name: str, images: int, output: Path, anew: bool) -> str:
     script = study.script.__name__.split(".")[-2]  # pyright: ignore[reportAttributeAccessIssue]
     folder = output / script
     folder.mkdir(parents=True, exist_ok=True)
-    if not anew and (kept := begin_with_kept(folder / study.script.RESULTS, EXPERIMENTS / script)):
-        print(f"Begun with {kept} figures that the repository keeps, without their pictures (--anew measures all).")
+    results = folder / study.script.RESULTS
+    if anew and results.exists():
+        raise UserError(f"{results} is there, and --anew begins with nothing: give another --output, or remove it.")
+    columns = getattr(study.script, "COLUMNS", ())
+    if not anew and (kept := begin_with_kept(results, EXPERIMENTS / script, columns)):
+        print(f"Begun with {kept} figures that the repository keeps, without their pictures (--anew --output … measures all).")
     study.script.measure_all(folder, images, lambda row: row in study.rows)
     found = report(study, folder)
     write_text(folder / f"{name}.md", found + "\n")

@@ -48,20 +48,24 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """ours: the two means and their difference. images: how many have both rows. holds: None where
-    there are none."""
+    """ours: the two means. images: how many have both rows. beyond: by how much the mean difference
+    exceeds what is claimed; None where there are no images. error: its standard error."""
 
     ours: str
     images: int
-    holds: bool | None
+    beyond: float | None
+    error: float = 0.0
 
     @property
     def in_words(self) -> str:
         """What may be said of it."""
-        if self.holds is None:
+        if self.beyond is None:
             return "not measured"
-        word = "holds" if self.holds else "does not hold"
-        return word if self.images >= LEAST_IMAGES else f"{word}, so far"
+        if self.images < LEAST_IMAGES:
+            return "holds, so far" if self.beyond > 0 else "does not hold, so far"
+        if abs(self.beyond) <= 2 * self.error:
+            return "not shown: within its error"
+        return "holds" if self.beyond > 0 else "does not hold"
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ class Study:
 
 
 def judge(claim: Claim, found: Found) -> Verdict:
-    """The mean of the difference over images, which has to exceed what is claimed by two standard
-    errors, if there are enough."""
+    """By the mean of the difference over images: whether it exceeds what is claimed, or falls short of
+    it, by two standard errors, if there are enough."""
     by_row = {
         row: {each["image"]: float(each[claim.figure]) for each in found if each["row"] == row and _counts(claim, each)}
         for row in (claim.better, claim.worse)
@@ -87,8 +91,7 @@ def judge(claim: Claim, found: Found) -> Verdict:
     first, second = ([by_row[row][image] for image in images] for row in (claim.better, claim.worse))
     differences = [a - b - claim.least for a, b in zip(first, second, strict=True)]
     error = stdev(differences) / len(images) ** 0.5 if len(images) > 1 else 0.0
-    holds = mean(differences) > (2 * error if len(images) >= LEAST_IMAGES else 0)
-    return Verdict(f"{mean(first):.2f} against {mean(second):.2f}", len(images), holds)
+    return Verdict(f"{mean(first):.2f} against {mean(second):.2f}", len(images), mean(differences), error)
 
 
 def report(study: Study, folder: Path) -> str:

@@ -32,12 +32,19 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(reader)
 
 
-def begin_with_kept(path: Path, home: Path) -> int:
+def begin_with_kept(path: Path, home: Path, columns: Sequence[str]) -> int:
     """Where a results file is not there yet, it begins with the lines that the repository keeps for
-    the model's weights, home/kept/<revision>/<name>, if there are some. Returns how many."""
+    the model's weights, home/kept/<revision>/<name>, if there are some. Returns how many.
+
+    Raises UserError for a kept file of other columns.
+    """
     kept = home / "kept" / f"{weights_revision(RunSettings.compose().backbone)}" / path.name
     if path.exists() or not kept.is_file():
         return 0
+    with kept.open(encoding="utf-8") as file:
+        head = file.readline().strip()
+    if head != ",".join(columns):
+        raise UserError(f"{kept} begins with {brief(head)!r}, expected {','.join(columns)}: remove it, or give --anew.")
     copyfile(kept, path)
     return len(read(path))
 
@@ -71,10 +78,15 @@ def first_images(found: Found, most: int) -> list[int]:
     return sorted({int(each["image"]) for each in found})[:most]
 
 
-def first_pictured(folder: Path, found: Found, most: int) -> list[int]:
-    """Those of which there are pictures, which kept lines come without."""
-    there = {int(file.name[:3]) for file in (folder / "pictures").glob("[0-9][0-9][0-9] *.png")}
-    return first_images([each for each in found if int(each["image"]) in there], most)
+def first_pictured(folder: Path, found: Found, rows: Sequence[str], most: int) -> list[int]:
+    """Those of which there are pictures, which kept lines come without: of all rows that were measured,
+    or else of any."""
+    measured = {each["row"] for each in found}
+    wanted = [row for row in rows if row in measured]
+    numbers = first_images(found, len(found))
+    whole = [number for number in numbers if all(picture(folder, row, number).exists() for row in wanted)]
+    some = [number for number in numbers if any(picture(folder, row, number).exists() for row in wanted)]
+    return (whole or some)[:most]
 
 
 def picture(folder: Path, name: str, number: int) -> Path:

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--shown", type=int, nargs="+", default=[0, 3, 4, 5, 6, 12], help="which of these the picture shows")
     parser.add_argument("--picture", type=Path, default=Path("fox_ears.png"))
     parser.add_argument("overrides", nargs="*", help="settings, as of qnerf.run")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()  # settings may stand behind options
     own = ["+exp=capture", f"scene.path={given.folder}", f"scene.proxy={PROXY}", f"scene.views={given.views}", "scene.crop=false"]
     with initialize_config_dir(str(CONFIGS), version_base=None):
         settings = parse(compose("config", overrides=[*own, *given.overrides]))

@@ -153,7 +153,7 @@ def table(path: Path) -> str:
 def sheet(folder: Path, rows: Sequence[str], most: int = 8) -> np.ndarray | None:
     """Source, truth and edits of some images, the figures of each row below it."""
     found = read(folder / RESULTS)
-    numbers = first_pictured(folder, found, most)
+    numbers = first_pictured(folder, found, rows, most)
     if not numbers:
         return None
     columns = [

@@ -180,7 +180,7 @@ def sheet(folder: Path, rows: Sequence[str], most: int = 6) -> np.ndarray | None
     """What came back of some images, beside the autoencoder's own round trip, with the mean PSNR of
     all images below."""
     found = read(folder / RESULTS)
-    numbers = first_pictured(folder, found, most)
+    numbers = first_pictured(folder, found, rows, most)
     if not numbers:
         return None
     columns = []

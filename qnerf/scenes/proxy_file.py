@@ -11,7 +11,7 @@ it. Needs no torch: a run's proxy is checked before that is imported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from qnerf.scenes.world import UNMOVED, World
 
 BOX_CORNERS = tuple(f"corner_{index}" for index in range(8))
 KEYS = {"kind", "joints", "bones", "source", "target", "keeps_direction", "source_bounds", "target_bounds", "world", "$schema"}
+SHORTEST = 1e-6  # of the widest spread of all joints: a bone that is no longer has no direction
 SKEW = 1e-3  # of a box's longest edge: how far its corners may lie from where three of its edges lead
 
 
@@ -128,6 +129,8 @@ def _parse_skeleton(path: Path, document: dict[str, Any], world: World, problems
     bones = _parse_bones(path, bones, len(joints), problems)
     states = ("source", "target") if joints else ()
     points = {key: _parse_points(path, key, document[key], joints, world, problems) for key in states}
+    if not problems:
+        problems += _without_length(path, joints, bones, points)
     keeps = document.get("keeps_direction", [])
     if not isinstance(keeps, list) or not all(isinstance(joint, str) and joint in joints for joint in keeps):
         problems.append(f"{path} has keeps_direction = {quoted(keeps)}, expected a list of names out of joints: correct it.")
@@ -150,6 +153,19 @@ def _parse_bones(path: Path, bones: Any, joints: int, problems: list[str]) -> tu
     if twice:
         problems.append(f"{path} has the bone {quoted(twice[0])} twice, expected each once: remove one.")
     return tuple((a, b) for a, b in bones)
+
+
+def _without_length(
+    path: Path, joints: Sequence[str], bones: Sequence[tuple[int, int]], points: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Bones whose two joints are one point: they have no direction to be turned from or to."""
+    return [
+        f"{path}: the bone from {quoted(joints[a])} to {quoted(joints[b])} has no length in {state}, "
+        "expected its joints in two places: move one, or remove the bone."
+        for state, places in points.items()
+        for a, b in bones
+        if np.linalg.norm(places[a] - places[b]) <= SHORTEST * np.ptp(places, axis=0).max()
+    ]
 
 
 def _is_bone(bone: Any, joints: int) -> bool:

@@ -8,6 +8,7 @@ import torch
 from experiments import __main__ as commands
 from experiments import studies
 from experiments.claims import Claim, judge
+from experiments.results import first_pictured, picture
 from qnerf.backbones.revision import weights_revision
 from qnerf.config import RunSettings
 from qnerf.scenes.images import write_image
@@ -30,7 +31,9 @@ def test_a_verdict_is_of_the_images_that_have_both_rows() -> None:
     assert (few.ours, few.images, few.in_words) == ("25.00 against 23.00", 1, "holds, so far")
     assert judge(claim, found(("a", 0, 25))).in_words == "not measured"
     even = [("a", image, 20.0 + (image % 2) * 4) for image in range(8)] + [("b", image, 20.5) for image in range(8)]
-    assert judge(claim, found(*even)).in_words == "does not hold", "the difference is within its error"
+    assert judge(claim, found(*even)).in_words == "not shown: within its error"
+    lower = [("a", image, 20.0 + image) for image in range(8)] + [("b", image, 19.5 + image) for image in range(8)]
+    assert judge(claim, found(*lower)).in_words == "does not hold", "it is better, by less than was claimed"
     clear = [("a", image, 22.0 + image) for image in range(8)] + [("b", image, 20.0 + image) for image in range(8)]
     assert judge(claim, found(*clear)).in_words == "holds"
 
@@ -76,8 +79,24 @@ def test_a_study_goes_on_from_what_the_repository_keeps(
     found.write_text(lines[0] + "\n")
     assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path / "out")]) == 0
     assert "Begun with" not in capsys.readouterr().out
+    assert commands.main(["run", "U2", "--images", "1", "--anew", "--output", str(tmp_path / "out")]) == 2
+    assert "is there, and --anew begins with nothing: give another --output" in capsys.readouterr().err
     assert commands.main(["run", "U2", "--images", "1", "--anew", "--output", str(tmp_path / "anew")]) == 0
     assert "Begun with" not in capsys.readouterr().out
+    (kept / "results.csv").write_text("row,image,psnr\n")
+    assert commands.main(["run", "U2", "--images", "1", "--output", str(tmp_path / "third")]) == 2
+    assert "begins with 'row,image,psnr', expected row,image,psnr,ssim" in capsys.readouterr().err
+
+
+def test_a_sheet_shows_images_that_have_all_pictures_if_there_are_some(tmp_path: Path) -> None:
+    found = [{"row": row, "image": str(image)} for image in range(4) for row in "ab"]
+    (tmp_path / "pictures").mkdir()
+    assert first_pictured(tmp_path, found, "abc", 2) == []
+    for image, row in ((1, "a"), (2, "a"), (3, "b")):
+        picture(tmp_path, row, image).touch()
+    assert first_pictured(tmp_path, found, "abc", 2) == [1, 2]
+    picture(tmp_path, "b", 2).touch()
+    assert first_pictured(tmp_path, found, "abc", 2) == [2]
 
 
 def test_what_is_in_the_way_of_a_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,11 @@ FIGURE = {"kind": "skeleton", "joints": ["a", "b"], "bones": [[0, 1]], "source":
     [
         ({"bones": [[0, 0]]}, r"has the bone \[0, 0\], expected pairs of different indices of joints, 0 to 1"),
         ({"bones": [[0, 1], [1, 0]]}, r"has the bone \[1, 0\] twice"),
+        (
+            {"joints": ["a", "b", "c"], "source": [[0, 0, 1]] * 2 + [[1, 0, 1]], "target": [[0, 0, 1], [1, 0, 1], [2, 0, 1]]},
+            "the bone from 'a' to 'b' has no length in source",
+        ),
+        ({"target": [[0, 0, 1], [0, 0, 1]]}, "has no length in target, expected its joints in two places"),
         ({"target": [[0, 0], [0, 0, 1]]}, r"has target of a = \[0, 0\], expected three finite"),
     ],
 )

@@ -84,6 +84,7 @@ class _Rays:
 
     @staticmethod
     def of(posed: PosedField, cameras: Cameras) -> _Rays:
+        """Those of a field in all cameras."""
         return _Rays(posed, cameras, _touched(posed, cameras).flatten().nonzero()[:, 0])
 
     def march(self, settings: PosingSettings, told: Callable[[int], None]) -> Marched:
@@ -104,7 +105,7 @@ def _told(on_work: OnWork | None, total: int) -> Callable[[int], None]:
     def told(rays: int) -> None:
         nonlocal done
         done += rays
-        if on_work is not None:
+        if on_work is not None and total:  # no view may show what moves
             on_work(done, total)
 
     return told

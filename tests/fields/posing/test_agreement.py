@@ -29,9 +29,12 @@ def solids() -> list[Tube]:
     return [Tube(torch.tensor(TRUNK[0]), torch.tensor(TRUNK[1]), 0.12), Tube(torch.tensor(LIMB[0]), torch.tensor(LIMB[1]), 0.06, 1)]
 
 
-def moved_trust(field: SolidField, beside: float, target: list[list[float]], refine: float = 0.06) -> tuple[float, PosedViews]:
-    """Mean trust of moved parts, the limb's bone being drawn so far beside its middle, before and after."""
-    before, after = ([[x + beside, y, z] for x, y, z in bone] for bone in (LIMB, target))
+def moved_trust(
+    field: SolidField, beside: float, target: list[list[float]], refine: float = 0.06, target_beside: float | None = None
+) -> tuple[float, PosedViews]:
+    """Mean trust of moved parts, the limb's bone being drawn so far beside its middle, before and after, or else after."""
+    by = beside, beside if target_beside is None else target_beside
+    before, after = ([[x + off, y, z] for x, y, z in bone] for bone, off in zip((LIMB, target), by, strict=True))
     views = cameras()
     proxy = skeleton([*TRUNK, *before], [*TRUNK, *after], BONES)
     found = pose_views(field, proxy, views, render(field, views), SETTINGS.model_copy(update={"refine": refine}))
@@ -43,12 +46,15 @@ def test_pictures_are_compared_where_any_of_them_changes() -> None:
     changed[:, :, :2] = 1
     b = a.clone()
     b[..., 2:] = 1  # where nothing changes
-    assert agreement([a, b], [changed, changed]) == 1
+    assert agreement([a, b, a, a], 4 * [changed]) == 1
     b[..., :2] = 10 ** (-23 / 20)  # 23 dB, midway
-    assert agreement([a, a, b], [changed, 0 * changed, changed]) == pytest.approx(0.5, abs=1e-4)
+    assert agreement([a, a, b, a], [changed, 0 * changed, changed, changed]) == pytest.approx(0.5, abs=1e-4)
     b[..., :2] = 0.1  # 20 dB
-    assert agreement([a, b], [changed, changed]) == pytest.approx(0, abs=1e-6)
-    assert agreement([a, a], [0 * changed, 0 * changed]) == 0, "nothing to compare tells nothing"
+    assert agreement([a, b, a, a], 4 * [changed]) == pytest.approx(0, abs=1e-6)
+    assert agreement([a, a, a, b], 4 * [changed]) == pytest.approx(1, abs=1e-6), "the same flesh a little beside"
+    b[..., :2] = 10 ** (-17 / 20)
+    assert agreement([a, a, a, b], 4 * [changed]) == pytest.approx(0.5, abs=1e-4), "and far beside"
+    assert agreement(4 * [a], 4 * [0 * changed]) == 0, "nothing to compare tells nothing"
 
 
 def test_a_bone_beside_its_flesh_is_believed_where_it_takes_the_same_flesh(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,8 +63,18 @@ def test_a_bone_beside_its_flesh_is_believed_where_it_takes_the_same_flesh(monke
     in_air, in_trunk = (moved_trust(field, beside, carried)[0] for beside in (0.08, -0.1))
     assert in_air > 0.9
     assert in_trunk < 0.5
+    assert moved_trust(field, 0.12, carried, target_beside=0.0)[0] < 0.6, "the limb would come beside its target"
     monkeypatch.setattr("qnerf.fields.posing.posed_views.SURE", 0.0)  # by the distance alone
     assert moved_trust(field, 0.08, carried)[0] < 0.4
+
+
+def test_no_view_that_sees_what_moves_is_no_error() -> None:
+    field, views = SolidField(solids()), cameras()
+    far = [[x + 40, y, z] for x, y, z in LIMB]
+    proxy = skeleton([*TRUNK, *far], [*TRUNK, far[0], [41.0, 0.0, -0.25]], BONES)
+    source = render(field, views)
+    found = pose_views(field, proxy, views, source, SETTINGS, lambda done, total: pytest.fail(f"{done} of {total}"))
+    assert torch.equal(found.images, source)
 
 
 def test_a_proxy_that_fits_is_not_posed_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,4 +104,4 @@ def test_work_is_counted_to_its_end() -> None:
     pose_views(field, proxy, views, render(field, views), SETTINGS, lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == sorted({done for done, _ in told})
     assert {total for _, total in told} == {told[-1][0]}
-    assert len(told) > 3, "three coarse pictures and the fine one"
+    assert len(told) > 4, "four coarse pictures and the fine one"
