@@ -35,7 +35,7 @@ def alternatives(
     """The field posed without centring by the joints as given, as measured (`distance.fit_in`), and by the source's as
     measured with the target's as given. Empty where one of them moves nothing."""
     as_they_are = settings.model_copy(update={"refine": 0.0})
-    others = proxy, measured, replace(proxy, source=measured.source)
+    others = proxy, measured, replace(proxy, source=measured.source, target=proxy.target.to(measured.source))
     found = [pose_field(field, each, as_they_are, room, views) for each in others]
     return [each for each in found if each is not None] if all(found) else []
 
