@@ -11,7 +11,7 @@ it. Needs no torch: a run's proxy is checked before that is imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def _parse_skeleton(path: Path, document: dict[str, Any], world: World, problems
     states = ("source", "target") if joints else ()
     points = {key: _parse_points(path, key, document[key], joints, world, problems) for key in states}
     if not problems:
-        problems += _without_length(path, joints, bones, points)
+        problems += _without_length(path, joints, bones, points.get("source", np.ones((0, 3))))
     keeps = document.get("keeps_direction", [])
     if not isinstance(keeps, list) or not all(isinstance(joint, str) and joint in joints for joint in keeps):
         problems.append(f"{path} has keeps_direction = {quoted(keeps)}, expected a list of names out of joints: correct it.")
@@ -155,14 +155,11 @@ def _parse_bones(path: Path, bones: Any, joints: int, problems: list[str]) -> tu
     return tuple((a, b) for a, b in bones)
 
 
-def _without_length(
-    path: Path, joints: Sequence[str], bones: Sequence[tuple[int, int]], points: Mapping[str, np.ndarray]
-) -> list[str]:
-    """Bones whose two joints are one point: they have no direction to be turned from or to."""
+def _without_length(path: Path, joints: Sequence[str], bones: Sequence[tuple[int, int]], places: np.ndarray) -> list[str]:
+    """Bones whose two joints are one point of the source: they have no direction to be turned from."""
     return [
-        f"{path}: the bone from {quoted(joints[a])} to {quoted(joints[b])} has no length in {state}, "
+        f"{path}: the bone from {quoted(joints[a])} to {quoted(joints[b])} has no length in source, "
         "expected its joints in two places: move one, or remove the bone."
-        for state, places in points.items()
         for a, b in bones
         if np.linalg.norm(places[a] - places[b]) <= SHORTEST * np.ptp(places, axis=0).max()
     ]

@@ -53,7 +53,7 @@ FIGURE = {"kind": "skeleton", "joints": ["a", "b"], "bones": [[0, 1]], "source":
             {"joints": ["a", "b", "c"], "source": [[0, 0, 1]] * 2 + [[1, 0, 1]], "target": [[0, 0, 1], [1, 0, 1], [2, 0, 1]]},
             "the bone from 'a' to 'b' has no length in source",
         ),
-        ({"target": [[0, 0, 1], [0, 0, 1]]}, "has no length in target, expected its joints in two places"),
+        ({"source": [[0, 0, 1], [0, 0, 1]]}, "has no length in source, expected its joints in two places"),
         ({"target": [[0, 0], [0, 0, 1]]}, r"has target of a = \[0, 0\], expected three finite"),
     ],
 )

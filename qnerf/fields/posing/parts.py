@@ -18,6 +18,7 @@ from qnerf.scenes.solids import Box, Solid
 
 UNSURE = 3.0  # what moves by less, in multiples of the proxy's own imprecision, does not either
 HALF = 0.5  # what moves by so much of the joint that moves most does move, whatever the imprecision
+POINT = 1e-6  # length of a bone, world units, up to which it is a point
 STRAIGHT = 0.34  # sine of the least angle (20°) between two bones whose plane tells their twist
 
 
@@ -95,8 +96,11 @@ def _bone(index: int, bones: tuple[tuple[int, int], ...], source: Tensor, target
     moved = bool((target != source)[[a, b]].any())
     along = (source[b] - source[a], target[b] - target[a])
     across = _across(index, bones, (source, target))
+    lengths = [max(float(d.norm()), POINT) for d in along]
+    # What is, or becomes, a point has no direction of its own, and is not turned.
+    kept = along[lengths.index(max(lengths))]
+    along = [d if length > POINT else kept for d, length in zip(along, lengths, strict=True)]
     turn = turn_between((along[0], across[0]), (along[1], across[1]))
-    lengths = [max(float(d.norm()), 1e-6) for d in along]
     unit = along[0] / lengths[0]
     shorten = torch.eye(3, device=source.device) + (lengths[0] / lengths[1] - 1) * torch.outer(unit, unit)
     motion = Affine(shorten @ turn, turn, source[a], target[a])

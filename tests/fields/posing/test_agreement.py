@@ -77,6 +77,13 @@ def test_no_view_that_sees_what_moves_is_no_error() -> None:
     assert torch.equal(found.images, source)
 
 
+def test_a_bone_that_the_edit_makes_a_point_is_not_believed_and_no_number_is_lost() -> None:
+    trust, found = moved_trust(SolidField(solids()), 0.0, [LIMB[0], LIMB[0]])
+    assert found.images.isfinite().all()
+    assert found.trust.isfinite().all()
+    assert not trust > 0.01  # nan: nothing is left to be seen
+
+
 def test_a_proxy_that_fits_is_not_posed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qnerf.fields.posing.posed_views.alternatives", None)
     assert moved_trust(SolidField(solids()), 0.0, [LIMB[0], [0.8, 0.0, -0.25]])[0] > 0.8
