@@ -2,7 +2,7 @@
 
     python -m experiments list                   # what is built, and what is not
     python -m experiments run U1 --images 8      # costly: measures what is missing, then says what holds
-    python -m experiments run U1 --anew          # costly: all of it, not beginning with what the repository keeps
+    python -m experiments run U1 --anew          # costly: all of it, without what the repository keeps
 
 Results go to outputs/studies/<script>, which studies of one script share: results.csv, pictures,
 and for each study a report with claim, published figure, ours and verdict (<name>.md) and a sheet

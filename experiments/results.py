@@ -67,7 +67,7 @@ def adding(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Mapping[str
             writer.writeheader()
 
         def add(line: Mapping[str, Any]) -> None:
-            writer.writerow(line)
+            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in line.items()})
             file.flush()
 
         yield add

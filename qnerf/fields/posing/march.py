@@ -25,8 +25,8 @@ class Marched:
     source: (R, 3) the source's colour. moved: (R,) opacity of moved parts. gone: (R,) opacity, in the source, of what has left.
     depth, source_depth: (R,) where half of a ray has ended.
 
-    place: (R, 3) where in the source the matter at `depth` is from; part: (R,) the moved part it is of, or -1.
-    inside: (R,) how far the moved parts' matter is from seams, in [0, 1]. spread: (R,) standard deviation
+    place: (R, 3) where in the source the matter at `depth` is from; part: (R,) the moved part it is of,
+    or -1. inside: (R,) how far the moved parts' matter is from seams, in [0, 1]. spread: (R,) standard deviation
     of the depth at which moved parts stop the ray, world units: small for a surface, large for fog.
     """
 

@@ -22,8 +22,8 @@ from qnerf.scenes.scene import Proxy
 
 RAY_CHUNK = 2048
 VISIBLE = 0.03  # how near the seen surface a point must be to count as seen, as a share of the extent
-# standard deviation of the depth at which a ray is stopped, as shares of the extent: up to the first it is a surface's,
-# and the second is the excess of fog that is believed by 1/e
+# standard deviation of the depth at which a ray is stopped, as shares of the extent: up to the first
+# it is a surface's, and the second is the excess of fog that is believed by 1/e
 FIRM, FOGGY = 0.03, 0.02
 DOUBT = 0.1  # how far from what changes a proxy beside the flesh makes pixels doubtful, as a share of the extent
 OnWork = Callable[[int, int], None]
@@ -136,7 +136,8 @@ def _touched(posed: PosedField, cameras: Cameras) -> Tensor:
 def _compose(
     rays: _Rays, images: Tensor, depth: Tensor, found: Marched, settings: PosingSettings, proxy_trust: float
 ) -> PosedViews:
-    """The field's picture of the edited scene, plus what the source's picture has and the field's of it has not.
+    """The field's picture of the edited scene, plus what the source's picture has and the field's of it
+    has not.
 
     found: what the rays have met. proxy_trust: of the proxy as a whole.
     """
